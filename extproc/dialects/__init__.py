@@ -1,0 +1,49 @@
+"""The registry: the one place that names the dialects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .anthropic_messages import AnthropicMessages
+from .base import Dialect
+from .bedrock_converse import BedrockConverse
+from .openai_chat import OpenAIChat
+from .openai_responses import OpenAIResponses
+
+_ALL: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages(), OpenAIResponses(), BedrockConverse())
+
+REGISTRY: dict[str, Dialect] = {dialect.name: dialect for dialect in _ALL}
+FALLBACK = "openai_chat"
+"""In whose shape a client is answered that could not be told."""
+
+_decode_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class UnknownDialect(ValueError):
+    """No dialect has that name; the message lists those that there are."""
+
+
+def get(name: str) -> Dialect:
+    """The dialect of that name. Raises UnknownDialect."""
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise UnknownDialect(f"unknown dialect {name!r}; there are {', '.join(REGISTRY)}") from None
+
+
+def detect(path: str, body: bytes) -> str | None:
+    """The client's dialect: by how the path ends; where the path belongs to no API at all (``/anything``), by the
+    body's members. ``None`` for another endpoint of an API, and for what no dialect claims."""
+    plain = path.partition("?")[0].rstrip("/")
+    for dialect in _ALL:
+        if plain.endswith(dialect.paths):
+            return dialect.name
+    if "/v1" in plain:
+        return None
+    try:
+        members: dict[str, Any] = _decode_top_level(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return next((dialect.name for dialect in _ALL if dialect.claims(members)), None)

@@ -1,0 +1,1 @@
+"""Cutting bytes into messages and back: no JSON, no meaning."""

@@ -1,0 +1,121 @@
+"""Server-sent events: bytes in, events out, and back (WHATWG HTML, "Server-sent events", as of 2026).
+
+Two departures, both because real model servers need them: an event that the end of the stream leaves unfinished still
+counts, and comments are handed out, because they keep a client's timers alive.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Whole images and tool inputs can travel in one event."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class ServerSentEvent(NamedTuple):
+    """``event`` is empty when the server named none. Data of several lines are joined by newlines."""
+
+    event: bytes
+    data: bytes
+
+
+COMMENT = ServerSentEvent(b":", b"")
+"""Stands for one or more comment lines; an event cannot be named so."""
+
+
+class EventTooLarge(Exception):
+    """More bytes without the end of an event than the decoder keeps."""
+
+
+class SseDecoder:
+    """Incremental: any cut of the same bytes gives the same events, each handed out with the byte that ends it."""
+
+    __slots__ = ("_after_cr", "_buffer", "_first", "_max", "_searched")
+
+    def __init__(self, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+        self._buffer = bytearray()
+        self._searched = 0  # how far the buffer holds no end of an event
+        self._after_cr = False
+        self._first = True
+        self._max = max_event_bytes
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """The events that *data* completes. Raises EventTooLarge."""
+        if self._after_cr and data:
+            # The CR was taken for a line's end when it came, so that its event need not wait for this byte.
+            self._after_cr = False
+            if data[0] == 0x0A:
+                data = data[1:]
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not self._buffer and data.endswith(b"\n\n"):
+            return self._parse_all(data.split(b"\n\n"))
+        return self._feed_buffer(data)
+
+    def _feed_buffer(self, data: bytes) -> list[ServerSentEvent]:
+        buffer = self._buffer
+        buffer += data
+        blocks: list[bytes] = []
+        start = 0
+        while (end := buffer.find(b"\n\n", max(start, self._searched - 1))) >= 0:
+            blocks.append(bytes(buffer[start:end]))
+            start = self._searched = end + 2
+        del buffer[:start]
+        self._searched = len(buffer)
+        if self._searched > self._max:
+            raise EventTooLarge(f"more than {self._max} bytes without the end of an event")
+        return self._parse_all(blocks)
+
+    def end(self) -> list[ServerSentEvent]:
+        """The peer closed: what an unfinished last event holds so far."""
+        last = bytes(self._buffer)
+        self._buffer.clear()
+        self._searched = 0
+        return self._parse_all([last])
+
+    def _parse_all(self, blocks: list[bytes]) -> list[ServerSentEvent]:
+        events = []
+        for block in blocks:
+            if not block:
+                continue
+            if self._first:
+                self._first = False
+                block = block.removeprefix(_BOM)
+            event = _parse(block)
+            if event is not None:
+                events.append(event)
+        return events
+
+
+def _parse(block: bytes) -> ServerSentEvent | None:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return ServerSentEvent(b"", block[6:])
+    event, data, comment = b"", [], False
+    for line in block.split(b"\n"):
+        name, _, value = line.partition(b":")
+        if not name:
+            comment = comment or line != b""
+            continue
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value
+    if data:
+        return ServerSentEvent(event, b"\n".join(data))
+    return COMMENT if comment else None
+
+
+def encode(data: bytes, event: bytes = b"") -> bytes:
+    """One event on the wire. *data* holds no line end."""
+    if event:
+        return b"event: " + event + b"\ndata: " + data + b"\n\n"
+    return b"data: " + data + b"\n\n"
+
+
+def encode_comment(text: bytes = b"ping") -> bytes:
+    """A comment: keeps idle timers alive and means nothing."""
+    return b": " + text + b"\n\n"

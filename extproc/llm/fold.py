@@ -1,0 +1,120 @@
+"""A series of events folded into the whole response that it tells of."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from msgspec import Struct, field
+
+from .events import (
+    NO_USAGE,
+    BlockEnded,
+    Citation,
+    CitationAdded,
+    Extra,
+    KeepAlive,
+    OpaqueDelta,
+    OpaqueStarted,
+    ResponseEnded,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseStarted,
+    TextDelta,
+    TextStarted,
+    ThinkingDelta,
+    ThinkingSealed,
+    ThinkingStarted,
+    ToolCallStarted,
+    ToolInputDelta,
+    Usage,
+)
+
+
+class TextBlock(Struct):
+    refusal: bool = False
+    parts: list[str] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
+class ThinkingBlock(Struct):
+    parts: list[str] = field(default_factory=list)
+    signature: str | None = None
+    encrypted: str | None = None
+    signer: str = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
+class ToolCallBlock(Struct):
+    id: str
+    name: str
+    kind: str = "function"
+    extra: Extra | None = None
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def input(self) -> str:
+        return "".join(self.parts)
+
+
+class OpaqueBlock(Struct):
+    dialect: str
+    content: Extra
+    deltas: list[Extra] = field(default_factory=list)
+
+
+FoldedBlock = TextBlock | ThinkingBlock | ToolCallBlock | OpaqueBlock
+
+
+class Folded:
+    """What has been told so far. ``blocks`` in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self.started: ResponseStarted | None = None
+        self.ended: ResponseEnded | None = None
+        self.failed: ResponseFailed | None = None
+        self.blocks: list[FoldedBlock] = []
+
+    @property
+    def usage(self) -> Usage:
+        return self.ended.usage if self.ended else NO_USAGE
+
+    def add(self, event: ResponseEvent) -> None:
+        """Take in *event*; the caller has checked it against the grammar."""
+        blocks: Any = self.blocks
+        match event:
+            case TextDelta() | ThinkingDelta():
+                blocks[event.block].parts.append(event.text)
+            case ToolInputDelta():
+                blocks[event.block].parts.append(event.fragment)
+            case TextStarted():
+                blocks.append(TextBlock(event.refusal))
+            case ThinkingStarted():
+                blocks.append(ThinkingBlock())
+            case ToolCallStarted():
+                blocks.append(ToolCallBlock(event.id, event.name, event.kind, event.extra))
+            case OpaqueStarted():
+                blocks.append(OpaqueBlock(event.dialect, event.content))
+            case ThinkingSealed():
+                block = blocks[event.block]
+                block.signature, block.encrypted, block.signer = event.signature, event.encrypted, event.signer
+            case CitationAdded():
+                blocks[event.block].citations.append(event.citation)
+            case OpaqueDelta():
+                blocks[event.block].deltas.append(event.delta)
+            case ResponseStarted():
+                self.started = event
+            case ResponseEnded():
+                self.ended = event
+            case ResponseFailed():
+                self.failed = event
+            case BlockEnded() | KeepAlive():
+                pass
+            case _:
+                assert_never(event)

@@ -1,0 +1,261 @@
+"""A request to a model, in words that no dialect owns.
+
+Parsers fill it from the client's wire format; emitters write the upstream's from it. Whatever is here, an emitter must
+carry, report as a loss, or refuse. ``at`` is always a path in the client's own request, so that losses and refusals
+speak the client's language.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from .events import Extra
+
+
+class CacheMarker(Struct, frozen=True):
+    """The prefix up to here is worth caching. ``ttl`` as Anthropic says it (``5m``, ``1h``); ``None``: the default."""
+
+    ttl: str | None = None
+
+
+class Text(Struct, frozen=True):
+    text: str
+    at: str = ""
+    cache: CacheMarker | None = None
+    citations: list[Any] | None = None
+    """Anthropic's citations of an assistant's text, verbatim."""
+    refusal: bool = False
+    extra: Extra | None = None
+
+
+class Source(Struct, frozen=True):
+    """Where media come from. ``kind``: ``base64`` (``data`` is base64 text, ``media_type`` is set), ``url``, ``file``
+    (``data`` is a file id of one vendor: ``dialect``), ``text`` (``data`` is the text itself)."""
+
+    kind: Literal["base64", "url", "file", "text"]
+    data: str
+    media_type: str | None = None
+    dialect: str = ""
+
+
+class Image(Struct, frozen=True):
+    source: Source
+    at: str = ""
+    detail: str | None = None
+    """OpenAI's ``low``, ``high`` ...; ``None`` for ``auto``."""
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class Document(Struct, frozen=True):
+    """A file to read. ``blocks`` instead of ``source`` for a document that is itself made of blocks."""
+
+    source: Source | None = None
+    blocks: str | list[Block] | None = None
+    at: str = ""
+    title: str | None = None
+    context: str | None = None
+    citations: bool = False
+    """The client wants citations of it."""
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class Audio(Struct, frozen=True):
+    data: str
+    format: str
+    at: str = ""
+
+
+class SearchResult(Struct, frozen=True):
+    source: str
+    title: str
+    content: list[Text]
+    at: str = ""
+    citations: bool = False
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class Thinking(Struct, frozen=True):
+    """Reasoning of an earlier turn. ``signature`` proves ``text``, ``encrypted`` replaces it; both belong to ``signer``
+    (see events.ThinkingSealed) and mean nothing to others. ``index`` is its position in the turn's original blocks."""
+
+    text: str
+    signature: str | None = None
+    encrypted: str | None = None
+    signer: str = ""
+    index: int | None = None
+    at: str = ""
+    extra: Extra | None = None
+
+
+class ToolCall(Struct, frozen=True):
+    """``arguments`` is the input as JSON text, exactly as the client sent it when it was text (it may be invalid);
+    ``input`` is the parsed object when the client sent an object. One of the two is set. For ``kind == "custom"``,
+    ``arguments`` is the free text."""
+
+    id: str
+    name: str
+    arguments: str | None = None
+    input: dict[str, Any] | None = None
+    kind: Literal["function", "custom"] = "function"
+    at: str = ""
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class ToolResult(Struct, frozen=True):
+    """``id`` is that of the call. ``is_error`` is ``None`` when the client's API has no such flag or left it out."""
+
+    id: str
+    content: str | list[Block] = ""
+    is_error: bool | None = None
+    at: str = ""
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class Opaque(Struct, frozen=True):
+    """A block that only ``dialect`` knows, verbatim. ``essential``: it holds what the user said, so that an emitter of
+    another dialect must refuse rather than report."""
+
+    dialect: str
+    content: Extra
+    at: str = ""
+    essential: bool = False
+
+
+Block = Text | Image | Document | Audio | SearchResult | Thinking | ToolCall | ToolResult | Opaque
+
+
+class Message(Struct, frozen=True):
+    """One turn, or part of one. Tool results stand in a ``tool`` message (Chat) or among a ``user`` message's blocks
+    (Messages): emitters take both. A content that was a string stays a string."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[Block]
+    at: str = ""
+    name: str | None = None
+    extra: Extra | None = None
+
+
+class WebSearch(Struct, frozen=True):
+    """Options of the provider's own web search. ``user_location`` is flat: city, country, region, timezone."""
+
+    context_size: str | None = None
+    max_uses: int | None = None
+    user_location: dict[str, Any] | None = None
+
+
+class Tool(Struct, frozen=True):
+    """``function``: ``schema`` is its JSON Schema. ``custom``: free text in, ``grammar`` is OpenAI's ``format`` of it.
+    ``web_search``: the provider's own, by ``search``. ``provider``: another of ``dialect``'s own, ``native`` verbatim;
+    ``web_search`` may carry ``native`` as well."""
+
+    name: str
+    kind: Literal["function", "custom", "web_search", "provider"] = "function"
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    grammar: dict[str, Any] | None = None
+    search: WebSearch | None = None
+    native: dict[str, Any] | None = None
+    dialect: str = ""
+    at: str = ""
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class ToolChoice(Struct, frozen=True):
+    """``tool``: exactly the one in ``names``. ``auto`` and ``required`` with ``names``: only those may be called.
+    ``parallel`` is ``False`` when at most one call may be made, ``None`` when the client did not say."""
+
+    mode: Literal["auto", "none", "required", "tool"] | None = None
+    names: list[str] = field(default_factory=list)
+    parallel: bool | None = None
+
+
+class Output(Struct, frozen=True):
+    """The form that the answer must have."""
+
+    kind: Literal["json_object", "json_schema"]
+    schema: dict[str, Any] | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class Reasoning(Struct, frozen=True):
+    """How much to think. ``mode`` is Anthropic's switch, ``effort`` a word (none, minimal, low, medium, high, xhigh,
+    max), ``budget`` tokens; each ``None`` when not said. ``exclude``: think, but do not show it."""
+
+    mode: Literal["off", "adaptive", "between_tools", "budget"] | None = None
+    effort: str | None = None
+    budget: int | None = None
+    display: str | None = None
+    exclude: bool = False
+    extra: Extra | None = None
+
+
+class Sampling(Struct, frozen=True):
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: list[str] = field(default_factory=list)
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+
+class Member(Struct, frozen=True):
+    """A member of the request that has no word here. ``essential`` ones change the answer's shape or meaning: an
+    emitter that does not know them refuses with ``problem`` and ``code``; the others it reports as dropped.
+    ``cost_only`` ones cost nothing but money."""
+
+    value: Any
+    path: str
+    essential: bool = False
+    problem: str = ""
+    code: str = "unsupported_parameter"
+    cost_only: bool = False
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """``at`` maps our words to the client's paths where they differ: see ``path_of``."""
+
+    dialect: str
+    """The dialect that parsed it: the client's."""
+    model: str
+    messages: list[Message]
+    system: list[Message] = field(default_factory=list)
+    """The leading system and developer messages, in order (all of them have role ``system``)."""
+    tools: list[Tool] = field(default_factory=list)
+    tool_choice: ToolChoice = ToolChoice()
+    output: Output | None = None
+    reasoning: Reasoning = Reasoning()
+    sampling: Sampling = Sampling()
+    stream: bool = False
+    include_usage: bool = True
+    """A streaming client wants the token counts."""
+    service_tier: str | None = None
+    """``auto``, ``standard``, ``flex``, ``priority``, ``fast``."""
+    session_key: str | None = None
+    """What groups requests of one conversation for the provider's cache."""
+    user_id: str | None = None
+    betas: list[str] = field(default_factory=list)
+    """Names of beta features that the client asked for in its dialect's header."""
+    api_version: str | None = None
+    cache: CacheMarker | None = None
+    """The client asks for caching of the whole, where the provider sees fit."""
+    at: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Member] = field(default_factory=dict)
+    client_state: Any = None
+    """Private to the dialect that parsed the request; its response emitter finds here what the request settled."""
+
+    def path_of(self, word: str) -> str:
+        """The client's path of one of our words (``max_tokens``, ``stop``, ``reasoning``, ``output`` ...)."""
+        return self.at.get(word, word)
