@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from .llm.events import ResponseEnded, ResponseEvent, ResponseFailed
 from .llm.failures import ErrorKind
 from .llm.losses import LossReport
 from .settings import Limits
+
+log = logging.getLogger(__name__)
 
 Note = Callable[[ResponseEvent], None]
 """Told of every event, for the exchange's record."""
@@ -130,7 +133,14 @@ class Passed:
         return self._head
 
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
-        added = self._watch(chunk, end_of_stream) if self._watching else b""
+        added = b""
+        if self._watching:
+            try:
+                added = self._watch(chunk, end_of_stream)
+            except Exception:
+                # Watching is for the record only: the bytes pass whatever becomes of it.
+                log.exception("a bug in watching a response of %s", self._dialect.name)
+                self._watching = False
         if not self.whole:
             return chunk + added if added else chunk
         self._kept.append(chunk)
@@ -139,8 +149,6 @@ class Passed:
         return added or b"".join(self._kept)
 
     def abort(self, end_of_stream: bool) -> bytes:
-        """Watching failed: the bytes still pass."""
-        self._watching = False
         return b""
 
     def _watch(self, chunk: bytes, end_of_stream: bool) -> bytes:

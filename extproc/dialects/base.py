@@ -22,6 +22,7 @@ from ..llm.events import (
     ResponseEvent,
     ResponseFailed,
     ResponseStarted,
+    StopReason,
     ToolCallStarted,
     ToolInputDelta,
 )
@@ -453,6 +454,16 @@ class EmitterBase:
 def is_stream(head: ResponseHead) -> bool:
     """Whether the upstream answers with a stream that can be passed on as it comes."""
     return head.status < 400 and head.media_type in ("text/event-stream", "application/vnd.amazon.eventstream")
+
+
+def settled_stop(stop: StopReason, calls: bool) -> StopReason:
+    """*stop*, made to agree with what the response holds: many servers say that they stopped when they called a tool,
+    and some say that they called one when they did not. *calls*: it holds a call that the client shall run."""
+    if calls and stop in (StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER):
+        return StopReason.TOOL_CALL
+    if not calls and stop is StopReason.TOOL_CALL:
+        return StopReason.END
+    return stop
 
 
 def error_status(failed: ResponseFailed, overloaded: int) -> int:

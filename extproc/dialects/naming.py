@@ -1,0 +1,62 @@
+"""Names and ids that one API allows and another does not: rewritten so that the same always becomes the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_NAME_HEAD = 55
+
+
+def hash8(text: str) -> str:
+    """Eight hexadecimal digits that stand for *text*."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def tool_name(name: str) -> str:
+    """*name* if it is 1 to 64 of ``[A-Za-z0-9_-]``, which OpenAI and Anthropic both demand; else its legal characters
+    and a hash of the whole. Depends on the name alone, so that a conversation's history agrees with its tools."""
+    if _TOOL_NAME.match(name):
+        return name
+    return f"{_NOT_IN_NAME.sub('', name)[:_NAME_HEAD]}_{hash8(name)}"
+
+
+class ToolIds:
+    """Tool call ids as one upstream takes them. Calls and results go through the same instance, in the order of the
+    conversation: of two ids that become the same, the later one gets a hash behind it, so that what was sent before
+    stays as it was."""
+
+    def __init__(self, illegal: re.Pattern[str] | None = None, max_length: int | None = None) -> None:
+        self._illegal = illegal
+        self._max = max_length
+        self._known: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def __call__(self, id_: str) -> str:
+        known = self._known.get(id_)
+        if known is None:
+            known = self._fitted(id_)
+            if known in self._used:
+                known = self._cut(f"{known}_{hash8(id_)}", id_)
+            self._known[id_] = known
+            self._used.add(known)
+        return known
+
+    def _fitted(self, id_: str) -> str:
+        return self._cut(self._illegal.sub("_", id_) if self._illegal else id_, id_)
+
+    def _cut(self, text: str, id_: str) -> str:
+        if self._max is None or len(text) <= self._max:
+            return text
+        return f"{text[: self._max - 9]}_{hash8(id_)}"
+
+
+def made_tool_id(response_id: str, position: int, prefix: str) -> str:
+    """An id for a call that came without one: *prefix* and 24 hexadecimal digits."""
+    return prefix + hashlib.sha256(f"{response_id}:{position}".encode()).hexdigest()[:24]
