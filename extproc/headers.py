@@ -1,0 +1,189 @@
+"""Which headers cross the gateway, in both directions. Pure functions over name tables.
+
+A header list is a list of (name, value) pairs; repeated names stay repeated and in their order. Whatever case comes in,
+the names that go out are lower-case; pseudo headers (``:path`` ...) are never among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Headers = list[tuple[str, str]]
+
+CREDENTIAL_HEADERS = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "x-goog-user-project",
+        "x-goog-iam-authorization-token",
+        "x-goog-iam-authority-selector",
+        "ocp-apim-subscription-key",
+        "openai-organization",
+        "openai-project",
+        "chatgpt-account-id",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-content-sha256",
+        "x-amzn-bedrock-api-key",
+    }
+)
+"""Headers that say who pays or who asks. A client's own, and those that an earlier attempt left for another provider,
+are removed before a provider's credentials are set: two providers' keys must never stand side by side."""
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers of one connection (RFC 9110 section 7.6.1); those that ``connection`` names come on top."""
+
+_NEVER_UPSTREAM = (
+    CREDENTIAL_HEADERS
+    | HOP_BY_HOP
+    | {
+        # The body's, and the body is written anew. The digests would be wrong.
+        "content-length",
+        "content-encoding",
+        "content-md5",
+        "content-digest",
+        "repr-digest",
+        "digest",
+        "expect",
+        "host",
+        # Answers must come uncompressed: they are read (B11).
+        "accept-encoding",
+        # A browser's: Anthropic refuses a request that bears an origin, and no provider need know the page.
+        "origin",
+        "referer",
+    }
+)
+_NEVER_UPSTREAM_FAMILIES = ("x-stainless-", "x-extproc-", "x-amz-", "sec-fetch-", ":")
+_DIALECT_FAMILIES = ("anthropic-", "openai-")
+
+_NEVER_TO_CLIENT = HOP_BY_HOP | {
+    "content-length",
+    # What concerns the provider's host, never the gateway's.
+    "set-cookie",
+    "server",
+    "via",
+    "alt-svc",
+    "strict-transport-security",
+    "content-security-policy",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "www-authenticate",
+    # Ours: a client would take another gateway's report for this one's.
+    "x-llm-translation",
+}
+_NEVER_TO_CLIENT_FAMILIES: tuple[str, ...] = ("x-extproc-", "access-control-", "cf-", ":")
+
+_TRANSLATED_AWAY = _NEVER_TO_CLIENT | frozenset(
+    {
+        # Of a body that the client does not get.
+        "content-type",
+        "content-encoding",
+        "content-md5",
+        "content-digest",
+        "repr-digest",
+        "digest",
+        "etag",
+        "accept-ranges",
+        # Each dialect has its own way to say these; the emitter writes the client's.
+        "request-id",
+        "x-request-id",
+        "retry-after",
+        "retry-after-ms",
+        "x-should-retry",
+    }
+)
+_TRANSLATED_AWAY_FAMILIES: tuple[str, ...] = (
+    *_NEVER_TO_CLIENT_FAMILIES,
+    "anthropic-",
+    "openai-",
+    "x-openai-",
+    "x-ratelimit-",
+    "ratelimit-",
+    "x-amz-",
+    "x-amzn-",
+    "x-goog-",
+    "x-ms-",
+    "apim-",
+    "azureml-",
+    "x-groq-",
+    "x-openrouter-",
+    "x-aiml-",
+    "x-litellm-",
+    "llm_provider-",
+)
+
+
+def upstream_headers(
+    client: Iterable[tuple[str, str]],
+    call: Iterable[tuple[str, str]],
+    credentials: Iterable[tuple[str, str]],
+    *,
+    passthrough: bool = False,
+) -> Headers:
+    """The headers of an upstream request: the client's that may go on, then the *call*'s own, then the *credentials*.
+
+    A name that comes later replaces every earlier one. The headers of a dialect (``anthropic-version``,
+    ``anthropic-beta``, ``openai-beta``) are the emitter's to write; with *passthrough* (one dialect on both sides) the
+    client's own go on unless the call says otherwise. Credentials never do.
+    """
+    client = [(name.lower(), value) for name, value in client]
+    call = [(name.lower(), value) for name, value in call]
+    auth = [(name.lower(), value) for name, value in credentials]
+    auth_names = {name for name, _ in auth}
+    own = [(name, value) for name, value in call if name not in auth_names]
+    gone = auth_names.union((name for name, _ in call), _named_by_connection(client))
+    families = _NEVER_UPSTREAM_FAMILIES if passthrough else _NEVER_UPSTREAM_FAMILIES + _DIALECT_FAMILIES
+    kept = [
+        (name, value)
+        for name, value in client
+        if name not in gone and name not in _NEVER_UPSTREAM and not name.startswith(families)
+    ]
+    return [*kept, *own, *auth]
+
+
+def client_headers(
+    upstream: Iterable[tuple[str, str]],
+    own: Iterable[tuple[str, str]],
+    *,
+    passthrough: bool = False,
+) -> Headers:
+    """The headers of a client's response: the *upstream*'s that mean the same to this client, then our *own*, which
+    replace those of the same name.
+
+    A translated response loses what only the upstream's API understands. With *passthrough* (one dialect on both sides)
+    the client may read it all, limits and ids included; only what speaks of the provider's host or connection goes.
+    ``content-encoding`` stays then, because the bytes do: who inflates them must leave it out of *upstream*.
+    """
+    upstream = [(name.lower(), value) for name, value in upstream]
+    own = [(name.lower(), value) for name, value in own]
+    gone = {name for name, _ in own} | _named_by_connection(upstream)
+    never = _NEVER_TO_CLIENT if passthrough else _TRANSLATED_AWAY
+    families = _NEVER_TO_CLIENT_FAMILIES if passthrough else _TRANSLATED_AWAY_FAMILIES
+    kept = [
+        (name, value)
+        for name, value in upstream
+        if name not in gone and name not in never and not name.startswith(families)
+    ]
+    return [*kept, *own]
+
+
+def _named_by_connection(headers: Headers) -> set[str]:
+    """Headers that the sender declared to be for this connection only."""
+    return {word.strip().lower() for name, value in headers if name == "connection" for word in value.split(",")}

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.headers import CREDENTIAL_HEADERS, HOP_BY_HOP, client_headers, upstream_headers
+
+ONE = [("content-type", "application/json")]
+
+
+@pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_no_credential_of_the_client_goes_upstream(name: str, passthrough: bool) -> None:
+    client = [(name, "theirs"), (name.upper(), "theirs too")]
+    assert upstream_headers(client, ONE, [], passthrough=passthrough) == ONE
+
+
+def test_b11_accept_encoding_never_goes_upstream() -> None:
+    assert upstream_headers([("Accept-Encoding", "gzip, br")], ONE, []) == ONE
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-stainless-lang", "x-extproc-model", "x-amz-target", "host", "content-length", "expect", "origin", ":path", "te",
+     "transfer-encoding", "content-encoding", "proxy-connection", "anthropic-version", "anthropic-beta", "openai-beta"],
+)  # fmt: skip
+def test_headers_that_stop_here(name: str) -> None:
+    assert upstream_headers([(name, "x")], [], []) == []
+
+
+def test_other_headers_of_the_client_go_on_in_order_and_repeated() -> None:
+    client = [("User-Agent", "sdk/1"), ("x-trace", "a"), ("traceparent", "00-1"), ("x-trace", "b")]
+    assert upstream_headers(client, ONE, []) == [
+        ("user-agent", "sdk/1"), ("x-trace", "a"), ("traceparent", "00-1"), ("x-trace", "b"), *ONE,
+    ]  # fmt: skip
+
+
+def test_b26_the_call_replaces_the_client_and_auth_replaces_both_whatever_the_case() -> None:
+    client = [("Content-Type", "text/plain"), ("X-Team", "client"), ("x-team", "client")]
+    call = [("content-type", "application/json"), ("x-team", "call")]
+    assert upstream_headers(client, call, [("X-TEAM", "auth"), ("Authorization", "Bearer k")]) == [
+        ("content-type", "application/json"), ("x-team", "auth"), ("authorization", "Bearer k"),
+    ]  # fmt: skip
+
+
+def test_headers_that_connection_names_are_hop_by_hop() -> None:
+    client = [("Connection", "close, X-Session"), ("x-session", "1"), ("accept", "*/*")]
+    assert upstream_headers(client, [], []) == [("accept", "*/*")]
+
+
+def test_one_dialect_on_both_sides_keeps_the_dialects_own_headers() -> None:
+    client = [("anthropic-version", "2026-10-21"), ("anthropic-beta", "a"), ("openai-beta", "b"), ("api-key", "k")]
+    assert upstream_headers(client, [("anthropic-beta", "c")], [], passthrough=True) == [
+        ("anthropic-version", "2026-10-21"), ("openai-beta", "b"), ("anthropic-beta", "c"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["set-cookie", "server", "alt-svc", "content-length", "transfer-encoding", "connection",
+     "strict-transport-security", "cf-ray", "x-llm-translation", "access-control-allow-origin", ":status"],
+)  # fmt: skip
+def test_the_providers_host_stays_hidden_from_the_client(name: str, passthrough: bool) -> None:
+    assert client_headers([(name.upper(), "x"), ("x-y", "z")], [], passthrough=passthrough) == [("x-y", "z")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-request-id", "openai-processing-ms", "anthropic-ratelimit-requests-limit", "request-id",
+     "x-ratelimit-limit-tokens", "x-amzn-requestid", "retry-after", "content-encoding", "content-type", "etag"],
+)  # fmt: skip
+def test_what_only_the_upstreams_api_understands_is_kept_for_its_own_clients(name: str) -> None:
+    assert client_headers([(name, "x")], ONE) == ONE
+    kept = client_headers([(name, "x")], [("x-own", "y")], passthrough=True)
+    assert kept == [(name, "x"), ("x-own", "y")]
+
+
+def test_own_headers_replace_the_upstreams() -> None:
+    upstream = [("Content-Type", "text/html"), ("Date", "now"), ("Cache-Control", "public")]
+    own = [("content-type", "application/json"), ("cache-control", "no-cache")]
+    assert client_headers(upstream, own, passthrough=True) == [("date", "now"), *own]
+
+
+NAMES = st.sampled_from([*sorted(CREDENTIAL_HEADERS), *sorted(HOP_BY_HOP), "Accept", "X-A", "x-b", "HOST"])
+LISTS = st.lists(st.tuples(NAMES, st.text(max_size=8)), max_size=8)
+
+
+@given(LISTS, LISTS, LISTS, st.booleans())
+def test_the_outcome_is_lower_case_and_holds_no_credential_but_ours(
+    client: list[tuple[str, str]], call: list[tuple[str, str]], auth: list[tuple[str, str]], passthrough: bool
+) -> None:
+    out = upstream_headers(client, call, auth, passthrough=passthrough)
+    assert all(name == name.lower() for name, _ in out)
+    written = {name.lower() for name, _ in call + auth}
+    assert not {name for name, _ in out} - written & CREDENTIAL_HEADERS
+    tail = [(name.lower(), value) for name, value in auth]
+    assert out[len(out) - len(tail) :] == tail
+    assert {name for name, _ in out[: len(out) - len(tail)]}.isdisjoint(name for name, _ in tail)
