@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .dialects.base import Dialect, Env, Headers, Meta, ResponseHead, UpstreamCall, is_stream
-from .framing.inflate import Inflater, InflateError
-from .headers import client_headers, passed_headers
+from .framing.inflate import InflateError, Inflater
+from .headers import client_headers
 from .llm.events import ResponseEnded, ResponseEvent, ResponseFailed
 from .llm.failures import ErrorKind
 from .llm.losses import LossReport
@@ -103,8 +103,11 @@ class Translated:
 
 
 class Passed:
-    """Same dialect on both sides: the bytes as they come. A parser watches for usage, and for a stream that ends without
-    its end, to which the dialect's own error is added; an error that is no JSON is replaced by one that is."""
+    """Same dialect on both sides: the bytes as they come.
+
+    A parser watches for usage, and for a stream that ends without its end, to which the dialect's own error is added.
+    An error that is no JSON is replaced by one that is.
+    """
 
     def __init__(
         self,
@@ -120,7 +123,7 @@ class Passed:
         self.whole = head.status >= 400
         self._dialect = dialect
         self._meta = dialect.read_meta(head, env)
-        self._head = ResponseHead(head.status, passed_headers(head.headers, report))
+        self._head = ResponseHead(head.status, client_headers(head.headers, report, passthrough=True))
         self._note = note
         self._parser = dialect.response_parser(call, head, limits, losses)
         self._emitter = dialect.response_emitter(call.request, head, self._meta, env, losses)

@@ -48,8 +48,10 @@ class Call(Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The client's fault, or a request that this route may not answer: ``status``, ``headers`` and ``body`` are an error
-    response in the client's own API shape."""
+    """The client's fault, or a request that this route may not answer.
+
+    ``status``, ``headers`` and ``body`` are an error response in the client's own API shape.
+    """
 
     def __init__(self, failed: ResponseFailed, head: ResponseHead, body: bytes) -> None:
         super().__init__(failed.message)
@@ -115,13 +117,14 @@ class Translation:
             raise refused(None, ErrorKind.NOT_FOUND, f"no LLM API is served at {method} {path.partition('?')[0]}")
         self.client = client_name
         client = dialects.get(client_name)
-        target = self.route.target(client_name) if self.upstream is None else self.route.target(client_name, self.upstream)
+        target = self.route.target(client_name, self.upstream)
         self.upstream = target.dialect
         self.passthrough = target.dialect == client_name
         try:
             if len(body) > (limit := self.route.max_request_bytes or self.limits.max_request_bytes):
                 raise refused(client_name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
-            made = self._pass_request(client, call, target) if self.passthrough else self._translate_request(client, call, target)
+            make = self._pass_request if self.passthrough else self._translate_request
+            made = make(client, call, target)
         except ProtocolError as error:
             raise refused(client_name, ErrorKind.INVALID_REQUEST, str(error), "invalid_value", error.path) from None
         except Unsupported as error:
@@ -167,8 +170,7 @@ class Translation:
             stream=(_decode_value(stream) if isinstance(stream, msgspec.Raw) else stream) is True,
         )
         self._call = UpstreamCall(call.method, target.path, [], {}, request)
-        own = [(k, v) for k, v in call.headers if k in client.headers]
-        return self._made(call, target, [("content-type", "application/json"), *own], body, request.model)
+        return self._made(call, target, [("content-type", "application/json")], body)
 
     def _upstream(self, target: Target, model: str) -> Upstream:
         try:
@@ -177,14 +179,11 @@ class Translation:
             raise RouteError(f"route: {error}") from None
         return Upstream(self.route.provider.name, target.path, row, model)
 
-    def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes, model: str = "") -> Call:
-        self.model_sent = model or self._sent_model()
+    def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes) -> Call:
+        self.model_sent = self._call.request.model if self._call else ""
         path = self.route.query(target.path, call.path)
-        complete = upstream_headers(call.headers, headers, self.route.credentials())
+        complete = upstream_headers(call.headers, headers, self.route.credentials(), passthrough=self.passthrough)
         return Call(call.method, path, complete, body, target.host)
-
-    def _sent_model(self) -> str:
-        return self._call.request.model if self._call else ""
 
     # ---- the response
 
@@ -199,7 +198,8 @@ class Translation:
         self.head = self._response.head()
 
     def _respond(self, head: ResponseHead) -> Response:
-        client, upstream = dialects.get(self.client or dialects.FALLBACK), dialects.get(self.upstream or dialects.FALLBACK)
+        client = dialects.get(self.client or dialects.FALLBACK)
+        upstream = dialects.get(self.upstream or dialects.FALLBACK)
         call = self._call
         if call is None:
             return Broken(client, INTERNAL, self.note)

@@ -146,8 +146,6 @@ class Dialect(Protocol):
     paths: tuple[str, ...]
     """How the path of a client's request ends when it speaks this dialect (the query left off)."""
 
-    headers: tuple[str, ...]
-    """Request headers of this dialect, which only an upstream that speaks it may get."""
 
     def claims(self, members: dict[str, Any]) -> bool:
         """Whether a body with these top-level members speaks this dialect. Asked only when the path says nothing."""
@@ -313,17 +311,15 @@ class ParserBase:
         if len(self._body) <= self._limits.max_response_bytes or self.grammar.state is State.ENDED:
             return []
         self._body.clear()
-        return self._checked(
-            [iter([self.failure(f"the upstream's answer is larger than {self._limits.max_response_bytes} bytes", status=502)])]
-        )
+        message = f"the upstream's answer is larger than {self._limits.max_response_bytes} bytes"
+        return self._checked([iter([self.failure(message, status=502, code="upstream_error")])])
 
     def _on_body(self, body: bytes) -> Iterator[ResponseEvent]:
         status, media_type = self.head.status, self.head.media_type
         if status < 400 and body.lstrip()[:6].startswith((b"data:", b"event:")):
             # A stream whose server forgot to say so.
             self.streamed = True
-            for event in [*self.feed(body), *self.end()]:
-                yield event
+            yield from [*self.feed(body), *self.end()]
             return
         try:
             decoded = decode(body, "body")
@@ -356,8 +352,8 @@ class ParserBase:
                     events += [self.grammar.check(e) for e in self._undone(event)]
             except ProtocolError as error:
                 if self.grammar.state is not State.ENDED:
-                    failed = self.failure(f"the upstream broke its protocol: {error}", status=502, code="upstream_error")
-                    events.append(self.grammar.check(failed))
+                    message = f"the upstream broke its protocol: {error}"
+                    events.append(self.grammar.check(self.failure(message, status=502, code="upstream_error")))
         return events
 
     def _undone(self, event: ResponseEvent) -> Iterable[ResponseEvent]:
@@ -468,8 +464,9 @@ def settled_stop(stop: StopReason, calls: bool) -> StopReason:
 
 def error_status(failed: ResponseFailed, overloaded: int) -> int:
     """The HTTP status to answer with; *overloaded* is what the client's API says for an overloaded provider."""
-    if failed.kind is ErrorKind.OVERLOADED and (failed.status is None or failed.status < 400 or failed.status in (503, 529)):
+    status = failed.status if failed.status is not None and failed.status >= 400 else None
+    if failed.kind is ErrorKind.OVERLOADED and status in (None, 503, 529):
         return overloaded
-    if failed.status is not None and failed.status >= 400:
-        return failed.status
+    if status is not None:
+        return status
     return 502 if failed.kind is ErrorKind.API else STATUS_OF[failed.kind]

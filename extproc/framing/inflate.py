@@ -31,7 +31,7 @@ class Inflater:
         if not data:
             return b""
         if self._inflate is None:
-            raise InflateError(f"the upstream's answer is compressed with {self._encoding!r}; gzip and deflate are understood")
+            raise InflateError(f"the upstream's answer is compressed with {self._encoding!r}, not with gzip or deflate")
         try:
             # One more than may come, so that reaching the bound and passing it can be told apart.
             plain = self._inflate.decompress(data, self._max - self._total + 1)

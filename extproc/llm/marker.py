@@ -1,8 +1,8 @@
 """Our own signature on thinking that no provider signed.
 
-Some APIs demand a signature on every thinking block. Thinking that came without one gets this marker: an unkeyed hash of
-the text, the same in every replica, by which we know it again when the client sends it back. It proves nothing and must
-never reach a provider that checks signatures.
+Some APIs demand a signature on every thinking block. Thinking that came without one gets this marker: an unkeyed hash
+of the text, the same in every replica, by which we know it again when the client sends it back. It proves nothing and
+must never reach a provider that checks signatures.
 """
 
 from __future__ import annotations
