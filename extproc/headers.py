@@ -69,10 +69,9 @@ _NEVER_UPSTREAM = (
         "referer",
     }
 )
-_NEVER_UPSTREAM_FAMILIES = ("x-stainless-", "x-extproc-", "x-amz-", "sec-fetch-", ":")
-_DIALECT_FAMILIES = ("anthropic-", "openai-")
+_NEVER_UPSTREAM_FAMILIES = ("anthropic-", "openai-", "x-stainless-", "x-extproc-", "x-amz-", "sec-fetch-", ":")
 
-_NEVER_TO_CLIENT = HOP_BY_HOP | {
+_NEVER_TO_CLIENT: frozenset[str] = HOP_BY_HOP | {
     "content-length",
     # What concerns the provider's host, never the gateway's.
     "set-cookie",
@@ -131,57 +130,47 @@ _TRANSLATED_AWAY_FAMILIES: tuple[str, ...] = (
 
 
 def upstream_headers(
-    client: Iterable[tuple[str, str]],
-    call: Iterable[tuple[str, str]],
-    credentials: Iterable[tuple[str, str]],
-    *,
-    passthrough: bool = False,
+    client: Iterable[tuple[str, str]], call: Iterable[tuple[str, str]], credentials: Iterable[tuple[str, str]]
 ) -> Headers:
     """The headers of an upstream request: the client's that may go on, then the *call*'s own, then the *credentials*.
 
     A name that comes later replaces every earlier one. The headers of a dialect (``anthropic-version``,
-    ``anthropic-beta``, ``openai-beta``) are the emitter's to write; with *passthrough* (one dialect on both sides) the
-    client's own go on unless the call says otherwise. Credentials never do.
+    ``anthropic-beta``, ``openai-beta``) go only as the call says.
     """
-    client = [(name.lower(), value) for name, value in client]
-    call = [(name.lower(), value) for name, value in call]
-    auth = [(name.lower(), value) for name, value in credentials]
-    auth_names = {name for name, _ in auth}
-    own = [(name, value) for name, value in call if name not in auth_names]
-    gone = auth_names.union((name for name, _ in call), _named_by_connection(client))
-    families = _NEVER_UPSTREAM_FAMILIES if passthrough else _NEVER_UPSTREAM_FAMILIES + _DIALECT_FAMILIES
-    kept = [
-        (name, value)
-        for name, value in client
-        if name not in gone and name not in _NEVER_UPSTREAM and not name.startswith(families)
-    ]
-    return [*kept, *own, *auth]
+    theirs, own, auth = _lower(client), _lower(call), _lower(credentials)
+    replaced = {name for name, _ in auth}
+    own = [(name, value) for name, value in own if name not in replaced]
+    gone = replaced.union((name for name, _ in own), _named_by_connection(theirs))
+    return [*_without(theirs, _NEVER_UPSTREAM | gone, _NEVER_UPSTREAM_FAMILIES), *own, *auth]
 
 
-def client_headers(
-    upstream: Iterable[tuple[str, str]],
-    own: Iterable[tuple[str, str]],
-    *,
-    passthrough: bool = False,
+def client_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
+    """The headers of a translated response: the *upstream*'s that mean the same in any API, then our *own*, which replace
+    those of the same name. What only the upstream's API understands does not pass; the client's emitter says it anew."""
+    return _answered(upstream, own, _TRANSLATED_AWAY, _TRANSLATED_AWAY_FAMILIES)
+
+
+def passed_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
+    """The headers of a response that passes untranslated: the client may read all of the *upstream*'s, limits and ids
+    included, but what speaks of the provider's host or connection; then our *own*. ``content-encoding`` stays, because
+    the bytes do: who inflates or replaces them must leave it out of *upstream*."""
+    return _answered(upstream, own, _NEVER_TO_CLIENT, _NEVER_TO_CLIENT_FAMILIES)
+
+
+def _answered(
+    upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]], never: frozenset[str], families: tuple[str, ...]
 ) -> Headers:
-    """The headers of a client's response: the *upstream*'s that mean the same to this client, then our *own*, which
-    replace those of the same name.
+    theirs, ours = _lower(upstream), _lower(own)
+    gone = _named_by_connection(theirs).union(name for name, _ in ours)
+    return [*_without(theirs, never | gone, families), *ours]
 
-    A translated response loses what only the upstream's API understands. With *passthrough* (one dialect on both sides)
-    the client may read it all, limits and ids included; only what speaks of the provider's host or connection goes.
-    ``content-encoding`` stays then, because the bytes do: who inflates them must leave it out of *upstream*.
-    """
-    upstream = [(name.lower(), value) for name, value in upstream]
-    own = [(name.lower(), value) for name, value in own]
-    gone = {name for name, _ in own} | _named_by_connection(upstream)
-    never = _NEVER_TO_CLIENT if passthrough else _TRANSLATED_AWAY
-    families = _NEVER_TO_CLIENT_FAMILIES if passthrough else _TRANSLATED_AWAY_FAMILIES
-    kept = [
-        (name, value)
-        for name, value in upstream
-        if name not in gone and name not in never and not name.startswith(families)
-    ]
-    return [*kept, *own]
+
+def _without(headers: Headers, names: frozenset[str], families: tuple[str, ...]) -> Headers:
+    return [(name, value) for name, value in headers if name not in names and not name.startswith(families)]
+
+
+def _lower(headers: Iterable[tuple[str, str]]) -> Headers:
+    return [(name.lower(), value) for name, value in headers]
 
 
 def _named_by_connection(headers: Headers) -> set[str]:

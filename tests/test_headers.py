@@ -1,19 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.headers import CREDENTIAL_HEADERS, HOP_BY_HOP, client_headers, upstream_headers
+from extproc.headers import CREDENTIAL_HEADERS, HOP_BY_HOP, Headers, client_headers, passed_headers, upstream_headers
 
 ONE = [("content-type", "application/json")]
 
 
 @pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
-@pytest.mark.parametrize("passthrough", [False, True])
-def test_no_credential_of_the_client_goes_upstream(name: str, passthrough: bool) -> None:
+def test_no_credential_of_the_client_goes_upstream(name: str) -> None:
     client = [(name, "theirs"), (name.upper(), "theirs too")]
-    assert upstream_headers(client, ONE, [], passthrough=passthrough) == ONE
+    assert upstream_headers(client, ONE, []) == ONE
 
 
 def test_b11_accept_encoding_never_goes_upstream() -> None:
@@ -49,21 +50,22 @@ def test_headers_that_connection_names_are_hop_by_hop() -> None:
     assert upstream_headers(client, [], []) == [("accept", "*/*")]
 
 
-def test_one_dialect_on_both_sides_keeps_the_dialects_own_headers() -> None:
-    client = [("anthropic-version", "2026-10-21"), ("anthropic-beta", "a"), ("openai-beta", "b"), ("api-key", "k")]
-    assert upstream_headers(client, [("anthropic-beta", "c")], [], passthrough=True) == [
-        ("anthropic-version", "2026-10-21"), ("openai-beta", "b"), ("anthropic-beta", "c"),
-    ]  # fmt: skip
+def test_a_dialects_own_headers_go_only_as_the_call_says() -> None:
+    client = [("anthropic-version", "2026-10-21"), ("anthropic-beta", "a"), ("openai-beta", "b")]
+    call = [("anthropic-version", "2023-06-01")]
+    assert upstream_headers(client, call, []) == call
 
 
-@pytest.mark.parametrize("passthrough", [False, True])
+@pytest.mark.parametrize("make", [client_headers, passed_headers])
 @pytest.mark.parametrize(
     "name",
     ["set-cookie", "server", "alt-svc", "content-length", "transfer-encoding", "connection",
      "strict-transport-security", "cf-ray", "x-llm-translation", "access-control-allow-origin", ":status"],
 )  # fmt: skip
-def test_the_providers_host_stays_hidden_from_the_client(name: str, passthrough: bool) -> None:
-    assert client_headers([(name.upper(), "x"), ("x-y", "z")], [], passthrough=passthrough) == [("x-y", "z")]
+def test_the_providers_host_stays_hidden_from_the_client(
+    name: str, make: Callable[[Headers, Headers], Headers]
+) -> None:
+    assert make([(name.upper(), "x"), ("x-y", "z")], []) == [("x-y", "z")]
 
 
 @pytest.mark.parametrize(
@@ -73,25 +75,25 @@ def test_the_providers_host_stays_hidden_from_the_client(name: str, passthrough:
 )  # fmt: skip
 def test_what_only_the_upstreams_api_understands_is_kept_for_its_own_clients(name: str) -> None:
     assert client_headers([(name, "x")], ONE) == ONE
-    kept = client_headers([(name, "x")], [("x-own", "y")], passthrough=True)
-    assert kept == [(name, "x"), ("x-own", "y")]
+    assert passed_headers([(name, "x")], [("x-own", "y")]) == [(name, "x"), ("x-own", "y")]
 
 
 def test_own_headers_replace_the_upstreams() -> None:
     upstream = [("Content-Type", "text/html"), ("Date", "now"), ("Cache-Control", "public")]
     own = [("content-type", "application/json"), ("cache-control", "no-cache")]
-    assert client_headers(upstream, own, passthrough=True) == [("date", "now"), *own]
+    assert client_headers(upstream, own) == [("date", "now"), *own]
+    assert passed_headers(upstream, own) == [("date", "now"), *own]
 
 
 NAMES = st.sampled_from([*sorted(CREDENTIAL_HEADERS), *sorted(HOP_BY_HOP), "Accept", "X-A", "x-b", "HOST"])
 LISTS = st.lists(st.tuples(NAMES, st.text(max_size=8)), max_size=8)
 
 
-@given(LISTS, LISTS, LISTS, st.booleans())
+@given(LISTS, LISTS, LISTS)
 def test_the_outcome_is_lower_case_and_holds_no_credential_but_ours(
-    client: list[tuple[str, str]], call: list[tuple[str, str]], auth: list[tuple[str, str]], passthrough: bool
+    client: list[tuple[str, str]], call: list[tuple[str, str]], auth: list[tuple[str, str]]
 ) -> None:
-    out = upstream_headers(client, call, auth, passthrough=passthrough)
+    out = upstream_headers(client, call, auth)
     assert all(name == name.lower() for name, _ in out)
     written = {name.lower() for name, _ in call + auth}
     assert not {name for name, _ in out} - written & CREDENTIAL_HEADERS
