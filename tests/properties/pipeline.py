@@ -1,0 +1,92 @@
+"""Any upstream dialect's bytes to any client dialect's, without requests: what the properties run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from extproc import dialects
+from extproc.dialects.base import Env, ResponseHead, UpstreamCall
+from extproc.llm import events as e
+from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from extproc.llm.grammar import Grammar, State
+from extproc.llm.losses import LossReport
+from extproc.llm.request import Request
+from extproc.response import Translated
+from extproc.settings import Limits
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+NAMES = list(dialects.REGISTRY)
+STREAM_TYPE = {"bedrock_converse": "application/vnd.amazon.eventstream"}
+ENV = Env(now=1_800_000_000.0, request_id="req-1")
+LIMITS = Limits()
+
+
+def goldens(dialect: str) -> list[Path]:
+    return sorted(path for path in (GOLDEN / dialect).glob("*") if path.suffix in (".sse", ".bin"))
+
+
+ALL_GOLDENS = [(name, path) for name in NAMES for path in goldens(name)]
+PAIRS = [(client, upstream, path) for client in NAMES for upstream, path in ALL_GOLDENS]
+
+
+def pair_id(pair: tuple[str, str, Path]) -> str:
+    client, upstream, path = pair
+    return f"{upstream}/{path.stem}->{client}"
+
+
+def request(client: str, *, stream: bool) -> Request:
+    return Request(dialect=client, model="m", messages=[], stream=stream)
+
+
+def head(dialect: str) -> ResponseHead:
+    return ResponseHead(200, [("content-type", STREAM_TYPE.get(dialect, "text/event-stream"))])
+
+
+def translated(client: str, upstream: str, *, stream: bool = True, seen: list[e.ResponseEvent] | None = None) -> Translated:
+    call = UpstreamCall("POST", "/", [], {}, request(client, stream=stream))
+    note = (seen if seen is not None else []).append
+    to, by = dialects.get(client), dialects.get(upstream)
+    return Translated(to, by, call, head(upstream), ENV, LIMITS, LossReport(), [], note)
+
+
+def run(client: str, upstream: str, chunks: Iterable[bytes], *, stream: bool = True) -> bytes:
+    response = translated(client, upstream, stream=stream)
+    out = [response.feed(chunk, False) for chunk in chunks]
+    out.append(response.feed(b"", True))
+    assert response.feed(b"more", True) == b"", "nothing comes after the end"
+    return b"".join(out)
+
+
+def parse(dialect: str, data: bytes, *, stream: bool = True) -> list[e.ResponseEvent]:
+    """What a client of *dialect* reads in *data*: checked against the grammar, and ended exactly once."""
+    kind = head(dialect) if stream else ResponseHead(200, [("content-type", "application/json")])
+    call = UpstreamCall("POST", "/", [], {}, request(dialect, stream=stream))
+    parser = dialects.get(dialect).response_parser(call, kind, LIMITS, LossReport())
+    events = parser.feed(data) + parser.end()
+    grammar = Grammar()
+    for event in events:
+        grammar.check(event)
+    assert grammar.state is State.ENDED
+    return events
+
+
+def fold(events: Iterable[e.ResponseEvent]) -> Folded:
+    folded = Folded()
+    for event in events:
+        folded.add(event)
+    return folded
+
+
+def gist(folded: Folded, *, opaque: bool = False) -> list[object]:
+    """What every dialect can tell apart of a response: the texts, the thinking, the calls, how it ended, the counts."""
+    text = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
+    thinking = "".join(block.text for block in folded.blocks if isinstance(block, ThinkingBlock))
+    calls = [(b.id, b.name, b.input or "{}") for b in folded.blocks if isinstance(b, ToolCallBlock)]
+    ending: object = None
+    if folded.ended is not None:
+        usage = folded.ended.usage
+        ending = (usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0)
+    return [text, thinking, calls, ending, folded.failed is not None] + (
+        [sum(isinstance(b, OpaqueBlock) for b in folded.blocks)] if opaque else []
+    )

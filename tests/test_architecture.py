@@ -1,0 +1,69 @@
+"""The arrows of the architecture: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "extproc"
+CORE = {"llm", "framing"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "llm": {"llm"},
+    "framing": {"framing"},
+    "capabilities": set(),
+    "settings": set(),
+    "headers": set(),
+    "dialects": CORE | {"dialects", "capabilities", "settings"},
+    "response": CORE | {"dialects", "headers", "settings"},
+    "translate": CORE | {"dialects", "capabilities", "headers", "providers", "response", "route", "settings"},
+}
+"""What each part may import of ours. Parts not named here stand above them all."""
+
+MODULES = sorted(path for path in ROOT.rglob("*.py") if "envoy_api" not in path.parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of the modules that *path* imports, those it imports lazily too."""
+    package = ("extproc", *path.relative_to(ROOT).parent.parts)
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def part(module: str) -> str | None:
+    """Which part of ours a module belongs to."""
+    names = module.split(".")
+    return names[1] if names[0] == "extproc" and len(names) > 1 else None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_go_one_way(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    found = {p for p in map(part, imports(path)) if p is not None}
+    if own in MAY_IMPORT:
+        assert found <= MAY_IMPORT[own]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_libraries_stay_where_they_belong(path: Path) -> None:
+    where = path.relative_to(ROOT).parts[0]
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert "envoy" not in roots, "the stubs of other packages may not be loaded beside ours"
+    if where != "server" and path.name not in ("cli.py",):
+        assert "grpc" not in roots
+    if where in ("llm", "framing", "dialects"):
+        assert not roots & {"asyncio", "json", "logging", "pydantic", "random", "socket", "time", "uuid", "yaml"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dialects").glob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_no_dialect_knows_another(path: Path) -> None:
+    others = {p.name for p in (ROOT / "dialects").iterdir() if p.is_dir()} - {path.parent.name}
+    assert not {name for name in imports(path) if set(name.split(".")) & others}
