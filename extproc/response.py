@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .dialects.base import Dialect, Env, Headers, Meta, ResponseHead, UpstreamCall, is_stream
 from .framing.inflate import InflateError, Inflater
-from .headers import client_headers
+from .headers import client_headers, passed_headers
 from .llm.events import ResponseEnded, ResponseEvent, ResponseFailed
 from .llm.failures import ErrorKind
 from .llm.losses import LossReport
@@ -123,7 +123,7 @@ class Passed:
         self.whole = head.status >= 400
         self._dialect = dialect
         self._meta = dialect.read_meta(head, env)
-        self._head = ResponseHead(head.status, client_headers(head.headers, report, passthrough=True))
+        self._head = ResponseHead(head.status, passed_headers(head.headers, report))
         self._note = note
         self._parser = dialect.response_parser(call, head, limits, losses)
         self._emitter = dialect.response_emitter(call.request, head, self._meta, env, losses)

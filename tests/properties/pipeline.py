@@ -43,32 +43,43 @@ def head(dialect: str) -> ResponseHead:
     return ResponseHead(200, [("content-type", STREAM_TYPE.get(dialect, "text/event-stream"))])
 
 
-def translated(client: str, upstream: str, *, stream: bool = True, seen: list[e.ResponseEvent] | None = None) -> Translated:
+def translated(
+    client: str, upstream: str, *, stream: bool = True, seen: list[e.ResponseEvent] | None = None
+) -> Translated:
     call = UpstreamCall("POST", "/", [], {}, request(client, stream=stream))
     note = (seen if seen is not None else []).append
     to, by = dialects.get(client), dialects.get(upstream)
     return Translated(to, by, call, head(upstream), ENV, LIMITS, LossReport(), [], note)
 
 
-def run(client: str, upstream: str, chunks: Iterable[bytes], *, stream: bool = True) -> bytes:
-    response = translated(client, upstream, stream=stream)
+def run(client: str, upstream: str, chunks: Iterable[bytes]) -> bytes:
+    """The client's stream."""
+    response = translated(client, upstream)
     out = [response.feed(chunk, False) for chunk in chunks]
     out.append(response.feed(b"", True))
     assert response.feed(b"more", True) == b"", "nothing comes after the end"
     return b"".join(out)
 
 
-def parse(dialect: str, data: bytes, *, stream: bool = True) -> list[e.ResponseEvent]:
+def parse(dialect: str, data: bytes, answer: ResponseHead | None = None) -> list[e.ResponseEvent]:
     """What a client of *dialect* reads in *data*: checked against the grammar, and ended exactly once."""
-    kind = head(dialect) if stream else ResponseHead(200, [("content-type", "application/json")])
-    call = UpstreamCall("POST", "/", [], {}, request(dialect, stream=stream))
-    parser = dialects.get(dialect).response_parser(call, kind, LIMITS, LossReport())
+    answer = answer or head(dialect)
+    call = UpstreamCall("POST", "/", [], {}, request(dialect, stream=True))
+    parser = dialects.get(dialect).response_parser(call, answer, LIMITS, LossReport())
     events = parser.feed(data) + parser.end()
     grammar = Grammar()
     for event in events:
         grammar.check(event)
     assert grammar.state is State.ENDED
     return events
+
+
+def run_whole(client: str, upstream: str, data: bytes) -> list[e.ResponseEvent]:
+    """What a client that asked for no stream reads."""
+    response = translated(client, upstream, stream=False)
+    assert response.feed(data, False) == b""
+    out = response.feed(b"", True)
+    return parse(client, out, response.head())
 
 
 def fold(events: Iterable[e.ResponseEvent]) -> Folded:

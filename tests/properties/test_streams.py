@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from extproc.llm import events as e
 
-from .pipeline import ALL_GOLDENS, NAMES, PAIRS, fold, gist, pair_id, parse, run, translated
+from .pipeline import ALL_GOLDENS, NAMES, PAIRS, fold, gist, pair_id, parse, run, run_whole, translated
 
 Pair = tuple[str, str, Path]
 pairs = pytest.mark.parametrize("pair", PAIRS, ids=pair_id)
@@ -31,7 +31,8 @@ def test_any_single_cut_gives_the_same_bytes(pair: Pair) -> None:
     whole = run(client, upstream, [data])
     for cut in range(1, len(data)):
         if run(client, upstream, [data[:cut], data[cut:]]) != whole:
-            pytest.fail(f"a cut at {cut} changes the output: {data[max(0, cut - 40) : cut]!r} | {data[cut : cut + 40]!r}")
+            around = f"{data[max(0, cut - 40) : cut]!r} | {data[cut : cut + 40]!r}"
+            pytest.fail(f"a cut at {cut} changes the output: {around}")
 
 
 @pairs
@@ -97,8 +98,7 @@ def test_a_stream_folded_is_the_whole(pair: Pair) -> None:
     client, upstream, path = pair
     data = path.read_bytes()
     streamed = fold(parse(client, run(client, upstream, [data])))
-    out = run(client, upstream, [data], stream=False)
-    whole = fold(parse(client, out, stream=False))
+    whole = fold(run_whole(client, upstream, data))
     if streamed.failed is not None:
         assert whole.failed is not None
         return
@@ -163,4 +163,4 @@ def test_whatever_the_upstream_sends_the_client_gets_one_legal_response(
         blob[start:end] = data.draw(JUNK)
     parse(client, run(client, upstream, [bytes(blob)]))
     if data.draw(st.booleans()):
-        parse(client, run(client, upstream, [bytes(blob)], stream=False), stream=False)
+        run_whole(client, upstream, bytes(blob))
