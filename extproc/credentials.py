@@ -1,0 +1,167 @@
+"""References to secrets in a route's text, and the values behind them, which never show.
+
+``${NAME}`` is an environment variable, read once; ``${file:/path}`` is a file's text without its last line end, read
+again when the file changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+MASK = "***"
+MAX_FILE_BYTES = 64 * 1024
+"""A credential's file is no larger than this."""
+
+_REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Unresolvable(Exception):
+    """A reference that leads nowhere, or to what no credential can be. The message never holds a value.
+
+    ``transient``: the next attempt may go well, because it is about a file.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class Secret:
+    """Text that shows only through ``reveal``: neither in ``repr`` nor in ``str``, a format or a log line."""
+
+    __slots__ = ("_parts", "_plain")
+
+    def __init__(self, *parts: str | SecretFile) -> None:
+        self._parts = parts
+        self._plain = None if any(isinstance(part, SecretFile) for part in parts) else "".join(map(str, parts))
+
+    def reveal(self) -> str:
+        """The text as it is now."""
+        if self._plain is not None:
+            return self._plain
+        return "".join(part if isinstance(part, str) else part.read() for part in self._parts)
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.reveal() == other.reveal()
+
+    __hash__ = None  # type: ignore[assignment]  # a file's text changes
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not to be pickled")
+
+
+class SecretFile:
+    """The text of a file, read anew when the file has changed. What was read last stays in force while the file is away
+    or unfit, as happens for a moment when it is being replaced."""
+
+    __slots__ = ("_seen", "_text", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._seen = self._stamp()
+        self._text = self._load()
+
+    def read(self) -> str:
+        """The file's text, by a look at its time of change."""
+        try:
+            stamp = self._stamp()
+            if stamp != self._seen:
+                self._text = self._load()
+                self._seen = stamp
+        except Unresolvable as error:
+            log.warning("kept the last good credential: %s", error)
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"SecretFile({self.path!r})"
+
+    def _stamp(self) -> tuple[int, int, int]:
+        try:
+            found = os.stat(self.path)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from None
+        if not stat.S_ISREG(found.st_mode):
+            # A pipe would wait for a writer for ever.
+            raise Unresolvable(f"file {self.path!r}: not a regular file", transient=True)
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _load(self) -> str:
+        try:
+            with open(self.path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from None
+        if len(data) > MAX_FILE_BYTES:
+            raise Unresolvable(f"file {self.path} is larger than {MAX_FILE_BYTES} bytes", transient=True)
+        try:
+            text = data.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise Unresolvable(f"file {self.path} is not UTF-8 text", transient=True) from None
+        try:
+            return sound(text, f"file {self.path}")
+        except Unresolvable as error:
+            raise Unresolvable(str(error), transient=True) from None
+
+    def _unreadable(self, error: Exception) -> Unresolvable:
+        reason = error.strerror if isinstance(error, OSError) else "no path"
+        return Unresolvable(f"file {self.path!r}: {reason}", transient=True)
+
+
+def sound(text: str, what: str) -> str:
+    """*text*, if it may stand in a header. Raises Unresolvable, which names *what* and never the text."""
+    if not text:
+        raise Unresolvable(f"{what} is empty")
+    if _CONTROL.search(text):
+        raise Unresolvable(f"{what} holds a line break or another control character")
+    return text
+
+
+def resolve(text: str, environ: Mapping[str, str]) -> Secret:
+    """*text* with every ``${NAME}`` and ``${file:/path}`` in it resolved. Raises Unresolvable.
+
+    What a malformed reference holds is not repeated: it may be the secret itself, written in the wrong place.
+    """
+    parts: list[str | SecretFile] = []
+    end = 0
+    for match in _REFERENCE.finditer(text):
+        parts += (text[end : match.start()], _lookup(match, environ))
+        end = match.end()
+    parts.append(text[end:])
+    kept = [part for part in parts if part != ""]
+    if not kept:
+        raise Unresolvable("the value is empty")
+    for part in kept:
+        if isinstance(part, str):
+            sound(part, "the value")
+    return Secret(*kept)
+
+
+def _lookup(match: re.Match[str], environ: Mapping[str, str]) -> str | SecretFile:
+    name: str = match[1]
+    if not match[0].endswith("}"):
+        raise Unresolvable("a `${` is not closed by a `}`")
+    if name.startswith("file:/"):
+        return SecretFile(name.removeprefix("file:"))
+    if not _NAME.match(name):
+        raise Unresolvable("a reference must be ${NAME} of an environment variable, or ${file:/absolute/path}")
+    value = environ.get(name)
+    if value is None:
+        raise Unresolvable(f"environment variable {name} is not set")
+    return sound(value, f"environment variable {name}")
