@@ -1,0 +1,118 @@
+"""Conversations as clients of each API write them, for the properties of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Json = dict[str, Any]
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
+NAMES = st.sampled_from(["f", "read_file", "mcp__very.long/name with spaces" + "x" * 60, "détails"])
+IDS = st.sampled_from(["call_1", "toolu_2", "functions.f:0", "functions_f_0", "x" * 60, "a b"])
+PNG = "iVBORw0KGgo="
+VALUES = st.one_of(TEXT, st.integers(-5, 5), st.none())
+INPUTS = st.dictionaries(st.sampled_from(["q", "path", "n"]), VALUES, max_size=2)
+ARGUMENTS = st.sampled_from(["{}", "", '{"q": 1}', "{bad"])
+
+
+@st.composite
+def chat_messages(draw: st.DrawFn) -> list[Json]:
+    """OpenAI Chat: a legal history that ends with the user or with tool results."""
+    leading = draw(st.sampled_from([[], ["system"], ["system", "developer"]]))
+    messages: list[Json] = [{"role": role, "content": draw(TEXT)} for role in leading]
+    for turn in range(draw(st.integers(1, 4))):
+        if turn:
+            messages += draw(chat_answer(turn))
+        if turn and draw(st.integers(0, 4)) == 0:
+            messages.append({"role": "system", "content": draw(TEXT)})
+        messages.append({"role": "user", "content": draw(st.one_of(TEXT, chat_parts()))})
+    return messages
+
+
+def chat_parts() -> st.SearchStrategy[list[Json]]:
+    text = TEXT.map(lambda t: {"type": "text", "text": t})
+    image = st.just({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}})
+    return st.lists(st.one_of(text, image), min_size=1, max_size=3)
+
+
+@st.composite
+def chat_answer(draw: st.DrawFn, turn: int) -> list[Json]:
+    answer: Json = {"role": "assistant", "content": draw(st.one_of(TEXT, st.none()))}
+    ids = draw(st.lists(IDS, max_size=3, unique=True))
+    if not ids:
+        return [answer | {"content": answer["content"] or "ok"}]
+    ids = [f"{id_}.{turn}" if draw(st.booleans()) else id_ + str(turn) for id_ in ids]
+    answer["tool_calls"] = [
+        {"id": id_, "type": "function", "function": {"name": draw(NAMES), "arguments": draw(ARGUMENTS)}} for id_ in ids
+    ]
+    if draw(st.booleans()):
+        answer["reasoning_content"] = draw(TEXT)
+    if draw(st.booleans()):
+        answer["reasoning_details"] = [
+            {"type": "reasoning.text", "text": "t", "signature": "S", "format": "anthropic-claude-v1", "index": 0}
+        ]
+    results = [{"role": "tool", "tool_call_id": id_, "content": draw(st.one_of(TEXT, st.just("")))} for id_ in ids]
+    return [answer, *draw(st.permutations(results))]
+
+
+@st.composite
+def messages_messages(draw: st.DrawFn) -> list[Json]:
+    """Anthropic Messages: a legal history that ends with the user."""
+    messages: list[Json] = [{"role": "user", "content": draw(st.one_of(TEXT, user_blocks()))}]
+    for turn in range(draw(st.integers(0, 3))):
+        messages += draw(messages_turn(turn))
+    return messages
+
+
+def user_blocks() -> st.SearchStrategy[list[Json]]:
+    cache = st.sampled_from([{}, {"cache_control": {"type": "ephemeral"}}])
+    text = st.builds(lambda t, c: {"type": "text", "text": t} | c, TEXT, cache)
+    image = st.just({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}})
+    return st.lists(st.one_of(text, image), min_size=1, max_size=3)
+
+
+@st.composite
+def messages_turn(draw: st.DrawFn, turn: int) -> list[Json]:
+    blocks: list[Json] = []
+    if draw(st.booleans()):
+        blocks.append({"type": "thinking", "thinking": draw(TEXT), "signature": "S"})
+    if draw(st.booleans()):
+        blocks.append({"type": "text", "text": draw(TEXT)})
+    ids = [f"toolu_{turn}_{n}" + draw(st.sampled_from(["", "x" * 50])) for n in range(draw(st.integers(0, 3)))]
+    blocks += [{"type": "tool_use", "id": id_, "name": draw(NAMES), "input": draw(INPUTS)} for id_ in ids]
+    answer: list[Json] = [{"role": "assistant", "content": blocks or "ok"}]
+    reply: list[Json] = [draw(tool_result(id_)) for id_ in ids]
+    after = draw(user_blocks())
+    answer.append({"role": "user", "content": reply + after if draw(st.booleans()) or not reply else reply})
+    if draw(st.integers(0, 3)) == 0:
+        answer.append({"role": "system", "content": draw(TEXT)})
+    return answer
+
+
+@st.composite
+def tool_result(draw: st.DrawFn, id_: str) -> Json:
+    result: Json = {"type": "tool_result", "tool_use_id": id_}
+    content = draw(st.one_of(st.none(), TEXT, user_blocks()))
+    if content is not None:
+        result["content"] = content
+    return result | ({"is_error": True} if draw(st.booleans()) else {})
+
+
+SCHEMA = {"type": "object", "properties": {}}
+TOOLS: dict[str, list[Json]] = {
+    "openai_chat": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+    "anthropic_messages": [{"name": "f", "input_schema": SCHEMA}],
+}
+MESSAGES = {"openai_chat": chat_messages(), "anthropic_messages": messages_messages()}
+BASE: dict[str, Json] = {"openai_chat": {}, "anthropic_messages": {"max_tokens": 100, "system": "be brief"}}
+MODELS = {
+    "openai_chat": ["gpt-4o", "gpt-5.1", "my-model"],
+    "anthropic_messages": ["claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5", "other"],
+}
+
+
+@st.composite
+def requests(draw: st.DrawFn, client: str, upstream: str) -> Json:
+    body = {"model": draw(st.sampled_from(MODELS[upstream])), **BASE[client], "messages": draw(MESSAGES[client])}
+    return body | {"tools": TOOLS[client]}

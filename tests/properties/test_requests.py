@@ -1,0 +1,156 @@
+"""Properties of requests, over every ordered pair of dialects that have both sides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extproc import Refused, Translation
+
+from .conversations import BASE, MESSAGES, MODELS, TOOLS, requests
+
+PROVIDER = {
+    "openai_chat": ["openai", "openai-compatible", "openrouter", "deepseek"],
+    "anthropic_messages": ["anthropic"],
+}
+PAIRS = [("openai_chat", "anthropic_messages"), ("anthropic_messages", "openai_chat")]
+pairs = pytest.mark.parametrize(("client", "upstream"), PAIRS)
+
+
+def translate(client: str, upstream: str, body: Any, provider: str | None = None) -> Any:
+    """The upstream's body, decoded so that the order of members is kept."""
+    t = Translation(client, upstream, route={"provider": provider or PROVIDER[upstream][0], "auth": "none"}, now=0)
+    return json.loads(t.request(json.dumps(body).encode()).body)
+
+
+@pairs
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_translation_is_append_only_and_deterministic(client: str, upstream: str, data: st.DataObject) -> None:
+    body = data.draw(requests(client, upstream))
+    provider = data.draw(st.sampled_from(PROVIDER[upstream]))
+    whole = translate(client, upstream, body, provider)
+    assert json.dumps(whole) == json.dumps(translate(client, upstream, body, provider))
+    for k, message in enumerate(body["messages"]):
+        if message["role"] != "assistant":
+            continue
+        before = translate(client, upstream, body | {"messages": body["messages"][:k]}, provider)
+        for member in ("system", "tools"):
+            assert json.dumps(before.get(member)) == json.dumps(whole.get(member))
+        then = [json.dumps(m) for m in before["messages"]]
+        assert then == [json.dumps(m) for m in whole["messages"]][: len(then)]
+
+
+def texts(value: Any) -> str:
+    """Every text of a body, in no particular order."""
+    if isinstance(value, dict):
+        return "\n".join(texts(v) for v in value.values())
+    return "\n".join(map(texts, value)) if isinstance(value, list) else str(value)
+
+
+@pairs
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_what_the_user_said_arrives(client: str, upstream: str, data: st.DataObject) -> None:
+    body = data.draw(requests(client, upstream))
+    arrived = texts(translate(client, upstream, body))
+    for message in body["messages"]:
+        content = message["content"]
+        if message["role"] == "user" and isinstance(content, str):
+            assert content in arrived
+        for part in content if isinstance(content, list) else []:
+            if part["type"] == "text":
+                assert part["text"] in arrived
+
+
+WORDS = st.sampled_from(["", "x", "text", "auto"])
+KEYS = st.sampled_from(["type", "x", "text"])
+JUNK = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.floats(-1, 1), WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(KEYS, inner, max_size=2)),
+    max_leaves=4,
+)
+NEW_KEYS = st.sampled_from(["x_new", "type", "content", "id", "cache_control", "citations"])
+
+
+@st.composite
+def damaged(draw: st.DrawFn, value: Any) -> Any:
+    """*value* with one thing, anywhere in it, replaced, removed or added."""
+    if isinstance(value, dict) and value and draw(st.integers(0, 3)):
+        key = draw(st.sampled_from(sorted(value)))
+        return value | {key: draw(damaged(value[key]))}
+    if isinstance(value, list) and value and draw(st.integers(0, 3)):
+        index = draw(st.integers(0, len(value) - 1))
+        return [*value[:index], draw(damaged(value[index])), *value[index + 1 :]]
+    if isinstance(value, dict):
+        return value | {draw(NEW_KEYS): draw(JUNK)}
+    return draw(JUNK)
+
+
+@pairs
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_bad_input_is_refused_in_the_clients_shape_or_translated(
+    client: str, upstream: str, data: st.DataObject
+) -> None:
+    body = data.draw(damaged(data.draw(requests(client, upstream))))
+    try:
+        translate(client, upstream, body)
+    except Refused as refused:
+        error = json.loads(refused.body)["error"]
+        assert refused.status == 400, refused
+        assert error["message"]
+        assert error["type"] == "invalid_request_error"
+
+
+@pairs
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"[]", b"3", b'"x"', b"{", b'{"model": 1}', b"\xff\xfe",
+        b'{"model":"m","messages":' + b"[" * 100_000,
+        b'{"model":"m","max_tokens":5,"messages":[]}', b'{"max_tokens":5,"messages":[{"role":"user","content":"x"}]}',
+        b'{"model":"m","max_tokens":5,"messages":[{"role":"owner","content":"x"}]}',
+        b'{"model":"m","max_tokens":5,"messages":[{"content":"x"}]}',
+        b'{"model":"m","max_tokens":5,"messages":[7]}',
+    ],
+    ids=lambda b: b[:40].decode("latin-1"),
+)  # fmt: skip
+def test_malformed_bodies(client: str, upstream: str, body: bytes) -> None:
+    route = {"provider": PROVIDER[upstream][0], "auth": "none"}
+    with pytest.raises(Refused) as refused:
+        Translation(client, upstream, route=route).request(body)
+    assert refused.value.status == 400
+    assert json.loads(refused.value.body)["error"]["message"]
+
+
+@pairs
+def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstream: str) -> None:
+    """One unknown member at a time, at every object of a body."""
+    base = {"model": MODELS[upstream][0], **BASE[client], "tools": TOOLS[client]}
+    new = {"x_new": 1}
+    part = {"type": "text", "text": "hi"}
+    user = {"role": "user", "content": [part]}
+    spots: list[tuple[str, Any]] = [
+        ("x_new", base | {"messages": [user], **new}),
+        ("messages[0].x_new", base | {"messages": [user | new]}),
+        ("messages[0].content[0].x_new", base | {"messages": [user | {"content": [part | new]}]}),
+        ("tools[0]", base | {"messages": [user], "tools": [TOOLS[client][0] | new]}),
+    ]
+    for path, body in spots:
+        t = Translation(client, upstream, route={"provider": PROVIDER[upstream][0], "auth": "none"}, now=0)
+        try:
+            sent = t.request(json.dumps(body).encode()).body
+        except Refused as refused:
+            assert "x_new" in refused.failed.message
+            continue
+        assert b"x_new" not in sent
+        assert any(loss.path.startswith(path) and "x_new" in loss.path for loss in t.losses), path
+
+
+def test_the_strategies_make_whole_conversations() -> None:
+    assert MESSAGES.keys() == TOOLS.keys() == BASE.keys()
