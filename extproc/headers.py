@@ -24,6 +24,8 @@ CREDENTIAL_HEADERS = frozenset(
         "ocp-apim-subscription-key",
         "openai-organization",
         "openai-project",
+        "anthropic-organization-id",
+        "anthropic-workspace-id",
         "chatgpt-account-id",
         "x-amz-date",
         "x-amz-security-token",
@@ -69,7 +71,8 @@ _NEVER_UPSTREAM = (
         "referer",
     }
 )
-_NEVER_UPSTREAM_FAMILIES = ("anthropic-", "openai-", "x-stainless-", "x-extproc-", "x-amz-", "sec-fetch-", ":")
+_NEVER_UPSTREAM_FAMILIES: tuple[str, ...] = ("x-stainless-", "x-extproc-", "x-amz-", "sec-fetch-", ":")
+_DIALECT_FAMILIES = ("anthropic-", "openai-")
 
 _NEVER_TO_CLIENT: frozenset[str] = HOP_BY_HOP | {
     "content-length",
@@ -130,23 +133,30 @@ _TRANSLATED_AWAY_FAMILIES: tuple[str, ...] = (
 
 
 def upstream_headers(
-    client: Iterable[tuple[str, str]], call: Iterable[tuple[str, str]], credentials: Iterable[tuple[str, str]]
+    client: Iterable[tuple[str, str]],
+    call: Iterable[tuple[str, str]],
+    credentials: Iterable[tuple[str, str]],
+    *,
+    passthrough: bool = False,
 ) -> Headers:
     """The headers of an upstream request: the client's that may go on, then the *call*'s own, then the *credentials*.
 
     A name that comes later replaces every earlier one. The headers of a dialect (``anthropic-version``,
-    ``anthropic-beta``, ``openai-beta``) go only as the call says.
+    ``anthropic-beta``, ``openai-beta``) are the call's to say; with *passthrough* (one dialect on both sides) the
+    client's own go on where the call is silent. Credentials never do.
     """
     theirs, own, auth = _lower(client), _lower(call), _lower(credentials)
     replaced = {name for name, _ in auth}
     own = [(name, value) for name, value in own if name not in replaced]
     gone = replaced.union((name for name, _ in own), _named_by_connection(theirs))
-    return [*_without(theirs, _NEVER_UPSTREAM | gone, _NEVER_UPSTREAM_FAMILIES), *own, *auth]
+    families = _NEVER_UPSTREAM_FAMILIES if passthrough else _NEVER_UPSTREAM_FAMILIES + _DIALECT_FAMILIES
+    return [*_without(theirs, _NEVER_UPSTREAM | gone, families), *own, *auth]
 
 
 def client_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
-    """The headers of a translated response: the *upstream*'s that mean the same in any API, then our *own*, which replace
-    those of the same name. What only the upstream's API understands does not pass; the client's emitter says it anew."""
+    """The headers of a translated response: the *upstream*'s that mean the same in any API, then our *own*, which
+    replace those of the same name. What only the upstream's API understands does not pass; the client's emitter says
+    it anew."""
     return _answered(upstream, own, _TRANSLATED_AWAY, _TRANSLATED_AWAY_FAMILIES)
 
 
@@ -158,7 +168,10 @@ def passed_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str,
 
 
 def _answered(
-    upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]], never: frozenset[str], families: tuple[str, ...]
+    upstream: Iterable[tuple[str, str]],
+    own: Iterable[tuple[str, str]],
+    never: frozenset[str],
+    families: tuple[str, ...],
 ) -> Headers:
     theirs, ours = _lower(upstream), _lower(own)
     gone = _named_by_connection(theirs).union(name for name, _ in ours)

@@ -40,10 +40,12 @@ def read(source: str | Mapping[str, Any], level: str) -> dict[str, Any]:
     return {_key(key, level, ""): _plain(item, level, str(key), 1) for key, item in value.items()}
 
 
-def did_you_mean(given: str, choices: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for a near miss, else nothing."""
-    near = difflib.get_close_matches(given, list(choices), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def choose(given: Any, choices: Iterable[str]) -> str:
+    """What to add to the news that *given* is unknown: the nearest name, and all of them."""
+    names = list(choices)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.6) if isinstance(given, str) else []
+    listed = f"one of: {', '.join(names)}"
+    return f"; did you mean {near[0]!r}? Choose {listed}" if near else f"; choose {listed}"
 
 
 def shown(given: Any) -> str:
@@ -103,7 +105,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.events.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed here", event.start_mark)
         if getattr(event, "tag", None) is not None:

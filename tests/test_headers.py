@@ -12,9 +12,10 @@ ONE = [("content-type", "application/json")]
 
 
 @pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
-def test_no_credential_of_the_client_goes_upstream(name: str) -> None:
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_no_credential_of_the_client_goes_upstream(name: str, passthrough: bool) -> None:
     client = [(name, "theirs"), (name.upper(), "theirs too")]
-    assert upstream_headers(client, ONE, []) == ONE
+    assert upstream_headers(client, ONE, [], passthrough=passthrough) == ONE
 
 
 def test_b11_accept_encoding_never_goes_upstream() -> None:
@@ -54,6 +55,9 @@ def test_a_dialects_own_headers_go_only_as_the_call_says() -> None:
     client = [("anthropic-version", "2026-10-21"), ("anthropic-beta", "a"), ("openai-beta", "b")]
     call = [("anthropic-version", "2023-06-01")]
     assert upstream_headers(client, call, []) == call
+    assert upstream_headers([*client, ("openai-project", "p")], call, [], passthrough=True) == [
+        ("anthropic-beta", "a"), ("openai-beta", "b"), *call,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", [client_headers, passed_headers])
