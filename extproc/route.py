@@ -317,7 +317,7 @@ def _level(raw: dict[str, Any], level: str) -> dict[str, Any]:
         try:
             capabilities.packaged().find("", "", given["quirks"])
         except capabilities.CapabilityError as error:
-            raise RouteError(f"{level}: {error}") from None
+            raise RouteError(f"{level}: {str(error).partition(';')[0]}") from None
     return given
 
 
