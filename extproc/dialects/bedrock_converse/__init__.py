@@ -1,4 +1,7 @@
-"""BedrockConverse."""
+"""Amazon Bedrock's Converse and ConverseStream (Bedrock Runtime API reference, Nov 2026): the response's side.
+
+Requests are not translated yet: both directions refuse them in words.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, EmitterBase, Env, Meta, ParserBase, ResponseHead, Upstream, UpstreamCall, encode
+from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from .emit_response import ConverseEmitter
+from .errors import emit_error, read_meta
+from .parse_response import ConverseParser
 
 
 class BedrockConverse:
@@ -17,27 +23,30 @@ class BedrockConverse:
     paths: tuple[str, ...] = ("/converse", "/converse-stream")
 
     def claims(self, members: dict[str, Any]) -> bool:
+        # A Converse request names its model in the path: its body cannot be told for sure.
         return False
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        raise Unsupported("", "Converse requests are not translated yet", "unsupported_value")
+        raise Unsupported("", "Bedrock Converse requests are not translated yet: only a Converse upstream can answer")
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        raise Unsupported("", "requests for a Converse upstream are not translated yet", "unsupported_value")
+        raise Unsupported("", "requests to a Bedrock Converse upstream are not translated yet")
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         return body
 
-    def response_parser(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> ParserBase:
-        return ParserBase(call, head, limits, losses)
+    def response_parser(
+        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
+    ) -> ConverseParser:
+        return ConverseParser(call, head, limits, losses)
 
     def response_emitter(
         self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> EmitterBase:
-        return EmitterBase(self, request, upstream, meta, env, losses)
+    ) -> ConverseEmitter:
+        return ConverseEmitter(self, request, upstream, meta, env, losses)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return Meta()
+        return read_meta(head)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return ResponseHead(502, [("content-type", "application/json")]), encode({"message": failed.message})
+        return emit_error(failed, meta)

@@ -1,0 +1,109 @@
+"""Errors as Bedrock says them: an exception's name in a header, and ``{"message"}``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.events import ResponseFailed
+from ...llm.failures import ErrorKind
+from ..base import Headers, Meta, ResponseHead, encode, error_status
+from ..errors import read_error
+
+ERROR_TYPE = "x-amzn-errortype"
+REQUEST_ID = "x-amzn-requestid"
+
+_EXCEPTIONS: dict[str, tuple[int, ErrorKind]] = {
+    "ValidationException": (400, ErrorKind.INVALID_REQUEST),
+    "AccessDeniedException": (403, ErrorKind.PERMISSION),
+    "UnrecognizedClientException": (403, ErrorKind.PERMISSION),
+    "ResourceNotFoundException": (404, ErrorKind.NOT_FOUND),
+    "ConflictException": (409, ErrorKind.CONFLICT),
+    "ModelTimeoutException": (408, ErrorKind.TIMEOUT),
+    "ThrottlingException": (429, ErrorKind.RATE_LIMIT),
+    "ModelNotReadyException": (429, ErrorKind.RATE_LIMIT),
+    # A 400 on the wire, but no fault of this request: asking again later may work.
+    "ServiceQuotaExceededException": (429, ErrorKind.RATE_LIMIT),
+    # 424 on the wire, which every other API's client would take for its own fault.
+    "ModelErrorException": (502, ErrorKind.API),
+    "ModelStreamErrorException": (502, ErrorKind.API),
+    "InternalServerException": (500, ErrorKind.API),
+    "ServiceUnavailableException": (503, ErrorKind.OVERLOADED),
+}
+"""What each exception stands for: the status to pass on, and the kind."""
+
+_NAMES = {
+    ErrorKind.INVALID_REQUEST: "ValidationException",
+    ErrorKind.AUTHENTICATION: "AccessDeniedException",
+    ErrorKind.BILLING: "AccessDeniedException",
+    ErrorKind.PERMISSION: "AccessDeniedException",
+    ErrorKind.NOT_FOUND: "ResourceNotFoundException",
+    ErrorKind.CONFLICT: "ConflictException",
+    ErrorKind.TOO_LARGE: "ValidationException",
+    ErrorKind.RATE_LIMIT: "ThrottlingException",
+    ErrorKind.API: "InternalServerException",
+    ErrorKind.TIMEOUT: "ModelTimeoutException",
+    ErrorKind.OVERLOADED: "ServiceUnavailableException",
+}
+"""The exception that SDKs raise, for each kind: they choose it by this name, not by the status."""
+
+_TOO_LONG = ("input is too long", "prompt is too long", "too many input tokens")
+
+
+def read_meta(head: ResponseHead) -> Meta:
+    """What the response's headers say."""
+    return Meta(
+        request_id=head.header(REQUEST_ID) or None,
+        retry_after=head.header("retry-after") or None,
+    )
+
+
+def meta_headers(meta: Meta) -> Headers:
+    """The headers that say *meta*."""
+    pairs = ((REQUEST_ID, meta.request_id), ("retry-after", meta.retry_after))
+    return [(name, value) for name, value in pairs if value]
+
+
+def exception_name(text: str) -> str:
+    """The exception's name out of a header or a member: ``Name:http://...``, ``com.amazon#Name``, ``name``."""
+    name = text.partition(":")[0].rpartition("#")[2].strip()
+    return name[:1].upper() + name[1:]
+
+
+def failure(name: str, body: Any, status: int | None) -> ResponseFailed:
+    """What exception *name* with *body* means. *status* is the HTTP status, ``None`` within a stream."""
+    failed = read_error(body, status, {})
+    known = _EXCEPTIONS.get(name)
+    kind = known[1] if known else failed.kind
+    if known and status is not None and status >= 400:
+        status = known[0]
+    code = failed.code
+    if kind is ErrorKind.INVALID_REQUEST and failed.message.lower().startswith(_TOO_LONG):
+        code = "context_length_exceeded"
+    return ResponseFailed(kind, failed.message, status, code)
+
+
+def message(failed: ResponseFailed) -> str:
+    """The message for a client of Converse, which has no other member for the place that is at fault."""
+    if failed.ours and failed.param and not failed.message.startswith(failed.param):
+        return f"{failed.param}: {failed.message}"
+    return failed.message
+
+
+def emit_error(failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+    """An error response."""
+    headers = [("content-type", "application/json"), (ERROR_TYPE, _NAMES[failed.kind]), *meta_headers(meta)]
+    return ResponseHead(error_status(failed, overloaded=503), headers), encode({"message": message(failed)})
+
+
+def stream_exception(failed: ResponseFailed) -> str:
+    """The name that *failed* has in a stream, which knows fewer exceptions than the head of a response."""
+    match failed.kind:
+        case ErrorKind.RATE_LIMIT:
+            return "throttlingException"
+        case ErrorKind.OVERLOADED:
+            return "serviceUnavailableException"
+        case ErrorKind.API | ErrorKind.TIMEOUT:
+            truncated = failed.code == "stream_truncated"
+            return "modelStreamErrorException" if truncated else "internalServerException"
+        case _:
+            return "validationException"
