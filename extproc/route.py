@@ -184,7 +184,7 @@ def _same(old: Any, new: Any) -> bool:
 
 def _object(value: Any) -> dict[str, Any] | None:
     """*value* as an object, read if it was not yet; ``None`` if it is none."""
-    if isinstance(value, msgspec.Raw) and bytes(value[:1]) == b"{":
+    if isinstance(value, msgspec.Raw) and bytes(value).startswith(b"{"):
         value = _decode(value)
     return value if isinstance(value, dict) else None
 

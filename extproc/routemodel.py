@@ -215,7 +215,9 @@ def checked(values: dict[str, Any], level: str) -> dict[str, Any]:
 
 def _problems(error: ValidationError, level: str) -> Iterator[str]:
     for item in error.errors(include_url=False, include_input=False):
-        where = tuple(str(part) for part in item["loc"] if part != "[key]")
+        where = tuple(str(part) for part in item["loc"])
+        if where[-1:] == ("[key]",) and item["type"] != "extra_forbidden":
+            where = where[:-1]
         context = item.get("ctx", {})
         path = f"{level}: {'.'.join(where)[:120]}".encode("ascii", "replace").decode()
         match item["type"]:

@@ -98,6 +98,10 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
+def _refused(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's core schema, as JSON's values: ``on`` is a word, ``1e-3`` a number, ``2024-10-21`` a text. No aliases:
     a few of them make a text of any size. No tags: values are JSON's."""
@@ -107,9 +111,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.events.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed here", event.start_mark)
-        if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "tags are not allowed here", event.start_mark)
+            raise _refused("aliases are not allowed here", event.start_mark)
+        if event.__dict__.get("tag") is not None:
+            raise _refused("tags are not allowed here", event.start_mark)
         return super().compose_node(parent, index)
 
     def mapping(self, node: Any) -> dict[Any, Any]:
@@ -117,7 +121,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, "a key is not text", key_node.start_mark)
+                raise _refused("a key is not text", key_node.start_mark)
             if key in found:
                 raise _Twice(f"{shown(key)} is given twice")
             found[key] = self.construct_object(value_node, deep=True)
@@ -169,7 +173,7 @@ def _plain(value: Any, level: str, path: str, depth: int) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [_plain(item, level, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise RouteError(f"{level}: {_short(path)}: a {type(value).__name__} is not a JSON value")
+    raise RouteError(f"{level}: {_short(path)}: {type(value).__name__} is not a kind of JSON value")
 
 
 def _key(key: Any, level: str, path: str) -> str:
