@@ -181,7 +181,7 @@ class Translation:
 
     def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes) -> Call:
         self.model_sent = self._call.request.model if self._call else ""
-        path = self.route.query(target.path, call.path)
+        path = self.route.query(target.path, call.path, passthrough=self.passthrough)
         complete = upstream_headers(call.headers, headers, self.route.credentials(), passthrough=self.passthrough)
         return Call(call.method, path, complete, body, target.host)
 
