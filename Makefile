@@ -1,0 +1,50 @@
+# make demo    shows both directions through a real Envoy and leaves it running (ONCE=1: ends after the tour)
+# make test    ruff, mypy and every test but those of test-real
+# make test-real   against a real model server and Claude Code; downloads about 250 MB once
+# make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
+#
+# Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= auto
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-real lint protos clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	@$(BIN)/extproc demo $(if $(ONCE),--once)
+
+test: lint
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Says by itself which of its packages could not be had.
+test-real: $(VENV)/.dev
+	@VENV=$(VENV) sh tests/real/run.sh
+
+protos: $(VENV)/.dev
+	$(BIN)/python protos/generate.py
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV) (once) ..."
+	@$(PIP) install -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV) for development (once) ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

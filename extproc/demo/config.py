@@ -1,0 +1,131 @@
+"""The reference configuration (deploy/envoy.yaml) with its addresses replaced: the demo, the tests and docker-compose
+run the very file that a user edits."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REFERENCE = Path(__file__).with_name("envoy.yaml")
+Address = tuple[str, int]
+
+
+def reference() -> dict[str, Any]:
+    """The reference configuration as plain values."""
+    return load(REFERENCE)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """An Envoy configuration from *path*. What YAML aliases share is copied: each place may be changed by itself."""
+    loaded: dict[str, Any] = copy_all(yaml.safe_load(path.read_text("utf-8")))
+    return loaded
+
+
+def copy_all(value: Any) -> Any:
+    """*value* without shared parts."""
+    if isinstance(value, dict):
+        return {key: copy_all(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_all(item) for item in value]
+    return value
+
+
+def rewrite(
+    config: Mapping[str, Any],
+    *,
+    sidecar: str | Address,
+    upstreams: Mapping[str, Address],
+    listen: Address = ("127.0.0.1", 0),
+    admin: Address = ("127.0.0.1", 0),
+    access_log: str | None = None,
+) -> dict[str, Any]:
+    """*config* with other addresses, and otherwise as it is.
+
+    *sidecar* is a host and port or the path of a Unix socket; *upstreams* maps the host names of endpoints to where
+    they are to be found instead, over plain HTTP/1.1; *access_log* is a file in place of standard output.
+    """
+    made = copy.deepcopy(dict(config))
+    made["admin"]["address"] = _socket(admin)
+    resources = made["static_resources"]
+    for listener in resources["listeners"]:
+        listener["address"] = _socket(listen)
+        if access_log is not None:
+            _log_to(listener, access_log)
+    for cluster in resources["clusters"]:
+        if cluster["name"] == "extproc":
+            _place_sidecar(cluster, sidecar)
+        else:
+            _replace_upstreams(cluster, upstreams)
+    return made
+
+
+def write(config: Mapping[str, Any], path: Path) -> Path:
+    """Write *config* as JSON, which is YAML too."""
+    path.write_text(json.dumps(config, indent=1), "utf-8")
+    return path
+
+
+def change_routes(config: dict[str, Any], texts: Mapping[str, str]) -> None:
+    """Replace the metadata text ``extproc.route`` of the routes named in *texts*, in place."""
+    for listener in config["static_resources"]["listeners"]:
+        for manager in _managers(listener):
+            for host in manager["route_config"]["virtual_hosts"]:
+                for route in host["routes"]:
+                    if route.get("name") in texts:
+                        route["metadata"] = {"filter_metadata": {"extproc": {"route": texts[route["name"]]}}}
+
+
+def _managers(listener: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for chain in listener["filter_chains"]:
+        for item in chain["filters"]:
+            yield item["typed_config"]
+
+
+def _socket(address: Address) -> dict[str, Any]:
+    return {"socket_address": {"address": address[0], "port_value": address[1]}}
+
+
+def _log_to(listener: dict[str, Any], path: str) -> None:
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    for manager in _managers(listener):
+        for item in manager.get("access_log", []):
+            item["name"] = "envoy.access_loggers.file"
+            item["typed_config"].update({"@type": kind, "path": path})
+
+
+def _endpoints(cluster: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for locality in cluster["load_assignment"]["endpoints"]:
+        for item in locality["lb_endpoints"]:
+            yield item["endpoint"]
+
+
+def _place_sidecar(cluster: dict[str, Any], sidecar: str | Address) -> None:
+    for endpoint in _endpoints(cluster):
+        endpoint["address"] = {"pipe": {"path": sidecar}} if isinstance(sidecar, str) else _socket(sidecar)
+    if not isinstance(sidecar, str):
+        cluster["type"] = _discovery(sidecar[0])
+
+
+def _replace_upstreams(cluster: dict[str, Any], upstreams: Mapping[str, Address]) -> None:
+    """The endpoints keep their host names (they become :authority); the connections go elsewhere, without TLS."""
+    for endpoint in _endpoints(cluster):
+        name = endpoint["address"]["socket_address"]["address"]
+        address = upstreams[name]
+        endpoint["address"] = _socket(address)
+        endpoint["hostname"] = name
+        cluster["type"] = _discovery(address[0])
+    if cluster["type"] == "STATIC":
+        cluster.pop("respect_dns_ttl", None)
+    cluster.pop("transport_socket", None)
+    for options in cluster.get("typed_extension_protocol_options", {}).values():
+        if options.pop("auto_config", None) is not None:
+            options["explicit_http_config"] = {"http_protocol_options": {}}
+
+
+def _discovery(host: str) -> str:
+    return "STATIC" if host.replace(".", "").isdigit() else "STRICT_DNS"
