@@ -1,0 +1,209 @@
+"""Content blocks, written for the Messages API."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import (
+    Audio,
+    Block,
+    CacheMarker,
+    Document,
+    Image,
+    Opaque,
+    SearchResult,
+    Source,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from .vocabulary import FILES_BETA, IMAGE_TYPES, INVALID_JSON, NAME
+
+_decode = msgspec.json.Decoder().decode
+_PDF = "application/pdf"
+
+
+def with_cache(out: dict[str, Any], cache: CacheMarker | None) -> dict[str, Any]:
+    if cache is not None:
+        out["cache_control"] = cache_control(cache)
+    return out
+
+
+def cache_control(cache: CacheMarker) -> dict[str, Any]:
+    return {"type": "ephemeral"} if cache.ttl is None else {"type": "ephemeral", "ttl": cache.ttl}
+
+
+def tool_input(arguments: str | None) -> tuple[Any, bool]:
+    """*arguments* as a tool's input, and whether they were a JSON object. Its text stays as it is, so that numbers and
+    key order do too."""
+    if arguments is None or not arguments.strip():
+        return {}, True
+    try:
+        value = _decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        value = arguments
+    if type(value) is dict:
+        return msgspec.Raw(arguments.encode("utf-8", "replace")), True
+    return ({}, True) if value is None else ({INVALID_JSON: arguments}, False)
+
+
+class BlockWriter:
+    """Writes single blocks for one request; ``betas`` collects what they need. *own*: the client speaks this dialect,
+    so that members without a word here are its own."""
+
+    def __init__(self, losses: LossReport, betas: list[str], *, own: bool, strict_text: bool) -> None:
+        self.losses = losses
+        self._betas = betas
+        self._own = own
+        self._strict_text = strict_text
+
+    def text(self, block: Text) -> dict[str, Any] | None:
+        """``None`` for a text that the API refuses: an empty one, or one of whitespace only."""
+        if not block.text:
+            return None
+        if self._strict_text and block.text.isspace():
+            self.losses.rewritten(block.at, "a text of whitespace only is left out")
+            return None
+        out: dict[str, Any] = {"type": "text", "text": block.text}
+        if block.citations:
+            out["citations"] = block.citations
+        return self._finished(out, block)
+
+    def content(self, block: Block) -> dict[str, Any] | None:
+        """What users and tools say. ``None`` when nothing is left of it."""
+        match block:
+            case Text():
+                return self.text(block)
+            case Image():
+                return self._image(block)
+            case Document():
+                return self._document(block)
+            case SearchResult():
+                return self._search_result(block)
+            case Opaque():
+                return self.opaque(block)
+            case Audio():
+                raise Unsupported(block.at, "audio input is not supported for this model")
+        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+
+    def nested(self, content: str | list[Block]) -> str | list[dict[str, Any]]:
+        """The content of a tool's result or of a document; empty when nothing is left of it."""
+        if type(content) is str:
+            return content
+        written = [self.content(block) for block in content]  # type: ignore[arg-type]
+        return [block for block in written if block is not None]
+
+    def opaque(self, block: Opaque) -> dict[str, Any] | None:
+        if block.dialect == NAME:
+            return block.content
+        if block.essential:
+            kind = block.content.get("type")
+            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
+        self.losses.dropped(block.at)
+        return None
+
+    def call(self, call: ToolCall, id_: str, name: str) -> dict[str, Any]:
+        if call.kind == "custom":
+            value: Any = {"input": call.arguments or ""}
+        elif call.input is not None:
+            value = call.input
+        else:
+            value, valid = tool_input(call.arguments)
+            if not valid:
+                self.losses.rewritten(call.at, "the arguments are no JSON object")
+        return self._finished({"type": "tool_use", "id": id_, "name": name, "input": value}, call)
+
+    def result(self, result: ToolResult, id_: str) -> dict[str, Any]:
+        out: dict[str, Any] = {"type": "tool_result", "tool_use_id": id_}
+        if content := self.nested(result.content):
+            out["content"] = content
+        if result.is_error is not None:
+            out["is_error"] = result.is_error
+        return self._finished(out, result)
+
+    def _finished(self, out: dict[str, Any], block: Any) -> dict[str, Any]:
+        """With the cache marker, and the members that only the client's dialect knows."""
+        if block.extra:
+            if self._own:
+                out |= block.extra
+            else:
+                self.losses.extra(block.at, block.extra)
+        return with_cache(out, block.cache)
+
+    def _image(self, block: Image) -> dict[str, Any]:
+        if block.detail not in (None, "auto"):
+            self.losses.dropped(f"{block.at}.detail")
+        source = block.source
+        if source.kind == "base64":
+            media_type = (source.media_type or "").lower()
+            media_type = "image/jpeg" if media_type == "image/jpg" else media_type
+            if media_type not in IMAGE_TYPES:
+                known = ", ".join(sorted(IMAGE_TYPES))
+                raise Unsupported(block.at, f"an image must be one of {known}, not {media_type or 'of no type'}")
+            written = _base64(media_type, source.data)
+        else:
+            written = self._reference(source, block.at)
+        return self._finished({"type": "image", "source": written}, block)
+
+    def _reference(self, source: Source, at: str) -> dict[str, Any]:
+        if source.kind == "url":
+            return {"type": "url", "url": source.data}
+        if source.kind == "file" and source.dialect == NAME:
+            self._betas.append(FILES_BETA)
+            return {"type": "file", "file_id": source.data}
+        what = "file ids of another provider are" if source.kind == "file" else f"a source of kind {source.kind} is"
+        raise Unsupported(at, f"{what} not supported for this model")
+
+    def _document(self, block: Document) -> dict[str, Any]:
+        out: dict[str, Any] = {"type": "document", "source": self._document_source(block)}
+        if block.title:
+            out["title"] = block.title
+        if block.context:
+            out["context"] = block.context
+        if block.citations:
+            out["citations"] = {"enabled": True}
+        return self._finished(out, block)
+
+    def _document_source(self, block: Document) -> dict[str, Any]:
+        source = block.source
+        if source is None:
+            return {"type": "content", "content": self.nested(block.blocks or "")}
+        if source.kind == "text":
+            return {"type": "text", "media_type": "text/plain", "data": source.data}
+        if source.kind != "base64":
+            return self._reference(source, block.at)
+        media_type = (source.media_type or "").partition(";")[0].strip().lower()
+        if media_type == _PDF or (not media_type and (block.title or "").lower().endswith(".pdf")):
+            return _base64(_PDF, source.data)
+        if media_type.startswith("text/"):
+            return {"type": "text", "media_type": "text/plain", "data": _decoded(source.data, block.at)}
+        raise Unsupported(block.at, f"a file must be a PDF or text, not {media_type or 'of no type'}")
+
+    def _search_result(self, block: SearchResult) -> dict[str, Any]:
+        texts = [self.text(text) for text in block.content]
+        out: dict[str, Any] = {
+            "type": "search_result",
+            "source": block.source,
+            "title": block.title,
+            "content": [text for text in texts if text is not None],
+        }
+        if block.citations:
+            out["citations"] = {"enabled": True}
+        return self._finished(out, block)
+
+
+def _base64(media_type: str, data: str) -> dict[str, Any]:
+    return {"type": "base64", "media_type": media_type, "data": data if data.isalnum() else "".join(data.split())}
+
+
+def _decoded(data: str, at: str) -> str:
+    try:
+        return base64.b64decode(data).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unsupported(at, "a text file must be base64 of UTF-8", "invalid_value") from None

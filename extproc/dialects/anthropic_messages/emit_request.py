@@ -1,0 +1,315 @@
+"""A request, written for an upstream that speaks the Messages API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ...llm.request import Request
+from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..naming import sha256
+from . import schema as subset
+from .emit_blocks import BlockWriter, with_cache
+from .emit_tools import Tools, write_tools
+from .emit_turns import Conversation, system_texts
+from .reasoning import Plan, Planner
+from .vocabulary import BINDING_BETA, KNOWN_BETAS, NAME, UPSTREAM_VERSION
+
+DEFAULT_MAX_TOKENS = 8192
+"""For a model of which nothing is known. The API demands the member; a large value costs nothing by itself."""
+MAX_USER_ID = 256
+
+JSON_OBJECT = "Respond with one valid JSON object and nothing else."
+JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
+
+CARRIED = frozenset({
+    "billing_policy", "compaction", "container", "context_management", "diagnostics", "fallback_credit_token",
+    "fallbacks", "inference_geo", "mcp_servers", "speed", "thread",
+})  # fmt: skip
+"""Members of this API that a client of another one may send under the same name."""
+_HEADERS = {"user_profile_id": "anthropic-user-profile-id", "workspace_id": "anthropic-workspace-id"}
+
+_SERVICE_TIERS = {"auto": "auto", "priority": "auto", "fast": "auto"}
+_PHONE = re.compile(r"\+?[\d\s().-]{7,}\Z")
+
+
+def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+    """Raises Unsupported for what this API cannot carry."""
+    return _RequestWriter(request, upstream, losses).write()
+
+
+class _RequestWriter:
+    """One request's writing: what the parts decide together is kept here."""
+
+    def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
+        self._request = request
+        self._upstream = upstream
+        self._row = upstream.capabilities
+        self._losses = losses
+        self._claude = "claude" in (upstream.model or request.model).lower()
+        self._own = request.dialect == NAME
+        self._betas: list[str] = []
+        self._headers: Headers = [("content-type", "application/json"), ("anthropic-version", UPSTREAM_VERSION)]
+        self._members: dict[str, Any] = {}
+        self._instruction: str | None = None
+        self._output: dict[str, Any] | None = None
+
+    def write(self) -> UpstreamCall:
+        request, members = self._request, self._members
+        members["model"] = request.model
+        members["max_tokens"] = max_tokens = self._max_tokens()
+        self._betas += request.betas
+        writer = BlockWriter(self._losses, self._betas, own=self._own, strict_text=self._claude)
+        conversation = self._conversation(writer)
+        self._decide_output()
+        if (system := self._system(writer)) is not None:
+            members["system"] = system
+        tools = write_tools(request, self._row, conversation.names, self._losses)
+        plan = self._plan(conversation, max_tokens, tools)
+        prefill = self._row.prefill and not plan.thinks and self._output is None
+        members["messages"] = conversation.written(prefill=prefill)
+        if tools.tools:
+            members["tools"] = tools.tools
+        if tools.choice is not None:
+            members["tool_choice"] = tools.choice
+        self._betas += tools.betas
+        self._put_plan(plan)
+        self._sampling(plan)
+        self._plain_members()
+        self._extensions()
+        self._put_betas()
+        undo = Undo(tools.names, tools.custom)
+        return UpstreamCall("POST", self._upstream.path, self._headers, members, request, undo)
+
+    # ---- size
+
+    def _max_tokens(self) -> int:
+        request, limit = self._request, self._row.max_output
+        asked = request.sampling.max_tokens
+        if asked is None:
+            return limit or DEFAULT_MAX_TOKENS
+        path = request.path_of("max_tokens")
+        if asked < 1:
+            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
+        if limit is not None and asked > limit:
+            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
+            return limit
+        return asked
+
+    # ---- what is said
+
+    def _conversation(self, writer: BlockWriter) -> Conversation:
+        mid_system = self._row.mid_system and self._claude
+        conversation = Conversation(writer, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
+        for message in self._request.messages:
+            conversation.add(message)
+        conversation.end()
+        return conversation
+
+    def _system(self, writer: BlockWriter) -> str | list[dict[str, Any]] | None:
+        sources = self._request.system
+        blocks: list[dict[str, Any]] = []
+        for message in sources:
+            if message.name is not None:
+                self._losses.dropped(f"{message.at}.name")
+            self._losses.extra(message.at, message.extra)
+            blocks += [out for text in system_texts(message) if (out := writer.text(text)) is not None]
+        if self._instruction is not None:
+            blocks.append({"type": "text", "text": self._instruction})
+        elif len(sources) == 1 and type(sources[0].content) is str and blocks:
+            return sources[0].content
+        return blocks or None
+
+    # ---- the form of the answer
+
+    def _decide_output(self) -> None:
+        output, request, losses = self._request.output, self._request, self._losses
+        if output is None:
+            return
+        if output.kind == "json_object" or output.schema is None:
+            self._instruction = JSON_OBJECT
+            losses.add(request.path_of("output"), Action.EMULATED, "by an instruction")
+            return
+        for word, value in (("output_name", output.name), ("output_description", output.description)):
+            if value is not None:
+                losses.dropped(request.path_of(word))
+        try:
+            if not self._row.json_schema:
+                raise subset.NotInSubset("this model cannot be held to a schema")
+            schema = subset.transform(output.schema)
+        except subset.NotInSubset as error:
+            if output.strict:
+                path = request.path_of("output")
+                raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
+            self._instruction = JSON_SCHEMA + encode(output.schema).decode()
+            losses.add(request.path_of("output"), Action.EMULATED, f"by an instruction: {error}")
+            return
+        if schema != output.schema:
+            losses.rewritten(request.path_of("output_schema"), "reduced to what the provider can enforce")
+        self._output = {"type": "json_schema", "schema": schema}
+
+    # ---- thinking
+
+    def _plan(self, conversation: Conversation, max_tokens: int, tools: Tools) -> Plan:
+        request = self._request
+        planner = Planner(request, self._row, claude=self._claude, losses=self._losses)
+        verbatim = request.extra.get("thinking")
+        if verbatim is not None and type(verbatim.value) is dict and type(verbatim.value.get("type")) is str:
+            plan = Plan(dict(verbatim.value))
+        else:
+            plan = planner.plan(max_tokens, forced=tools.forced, unsigned_loop=conversation.answers_unsigned)
+            self._carry_reasoning_extra(plan)
+        if conversation.replays_thinking and self._row.preserved_thinking:
+            self._bind(plan)
+        return plan
+
+    def _carry_reasoning_extra(self, plan: Plan) -> None:
+        extra = self._request.reasoning.extra
+        if extra and self._own and plan.thinking is not None:
+            plan.thinking |= extra
+        else:
+            self._losses.extra(self._request.path_of("reasoning"), extra)
+
+    def _bind(self, plan: Plan) -> None:
+        """Replayed thinking that no longer fits its conversation is left out by the provider; by default it refuses the
+        request, and nobody could send it again (Anthropic, "Preserved thinking")."""
+        if plan.thinking is None:
+            plan.thinking = {"type": "adaptive"}
+        if plan.thinks:
+            plan.thinking.setdefault("block_binding", {"prefix_mismatch_behavior": "drop_block"})
+
+    def _put_plan(self, plan: Plan) -> None:
+        if plan.thinking is not None:
+            self._members["thinking"] = plan.thinking
+            if "block_binding" in plan.thinking:
+                self._betas.append(BINDING_BETA)
+        config: dict[str, Any] = {}
+        if plan.effort is not None:
+            config["effort"] = plan.effort
+        if self._output is not None:
+            config["format"] = self._output
+        for name, member in self._request.extra.items():
+            if name == "output_config" and type(member.value) is dict:
+                config |= member.value
+            elif self._own and name.startswith("output_config."):
+                config[name.removeprefix("output_config.")] = member.value
+        if config:
+            self._members["output_config"] = config
+
+    # ---- sampling
+
+    def _sampling(self, plan: Plan) -> None:
+        request, losses = self._request, self._losses
+        wish = request.sampling
+        values = {"temperature": wish.temperature, "top_p": wish.top_p, "top_k": self._top_k()}
+        for name in self._unwanted(values, plan):
+            value = values.pop(name)
+            if value is not None and not (value == 1 and name != "top_k"):
+                # 1 is the default: leaving it out changes nothing.
+                losses.dropped(request.path_of(name))
+        temperature = values.get("temperature")
+        if temperature is not None and temperature > 1:
+            values["temperature"] = 1
+            losses.add(request.path_of("temperature"), Action.CLAMPED, "to 1, the highest of this API")
+        self._members |= {name: value for name, value in values.items() if value is not None}
+        if wish.seed is not None:
+            losses.dropped(request.path_of("seed"))
+        for name, penalty in (
+            ("frequency_penalty", wish.frequency_penalty),
+            ("presence_penalty", wish.presence_penalty),
+        ):
+            if penalty:
+                losses.dropped(request.path_of(name))
+        self._stop()
+
+    def _unwanted(self, values: dict[str, float | None], plan: Plan) -> tuple[str, ...]:
+        """What this model does not take, with this thinking."""
+        if not self._row.sampling:
+            return ("temperature", "top_p", "top_k")
+        top_p = values["top_p"]
+        if plan.thinks:
+            near_one = top_p is None or 0.95 <= top_p <= 1
+            return ("temperature", "top_k") if near_one else ("temperature", "top_p", "top_k")
+        if top_p is not None and values["temperature"] is not None and not self._row.temperature_with_top_p:
+            return ("top_p",)
+        return ()
+
+    def _top_k(self) -> int | None:
+        member = self._request.extra.get("top_k")
+        if self._request.sampling.top_k is None and member is not None and type(member.value) is int:
+            return member.value
+        return self._request.sampling.top_k
+
+    def _stop(self) -> None:
+        path = self._request.path_of("stop")
+        kept = []
+        for i, text in enumerate(self._request.sampling.stop):
+            if self._row.stop and text.strip():
+                kept.append(text)
+            else:
+                self._losses.dropped(f"{path}[{i}]", "" if text.strip() else "the API takes no empty stop sequence")
+        if kept:
+            self._members["stop_sequences"] = kept
+
+    # ---- the rest
+
+    def _plain_members(self) -> None:
+        request, members, losses = self._request, self._members, self._losses
+        if request.stream:
+            members["stream"] = True
+        if request.user_id:
+            members["metadata"] = {"user_id": _user_id(request.user_id)}
+        if request.service_tier == "batch":
+            losses.dropped(request.path_of("service_tier"))
+        elif request.service_tier is not None:
+            members["service_tier"] = _SERVICE_TIERS.get(request.service_tier, "standard_only")
+            if request.service_tier == "fast":
+                losses.add(request.path_of("service_tier"), Action.DOWNGRADED, "to auto")
+        if request.session_key is not None and request.path_of("session_key") != request.path_of("user_id"):
+            losses.dropped(request.path_of("session_key"), cost_only=True)
+        with_cache(members, request.cache)
+
+    def _extensions(self) -> None:
+        for name, member in self._request.extra.items():
+            if name in CARRIED:
+                self._members[name] = member.value
+            elif name in _HEADERS and type(member.value) is str:
+                self._headers.append((_HEADERS[name], member.value))
+            elif name == "cache_control" and type(member.value) is dict:
+                self._members.setdefault(name, member.value)
+            elif name == "betas" and type(member.value) is list:
+                self._betas += [beta for beta in member.value if type(beta) is str]
+            elif self._taken_elsewhere(name):
+                pass
+            elif member.essential:
+                problem = member.problem or f"{member.path} is not supported for this model"
+                raise Unsupported(member.path, problem, member.code)
+            else:
+                self._losses.dropped(member.path, cost_only=member.cost_only)
+
+    def _taken_elsewhere(self, name: str) -> bool:
+        if self._own and name.startswith(("output_config.", "tools[")):
+            return True
+        return name in ("thinking", "output_config", "top_k")
+
+    def _put_betas(self) -> None:
+        """One header with those names that the provider knows; a model of another maker gets none."""
+        if not self._claude:
+            return
+        wanted = list(dict.fromkeys(self._betas))
+        for name in wanted:
+            if name not in KNOWN_BETAS:
+                self._losses.dropped(self._request.path_of("betas"), f"{name} is not a known beta")
+        if known := [name for name in wanted if name in KNOWN_BETAS]:
+            self._headers.append(("anthropic-beta", ",".join(known)))
+
+
+def _user_id(user_id: str) -> str:
+    """Anthropic forbids names, addresses and phone numbers here."""
+    if "@" in user_id or len(user_id) > MAX_USER_ID or _PHONE.match(user_id):
+        return sha256(user_id)
+    return user_id
+
+

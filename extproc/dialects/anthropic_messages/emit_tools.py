@@ -1,0 +1,210 @@
+"""Tools and the choice among them, written for the Messages API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct, field
+
+from ...capabilities import Capabilities
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ...llm.request import Request, Tool
+from ..base import encode
+from ..naming import tool_name
+from . import schema as subset
+from .emit_blocks import with_cache
+from .vocabulary import NAME, OWN_TOOL, TOOL_BETAS
+
+MAX_STRICT_TOOLS = 20
+MAX_USES = {"low": 1, "medium": 5, "high": 10}
+"""How often the model may search, for OpenAI's ``search_context_size``."""
+
+_FREE_TEXT = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
+
+class Tools(Struct):
+    """What a request says of tools, and what must be undone in the response."""
+
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    choice: dict[str, Any] | None = None
+    forced: bool = False
+    betas: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """As sent -> as the client knows them, where they differ."""
+    custom: frozenset[str] = frozenset()
+
+
+def write_tools(request: Request, row: Capabilities, called: Iterable[str], losses: LossReport) -> Tools:
+    """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
+    writer = _ToolWriter(request, losses)
+    out = Tools()
+    names = _allowed(request, losses)
+    for tool in request.tools:
+        if (names is None or tool.name in names) and (written := writer.write(tool)) is not None:
+            out.tools.append(written)
+            if (beta := TOOL_BETAS.get(str(written.get("type")))) is not None:
+                out.betas.append(beta)
+    out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
+    called = list(called)
+    if not out.tools and called:
+        # The API refuses a history of calls without the definitions of their tools.
+        out.tools = [{"name": tool_name(name), "input_schema": {"type": "object"}} for name in called]
+        out.choice = {"type": "none"}
+        losses.add(request.path_of("tools"), Action.SYNTHESIZED, "the history calls tools that are not defined")
+    elif out.tools:
+        out.choice = _choice(request, row, losses)
+        out.forced = out.choice is not None and out.choice["type"] in ("any", "tool")
+    elif request.tool_choice.mode in ("required", "tool"):
+        losses.dropped(request.path_of("tool_choice"), "there are no tools")
+    everyone = [*(tool.name for tool in request.tools), *called]
+    out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    return out
+
+
+def _allowed(request: Request, losses: LossReport) -> set[str] | None:
+    """The tools that the choice leaves, where it leaves some out; ``None``: all. One tool that must be called is named
+    in the choice instead, so that the tools, which caches and signed thinking depend on, stay as they are."""
+    choice = request.tool_choice
+    known = {tool.name for tool in request.tools}
+    for name in choice.names:
+        if name not in known:
+            path = request.path_of("tool_choice")
+            raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+    single = choice.mode == "tool" or (choice.mode == "required" and len(choice.names) == 1)
+    if not choice.names or single or known <= set(choice.names):
+        return None
+    losses.add(request.path_of("tools"), Action.FILTERED, "to those that the choice allows")
+    return set(choice.names)
+
+
+def _choice(request: Request, row: Capabilities, losses: LossReport) -> dict[str, Any] | None:
+    choice = request.tool_choice
+    out: dict[str, Any]
+    if choice.mode == "none":
+        return {"type": "none"}
+    if choice.mode in ("required", "tool"):
+        if not row.forced_tool:
+            losses.add(request.path_of("tool_choice"), Action.DOWNGRADED, "this model cannot be made to call a tool")
+            out = {"type": "auto"}
+        elif len(choice.names) == 1:
+            out = {"type": "tool", "name": tool_name(choice.names[0])}
+        else:
+            out = {"type": "any"}
+    elif choice.mode == "auto" or choice.parallel is False:
+        out = {"type": "auto"}
+    else:
+        return None
+    if choice.parallel is False:
+        out["disable_parallel_tool_use"] = True
+    return out
+
+
+class _ToolWriter:
+    def __init__(self, request: Request, losses: LossReport) -> None:
+        self._request = request
+        self._losses = losses
+        self._strict = self._optional = self._unions = 0
+
+    def write(self, tool: Tool) -> dict[str, Any] | None:
+        """``None`` for a tool that cannot be carried."""
+        match tool.kind:
+            case "function":
+                return self._function(tool)
+            case "custom":
+                return self._custom(tool)
+            case "web_search":
+                return self._web_search(tool)
+            case _:
+                return self._native(tool)
+
+    def _function(self, tool: Tool) -> dict[str, Any]:
+        out: dict[str, Any] = {"name": tool_name(tool.name)}
+        if tool.description:
+            out["description"] = tool.description
+        out["input_schema"] = _input_schema(tool)
+        if tool.strict:
+            if self._strict_fits(out["input_schema"]):
+                out["strict"] = True
+            else:
+                self._losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
+        if tool.extra:
+            if self._request.dialect == NAME:
+                out |= tool.extra
+            else:
+                self._losses.extra(tool.at, tool.extra)
+        return with_cache(out, tool.cache)
+
+    def _strict_fits(self, schema: dict[str, Any]) -> bool:
+        """Whether *schema* can be enforced, with those of the tools before it (Anthropic, "Strict tool use")."""
+        optional, unions = subset.count(schema)
+        optional, unions = self._optional + optional, self._unions + unions
+        if self._strict >= MAX_STRICT_TOOLS or optional > subset.MAX_OPTIONAL or unions > subset.MAX_UNIONS:
+            return False
+        if not subset.conforms(schema):
+            return False
+        self._strict, self._optional, self._unions = self._strict + 1, optional, unions
+        return True
+
+    def _custom(self, tool: Tool) -> dict[str, Any]:
+        self._losses.add(tool.at, Action.EMULATED, "as a function with one text")
+        description = tool.description or ""
+        if tool.grammar:
+            self._losses.add(f"{tool.at}.format", Action.DOWNGRADED, "the grammar is described, not enforced")
+            grammar = f"The input must follow this grammar:\n{encode(tool.grammar).decode()}"
+            description = f"{description}\n\n{grammar}" if description else grammar
+        out: dict[str, Any] = {"name": tool_name(tool.name)}
+        if description:
+            out["description"] = description
+        out["input_schema"] = _FREE_TEXT
+        self._losses.extra(tool.at, tool.extra)
+        return with_cache(out, tool.cache)
+
+    def _web_search(self, tool: Tool) -> dict[str, Any]:
+        if _own(tool):
+            return tool.native or {}
+        search = tool.search
+        out: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
+        if search and search.max_uses is not None:
+            out["max_uses"] = search.max_uses
+        elif search and search.context_size is not None:
+            out["max_uses"] = MAX_USES.get(search.context_size, MAX_USES["medium"])
+            self._losses.rewritten(f"{tool.at}.search_context_size", f"to at most {out['max_uses']} searches")
+        if search and search.user_location:
+            out["user_location"] = {"type": "approximate", **search.user_location}
+        self._losses.extra(tool.at, tool.extra)
+        return with_cache(out, tool.cache)
+
+    def _native(self, tool: Tool) -> dict[str, Any] | None:
+        if _own(tool):
+            return tool.native
+        choice, tools = self._request.tool_choice, self._request.tools
+        if len(tools) == 1 or (choice.mode in ("required", "tool") and tool.name in choice.names):
+            raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
+        self._losses.dropped(tool.at, "a tool that another provider runs")
+        return None
+
+
+def _own(tool: Tool) -> bool:
+    """Whether the tool is one that Anthropic defines, whichever dialect brought it."""
+    if tool.native is None:
+        return False
+    return tool.dialect == NAME or OWN_TOOL.match(str(tool.native.get("type"))) is not None
+
+
+def _input_schema(tool: Tool) -> dict[str, Any]:
+    schema = tool.schema
+    if schema is None:
+        return {"type": "object", "properties": {}}
+    kind = schema.get("type")
+    if kind is None:
+        return {**schema, "type": "object"}
+    if kind != "object":
+        raise Unsupported(tool.at, f"{tool.at}: a tool's parameters must be of type object", "invalid_value")
+    return schema

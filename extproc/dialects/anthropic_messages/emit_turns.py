@@ -1,0 +1,273 @@
+"""A conversation as Messages turns.
+
+Append-only: what becomes of a message depends on what came before it and on its own turn, never on how long the
+conversation grows later, because the provider's caches and its check of replayed thinking look at the exact prefix. The
+two exceptions depend on the conversation's end, and are reported: ``Continue.`` and a prefill's trailing spaces.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from ...llm.failures import Unsupported
+from ...llm.losses import Action
+from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
+from ..naming import ToolIds, made_tool_id, tool_name
+from .emit_blocks import BlockWriter, with_cache
+from .vocabulary import CONTINUE, ILLEGAL_IN_TOOL_ID, SIGNER
+
+Content = str | list[dict[str, Any]]
+
+
+class Turn(Struct):
+    """A turn being assembled. ``results`` go before everything else. ``text``: its whole content, as long as that is
+    one source message that was a string."""
+
+    role: str
+    results: list[dict[str, Any]] = field(default_factory=list)
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    text: str | None = None
+
+    @property
+    def content(self) -> Content:
+        return self.text if self.text is not None else [*self.results, *self.blocks]
+
+
+class _Held(Struct):
+    """A system message that waits for the end of the user's turn. ``passed``: some of that turn came after it."""
+
+    message: Message
+    passed: bool = False
+
+
+class Conversation:
+    """Takes the messages in their order, gives the turns. *mid_system*: the model takes system messages in
+    mid-conversation. *bound_thinking*: it checks replayed thinking against the conversation before it."""
+
+    def __init__(self, writer: BlockWriter, *, mid_system: bool, bound_thinking: bool) -> None:
+        self.turns: list[Turn] = []
+        self.names: dict[str, None] = {}
+        """The tools that were called, by the client's names, in order."""
+        self.replays_thinking = False
+        self._writer = writer
+        self._losses = writer.losses
+        self._mid_system = mid_system
+        self._bound_thinking = bound_thinking
+        self._thinking_lost = False
+        self._ids = ToolIds(ILLEGAL_IN_TOOL_ID)
+        self._calls = 0
+        self._seen: dict[str, int] = {}
+        self._open: dict[str, list[tuple[str, str]]] = {}  # the client's call id -> (id sent, path), not yet answered
+        self._held: list[_Held] = []
+
+    def add(self, message: Message) -> None:
+        """Raises Unsupported for content that this API cannot carry, and for results that answer no call."""
+        if message.name is not None:
+            self._losses.dropped(f"{message.at}.name")
+        self._losses.extra(message.at, message.extra)
+        if message.role == "system":
+            self._system(message)
+        elif message.role == "assistant":
+            self._assistant(message)
+        else:
+            self._user(message)
+
+    def end(self) -> None:
+        """The last message was added. Raises Unsupported when a call has no result, or nothing is left to send."""
+        self._release()
+        self._refuse_unanswered()
+        if not self.turns:
+            raise Unsupported("messages", "messages must hold at least one message that is not empty", "invalid_value")
+
+    def written(self, *, prefill: bool) -> list[dict[str, Any]]:
+        """The turns as they are sent, once. *prefill*: a trailing assistant turn is the start of the answer."""
+        if self.turns[-1].role == "assistant" and not (prefill and self._trimmed(self.turns[-1])):
+            self._losses.add("messages", Action.CONTINUED, "this model does not continue an assistant's turn")
+            self.turns.append(Turn("user", text=CONTINUE))
+        return [{"role": turn.role, "content": turn.content} for turn in self.turns]
+
+    @property
+    def answers_unsigned(self) -> bool:
+        """Whether the conversation ends in answers to tool calls that came without thinking."""
+        spoken = [turn for turn in self.turns[-3:] if turn.role != "system"]
+        if len(spoken) < 2 or not spoken[-1].results:
+            return False
+        return not any(block["type"] in ("thinking", "redacted_thinking") for block in spoken[-2].blocks)
+
+    # ---- turns
+
+    def _put(self, role: str, block: dict[str, Any], *, whole: bool = False) -> None:
+        """Add *block* to the turn; *whole*: it is all of a message that was a string."""
+        turn = self._turn(role)
+        turn.text = block["text"] if whole and not (turn.blocks or turn.results) else None
+        turn.blocks.append(block)
+
+    def _turn(self, role: str) -> Turn:
+        """The turn that goes on, or a new one."""
+        if role == "assistant":
+            self._release()
+            if not self.turns:
+                self._losses.rewritten("messages[0]", "the conversation begins with a user's turn")
+                self.turns.append(Turn("user", text="."))
+        for held in self._held:
+            held.passed = True
+        if not self.turns or self.turns[-1].role != role:
+            if role == "assistant":
+                self._refuse_unanswered()
+            self.turns.append(Turn(role))
+        return self.turns[-1]
+
+    def _refuse_unanswered(self) -> None:
+        for calls in self._open.values():
+            raise Unsupported(calls[0][1], f"{calls[0][1]}: the tool call has no result", "invalid_value")
+
+    def _trimmed(self, turn: Turn) -> bool:
+        """Take trailing whitespace, which the API refuses there, from the last text; whether it can be continued."""
+        last = turn.blocks[-1]
+        if last["type"] != "text" or not (text := last["text"].rstrip()):
+            return False
+        turn.blocks[-1] = {**last, "text": text}
+        if turn.text is not None:
+            turn.text = text
+        return True
+
+    # ---- users and tools
+
+    def _user(self, message: Message) -> None:
+        content = message.content
+        if type(content) is str:
+            if (written := self._writer.text(Text(content, message.at))) is not None:
+                self._put("user", written, whole=True)
+            return
+        for block in content:
+            if type(block) is ToolResult:
+                self._result(block)
+            elif (written := self._writer.content(block)) is not None:  # type: ignore[arg-type]
+                self._put("user", written)
+
+    def _result(self, result: ToolResult) -> None:
+        waiting = self._open.get(result.id) if result.id else next(iter(self._open.values()), None)
+        if not waiting:
+            problem = "the result answers no tool call of the turn before it, or one that is answered already"
+            raise Unsupported(result.at, f"{result.at}: {problem}", "invalid_value")
+        id_ = waiting.pop(0)[0]
+        self._open = {key: calls for key, calls in self._open.items() if calls}
+        turn = self._turn("user")
+        turn.text = None
+        turn.results.append(self._writer.result(result, id_))
+
+    # ---- the assistant
+
+    def _assistant(self, message: Message) -> None:
+        content = message.content
+        if type(content) is str:
+            if (written := self._writer.text(Text(content, message.at))) is not None:
+                self._put("assistant", written, whole=True)
+            else:
+                self._losses.dropped(message.at, "an empty turn")
+            return
+        empty = True
+        for block in _ordered(content):  # type: ignore[arg-type]
+            if (written := self._assistant_block(block)) is not None:
+                self._put("assistant", written)
+                empty = False
+        if empty and not any(type(block) in (Thinking, Opaque) for block in content):
+            self._losses.dropped(message.at, "an empty turn")
+
+    def _assistant_block(self, block: Block) -> dict[str, Any] | None:
+        if type(block) is ToolCall:
+            return self._call(block)
+        if type(block) is Thinking:
+            return self._thinking(block)
+        return self._writer.content(block)
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        # A call of a new turn must not count as one of the turn that it ends.
+        self._turn("assistant")
+        self._calls += 1
+        client_id = call.id or made_tool_id("", self._calls, "toolu_")
+        # Some servers count anew in every turn; here an id stands for one call in the whole conversation.
+        before = self._seen.get(client_id, 0)
+        self._seen[client_id] = before + 1
+        id_ = self._ids(f"{client_id}#{before}" if before else client_id)
+        self._open.setdefault(client_id, []).append((id_, call.at))
+        self.names[call.name] = None
+        return self._writer.call(call, id_, tool_name(call.name))
+
+    def _thinking(self, block: Thinking) -> dict[str, Any] | None:
+        """Only what the provider signed goes back, and on a model that checks it nothing after the first loss."""
+        sealed = block.signer == SIGNER and bool(block.signature or block.encrypted)
+        if not sealed or (self._bound_thinking and self._thinking_lost):
+            self._thinking_lost = True
+            self._losses.dropped(block.at, "earlier thinking is missing" if sealed else "not signed by this provider")
+            return None
+        self.replays_thinking = True
+        if block.encrypted:
+            return {"type": "redacted_thinking", "data": block.encrypted}
+        return {"type": "thinking", "thinking": block.text, "signature": block.signature}
+
+    # ---- system messages in mid-conversation (Anthropic, "Mid-conversation system messages")
+
+    def _system(self, message: Message) -> None:
+        if any(block.text for block in system_texts(message)):
+            if self._mid_system:
+                self._held.append(_Held(message))
+            else:
+                self._wrap(message)
+
+    def _wrap(self, message: Message) -> None:
+        texts = system_texts(message)
+        joined = "\n".join(block.text for block in texts if block.text)
+        cache = next((block.cache for block in reversed(texts) if block.cache), None)
+        self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")
+        self._put("user", with_cache({"type": "text", "text": f"<system>\n{joined}\n</system>"}, cache))
+
+    def _release(self) -> None:
+        """The user's turn is over: the system messages that came before or in it follow now. Where there was no such
+        turn, the API allows none."""
+        held, self._held = self._held, []
+        allowed = bool(self.turns) and self.turns[-1].role == "user"
+        for item in held:
+            message = item.message
+            if not allowed:
+                self._wrap(message)
+                continue
+            if item.passed:
+                self._losses.add(message.at, Action.MOVED, "behind the user's turn")
+            written = [self._writer.text(block) for block in system_texts(message)]
+            text = message.content if type(message.content) is str else None
+            self.turns.append(Turn("system", blocks=[block for block in written if block is not None], text=text))
+
+
+def system_texts(message: Message) -> list[Text]:
+    """The texts of a system message. Raises Unsupported when it holds anything else."""
+    if type(message.content) is str:
+        return [Text(message.content, message.at)]
+    for block in message.content:
+        if type(block) is not Text:
+            at = getattr(block, "at", message.at)
+            raise Unsupported(at, "system content can only be text for this model")
+    return message.content  # type: ignore[return-value]
+
+
+def _ordered(blocks: list[Block]) -> list[Block]:
+    """The blocks of an assistant's message in the order in which the model wrote them. APIs that keep thinking apart
+    from the rest give it first, with each block's position in the original (``index``)."""
+    thinking = [block for block in blocks if type(block) is Thinking]
+    count = len(thinking)
+    if not count or any(type(block) is not Thinking for block in blocks[:count]):
+        return blocks
+    placed = {block.index: block for block in reversed(thinking) if block.index is not None}
+    out: list[Block] = [block for block in thinking if block.index is None or placed[block.index] is not block]
+    others = iter(blocks[count:])
+    position = 0
+    while placed:
+        following = placed.pop(position, None) or next(others, None)
+        if following is None:
+            out += [placed[index] for index in sorted(placed)]
+            break
+        out.append(following)
+        position += 1
+    return [*out, *others]

@@ -1,0 +1,117 @@
+"""A request between this API and itself, mended where a translated turn of before left what the API would refuse.
+
+A conversation may have been answered by another provider meanwhile (failover): then its history holds thinking with our
+own marker, and tool ids outside the API's pattern.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...llm import marker
+from ...llm.losses import LossReport
+from ..base import encode
+from ..naming import ToolIds
+from .vocabulary import ILLEGAL_IN_TOOL_ID
+
+_MARK = marker.PREFIX.encode()
+_RESULT_ID = b'"tool_use_id"'
+_MAY_MATTER = (b"tool_use", b"tool_result", _MARK)
+_SPACE = b" \t\r\n:"
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder().decode
+
+
+def mend(body: bytes, losses: LossReport) -> bytes:
+    """*body* itself when there is nothing to mend, or when it cannot be read: then the upstream says so. Messages that
+    need nothing keep their bytes."""
+    marked, bad_ids = _MARK in body, _has_bad_id(body)
+    if not marked and not bad_ids:
+        return body
+    try:
+        members = _decode_object(body)
+        messages = _decode_array(members["messages"])
+        mended = _Mender(losses).messages(messages)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+        return body
+    if mended is None:
+        return body
+    members["messages"] = msgspec.Raw(encode(mended))
+    return encode(members)
+
+
+def _has_bad_id(body: bytes) -> bool:
+    """Whether a tool's result names an id outside the pattern. Every call in a history has its result, so that
+    the calls need no look of their own."""
+    position = body.find(_RESULT_ID)
+    while position >= 0:
+        start = position + len(_RESULT_ID)
+        while start < len(body) and body[start] in _SPACE:
+            start += 1
+        end = body.find(b'"', start + 1)
+        if body[start : start + 1] == b'"' and ILLEGAL_IN_TOOL_ID.search(body[start + 1 : end].decode("latin-1")):
+            return True
+        position = body.find(_RESULT_ID, start)
+    return False
+
+
+class _Mender:
+    def __init__(self, losses: LossReport) -> None:
+        self._losses = losses
+        self._ids = ToolIds(ILLEGAL_IN_TOOL_ID)
+
+    def messages(self, messages: list[msgspec.Raw]) -> list[msgspec.Raw] | None:
+        """The messages, mended; ``None`` when all were well."""
+        out, changed = [], False
+        for i, raw in enumerate(messages):
+            mended = self._message(raw, f"messages[{i}]")
+            changed = changed or mended is not raw
+            if mended is not None:
+                out.append(mended)
+        return out if changed else None
+
+    def _message(self, raw: msgspec.Raw, at: str) -> msgspec.Raw | None:
+        """*raw* itself, or mended; ``None`` when nothing is left of it."""
+        if not any(word in bytes(raw) for word in _MAY_MATTER):
+            return raw
+        message = _decode_object(raw)
+        content = message.get("content")
+        if content is None or bytes(content).lstrip()[:1] != b"[":
+            return raw
+        blocks, out, changed = _decode_array(content), [], False
+        for j, block in enumerate(blocks):
+            mended = self._block(block, f"{at}.content[{j}]")
+            changed = changed or mended is not block
+            if mended is not None:
+                out.append(mended)
+        if not changed:
+            return raw
+        if not out:
+            return None
+        message["content"] = msgspec.Raw(encode(out))
+        return msgspec.Raw(encode(message))
+
+    def _block(self, raw: msgspec.Raw, at: str) -> msgspec.Raw | None:
+        if not any(word in bytes(raw) for word in _MAY_MATTER):
+            return raw
+        block = _decode_object(raw)
+        kind = _text(block.get("type"))
+        if kind == "thinking" and marker.is_mark(_text(block.get("signature"))):
+            self._losses.dropped(at, "thinking of another provider")
+            return None
+        name = {"tool_use": "id", "tool_result": "tool_use_id"}.get(kind or "")
+        id_ = _text(block.get(name)) if name else None
+        if name is None or id_ is None or (fitting := self._ids(id_)) == id_:
+            return raw
+        self._losses.rewritten(f"{at}.{name}", "to the characters that the API takes")
+        block[name] = msgspec.Raw(encode(fitting))
+        return msgspec.Raw(encode(block))
+
+
+def _text(raw: Any) -> str | None:
+    value = _decode(raw) if raw is not None else None
+    return value if type(value) is str else None

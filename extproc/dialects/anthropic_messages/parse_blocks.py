@@ -1,0 +1,203 @@
+"""A Messages request's content blocks, read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...llm import marker
+from ...llm.failures import ProtocolError
+from ...llm.fields import Fields, json_type
+from ...llm.request import (
+    Block,
+    CacheMarker,
+    Document,
+    Image,
+    Opaque,
+    SearchResult,
+    Source,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from .vocabulary import NAME, SIGNER
+
+
+def blocks(values: list[Any], at: str, role: str) -> list[Block]:
+    """The blocks of a content array at *at* in a turn of *role*. Empty texts, which the API refuses, are left out."""
+    out: list[Block] = []
+    for index, value in enumerate(values):
+        block = _block(value, f"{at}[{index}]", role, index)
+        if not (type(block) is Text and not block.text):
+            out.append(block)
+    return out
+
+
+def cache_marker(fields: Fields) -> CacheMarker | None:
+    """Takes ``cache_control``."""
+    value = fields.maybe("cache_control", dict)
+    if value is None:
+        return None
+    ttl = value.get("ttl")
+    return CacheMarker(ttl if type(ttl) is str else None)
+
+
+def _block(value: Any, at: str, role: str, index: int) -> Block:
+    if type(value) is not dict:
+        raise ProtocolError(at, f"expected an object, got {json_type(value)}")
+    kind = value.get("type")
+    if type(kind) is not str:
+        raise ProtocolError(f"{at}.type", "is missing" if kind is None else "expected a string")
+    if kind == "text":
+        return _text(value, at)
+    if role == "system":
+        raise ProtocolError(at, f"system content can only be text, got {kind!r}")
+    if role == "assistant":
+        read = _ASSISTANT.get(kind)
+        if read is not None:
+            return read(value, at, index)
+        if kind == "tool_result":
+            raise ProtocolError(at, "tool_result blocks can only be in user messages")
+    elif kind == "tool_use":
+        raise ProtocolError(at, "tool_use blocks can only be in assistant messages")
+    shared = _SHARED.get(kind)
+    if shared is not None:
+        return shared(value, at)
+    return Opaque(NAME, value, at, essential=role == "user")
+
+
+def _text(value: dict[str, Any], at: str) -> Text:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    return Text(
+        fields.take("text", str),
+        at,
+        cache_marker(fields),
+        fields.maybe("citations", list) or None,
+        extra=fields.rest(),
+    )
+
+
+def _image(value: dict[str, Any], at: str) -> Image:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    source = Fields(fields.take("source", dict), f"{at}.source")
+    return Image(_source(source, source.take("type", str)), at, cache=cache_marker(fields), extra=fields.rest())
+
+
+def _source(source: Fields, kind: str) -> Source:
+    match kind:
+        case "base64":
+            return Source("base64", source.take("data", str), source.take("media_type", str))
+        case "url":
+            return Source("url", source.take("url", str))
+        case "file":
+            return Source("file", source.take("file_id", str), dialect=NAME)
+        case "text":
+            return Source("text", source.take("data", str), source.take("media_type", str, "text/plain"))
+    raise ProtocolError(source.at("type"), f"unknown source type {kind!r}")
+
+
+def _document(value: dict[str, Any], at: str) -> Document:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    origin = Fields(fields.take("source", dict), f"{at}.source")
+    kind = origin.take("type", str)
+    source, content = None, None
+    if kind == "content":
+        content = _nested(origin.any("content"), origin.at("content"))
+    else:
+        source = _source(origin, kind)
+    return Document(
+        source,
+        content,
+        at,
+        fields.maybe("title", str),
+        fields.maybe("context", str),
+        _citations(fields),
+        cache_marker(fields),
+        fields.rest(),
+    )
+
+
+def _citations(fields: Fields) -> bool:
+    return Fields(fields.take("citations", dict, {}), fields.at("citations")).take("enabled", bool, False)
+
+
+def _search_result(value: dict[str, Any], at: str) -> SearchResult:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    source, title = fields.take("source", str), fields.take("title", str)
+    content: list[Text] = []
+    for i, item in enumerate(fields.take("content", list)):
+        block = _block(item, f"{at}.content[{i}]", "user", i)
+        if type(block) is not Text:
+            raise ProtocolError(f"{at}.content[{i}]", "a search result holds text only")
+        content.append(block)
+    return SearchResult(source, title, content, at, _citations(fields), cache_marker(fields), fields.rest())
+
+
+def _tool_result(value: dict[str, Any], at: str) -> ToolResult:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    return ToolResult(
+        fields.take("tool_use_id", str),
+        _nested(fields.any("content"), f"{at}.content"),
+        fields.maybe("is_error", bool),
+        at,
+        cache_marker(fields),
+        fields.rest(),
+    )
+
+
+def _nested(value: Any, at: str) -> str | list[Block]:
+    """The content of a tool's result or of a document: absent, text, or blocks."""
+    if value is None:
+        return ""
+    if type(value) is str:
+        return value
+    if type(value) is not list:
+        raise ProtocolError(at, f"expected a string or an array, got {json_type(value)}")
+    return blocks(value, at, "user")
+
+
+def _tool_use(value: dict[str, Any], at: str, index: int) -> ToolCall:
+    fields = Fields(value, at)
+    # Who asked for the call (the model itself, or its code) does not matter to the one who runs it.
+    fields.ignore("type", "caller")
+    return ToolCall(
+        fields.take("id", str),
+        fields.take("name", str),
+        input=fields.take("input", dict, {}),
+        at=at,
+        cache=cache_marker(fields),
+        extra=fields.rest(),
+    )
+
+
+def _thinking(value: dict[str, Any], at: str, index: int) -> Thinking:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    text, signature = fields.take("thinking", str), fields.take("signature", str, "") or None
+    signer = marker.SIGNER if marker.is_mark(signature) else SIGNER if signature else ""
+    return Thinking(text, signature, None, signer, index, at, fields.rest())
+
+
+def _redacted(value: dict[str, Any], at: str, index: int) -> Thinking:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    return Thinking("", None, fields.take("data", str), SIGNER, index, at, fields.rest())
+
+
+_SHARED: dict[str, Callable[[dict[str, Any], str], Block]] = {
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "tool_result": _tool_result,
+}
+_ASSISTANT: dict[str, Callable[[dict[str, Any], str, int], Block]] = {
+    "tool_use": _tool_use,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted,
+}

@@ -1,0 +1,352 @@
+"""A Messages upstream's answer, streamed or whole.
+
+The stream: ``message_start (ping | block)* message_delta+ message_stop``, a block being ``content_block_start
+content_block_delta* content_block_stop``; an ``error`` may come anywhere (Anthropic, "Streaming Messages"). Events,
+deltas and blocks that are not known must be passed over.
+
+Repaired, because servers of other makers do it: a missing or a second message_start, a text or thinking delta without a
+block's start, gaps in the indexes, a missing content_block_stop, counts of zero after real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ...llm import marker
+from ...llm.events import (
+    BlockEnded,
+    Citation,
+    CitationAdded,
+    Extra,
+    KeepAlive,
+    OpaqueDelta,
+    OpaqueStarted,
+    ResponseEnded,
+    ResponseEvent,
+    ResponseStarted,
+    StopReason,
+    TextDelta,
+    TextStarted,
+    ThinkingDelta,
+    ThinkingSealed,
+    ThinkingStarted,
+    ToolCallStarted,
+    ToolInputDelta,
+    Usage,
+)
+from ...llm.failures import ErrorKind, ProtocolError
+from ..base import ParserBase, encode
+from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
+
+_TEXT, _THINKING, _TOOL, _OPAQUE = range(4)
+_NO_EXTRA = frozenset(
+    {"type", "role", "content", "id", "model", "usage", "stop_reason", "stop_sequence", "stop_details"}
+)
+
+
+class _Block:
+    """An open block: our number for it, its kind, and a tool's input as its start gave it, until more of it came."""
+
+    __slots__ = ("input", "kind", "number")
+
+    def __init__(self, number: int, kind: int, input_: Any = None) -> None:
+        self.number = number
+        self.kind = kind
+        self.input = input_
+
+
+class MessagesParser(ParserBase):
+    error_kinds: dict[str, ErrorKind] = ERROR_KINDS
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._blocks: dict[int, _Block] = {}  # by the upstream's index
+        self._count = 0
+        self._started = False
+        self._usage: dict[str, int] = {}
+        self._tier: str | None = None
+        self._stop: str | None = None
+        self._stop_sequence: str | None = None
+        self._details: dict[str, Any] = {}
+        self._extra: Extra = {}
+
+    # ---- streamed
+
+    def on_message(self, message: Any) -> Iterator[ResponseEvent]:
+        if type(message) is not dict:
+            raise ProtocolError("event", "expected an object")
+        kind = message.get("type")
+        if kind == "content_block_delta":
+            return self._on_delta(message)
+        handler = _HANDLERS.get(kind) if type(kind) is str else None
+        if handler is not None:
+            return handler(self, message)
+        if message.get("error"):
+            return self._on_error(message)
+        return iter(())
+
+    def on_close(self) -> Iterator[ResponseEvent]:
+        if self._stop is None:
+            yield from super().on_close()
+        else:
+            yield from self._end()
+
+    def _on_start(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        if not self._started:
+            message = _object(event.get("message"))
+            self._started = True
+            yield self._started_event(message)
+            # Some servers start with a message that is not empty.
+            for block in _list(message.get("content")):
+                yield from self._whole_block(block)
+
+    def _on_block_start(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        yield from self._ensure_started()
+        content = _object(event.get("content_block"))
+        index = self._index(event)
+        if index in self._blocks:
+            yield from self._end_block(index)
+        yield from self._open(index, content)
+
+    def _on_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        delta = event.get("delta")
+        if type(delta) is not dict:
+            raise ProtocolError("content_block_delta.delta", "expected an object")
+        index = event.get("index")
+        block = self._blocks.get(index) if type(index) is int else None
+        if block is None:
+            index = self._index(event)
+            if index not in self._blocks:
+                yield from self._repair_start(index, delta)
+            block = self._blocks.get(index)
+            if block is None:
+                return
+        kind = delta.get("type")
+        if block.kind == _OPAQUE:
+            yield OpaqueDelta(block.number, delta)
+        elif kind == "text_delta":
+            if text := _text(delta, "text"):
+                yield TextDelta(block.number, text)
+        elif kind == "input_json_delta":
+            if fragment := _text(delta, "partial_json"):
+                block.input = None
+                yield ToolInputDelta(block.number, fragment)
+        elif kind == "thinking_delta":
+            if text := _text(delta, "thinking"):
+                yield ThinkingDelta(block.number, text)
+        elif kind == "signature_delta":
+            yield from _sealed(block.number, delta.get("signature"))
+        elif kind == "citations_delta":
+            yield from _cited(block.number, [delta.get("citation")])
+
+    def _on_block_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        return self._end_block(self._index(event))
+
+    def _on_message_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        yield from self._ensure_started()
+        delta = _object(event.get("delta"))
+        self._note_end(delta)
+        self._note_usage(event.get("usage"))
+        others = {**event, **delta}
+        for name in ("delta", "type", "usage"):
+            others.pop(name, None)
+        self._note_extra(others)
+
+    def _on_message_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        yield from self._ensure_started()
+        yield from self._end()
+
+    def _on_error(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        yield self.failure_of(event)
+
+    def _on_ping(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        yield KeepAlive()
+
+    def _ensure_started(self) -> Iterator[ResponseEvent]:
+        if not self._started:
+            self._started = True
+            yield ResponseStarted("", self.call.request.model)
+
+    def _index(self, event: dict[str, Any]) -> int:
+        """The block's index; without one, the block that is open, or the next."""
+        index = event.get("index")
+        if type(index) is int:
+            return index
+        return next(reversed(self._blocks), self._count)
+
+    def _repair_start(self, index: int, delta: dict[str, Any]) -> Iterator[ResponseEvent]:
+        kind = {"text_delta": "text", "thinking_delta": "thinking"}.get(str(delta.get("type")))
+        if kind is not None:
+            yield from self._ensure_started()
+            yield from self._open(index, {"type": kind})
+        elif delta.get("type") == "input_json_delta" and delta.get("partial_json"):
+            raise ProtocolError("content_block_delta", f"tool input for block {index}, which has not started")
+
+    def _end_block(self, index: int) -> Iterator[ResponseEvent]:
+        block = self._blocks.pop(index, None)
+        if block is not None:
+            if block.input is not None:
+                yield ToolInputDelta(block.number, _input_text(block.input))
+            yield BlockEnded(block.number)
+
+    # ---- whole
+
+    def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
+        content = body.get("content")
+        if content is not None and type(content) is not list:
+            raise ProtocolError("content", "expected an array")
+        if content is None and body.get("type") != "message":
+            raise ProtocolError("body", "this is no message")
+        self._started = True
+        self._note_end(body)
+        yield self._started_event(body)
+        for block in content or ():
+            yield from self._whole_block(block)
+        yield from self._end()
+
+    def _whole_block(self, content: Any) -> Iterator[ResponseEvent]:
+        index = self._count
+        yield from self._open(index, _object(content))
+        yield from self._end_block(index)
+
+    # ---- shared
+
+    def _started_event(self, message: dict[str, Any]) -> ResponseStarted:
+        self._note_usage(message.get("usage"))
+        extra = {name: value for name, value in message.items() if name not in _NO_EXTRA and value is not None}
+        return ResponseStarted(_text(message, "id"), _text(message, "model"), self._total(), extra=extra or None)
+
+    def _open(self, index: int, content: dict[str, Any]) -> Iterator[ResponseEvent]:
+        """A block's start with whatever it already holds."""
+        number = self._count
+        self._count += 1
+        kind = content.get("type")
+        if kind == "text":
+            self._blocks[index] = _Block(number, _TEXT)
+            yield TextStarted(number)
+            if text := _text(content, "text"):
+                yield TextDelta(number, text)
+            yield from _cited(number, _list(content.get("citations")))
+        elif kind == "thinking":
+            self._blocks[index] = _Block(number, _THINKING)
+            yield ThinkingStarted(number)
+            if text := _text(content, "thinking"):
+                yield ThinkingDelta(number, text)
+            yield from _sealed(number, content.get("signature"))
+        elif kind == "redacted_thinking":
+            self._blocks[index] = _Block(number, _THINKING)
+            yield ThinkingStarted(number)
+            yield ThinkingSealed(number, encrypted=_text(content, "data"), signer=SIGNER)
+        elif kind == "tool_use":
+            given = content.get("input")
+            self._blocks[index] = _Block(number, _TOOL, {} if given is None else given)
+            yield ToolCallStarted(number, _text(content, "id"), _text(content, "name"))
+        else:
+            self._blocks[index] = _Block(number, _OPAQUE)
+            yield OpaqueStarted(number, NAME, content)
+
+    def _end(self) -> Iterator[ResponseEvent]:
+        for index in list(self._blocks):
+            yield from self._end_block(index)
+        stop = StopReason.END if self._stop is None else STOP_REASONS.get(self._stop, StopReason.OTHER)
+        explanation = self._details.get("explanation")
+        if self._details.get("category") is not None:
+            self._extra["stop_details"] = self._details
+        yield ResponseEnded(
+            stop,
+            self._total(),
+            self._stop_sequence,
+            self._stop,
+            explanation if type(explanation) is str else None,
+            self._tier,
+            self._extra or None,
+        )
+
+    def _note_end(self, members: dict[str, Any]) -> None:
+        stop, sequence = members.get("stop_reason"), members.get("stop_sequence")
+        if type(stop) is str and stop:
+            self._stop = stop
+        if type(sequence) is str:
+            self._stop_sequence = sequence
+        self._details |= _object(members.get("stop_details"))
+
+    def _note_extra(self, members: dict[str, Any]) -> None:
+        for name, value in members.items():
+            if name not in _NO_EXTRA and name != "index" and value is not None:
+                self._extra[name] = value
+
+    def _note_usage(self, usage: Any) -> None:
+        """Counts are of the whole so far: a later one replaces an earlier one, an absent one keeps it."""
+        if type(usage) is not dict:
+            return
+        counts = {**usage, **_object(usage.get("output_tokens_details"))}
+        for name, value in counts.items():
+            if type(value) is int and (value or name not in self._usage):
+                self._usage[name] = value
+        tier = usage.get("service_tier")
+        if type(tier) is str:
+            self._tier = tier
+
+    def _total(self) -> Usage:
+        """Anthropic's ``input_tokens`` leaves out what went through the cache."""
+        counts = self._usage
+        uncached = counts.get("input_tokens")
+        read, write = counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens")
+        total = None if uncached is None else uncached + (read or 0) + (write or 0)
+        return Usage(total, counts.get("output_tokens"), read, write, counts.get("thinking_tokens"))
+
+
+_HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[ResponseEvent]]] = {
+    "message_start": MessagesParser._on_start,
+    "content_block_start": MessagesParser._on_block_start,
+    "content_block_stop": MessagesParser._on_block_stop,
+    "message_delta": MessagesParser._on_message_delta,
+    "message_stop": MessagesParser._on_message_stop,
+    "error": MessagesParser._on_error,
+    "ping": MessagesParser._on_ping,
+}
+
+
+def _sealed(number: int, signature: Any) -> Iterator[ResponseEvent]:
+    if type(signature) is str and signature:
+        signer = marker.SIGNER if marker.is_mark(signature) else SIGNER
+        yield ThinkingSealed(number, signature, signer=signer)
+
+
+def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:
+    for native in citations:
+        if type(native) is not dict:
+            continue
+        kind = _text(native, "type")
+        title = native.get("title") or native.get("document_title")
+        cited = native.get("cited_text")
+        yield CitationAdded(
+            number,
+            Citation(
+                "url" if kind == "web_search_result_location" else kind,
+                NAME,
+                _text(native, "url"),
+                title if type(title) is str else None,
+                cited if type(cited) is str else None,
+                native=native,
+            ),
+        )
+
+
+def _input_text(value: Any) -> str:
+    """A tool's input that came as a whole: an object, or, from some servers, its text."""
+    return value if type(value) is str and value else encode(value or {}).decode()
+
+
+def _text(members: dict[str, Any], name: str) -> str:
+    value = members.get(name)
+    return value if type(value) is str else ""
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if type(value) is dict else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if type(value) is list else []

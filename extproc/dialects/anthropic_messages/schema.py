@@ -1,0 +1,202 @@
+"""The subset of JSON Schema that Anthropic's structured outputs take.
+
+Anthropic, "Structured outputs", section "JSON Schema limitations" (August 2026). ``transform`` gives what the official
+SDK's ``transform_schema`` gives wherever that is right; where the SDK would silently change what a schema means (a map
+would become an object without members), it is refused instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+MAX_OPTIONAL = 24
+"""Most optional properties in one request's schemas."""
+MAX_UNIONS = 16
+"""Most parameters with a union type in one request's schemas."""
+
+_DEFINITIONS = ("$defs", "definitions")
+_UNSUPPORTED = frozenset({
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems",
+    "uniqueItems", "oneOf", "not", "if", "then", "else", "prefixItems", "contains", "minContains", "maxContains",
+    "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired", "dependentSchemas",
+    "unevaluatedProperties", "unevaluatedItems",
+})  # fmt: skip
+
+
+class NotInSubset(Exception):
+    """The schema says something that the subset cannot say; the message says what."""
+
+
+def transform(schema: dict[str, Any]) -> dict[str, Any]:
+    """*schema* within the subset; what only narrows a value goes into its description. Raises NotInSubset."""
+    _check_references(schema)
+    transformed = _transform(schema)
+    optional, unions = count(transformed)
+    if optional > MAX_OPTIONAL:
+        raise NotInSubset(f"it has {optional} optional properties, at most {MAX_OPTIONAL} are allowed")
+    if unions > MAX_UNIONS:
+        raise NotInSubset(f"it has {unions} properties of a union type, at most {MAX_UNIONS} are allowed")
+    return transformed
+
+
+def conforms(schema: dict[str, Any]) -> bool:
+    """Whether *schema* is within the subset as it stands."""
+    try:
+        _check_references(schema)
+        _transform(schema)
+    except NotInSubset:
+        return False
+    return all(_conforms(node) for node in _nodes(schema))
+
+
+def count(schema: dict[str, Any]) -> tuple[int, int]:
+    """How many optional properties, and how many properties of a union type, there are in *schema*."""
+    optional = unions = 0
+    for node in _nodes(schema):
+        properties = node.get("properties")
+        if type(properties) is not dict:
+            continue
+        required = node.get("required")
+        optional += sum(name not in required if type(required) is list else True for name in properties)
+        unions += sum("anyOf" in p or type(p.get("type")) is list for p in properties.values() if type(p) is dict)
+    return optional, unions
+
+
+def _conforms(node: dict[str, Any]) -> bool:
+    if not _UNSUPPORTED.isdisjoint(node):
+        return False
+    if "properties" in node or node.get("type") == "object":
+        return node.get("additionalProperties") is False
+    return node.get("format", "date") in FORMATS and node.get("minItems", 0) in (0, 1)
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """*schema* and the schemas within it."""
+    if type(schema) is not dict:
+        return
+    yield schema
+    for name in ("properties", *_DEFINITIONS):
+        members = schema.get(name)
+        if type(members) is dict:
+            for member in members.values():
+                yield from _nodes(member)
+    for name in ("anyOf", "oneOf", "allOf"):
+        members = schema.get(name)
+        if type(members) is list:
+            for member in members:
+                yield from _nodes(member)
+    yield from _nodes(schema.get("items"))
+
+
+def _check_references(schema: dict[str, Any]) -> None:
+    """Every reference points at one of the schema's own definitions, and none leads back to itself."""
+    definitions: dict[str, Any] = {}
+    for place in _DEFINITIONS:
+        members = schema.get(place)
+        if type(members) is dict:
+            definitions |= {f"#/{place}/{name}": member for name, member in members.items()}
+    within = {path: list(_references(member)) for path, member in definitions.items()}
+    for reference in [*_references(schema), *(r for references in within.values() for r in references)]:
+        if reference not in definitions:
+            raise NotInSubset(f"it refers to {reference}, which is not among its definitions")
+    finished: set[str] = set()
+    for start in definitions:
+        _refuse_cycle(start, within, finished, ())
+
+
+def _refuse_cycle(path: str, within: dict[str, list[str]], finished: set[str], above: tuple[str, ...]) -> None:
+    if path in finished:
+        return
+    if path in above:
+        raise NotInSubset(f"{path} is recursive")
+    for reference in within[path]:
+        _refuse_cycle(reference, within, finished, (*above, path))
+    finished.add(path)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    for node in _nodes(schema):
+        reference = node.get("$ref")
+        if reference is not None:
+            yield reference if type(reference) is str else str(reference)
+
+
+def _transform(schema: Any) -> dict[str, Any]:
+    if type(schema) is not dict:
+        raise NotInSubset(f"{schema!r} is not an object")
+    left = dict(schema)
+    out: dict[str, Any] = {}
+    for place in _DEFINITIONS:
+        definitions = left.pop(place, None)
+        if definitions is not None:
+            out[place] = {name: _transform(member) for name, member in _object(definitions, place).items()}
+    if (reference := left.pop("$ref", None)) is not None:
+        out["$ref"] = reference
+        return out
+    kinds = _shape(left, out)
+    for name in ("description", "title"):
+        if (value := left.pop(name, None)) is not None:
+            out[name] = value
+    if "object" in kinds:
+        _object_members(left, out)
+    if "string" in kinds and left.get("format") in FORMATS:
+        out["format"] = left.pop("format")
+    if "array" in kinds:
+        if (items := left.pop("items", None)) is not None:
+            out["items"] = _transform(items)
+        if left.get("minItems") in (0, 1):
+            out["minItems"] = left.pop("minItems")
+    if left:
+        hints = "{" + ", ".join(f"{name}: {value}" for name, value in left.items()) + "}"
+        out["description"] = f"{out['description']}\n\n{hints}" if "description" in out else hints
+    return out
+
+
+def _shape(left: dict[str, Any], out: dict[str, Any]) -> tuple[str, ...]:
+    """Move over what says which values there are; returns the JSON types whose own keywords count."""
+    kind = left.pop("type", None)
+    alternatives = [left.pop(name, None) for name in ("anyOf", "oneOf", "allOf")]
+    enum = left.get("enum")
+    if type(enum) is list and enum and all(map(_primitive, enum)):
+        out["enum"] = list(left.pop("enum"))
+    if "const" in left and _primitive(left["const"]):
+        out["const"] = left.pop("const")
+    literal = "enum" in out or "const" in out
+    for name, variants in zip(("anyOf", "anyOf", "allOf"), alternatives, strict=True):
+        if type(variants) is list:
+            out[name] = [_transform(variant) for variant in variants]
+            if name == "allOf" and any(True for variant in variants for _ in _references(variant)):
+                raise NotInSubset("allOf holds a reference")
+            break
+    else:
+        if not literal:
+            if kind is None:
+                raise NotInSubset("a schema without a type, which allows anything")
+            out["type"] = kind
+    if literal or kind is None:
+        return ()
+    return tuple(kind) if type(kind) is list else (kind,)
+
+
+def _object_members(left: dict[str, Any], out: dict[str, Any]) -> None:
+    properties, others = left.pop("properties", None), left.pop("additionalProperties", None)
+    if type(others) is dict or "patternProperties" in left or (properties is None and others is not False):
+        raise NotInSubset("it has a map, an object whose property names are open")
+    properties = _object(properties or {}, "properties")
+    out["properties"] = {name: _transform(member) for name, member in properties.items()}
+    out["additionalProperties"] = False
+    required = left.pop("required", None)
+    if required is not None:
+        out["required"] = required
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise NotInSubset(f"{name} is not an object")
+    return value
+
+
+def _primitive(value: Any) -> bool:
+    return value is None or type(value) in (str, int, float, bool)
