@@ -1,4 +1,7 @@
-"""OpenAIResponses."""
+"""OpenAI's Responses API (OpenAI API reference, Nov 2026): the response's side.
+
+Requests are not translated yet: both directions refuse them in words. Responses to Responses passes through.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,18 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, EmitterBase, Env, Meta, ParserBase, ResponseHead, Upstream, UpstreamCall, encode
+from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from .emit_response import ResponsesEmitter
+from .errors import emit_error, read_meta
+from .parse_response import ResponsesParser
+
+_ONLY_RESPONSES = frozenset(
+    {
+        "conversation", "include", "instructions", "max_output_tokens", "previous_response_id", "reasoning", "store",
+        "stream", "text", "tools",
+    }
+)  # fmt: skip
+"""Members that an embeddings request, which has ``input`` as well, never has."""
 
 
 class OpenAIResponses:
@@ -17,27 +31,29 @@ class OpenAIResponses:
     paths: tuple[str, ...] = ("/responses",)
 
     def claims(self, members: dict[str, Any]) -> bool:
-        return False
+        return "input" in members and "messages" not in members and not _ONLY_RESPONSES.isdisjoint(members)
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        raise Unsupported("", "Responses requests are not translated yet", "unsupported_value")
+        raise Unsupported("", "Responses requests are not translated yet: only a Responses upstream can answer them")
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        raise Unsupported("", "requests for a Responses upstream are not translated yet", "unsupported_value")
+        raise Unsupported("", "requests to a Responses upstream are not translated yet")
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         return body
 
-    def response_parser(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> ParserBase:
-        return ParserBase(call, head, limits, losses)
+    def response_parser(
+        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
+    ) -> ResponsesParser:
+        return ResponsesParser(call, head, limits, losses)
 
     def response_emitter(
         self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> EmitterBase:
-        return EmitterBase(self, request, upstream, meta, env, losses)
+    ) -> ResponsesEmitter:
+        return ResponsesEmitter(self, request, upstream, meta, env, losses)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return Meta()
+        return read_meta(head, env)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return ResponseHead(502, [("content-type", "application/json")]), encode({"message": failed.message})
+        return emit_error(failed, meta)
