@@ -3,8 +3,10 @@ run the very file that a user edits."""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,28 @@ def _replace_upstreams(cluster: dict[str, Any], upstreams: Mapping[str, Address]
 
 def _discovery(host: str) -> str:
     return "STATIC" if host.replace(".", "").isdigit() else "STRICT_DNS"
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m extproc.demo.config FILE``: write the reference configuration with other addresses to FILE."""
+    parser = argparse.ArgumentParser(prog="extproc.demo.config", description=main.__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--listen", type=_address, default=("127.0.0.1", 10000), metavar="HOST:PORT")
+    parser.add_argument("--admin", type=_address, default=("127.0.0.1", 9901), metavar="HOST:PORT")
+    parser.add_argument("--sidecar", required=True, metavar="HOST:PORT|/SOCKET")
+    parser.add_argument("--upstream", action="append", default=[], metavar="NAME=HOST:PORT")
+    args = parser.parse_args(arguments)
+    pairs = (item.partition("=") for item in args.upstream)
+    upstreams = {name: _address(where) for name, _, where in pairs}
+    sidecar = args.sidecar if args.sidecar.startswith("/") else _address(args.sidecar)
+    write(rewrite(reference(), sidecar=sidecar, upstreams=upstreams, listen=args.listen, admin=args.admin), args.file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""``extproc demo``: starts everything on free loopback ports, makes the tour, and leaves it running to be tried."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from . import config
+from .processes import Envoy, NotReady, Sidecar
+from .provider import Provider
+from .screen import Screen
+from .serve import ANTHROPIC_KEY, OPENAI_KEY, anthropic, openai
+from .tour import Tour
+
+def run(*, once: bool) -> int:
+    """See ``extproc.demo.main``."""
+    screen = Screen(sys.stdout)
+    with ExitStack() as stack:
+        stack.enter_context(_ends_in_order())
+        try:
+            return _run(screen, stack, once)
+        except (NotReady, FileNotFoundError, OSError) as error:
+            screen.fail(str(error))
+            return 1
+        except KeyboardInterrupt:
+            screen.line("\nEnded.")
+            return 130
+
+
+def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-demo-")))
+    providers = stack.enter_context(Provider(openai)), stack.enter_context(Provider(anthropic))
+    keys = {"OPENAI_API_KEY": OPENAI_KEY, "ANTHROPIC_API_KEY": ANTHROPIC_KEY}
+    sidecar = stack.enter_context(Sidecar(folder, environ=keys))
+    upstreams = {
+        "api.openai.com": ("127.0.0.1", providers[0].port),
+        "api.anthropic.com": ("127.0.0.1", providers[1].port),
+    }
+    assert sidecar.socket is not None
+    configuration = config.rewrite(
+        config.reference(), sidecar=sidecar.socket, upstreams=upstreams, access_log=str(folder / "access.log")
+    )
+    envoy = stack.enter_context(Envoy(folder, configuration))
+    screen.started(envoy.port, envoy.admin_port, [provider.port for provider in providers])
+    tour = Tour(screen, envoy.port, *providers)
+    wrong = tour.run()
+    if wrong:
+        for process in (sidecar, envoy):
+            screen.log(process.name, process.tail())
+    screen.verdict(tour.steps, wrong)
+    if not once:
+        screen.leave_running(envoy.port, folder)
+        while envoy.alive() and sidecar.alive():
+            time.sleep(0.5)
+        # Ctrl-C reaches the whole group: give our own a moment to arrive before calling this a failure.
+        time.sleep(0.5)
+        raise NotReady("a process ended by itself\n" + "\n".join(p.tail() for p in (envoy, sidecar) if not p.alive()))
+    return 1 if wrong else 0
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that the child processes end too."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
