@@ -42,21 +42,27 @@ class Received:
         return msgspec.json.decode(self.body)
 
 
+class Gate(threading.Event):
+    """A place in an answer where the provider waits until the gate is set."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What to answer. More than one chunk, or ``stream``, is sent in HTTP chunks; else with a content-length.
 
     ``pause`` is waited before each chunk and ``delay`` before the head, in seconds. ``ending``: how the body ends:
-    "whole" as HTTP wants it; "reset" with the connection closed before the end is announced.
+    "whole" as HTTP wants it; "reset" with the connection closed before the end is announced. ``trailers`` need HTTP
+    chunks.
     """
 
-    chunks: Sequence[bytes] = ()
+    chunks: Sequence[bytes | Gate] = ()
     status: int = 200
     headers: Headers = (("content-type", "application/json"),)
     stream: bool = False
     pause: float = 0.0
     delay: float = 0.0
     ending: Literal["whole", "reset"] = "whole"
+    trailers: Headers = ()
 
 
 Respond = Callable[[Received], Answer]
@@ -68,7 +74,7 @@ def json_answer(value: Any, status: int = 200, headers: Headers = ()) -> Answer:
 
 
 def sse_answer(
-    chunks: Sequence[bytes],
+    chunks: Sequence[bytes | Gate],
     *,
     headers: Headers = (),
     pause: float = 0.0,
@@ -211,7 +217,10 @@ async def _write_answer(answer: Answer, reader: asyncio.StreamReader, writer: as
     writer.write(f"{status}{fields}{length}\r\n\r\n".encode("latin-1"))
     for chunk in answer.chunks:
         await _pause(answer.pause, reader, writer)
-        if chunk:
+        if isinstance(chunk, Gate):
+            while not chunk.is_set():
+                await _pause(0.01, reader, writer)
+        elif chunk:
             writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
         await writer.drain()
     if answer.ending == "reset":
@@ -220,13 +229,14 @@ async def _write_answer(answer: Answer, reader: asyncio.StreamReader, writer: as
         await _pause(answer.pause, reader, writer)
         return
     if chunked:
-        writer.write(b"0\r\n\r\n")
+        trailers = "".join(f"{name}: {value}\r\n" for name, value in answer.trailers)
+        writer.write(f"0\r\n{trailers}\r\n".encode("latin-1"))
     await writer.drain()
 
 
 def _promised(answer: Answer) -> int:
     # An answer that breaks off has promised more than it sends.
-    return sum(map(len, answer.chunks)) + (answer.ending == "reset")
+    return sum(len(chunk) for chunk in answer.chunks if isinstance(chunk, bytes)) + (answer.ending == "reset")
 
 
 async def _pause(seconds: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

