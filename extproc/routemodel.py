@@ -219,7 +219,7 @@ def _problems(error: ValidationError, level: str) -> Iterator[str]:
         if where[-1:] == ("[key]",) and item["type"] != "extra_forbidden":
             where = where[:-1]
         context = item.get("ctx", {})
-        path = f"{level}: {'.'.join(where)[:120]}".encode("ascii", "replace").decode()
+        path = f"{level}: {'.'.join(where)[:120]}"
         match item["type"]:
             case "extra_forbidden":
                 yield f"{level}: {_unknown(where)}"

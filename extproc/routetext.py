@@ -26,7 +26,8 @@ class RouteError(Exception):
     was expected there, and never a secret. ``transient``: it is about a file, so the next attempt may go well."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
-        super().__init__(message)
+        # One line, whatever keys the metadata holds: it goes into logs and headers.
+        super().__init__("".join(char if char.isprintable() else "?" for char in message))
         self.transient = transient
 
 
@@ -191,4 +192,4 @@ def _text(value: str, level: str, path: str) -> str:
 
 
 def _short(path: str) -> str:
-    return path.encode("ascii", "replace").decode()[:120]
+    return path[:120]
