@@ -1,0 +1,198 @@
+"""Every setting, once: name, type, default and one sentence. Flags, environment variables and docs derive from it.
+
+A setting ``drain_seconds`` is the flag ``--drain-seconds`` and the variable ``EXTPROC_DRAIN_SECONDS``; a flag wins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+PREFIX = "EXTPROC_"
+MIB = 1024 * 1024
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+_SIZE = re.compile(r"([0-9]+)\s*([kmg]i?)?b?", re.IGNORECASE)
+
+
+class SettingError(ValueError):
+    """A setting has a value that it cannot have; the message names the flag or the variable."""
+
+
+def _setting(default: Any, kind: str, about: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one exchange, which the core needs. What exceeds one ends in an error that names it."""
+
+    max_request_bytes: int = _setting(64 * MIB, "bytes", "The largest body of a request.")
+    max_response_bytes: int = _setting(64 * MIB, "bytes", "The largest body of an answer that is not a stream.")
+    max_event_bytes: int = _setting(16 * MIB, "bytes", "The largest event of a stream.")
+    max_inflated_bytes: int = _setting(64 * MIB, "bytes", "What a compressed answer may grow to.")
+    max_open_blocks: int = _setting(128, "count", "How many blocks of one answer may be open at once.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server process needs to know. ``limits`` is filled from settings of its own names."""
+
+    listen: str = _setting(
+        "127.0.0.1:50051",
+        "addresses",
+        "Where to listen: `host:port` (port 0: any free one) or `unix:/path`; several are separated by commas. "
+        "The gRPC health service answers on each.",
+    )
+    drain_seconds: float = _setting(30.0, "seconds", "After SIGTERM, how long streams may take to finish.")
+    drain_delay_seconds: float = _setting(
+        0.0, "seconds", "After SIGTERM, how long new streams are still taken while the health service says NOT_SERVING."
+    )
+    max_message_bytes: int = _setting(
+        72 * MIB, "bytes", "The largest gRPC message from Envoy: a whole body with its headers and attributes."
+    )
+    max_concurrent_streams: int = _setting(
+        16384, "count", "How many streams are served at once; the next ones are told that the gateway is overloaded."
+    )
+    capabilities: str = _setting("", "path", "A file of model capabilities, laid over those that are built in.")
+    log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
+    limits: Limits = Limits()
+
+
+class Setting(NamedTuple):
+    """One setting as flags, environment and docs see it."""
+
+    name: str
+    kind: str
+    default: Any
+    about: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    def parse(self, text: str, where: str) -> Any:
+        """*text* as this setting's value. Raises SettingError, whose message begins with *where*."""
+        try:
+            return _PARSERS[self.kind](text.strip())
+        except ValueError as error:
+            raise SettingError(f"{where}: {error}") from None
+
+
+def _settings_of(cls: type[Any]) -> list[Setting]:
+    return [
+        Setting(f.name, f.metadata["kind"], f.default, f.metadata["about"]) for f in fields(cls) if "kind" in f.metadata
+    ]
+
+
+OF_LIMITS = tuple(_settings_of(Limits))
+OF_SERVER = tuple(_settings_of(Settings))
+ALL = OF_SERVER + OF_LIMITS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A flag for every setting."""
+    for setting in ALL:
+        help_text = f"{setting.about.replace('`', '')} [{setting.variable}, default {shown(setting)}]"
+        parser.add_argument(setting.flag, metavar=setting.kind.upper(), help=help_text.replace("%", "%%"))
+
+
+def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that parsed flags and *environ* make. Raises SettingError."""
+    return load({setting.name: getattr(arguments, setting.name, None) for setting in ALL}, environ)
+
+
+def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
+    """Settings from texts: *flags* by name, then *environ*, then the default. An empty variable is as if not set.
+    Raises SettingError."""
+    limits = Limits(**_values(OF_LIMITS, flags, environ))
+    return Settings(**_values(OF_SERVER, flags, environ), limits=limits)
+
+
+def _values(
+    settings: tuple[Setting, ...], flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    values = {}
+    for setting in settings:
+        if (text := flags.get(setting.name)) is not None:
+            values[setting.name] = setting.parse(text, setting.flag)
+        elif text := environ.get(setting.variable):
+            values[setting.name] = setting.parse(text, setting.variable)
+    return values
+
+
+def markdown() -> str:
+    """The settings as a table for the docs."""
+    rows = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{s.flag}` | `{s.variable}` | {_code(shown(s))} | {s.about} |" for s in ALL]
+    return "\n".join(rows) + "\n"
+
+
+def _code(text: str) -> str:
+    return text if text == "none" else f"`{text}`"
+
+
+def shown(setting: Setting) -> str:
+    """The default as one would write it."""
+    value = setting.default
+    if setting.kind == "bytes":
+        return f"{value // MIB}MiB"
+    if setting.kind == "seconds":
+        return f"{value:g}"
+    return str(value) or "none"
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a size such as 64MiB or 1000000")
+    return int(match[1]) * _UNITS[(match[2] or "").lower()]
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
+        raise ValueError(f"{text!r} is not a count of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        raise ValueError(f"{text!r} is not a number of seconds such as 30 or 0.5")
+    return float(text)
+
+
+def _addresses(text: str) -> str:
+    addresses = [address.strip() for address in text.split(",")]
+    for address in addresses:
+        if address.startswith("unix:"):
+            if len(address) == len("unix:"):
+                raise ValueError("unix: needs a path")
+            continue
+        host, _, port = address.rpartition(":")
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError(f"{address!r} is neither host:port nor unix:/path")
+    return ",".join(addresses)
+
+
+def _level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise ValueError(f"{text!r} is not one of {', '.join(LOG_LEVELS)}")
+    return text.lower()
+
+
+_PARSERS: dict[str, Any] = {
+    "addresses": _addresses,
+    "bytes": _size,
+    "count": _count,
+    "level": _level,
+    "path": str,
+    "seconds": _seconds,
+}

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pytest
+
+from extproc.settings import ALL, MIB, Limits, SettingError, Settings, add_arguments, from_arguments, load, markdown
+
+SAMPLES = {
+    "addresses": ("0.0.0.0:1, unix:/run/x.sock", "0.0.0.0:1,unix:/run/x.sock"),
+    "bytes": ("3MiB", 3 * MIB),
+    "count": ("7", 7),
+    "level": ("DEBUG", "debug"),
+    "path": ("/etc/models.yaml", "/etc/models.yaml"),
+    "seconds": ("1.5", 1.5),
+}
+
+
+def parsed(*flags: str, **environ: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return from_arguments(parser.parse_args(flags), environ)
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    return getattr(settings if hasattr(settings, name) else settings.limits, name)
+
+
+def test_defaults() -> None:
+    assert parsed() == Settings() == load({}, {})
+    assert Settings().limits == Limits()
+    assert Settings().listen.startswith("127.0.0.1:")
+    assert Settings().max_message_bytes > Limits().max_request_bytes
+
+
+@pytest.mark.parametrize("setting", ALL, ids=lambda s: s.name)
+def test_each_comes_by_flag_and_by_variable_and_the_flag_wins(setting: Any) -> None:
+    text, value = SAMPLES[setting.kind]
+    assert value != setting.default
+    assert value_of(parsed(setting.flag, text), setting.name) == value
+    assert value_of(parsed(**{setting.variable: text}), setting.name) == value
+    assert value_of(parsed(setting.flag, text, **{setting.variable: "nonsense"}), setting.name) == value
+    assert value_of(parsed(**{setting.variable: ""}), setting.name) == setting.default
+
+
+@pytest.mark.parametrize("setting", ALL, ids=lambda s: s.name)
+def test_the_docs_name_each(setting: Any) -> None:
+    row = next(line for line in markdown().splitlines() if f"`{setting.flag}`" in line)
+    assert setting.variable in row and setting.about in row
+    assert setting.about.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("10k", 10_000), ("2 MiB", 2 * MIB), ("1GiB", 1024 * MIB), ("5MB", 5_000_000)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert load({"max_event_bytes": text}, {}).limits.max_event_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("listen", "50051"),
+        ("listen", "localhost:http"),
+        ("listen", "localhost:70000"),
+        ("listen", "unix:"),
+        ("listen", "127.0.0.1:1,"),
+        ("drain_seconds", "-1"),
+        ("drain_seconds", "nan"),
+        ("drain_seconds", "soon"),
+        ("max_event_bytes", "0"),
+        ("max_event_bytes", "1.5MiB"),
+        ("max_event_bytes", "many"),
+        ("max_open_blocks", "0"),
+        ("max_concurrent_streams", "-3"),
+        ("log_level", "loud"),
+    ],
+)
+def test_wrong_values_say_where(name: str, text: str) -> None:
+    setting = next(s for s in ALL if s.name == name)
+    with pytest.raises(SettingError, match=f"^{setting.flag}: "):
+        load({name: text}, {})
+    with pytest.raises(SettingError, match=f"^{setting.variable}: "):
+        load({}, {setting.variable: text})
