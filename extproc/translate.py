@@ -223,7 +223,7 @@ class Translation:
 
     def cancel(self) -> None:
         """The exchange ended without the response's end: a reset, or a client that went away."""
-        if self.ended is None and self.failed is None:
+        if not self.over:
             self.cancelled = True
 
     # ---- what is known of it
@@ -232,6 +232,16 @@ class Translation:
     def model(self) -> str:
         """The model as sent, then as answered."""
         return self.model_answered or self.model_sent
+
+    @property
+    def answered(self) -> bool:
+        """The upstream's head has come."""
+        return self._response is not None
+
+    @property
+    def over(self) -> bool:
+        """The response has ended, one way or another."""
+        return self.ended is not None or self.failed is not None
 
     @property
     def truncated(self) -> bool:

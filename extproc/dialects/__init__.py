@@ -47,3 +47,8 @@ def detect(path: str, body: bytes) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return next((dialect.name for dialect in _ALL if dialect.claims(members)), None)
+
+
+def resembled(path: str) -> str | None:
+    """The dialect to whose API another endpoint at *path* belongs (``/v1/messages/count_tokens``), by its beginning."""
+    return next((dialect.name for dialect in _ALL if any(end in path for end in dialect.paths)), None)

@@ -1,0 +1,98 @@
+"""Writes the documents that are made by running the code: ``python docs/generate.py`` (``--check`` only compares)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from extproc import Refused, Translation
+from extproc.settings import markdown
+
+HERE = Path(__file__).parent
+CASES = HERE.parent / "tests" / "cases" / "core.json"
+DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages"}
+PROVIDER = {"openai_chat": "openai", "anthropic_messages": "anthropic"}
+TITLE = {
+    "chat>messages": "A Chat Completions client on a Messages upstream",
+    "messages>chat": "A Messages client on a Chat Completions upstream",
+}
+MEANING = {
+    "dropped": "not sent: the answer is still an answer",
+    "clamped": "brought into the upstream's range",
+    "rewritten": "said in the upstream's words, meaning kept",
+    "moved": "put where the upstream allows it",
+    "emulated": "done by other means",
+    "downgraded": "weakened to what the model can do",
+    "filtered": "reduced to the allowed part",
+    "synthesized": "made, because the upstream demands it",
+    "continued": "a turn was added, because the upstream demands it",
+}
+
+
+def outcome(case: dict[str, Any]) -> tuple[str, str]:
+    """What a client's request loses, and in what case of it."""
+    client, upstream = (DIALECT[side] for side in case["dir"].split(">"))
+    quirks = {"efforts": case["cfg"]["efforts"]} if "efforts" in case.get("cfg", {}) else {}
+    t = Translation(client, upstream, route={"provider": PROVIDER[upstream], "auth": "none", "quirks": quirks}, now=0)
+    try:
+        t.request(json.dumps(case["in"]).encode())
+    except Refused as refused:
+        error = json.loads(refused.body)["error"]
+        return "refused", f"{refused.status}: {error['message']}"
+    return "translated", ", ".join(f"`{loss}`" for loss in t.losses) or "nothing"
+
+
+def losses() -> str:
+    cases = json.loads(CASES.read_text("utf-8"))
+    lines = [
+        "# What a translation changes or loses",
+        "",
+        "Made by `python docs/generate.py`, which runs the conformance cases in `tests/cases/`. A loss is named by its",
+        "path in the client's own request. Whole requests and their translations stand in `tests/cases/core.json`",
+        "under the number.",
+        "",
+        "A route decides what becomes of losses: `losses: allow` (the default) translates and records them, `report`",
+        "also names them to the client in the response header `x-llm-translation`, `reject` answers 400 instead, but",
+        "for what is only moved, rewritten, or costs nothing but money (cache markers).",
+        "",
+        "| word | what happened |",
+        "|---|---|",
+        *(f"| {word} | {meaning} |" for word, meaning in MEANING.items()),
+    ]
+    for direction, title in TITLE.items():
+        lines += ["", f"## {title}", "", "| case | request | lost or changed |", "|---|---|---|"]
+        for case in cases:
+            if case["dir"] == direction and case["kind"] == "request":
+                kind, what = outcome(case)
+                text = what if kind == "translated" else f"refused, {what}"
+                lines.append(f"| {case['id']} | {case['title'].replace('|', '/')} | {text.replace('|', '/')} |")
+    return "\n".join(lines) + "\n"
+
+
+def settings() -> str:
+    return (
+        "# Settings of `extproc serve`\n\nMade by `python docs/generate.py` from `extproc/settings.py`. A flag wins "
+        "over its environment variable, which wins over the default.\n\n" + markdown()
+    )
+
+
+PAGES = {"losses.md": losses, "settings.md": settings}
+
+
+def main() -> int:
+    stale = []
+    for name, make in PAGES.items():
+        text, page = make(), HERE / name
+        if not page.exists() or page.read_text("utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                page.write_text(text, "utf-8")
+    if stale:
+        print("stale:" if "--check" in sys.argv else "written:", *stale)
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
