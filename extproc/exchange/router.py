@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from ..dialects import detect
-from ..envoy_api.external_processor_pb2 import HttpBody, HttpHeaders, ProcessingResponse
+from ..envoy_api.external_processor_pb2 import HeaderMutation, HttpBody, HttpHeaders, ProcessingResponse
 from ..llm.failures import ErrorKind
 from ..translate import refused
 from . import mutations
@@ -58,6 +58,6 @@ class Router(Machine):
             return self.envoys_own(status, attributes.text(CODE_DETAILS), headers)
         return mutations.response_headers()
 
-    def _without_clients_own(self) -> mutations.HeaderMutation:
+    def _without_clients_own(self) -> HeaderMutation:
         """Only we say what the model is."""
-        return mutations.HeaderMutation(remove_headers=[MODEL_HEADER])
+        return HeaderMutation(remove_headers=[MODEL_HEADER])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..dialects import detect
-from ..envoy_api.external_processor_pb2 import HttpBody, HttpHeaders, ProcessingResponse
+from ..envoy_api.external_processor_pb2 import HeaderMutation, HttpBody, HttpHeaders, ProcessingResponse
 from ..headers import CREDENTIAL_HEADERS
 from ..llm.failures import ErrorKind
 from ..route import CLIENT_KEYS, Route, RouteError, compile_route
@@ -102,7 +102,7 @@ class Translator(Machine):
         answer.dynamic_metadata.CopyFrom(dynamic_metadata(record))
         return answer
 
-    def _noted(self, mutation: mutations.HeaderMutation) -> dict[str, Any]:
+    def _noted(self, mutation: HeaderMutation) -> dict[str, Any]:
         """What the next attempt must know. Never a credential's value: this can be logged."""
         names = {option.header.key for option in mutation.set_headers} | set(self._memory.get("set", ()))
         path, _, query = self.path.partition("?")
@@ -171,7 +171,7 @@ class Translator(Machine):
             return Outcome.UNANSWERED
         return Outcome.CUT if translation.cancelled else Outcome.COMPLETE
 
-    def _head_mutation(self, length: int | None) -> mutations.HeaderMutation:
+    def _head_mutation(self, length: int | None) -> HeaderMutation:
         assert self._translation is not None
         head = self._translation.head
         pseudo = {":status": str(head.status)}
