@@ -126,7 +126,8 @@ def _replace_upstreams(cluster: dict[str, Any], upstreams: Mapping[str, Address]
     cluster.pop("transport_socket", None)
     for options in cluster.get("typed_extension_protocol_options", {}).values():
         if options.pop("auto_config", None) is not None:
-            options["explicit_http_config"] = {"http_protocol_options": {}}
+            # HTTP/2, which this stands for, carries trailers without being told.
+            options["explicit_http_config"] = {"http_protocol_options": {"enable_trailers": True}}
 
 
 def _discovery(host: str) -> str:

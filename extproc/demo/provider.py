@@ -79,10 +79,11 @@ def sse_answer(
     headers: Headers = (),
     pause: float = 0.0,
     ending: Literal["whole", "reset"] = "whole",
+    trailers: Headers = (),
 ) -> Answer:
     """*chunks* of an event stream, each written by itself."""
     head = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), *headers)
-    return Answer(chunks, 200, head, stream=True, pause=pause, ending=ending)
+    return Answer(chunks, 200, head, stream=True, pause=pause, ending=ending, trailers=trailers)
 
 
 class Provider:

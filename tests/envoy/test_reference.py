@@ -1,0 +1,105 @@
+"""deploy/envoy.yaml as a text: what must hold whatever a user changes in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.demo import config as envoy_config
+from extproc.demo.config import REFERENCE
+from extproc.route import compile_route
+from tests.support import placements
+from tests.support.gateway import KEYS
+
+ROOT = Path(__file__).parents[2]
+FILTER = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return envoy_config.reference()
+
+
+def upstream_clusters(config: dict[str, Any]) -> list[dict[str, Any]]:
+    return [cluster for name, cluster in placements.clusters(config).items() if name != "extproc"]
+
+
+def test_the_demo_and_the_tests_run_the_file_that_is_shipped() -> None:
+    assert REFERENCE.resolve() == ROOT / "deploy" / "envoy.yaml"
+
+
+def test_the_two_filters_have_different_names(config: dict[str, Any]) -> None:
+    listener = [f["name"] for f in placements.manager(config)["http_filters"]]
+    for cluster in upstream_clusters(config):
+        names = [f["name"] for f in placements.http_options(cluster)["http_filters"]]
+        assert not set(names) & set(listener)
+
+
+def test_the_sidecars_cluster_holds_more_than_any_upstreams(config: dict[str, Any]) -> None:
+    limits = {n: c["per_connection_buffer_limit_bytes"] for n, c in placements.clusters(config).items()}
+    own = limits.pop("extproc")
+    assert all(own > other for other in limits.values())
+
+
+def test_no_translation_is_ever_skipped(config: dict[str, Any]) -> None:
+    filters = [f for f in placements.manager(config)["http_filters"] if f["typed_config"]["@type"] == FILTER]
+    for cluster in upstream_clusters(config):
+        filters += [f for f in placements.http_options(cluster)["http_filters"] if f["typed_config"]["@type"] == FILTER]
+    assert len(filters) == 1 + len(upstream_clusters(config))
+    for item in filters:
+        settings = item["typed_config"]
+        assert settings["failure_mode_allow"] is False
+        assert settings["processing_mode"]["request_header_mode"] == "SEND"
+        assert settings["metadata_options"]["receiving_namespaces"] == {"untyped": ["extproc"]}
+        assert settings["metadata_options"]["forwarding_namespaces"] == {"untyped": ["extproc"]}
+
+
+def test_the_access_log_shows_no_header_that_may_hold_a_key(config: dict[str, Any]) -> None:
+    text = yaml.safe_dump(placements.manager(config)["access_log"]).lower()
+    assert "%req(" not in text.replace("%req(:method)%", "")
+    assert ":path" not in text and "authorization" not in text
+
+
+def test_every_endpoints_route_compiles(config: dict[str, Any]) -> None:
+    for cluster in upstream_clusters(config):
+        for locality in cluster["load_assignment"]["endpoints"]:
+            for endpoint in locality["lb_endpoints"]:
+                text = endpoint["metadata"]["filter_metadata"]["extproc"]["route"]
+                compile_route(["losses: report", None, text], environ=KEYS).credentials()
+
+
+def test_nothing_that_does_not_go_together_stands_together(config: dict[str, Any]) -> None:
+    text = yaml.safe_dump(config)
+    for word in ("hedge_policy", "internal_redirect_policy", "request_mirror_policies"):
+        assert word not in text
+
+
+def test_rewriting_changes_nothing_but_addresses(config: dict[str, Any]) -> None:
+    upstreams = {"api.openai.com": ("127.0.0.1", 1), "api.anthropic.com": ("127.0.0.1", 2)}
+    made = envoy_config.rewrite(config, sidecar="/x.sock", upstreams=upstreams)
+    assert placements.manager(made) == placements.manager(config)
+    for name, cluster in placements.clusters(made).items():
+        before = placements.clusters(config)[name]
+        for key in set(before) - {"load_assignment", "type", "respect_dns_ttl", "transport_socket"}:
+            if key != "typed_extension_protocol_options":
+                assert cluster[key] == before[key]
+        ours = placements.http_options(cluster).get("http_filters")
+        assert ours == placements.http_options(before).get("http_filters")
+    assert config == envoy_config.reference()
+
+
+def test_compose_names_the_hosts_of_the_reference() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
+    hosts = {
+        endpoint["endpoint"]["address"]["socket_address"]["address"]
+        for cluster in upstream_clusters(envoy_config.reference())
+        for locality in cluster["load_assignment"]["endpoints"]
+        for endpoint in locality["lb_endpoints"]
+    }
+    command = compose["configuration"]["command"]
+    assert {item.partition("=")[0] for item in command if "=" in item} == hosts
+    published = [port for service in compose.values() for port in service.get("ports", [])]
+    assert published and all(port.startswith("127.0.0.1:") for port in published)

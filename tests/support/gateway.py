@@ -1,0 +1,172 @@
+"""What a test talks to: a running Envoy with the sidecar beside it and scripted upstreams behind it."""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import msgspec
+import openai
+
+from extproc.demo import as_anthropic, as_openai
+from extproc.demo import config as envoy_config
+from extproc.demo.processes import Envoy, Sidecar
+
+from . import placements
+from .upstream import ScriptedUpstream
+
+CLIENT_KEY = "key-of-the-client"
+KEYS = {"OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
+DEAD_PORT = 1
+"""Nothing listens there."""
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The sidecar and the upstreams, which several Envoys share."""
+
+    folder: Path
+    sidecar: Sidecar
+    openai: ScriptedUpstream
+    anthropic: ScriptedUpstream
+
+    def reset(self) -> None:
+        for upstream in (self.openai, self.anthropic):
+            upstream.idle()
+            upstream.reset()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back over plain HTTP; ``broken`` when the transfer ended before its announced end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    broken: bool = False
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One Envoy in one placement."""
+
+    placement: str
+    envoy: Envoy
+    backends: Backends
+    access_log: Path
+
+    @property
+    def openai_upstream(self) -> ScriptedUpstream:
+        return self.backends.openai
+
+    @property
+    def anthropic_upstream(self) -> ScriptedUpstream:
+        return self.backends.anthropic
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.envoy.port}"
+
+    def openai(self, **options: Any) -> openai.OpenAI:
+        """OpenAI's SDK as a client, without its own retries."""
+        settings = {"api_key": CLIENT_KEY, "max_retries": 0, "timeout": 30.0, **options}
+        return openai.OpenAI(base_url=f"{self.url}/v1", **settings)
+
+    def anthropic(self, **options: Any) -> anthropic.Anthropic:
+        """Anthropic's SDK as a client, without its own retries."""
+        settings = {"api_key": CLIENT_KEY, "max_retries": 0, "timeout": 30.0, **options}
+        return anthropic.Anthropic(base_url=self.url, **settings)
+
+    def send(
+        self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, method: str = "POST"
+    ) -> Reply:
+        """One request over plain HTTP. *body*: bytes, or a value to be sent as JSON."""
+        data = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.envoy.port, timeout=60)
+        with closing(connection):
+            connection.request(method, path, data, {"content-type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            try:
+                content, broken = response.read(), False
+            except http.client.IncompleteRead as error:
+                content, broken = error.partial, True
+            except ConnectionError:
+                content, broken = b"", True
+            return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, content, broken)
+
+    def chat(self, model: str, **members: Any) -> Reply:
+        """A Chat Completions request over plain HTTP."""
+        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
+        return self.send("/v1/chat/completions", body, {"authorization": f"Bearer {CLIENT_KEY}"})
+
+    def messages(self, model: str, **members: Any) -> Reply:
+        """A Messages request over plain HTTP."""
+        body = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}], **members}
+        return self.send("/v1/messages", body, {"x-api-key": CLIENT_KEY, "anthropic-version": "2023-06-01"})
+
+
+@contextmanager
+def backends() -> Iterator[Backends]:
+    """The sidecar's process and the two upstreams."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-test-")))
+        first, second = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
+        stack.enter_context(first)
+        stack.enter_context(second)
+        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS))
+        yield Backends(folder, sidecar, first, second)
+
+
+def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, Any]:
+    """The reference configuration with the addresses of *shared*, in *placement*, and with the tests' routes."""
+    upstreams = {
+        "api.openai.com": ("127.0.0.1", shared.openai.port),
+        "api.anthropic.com": ("127.0.0.1", shared.anthropic.port),
+    }
+    assert shared.sidecar.socket is not None
+    config = envoy_config.rewrite(
+        envoy_config.reference(), sidecar=shared.sidecar.socket, upstreams=upstreams, access_log=str(access_log)
+    )
+    if placement == "listener":
+        config = placements.on_listener(config)
+    _add_odd_routes(config, placement)
+    return config
+
+
+def _add_odd_routes(config: dict[str, Any], placement: str) -> None:
+    """Routes that are wrong, or lead nowhere, by their models."""
+    # On the listener the route speaks alone; in the upstream filter it speaks beneath the endpoint.
+    openai_text = placements.OPENAI if placement == "listener" else ""
+    placements.add_route(config, "bad-yaml", "openai", "provider: [")
+    placements.add_route(config, "bad-provider", "openai", "provider: nobody")
+    placements.add_route(config, "bad-key", "openai", f"{openai_text}colour: blue\n")
+    placements.add_route(config, "reject", "openai", openai_text.replace("losses: report\n", "") + "losses: reject\n")
+    secret = "provider: openai\nauth: {header: {authorization: 'Bearer ${NOT_SET_ANYWHERE}'}}\n"
+    pair = "provider: openai\nauth: none\nupstream: bedrock_converse\n"
+    for model, text in (("bad-secret", secret), ("bad-pair", pair)):
+        port = placements.clusters(config)["openai"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        number = port["address"]["socket_address"]["port_value"]
+        placements.add_cluster(config, model, "openai", number, text if placement == "upstream" else None)
+        placements.add_route(config, model, "openai", text if placement == "listener" else None, cluster=model)
+    placements.add_cluster(config, "dead", "openai", DEAD_PORT)
+    placements.add_route(config, "dead", "openai", cluster="dead")
+
+
+@contextmanager
+def gateway(shared: Backends, placement: str, *, binary: Path | None = None, name: str = "") -> Iterator[Gateway]:
+    """An Envoy in *placement* ("upstream" or "listener") before *shared*."""
+    folder = shared.folder / (name or placement)
+    folder.mkdir()
+    log = folder / "access.log"
+    with Envoy(folder, configured(shared, placement, log), binary=binary) as envoy:
+        yield Gateway(placement, envoy, shared, log)
