@@ -258,8 +258,8 @@ class ParserBase:
             return self._collect(data)
         try:
             items = self._framing.feed(data)
-        except (sse.EventTooLarge, ProtocolError) as error:
-            return self._checked([self._raise(error)])
+        except sse.EventTooLarge as error:
+            return self._checked([*(self.on_item(item, last=False) for item in error.before), self._raise(error)])
         return self._checked([self.on_item(item, last=False) for item in items])
 
     def end(self) -> list[ResponseEvent]:
@@ -267,10 +267,7 @@ class ParserBase:
             return []
         if not self.streamed:
             return self._checked([self._on_body(bytes(self._body))])
-        try:
-            items = self._framing.end()
-        except ProtocolError as error:
-            return self._checked([self._raise(error)])
+        items = self._framing.end()
         return self._checked([*(self.on_item(item, last=True) for item in items), self.on_close()])
 
     def decode_message(self, data: bytes, *, last: bool) -> Any:

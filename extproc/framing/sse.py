@@ -26,7 +26,11 @@ COMMENT = ServerSentEvent(b":", b"")
 
 
 class EventTooLarge(Exception):
-    """More bytes without the end of an event than the decoder keeps."""
+    """More bytes without the end of an event than the decoder keeps. ``before``: the events that were complete."""
+
+    def __init__(self, max_bytes: int, before: list[ServerSentEvent]) -> None:
+        super().__init__(f"more than {max_bytes} bytes without the end of an event")
+        self.before = before
 
 
 class SseDecoder:
@@ -51,7 +55,7 @@ class SseDecoder:
         if b"\r" in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if not self._buffer and data.endswith(b"\n\n"):
+        if not self._buffer and data.endswith(b"\n\n") and len(data) <= self._max:
             return self._parse_all(data.split(b"\n\n"))
         return self._feed_buffer(data)
 
@@ -61,13 +65,17 @@ class SseDecoder:
         blocks: list[bytes] = []
         start = 0
         while (end := buffer.find(b"\n\n", max(start, self._searched - 1))) >= 0:
+            if end - start >= self._max:
+                break
             blocks.append(bytes(buffer[start:end]))
             start = self._searched = end + 2
         del buffer[:start]
         self._searched = len(buffer)
-        if self._searched > self._max:
-            raise EventTooLarge(f"more than {self._max} bytes without the end of an event")
-        return self._parse_all(blocks)
+        events = self._parse_all(blocks)
+        # The bound is on the event, not on what happened to come with it: where the bytes were cut must not matter.
+        if end >= 0 or self._searched > self._max:
+            raise EventTooLarge(self._max, events)
+        return events
 
     def end(self) -> list[ServerSentEvent]:
         """The peer closed: what an unfinished last event holds so far."""

@@ -48,6 +48,6 @@ class JsonScanner:
             self._in_string = True
         elif character in "{[":
             self._depth += 1
-        elif character in "}]":
+        elif character in "}]" and self._depth:
             self._depth -= 1
-            self.complete = self._depth <= 0
+            self.complete = self._depth == 0

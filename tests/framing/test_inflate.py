@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+
+from extproc.framing.inflate import InflateError, Inflater
+
+TEXT = b"data: hello\n\n" * 500
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [("gzip", gzip.compress(TEXT)), ("x-gzip", gzip.compress(TEXT)), (" GZIP ", gzip.compress(TEXT)),
+     ("deflate", zlib.compress(TEXT))],
+)  # fmt: skip
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_inflates_as_it_comes(encoding: str, data: bytes, step: int) -> None:
+    inflater = Inflater.for_encoding(encoding, len(TEXT))
+    assert inflater is not None
+    assert b"".join(inflater.feed(data[i : i + step]) for i in range(0, len(data), step)) == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+def test_plain_bodies_need_none(encoding: str) -> None:
+    assert Inflater.for_encoding(encoding, 1) is None
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br"])
+def test_unknown_encodings_fail_at_the_first_byte(encoding: str) -> None:
+    inflater = Inflater.for_encoding(encoding, 100)
+    assert inflater is not None
+    assert inflater.feed(b"") == b""
+    with pytest.raises(InflateError, match=encoding):
+        inflater.feed(b"x")
+
+
+def test_a_flushed_stream_is_not_held_back() -> None:
+    compress = zlib.compressobj(wbits=31)
+    inflater = Inflater.for_encoding("gzip", 1000)
+    assert inflater is not None
+    first = compress.compress(b"data: a\n\n") + compress.flush(zlib.Z_SYNC_FLUSH)
+    assert inflater.feed(first) == b"data: a\n\n"
+
+
+def test_broken_data() -> None:
+    inflater = Inflater.for_encoding("gzip", 100)
+    assert inflater is not None
+    with pytest.raises(InflateError, match="broken"):
+        inflater.feed(b"this is not gzip")
+
+
+def test_the_bound_holds_against_a_bomb() -> None:
+    bomb = gzip.compress(bytes(10_000_000))
+    for step in (1000, len(bomb)):
+        inflater = Inflater.for_encoding("gzip", 10_000)
+        assert inflater is not None
+        with pytest.raises(InflateError, match="larger than 10000"):
+            for i in range(0, len(bomb), step):
+                inflater.feed(bomb[i : i + step])
