@@ -266,7 +266,12 @@ class ParserBase:
         if self.grammar.state is State.ENDED:
             return []
         if not self.streamed:
-            return self._checked([self._on_body(bytes(self._body))])
+            body = bytes(self._body)
+            if self.head.status >= 400 or not body.lstrip()[:6].startswith((b"data:", b"event:")):
+                return self._checked([self._on_body(body)])
+            # A stream whose server forgot to say so.
+            self.streamed = True
+            return self.feed(body) + self.end()
         items = self._framing.end()
         return self._checked([*(self.on_item(item, last=True) for item in items), self.on_close()])
 
@@ -313,11 +318,6 @@ class ParserBase:
 
     def _on_body(self, body: bytes) -> Iterator[ResponseEvent]:
         status, media_type = self.head.status, self.head.media_type
-        if status < 400 and body.lstrip()[:6].startswith((b"data:", b"event:")):
-            # A stream whose server forgot to say so.
-            self.streamed = True
-            yield from [*self.feed(body), *self.end()]
-            return
         try:
             decoded = decode(body, "body")
         except ProtocolError:
