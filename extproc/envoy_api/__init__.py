@@ -1,1 +1,1 @@
-"""Stubs of Envoy's and gRPC's protos: generated, see protos/README.md."""
+"""Generated from protos/: ``make protos``."""
