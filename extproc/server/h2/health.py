@@ -1,0 +1,87 @@
+"""``grpc.health.v1.Health``: Check and Watch, as answerers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from google.protobuf.message import DecodeError
+
+from ...envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from .heads import Head
+from .messages import CallFailed, Status
+from .session import Answerer, Method, Outlet
+
+SERVING = HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+NOT_SERVING = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING).SerializeToString()
+SERVICE_UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
+
+
+class Health:
+    """One status for all services that are named; SERVING until ``stop``."""
+
+    def __init__(self, services: Collection[str]) -> None:
+        """``services``: the names that are asked for; ``""`` is the server as a whole."""
+        self.services = services
+        self.status = SERVING
+        self.watches: dict[_Watch, None] = {}
+
+    def methods(self) -> dict[str, Method]:
+        """For Session."""
+        return {"/grpc.health.v1.Health/Check": self._check, "/grpc.health.v1.Health/Watch": self._watch}
+
+    def stop(self) -> None:
+        """NOT_SERVING from now on; who watches is told."""
+        self.status = NOT_SERVING
+        for watch in self.watches:
+            if watch.service in self.services:
+                watch.outlet.send(NOT_SERVING)
+
+    def end_watches(self) -> None:
+        """End the watches, which would keep their connections from draining."""
+        for watch in list(self.watches):
+            watch.outlet.end(Status.OK)
+
+    def _check(self, head: Head, outlet: Outlet) -> Answerer:
+        return _Check(self)
+
+    def _watch(self, head: Head, outlet: Outlet) -> Answerer:
+        return _Watch(self, outlet)
+
+
+class _Check:
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        service = _service(message)
+        if service not in self._health.services:
+            raise CallFailed(Status.NOT_FOUND, f"unknown service {service!r}")
+        return (self._health.status,)
+
+    def close(self) -> None:
+        pass
+
+
+class _Watch:
+    """Stays open after its client has half-closed, as every call with one request does."""
+
+    def __init__(self, health: Health, outlet: Outlet) -> None:
+        self._health = health
+        self.outlet = outlet
+        self.service = ""
+        outlet.stay()
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        self.service = _service(message)
+        self._health.watches[self] = None
+        return (self._health.status if self.service in self._health.services else SERVICE_UNKNOWN,)
+
+    def close(self) -> None:
+        self._health.watches.pop(self, None)
+
+
+def _service(message: bytes) -> str:
+    try:
+        return str(HealthCheckRequest.FromString(message).service)
+    except DecodeError:
+        raise CallFailed(Status.INTERNAL, "not a HealthCheckRequest") from None

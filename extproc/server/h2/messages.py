@@ -1,0 +1,122 @@
+"""gRPC over HTTP/2, the parts that are bytes: messages, statuses, trailers ("gRPC over HTTP2", grpc/grpc docs)."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from urllib.parse import quote
+
+from .heads import block
+
+PREFIX = struct.Struct(">BI")
+"""Five bytes before each message: the compressed flag and the length."""
+
+
+class Status(IntEnum):
+    """The gRPC statuses that this server gives."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
+class CallFailed(Exception):
+    """Ends a call with a status other than OK. May be raised by the code that answers calls, too."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+HEADERS = block((":status", "200"), ("content-type", "application/grpc"))
+OK_TRAILERS = block(("grpc-status", "0"))
+NOT_GRPC = block((":status", "415"))
+NOT_POST = block((":status", "405"), ("allow", "POST"))
+
+SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def trailers(status: int, message: str = "") -> bytes:
+    """The block that ends an answer; 1 KB of the message at most, percent-encoded as gRPC wants it."""
+    return OK_TRAILERS if status == 0 else block(*_fields(status, message))
+
+
+def trailers_only(status: int, message: str = "") -> bytes:
+    """The block of an answer that has no message."""
+    return block((":status", "200"), ("content-type", "application/grpc"), *_fields(status, message))
+
+
+def _fields(status: int, message: str) -> list[tuple[str, str]]:
+    fields = [("grpc-status", str(int(status)))]
+    if message:
+        fields.append(("grpc-message", quote(message[:1024].strip(), safe=SAFE)))
+    if status == Status.UNIMPLEMENTED:
+        fields.append(("grpc-accept-encoding", "identity"))
+    return fields
+
+
+def prefixed(message: bytes) -> bytes:
+    """A message as it goes into DATA frames."""
+    return PREFIX.pack(0, len(message)) + message
+
+
+class Inbox:
+    """Cuts one call's DATA into messages: several in one frame, one over many. Holds bytes, never cut messages, so that
+    a flood of tiny ones costs no more than its bytes."""
+
+    __slots__ = ("_bytes", "_encoding", "_limit")
+
+    def __init__(self, limit: int, encoding: str) -> None:
+        """``limit``: bytes of one message. ``encoding``: the call's grpc-encoding header."""
+        self._bytes: bytes | bytearray = b""
+        self._limit = limit
+        self._encoding = encoding
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def feed(self, data: bytes) -> None:
+        """Add what came."""
+        if not self._bytes:
+            self._bytes = data
+        else:
+            if not isinstance(self._bytes, bytearray):
+                self._bytes = bytearray(self._bytes)
+            self._bytes += data
+
+    def next(self) -> bytes | None:
+        """The next message, or None while it is not all there. Raises CallFailed for one that cannot be taken."""
+        held = self._bytes
+        size = len(held)
+        if size < 5:
+            return None
+        compressed, length = PREFIX.unpack_from(held)
+        if compressed:
+            raise self._compressed(compressed)
+        if length > self._limit:
+            raise CallFailed(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes; at most {self._limit} are taken")
+        end = length + 5
+        if size < end:
+            return None
+        if size == end:
+            self._bytes = b""
+        if isinstance(held, bytes):
+            if size > end:
+                self._bytes = held[end:]
+            return held[5:end]
+        message = bytes(memoryview(held)[5:end])
+        if size > end:
+            del held[:end]
+        return message
+
+    def _compressed(self, flag: int) -> CallFailed:
+        if flag == 1 and self._encoding not in ("", "identity"):
+            return CallFailed(Status.UNIMPLEMENTED, f"grpc-encoding {self._encoding} is not supported")
+        return CallFailed(Status.INTERNAL, "a message with the compressed flag, but no compression was announced")
