@@ -132,4 +132,4 @@ def test_any_bytes_any_cuts(payloads: list[bytes], junk: bytes, cuts: list[int])
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=5), st.binary(max_size=100))
 def test_there_and_back(headers: dict[str, str], payload: bytes) -> None:
-    assert decoded(encode(encode_headers(headers), payload)) == [Message(headers, payload)]
+    assert decoded(encode(encode_headers(headers), payload)) == [Message({**headers}, payload)]

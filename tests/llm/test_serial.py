@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.llm import events as e
+from extproc.llm.failures import ErrorKind
 from extproc.llm.fold import Folded, ToolCallBlock
 from extproc.llm.grammar import Grammar
 from extproc.llm.serial import Serializer
@@ -109,17 +110,19 @@ def test_conversation(conversation: list[tuple[Event, list[Event]]]) -> None:
 @pytest.mark.parametrize("late", [said(0, "x"), e.ToolInputDelta(0, '{"b":2}')])
 def test_a_call_that_goes_on_after_it_was_left_fails_the_response(late: Event) -> None:
     serial = Serializer()
-    for event in (STARTED, call(0), said(0, '{"a":1'), e.TextStarted(1)):
+    before: list[Event] = [STARTED, call(0), said(0, '{"a":1'), e.TextStarted(1)]
+    after: list[Event] = [e.TextDelta(1, "a"), END(0), END(1), ENDED]
+    for event in before:
         serial.feed(event)
     [failed] = serial.feed(late)
     assert isinstance(failed, e.ResponseFailed)
-    for event in (e.TextDelta(1, "a"), END(0), END(1), ENDED):
+    for event in after:
         assert serial.feed(event) == []
 
 
 def test_a_failure_of_the_upstream_passes_whatever_waits() -> None:
     serial = Serializer()
-    failed = e.ResponseFailed(e.ErrorKind.API, "no")
+    failed = e.ResponseFailed(ErrorKind.API, "no")
     for event in (STARTED, call(0), call(1), said(1, "{")):
         serial.feed(event)
     assert serial.feed(failed) == [failed]
@@ -214,7 +217,7 @@ def interleaved_calls(draw: st.DrawFn) -> list[Event]:
         cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
         edges = [0, *cuts, len(text)]
         parts = [text[a:b] for a, b in pairwise(edges)]
-        queues.append([said(block, part) for part in parts] + [END(block)])
+        queues.append([*(said(block, part) for part in parts), END(block)])
     events: list[Event] = [STARTED]
     begun = 0
     while begun < len(queues) or any(queues):

@@ -303,7 +303,7 @@ class ResponsesParser(ParserBase):
             yield from self._finish_reasoning(index, item)
         elif kind in _CALLS:
             yield from self._finish_call(index, item)
-        else:
+        elif kind:
             yield from self._ensure_started()
             block = self.grammar.next_block
             yield OpaqueStarted(block, NAME, item)
