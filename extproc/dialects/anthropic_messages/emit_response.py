@@ -42,6 +42,7 @@ from .vocabulary import NAME, SIGNER, STOP_NAMES
 
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_DETAILS = "stop_details"
 _REFUSABLE = (StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
@@ -185,7 +186,7 @@ class MessagesEmitter(EmitterBase):
         return _event("content_block_delta", body)
 
     def _message_end(self, event: ResponseEnded) -> bytes:
-        self.losses.extra("response", event.extra)
+        self.losses.extra("response", _foreign(event.extra))
         body = {"type": "message_delta", "delta": self._ending(event), "usage": _usage(event.usage)}
         return _event("message_delta", body) + _STOP
 
@@ -194,7 +195,7 @@ class MessagesEmitter(EmitterBase):
     def whole(self, folded: Folded, ended: ResponseEnded) -> dict[str, Any]:
         started = folded.started or ResponseStarted("", "")
         self.losses.extra("response", started.extra)
-        self.losses.extra("response", ended.extra)
+        self.losses.extra("response", _foreign(ended.extra))
         content = [self._whole_block(block, number) for number, block in enumerate(folded.blocks)]
         usage = _usage(ended.usage)
         if ended.service_tier is not None:
@@ -279,7 +280,8 @@ class MessagesEmitter(EmitterBase):
         out: dict[str, Any] = {"stop_reason": STOP_NAMES[stop], "stop_sequence": matched}
         if stop is StopReason.REFUSAL:
             explanation = ended.explanation or "".join(self._refusal or ()) or None
-            out["stop_details"] = {"type": "refusal", "category": None, "explanation": explanation}
+            details = {"type": "refusal", "category": None, "explanation": explanation}
+            out["stop_details"] = details | (ended.extra or {}).get(_DETAILS, {})
         return out
 
 
@@ -299,6 +301,11 @@ def _usage(usage: Usage) -> dict[str, Any]:
     if usage.reasoning_tokens:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return out
+
+
+def _foreign(extra: Extra | None) -> Extra:
+    """What this API has no place for."""
+    return {name: value for name, value in (extra or {}).items() if name != _DETAILS}
 
 
 def _with_deltas(content: Extra, deltas: list[Extra]) -> Extra:

@@ -143,11 +143,11 @@ class _ToolWriter:
 
     def _strict_fits(self, schema: dict[str, Any]) -> bool:
         """Whether *schema* can be enforced, with those of the tools before it (Anthropic, "Strict tool use")."""
+        if self._strict >= MAX_STRICT_TOOLS or not subset.conforms(schema):
+            return False
         optional, unions = subset.count(schema)
         optional, unions = self._optional + optional, self._unions + unions
-        if self._strict >= MAX_STRICT_TOOLS or optional > subset.MAX_OPTIONAL or unions > subset.MAX_UNIONS:
-            return False
-        if not subset.conforms(schema):
+        if optional > subset.MAX_OPTIONAL or unions > subset.MAX_UNIONS:
             return False
         self._strict, self._optional, self._unions = self._strict + 1, optional, unions
         return True

@@ -24,11 +24,12 @@ from ...llm.request import (
 from .vocabulary import NAME, SIGNER
 
 
-def blocks(values: list[Any], at: str, role: str) -> list[Block]:
-    """The blocks of a content array at *at* in a turn of *role*. Empty texts, which the API refuses, are left out."""
+def blocks(values: list[Any], at: str, place: str) -> list[Block]:
+    """The blocks of a content array at *at*, of a turn's role or, as the *place*, of a ``tool_result``, ``document`` or
+    ``search_result``. Empty texts, which the API refuses, are left out."""
     out: list[Block] = []
     for index, value in enumerate(values):
-        block = _block(value, f"{at}[{index}]", role, index)
+        block = _block(value, f"{at}[{index}]", place, index)
         if not (type(block) is Text and not block.text):
             out.append(block)
     return out
@@ -43,7 +44,7 @@ def cache_marker(fields: Fields) -> CacheMarker | None:
     return CacheMarker(ttl if type(ttl) is str else None)
 
 
-def _block(value: Any, at: str, role: str, index: int) -> Block:
+def _block(value: Any, at: str, place: str, index: int) -> Block:
     if type(value) is not dict:
         raise ProtocolError(at, f"expected an object, got {json_type(value)}")
     kind = value.get("type")
@@ -51,20 +52,18 @@ def _block(value: Any, at: str, role: str, index: int) -> Block:
         raise ProtocolError(f"{at}.type", "is missing" if kind is None else "expected a string")
     if kind == "text":
         return _text(value, at)
-    if role == "system":
-        raise ProtocolError(at, f"system content can only be text, got {kind!r}")
-    if role == "assistant":
-        read = _ASSISTANT.get(kind)
-        if read is not None:
-            return read(value, at, index)
-        if kind == "tool_result":
-            raise ProtocolError(at, "tool_result blocks can only be in user messages")
-    elif kind == "tool_use":
+    if (allowed := _ONLY.get(place)) is not None and kind not in allowed:
+        raise ProtocolError(at, f"a block of type {kind!r} cannot be in a {place}")
+    if place == "assistant" and (read := _ASSISTANT.get(kind)) is not None:
+        return read(value, at, index)
+    if kind == "tool_use":
         raise ProtocolError(at, "tool_use blocks can only be in assistant messages")
+    if kind == "tool_result" and place != "user":
+        raise ProtocolError(at, "tool_result blocks can only be in user messages")
     shared = _SHARED.get(kind)
     if shared is not None:
         return shared(value, at)
-    return Opaque(NAME, value, at, essential=role == "user")
+    return Opaque(NAME, value, at, essential=place != "assistant")
 
 
 def _text(value: dict[str, Any], at: str) -> Text:
@@ -106,7 +105,7 @@ def _document(value: dict[str, Any], at: str) -> Document:
     kind = origin.take("type", str)
     source, content = None, None
     if kind == "content":
-        content = _nested(origin.any("content"), origin.at("content"))
+        content = _nested(origin.any("content"), origin.at("content"), "document")
     else:
         source = _source(origin, kind)
     return Document(
@@ -129,12 +128,7 @@ def _search_result(value: dict[str, Any], at: str) -> SearchResult:
     fields = Fields(value, at)
     fields.ignore("type")
     source, title = fields.take("source", str), fields.take("title", str)
-    content: list[Text] = []
-    for i, item in enumerate(fields.take("content", list)):
-        block = _block(item, f"{at}.content[{i}]", "user", i)
-        if type(block) is not Text:
-            raise ProtocolError(f"{at}.content[{i}]", "a search result holds text only")
-        content.append(block)
+    content: Any = blocks(fields.take("content", list), f"{at}.content", "search_result")
     return SearchResult(source, title, content, at, _citations(fields), cache_marker(fields), fields.rest())
 
 
@@ -143,7 +137,7 @@ def _tool_result(value: dict[str, Any], at: str) -> ToolResult:
     fields.ignore("type")
     return ToolResult(
         fields.take("tool_use_id", str),
-        _nested(fields.any("content"), f"{at}.content"),
+        _nested(fields.any("content"), f"{at}.content", "tool_result"),
         fields.maybe("is_error", bool),
         at,
         cache_marker(fields),
@@ -151,7 +145,7 @@ def _tool_result(value: dict[str, Any], at: str) -> ToolResult:
     )
 
 
-def _nested(value: Any, at: str) -> str | list[Block]:
+def _nested(value: Any, at: str, place: str) -> str | list[Block]:
     """The content of a tool's result or of a document: absent, text, or blocks."""
     if value is None:
         return ""
@@ -159,7 +153,7 @@ def _nested(value: Any, at: str) -> str | list[Block]:
         return value
     if type(value) is not list:
         raise ProtocolError(at, f"expected a string or an array, got {json_type(value)}")
-    return blocks(value, at, "user")
+    return blocks(value, at, place)
 
 
 def _tool_use(value: dict[str, Any], at: str, index: int) -> ToolCall:
@@ -190,6 +184,8 @@ def _redacted(value: dict[str, Any], at: str, index: int) -> Thinking:
     return Thinking("", None, fields.take("data", str), SIGNER, index, at, fields.rest())
 
 
+_ONLY = {"system": ("text",), "search_result": ("text",), "document": ("text", "image")}
+"""Where only some types may stand."""
 _SHARED: dict[str, Callable[[dict[str, Any], str], Block]] = {
     "image": _image,
     "document": _document,

@@ -105,8 +105,10 @@ class MessagesParser(ParserBase):
         yield from self._ensure_started()
         content = _object(event.get("content_block"))
         index = self._index(event)
-        if index in self._blocks:
-            yield from self._end_block(index)
+        for other, block in list(self._blocks.items()):
+            # Calls may be open side by side, at servers that run them so; text and thinking are over.
+            if other == index or block.kind in (_TEXT, _THINKING):
+                yield from self._end_block(other)
         yield from self._open(index, content)
 
     def _on_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:

@@ -95,7 +95,7 @@ class Planner:
 
     def _budget(self, max_tokens: int) -> Plan:
         wish = self._wish
-        at = self._at if wish.mode else self._effort_at
+        at = self._at if wish.mode or wish.budget is not None else self._effort_at
         budget = wish.budget
         if budget is None:
             if wish.effort is None and wish.mode is None:

@@ -31,9 +31,12 @@ class NotInSubset(Exception):
 
 def transform(schema: dict[str, Any]) -> dict[str, Any]:
     """*schema* within the subset; what only narrows a value goes into its description. Raises NotInSubset."""
-    _check_references(schema)
-    transformed = _transform(schema)
-    optional, unions = count(transformed)
+    try:
+        _check_references(schema)
+        transformed = _transform(schema)
+        optional, unions = count(transformed)
+    except RecursionError:
+        raise NotInSubset("it is nested too deep") from None
     if optional > MAX_OPTIONAL:
         raise NotInSubset(f"it has {optional} optional properties, at most {MAX_OPTIONAL} are allowed")
     if unions > MAX_UNIONS:
@@ -46,9 +49,9 @@ def conforms(schema: dict[str, Any]) -> bool:
     try:
         _check_references(schema)
         _transform(schema)
-    except NotInSubset:
+        return all(_conforms(node) for node in _nodes(schema))
+    except (NotInSubset, RecursionError):
         return False
-    return all(_conforms(node) for node in _nodes(schema))
 
 
 def count(schema: dict[str, Any]) -> tuple[int, int]:
@@ -141,13 +144,13 @@ def _transform(schema: Any) -> dict[str, Any]:
             out[name] = value
     if "object" in kinds:
         _object_members(left, out)
-    if "string" in kinds and left.get("format") in FORMATS:
-        out["format"] = left.pop("format")
+    if "string" in kinds and (form := left.pop("format", None)):
+        (out if form in FORMATS else left)["format"] = form
     if "array" in kinds:
         if (items := left.pop("items", None)) is not None:
             out["items"] = _transform(items)
-        if left.get("minItems") in (0, 1):
-            out["minItems"] = left.pop("minItems")
+        if (least := left.pop("minItems", None)) is not None:
+            (out if least in (0, 1) else left)["minItems"] = least
     if left:
         hints = "{" + ", ".join(f"{name}: {value}" for name, value in left.items()) + "}"
         out["description"] = f"{out['description']}\n\n{hints}" if "description" in out else hints
@@ -184,7 +187,7 @@ def _object_members(left: dict[str, Any], out: dict[str, Any]) -> None:
     properties, others = left.pop("properties", None), left.pop("additionalProperties", None)
     if type(others) is dict or "patternProperties" in left or (properties is None and others is not False):
         raise NotInSubset("it has a map, an object whose property names are open")
-    properties = _object(properties or {}, "properties")
+    properties = {} if properties is None else _object(properties, "properties")
     out["properties"] = {name: _transform(member) for name, member in properties.items()}
     out["additionalProperties"] = False
     required = left.pop("required", None)
