@@ -10,9 +10,9 @@ import anthropic
 import pydantic
 import pytest
 
-from extproc.demo.provider import Gate, sse_answer
+from extproc.demo.provider import Gate, json_answer, sse_answer
 from tests.support.gateway import CLIENT_KEY, KEYS, Gateway
-from tests.support.upstream import chat, chat_stream, events, json_answer, message, message_events, text_block
+from tests.support.upstream import chat, chat_stream, events, message, message_events, text_block
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 _PROPERTIES = {"city": {"type": "string"}}

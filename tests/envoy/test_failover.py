@@ -10,9 +10,9 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy
+from extproc.demo.provider import json_answer
 from tests.support.gateway import CLIENT_KEY, DEAD_PORT, KEYS, Backends, Gateway, configured
 from tests.support.placements import clusters
-from tests.support.upstream import json_answer
 
 HI: Any = [{"role": "user", "content": "hi"}]
 OPENAI_KEY, ANTHROPIC_KEY = KEYS["OPENAI_API_KEY"], KEYS["ANTHROPIC_API_KEY"]

@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo.provider import Answer, Gate, sse_answer
+from extproc.demo.provider import Answer, Gate, json_answer, sse_answer
 from tests.support.gateway import Gateway
 from tests.support.upstream import (
     chat,
@@ -24,7 +24,6 @@ from tests.support.upstream import (
     chat_stream,
     events,
     eventually,
-    json_answer,
     message,
     message_events,
     text_block,
@@ -64,7 +63,7 @@ def test_openai_errors_are_anthropics_own(
     with pytest.raises(error, match="so says the upstream") as raised:
         ask_openai_upstream(envoy)
     assert raised.value.status_code == status
-    assert raised.value.body["error"]["type"] == kind  # type: ignore[call-overload,index]
+    assert raised.value.body["error"]["type"] == kind  # type: ignore[index]
 
 
 def test_an_overloaded_openai_upstream_is_overloaded_in_anthropics_words(envoy: Gateway) -> None:
@@ -73,7 +72,7 @@ def test_an_overloaded_openai_upstream_is_overloaded_in_anthropics_words(envoy: 
     with pytest.raises(anthropic.APIStatusError) as raised:
         ask_openai_upstream(envoy)
     assert raised.value.status_code == 529
-    assert raised.value.body["error"]["type"] == "overloaded_error"  # type: ignore[call-overload,index]
+    assert raised.value.body["error"]["type"] == "overloaded_error"  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -114,11 +113,11 @@ def test_answers_that_are_no_json_are_errors_in_the_clients_shape(envoy: Gateway
     envoy.anthropic_upstream.will(answer, answer)
     with pytest.raises(anthropic.InternalServerError) as raised:
         ask_openai_upstream(envoy)
-    assert raised.value.body["type"] == "error"  # type: ignore[call-overload,index]
+    assert raised.value.body["type"] == "error"  # type: ignore[index]
     with pytest.raises(openai.InternalServerError) as other:
         ask_anthropic_upstream(envoy)
     assert (raised.value.status_code, other.value.status_code) == (502, 502)
-    assert other.value.body["message"]  # type: ignore[call-overload,index]
+    assert other.value.body["message"]  # type: ignore[index]
 
 
 def test_a_200_that_carries_an_error_is_an_error(envoy: Gateway) -> None:

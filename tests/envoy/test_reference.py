@@ -38,10 +38,15 @@ def test_the_two_filters_have_different_names(config: dict[str, Any]) -> None:
         assert not set(names) & set(listener)
 
 
-def test_the_sidecars_cluster_holds_more_than_any_upstreams(config: dict[str, Any]) -> None:
+def test_the_sidecars_cluster_holds_more_than_the_largest_body(config: dict[str, Any]) -> None:
+    """Envoy crashes when an upstream filter's answer goes beyond either of the two bounds."""
     limits = {n: c["per_connection_buffer_limit_bytes"] for n, c in placements.clusters(config).items()}
     own = limits.pop("extproc")
-    assert all(own > other for other in limits.values())
+    largest_body = config["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"]
+    options = placements.http_options(placements.clusters(config)["extproc"])
+    window = options["explicit_http_config"]["http2_protocol_options"]["initial_stream_window_size"]
+    assert min(own, window) >= 4 * largest_body
+    assert max(limits.values()) <= 1024 * 1024
 
 
 def test_no_translation_is_ever_skipped(config: dict[str, Any]) -> None:

@@ -96,6 +96,8 @@ def on_listener(config: dict[str, Any]) -> dict[str, Any]:
         _match_by_metadata(item)
     set_text(route(made, "openai"), OPENAI)
     set_text(route(made, "anthropic"), ANTHROPIC)
+    # Envoy answers here by itself; the filter sees the request all the same and asks for a provider.
+    set_text(route(made, "no_such_model"), "provider: openai\nauth: none\n")
     routes(made)[:] = [item for item in routes(made) if item["name"] != "any_provider"]
     return made
 
