@@ -32,7 +32,8 @@ def many_files() -> None:
 async def _stream(port: int, begun: asyncio.Semaphore) -> bytes:
     """One OpenAI client's stream, read to its end."""
     body = b'{"model": "claude-sonnet-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     async with begun:  # the kernel's queue of new connections is short
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode() + body)
