@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 import openai
 import pytest
@@ -161,11 +161,11 @@ def test_the_sdk_reads_the_stream(events: list[e.ResponseEvent]) -> None:
 
 
 def sdk(body: bytes) -> openai.OpenAI:
-    def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
 
-    transport = httpx.MockTransport(answer)
-    http = httpx.Client(transport=transport)
+    transport = httpx2.MockTransport(answer)
+    http = httpx2.Client(transport=transport)
     return openai.OpenAI(api_key="k", base_url="http://x/v1", http_client=http, max_retries=0)
 
 
@@ -308,14 +308,17 @@ def test_a_failure_in_the_stream() -> None:
 
 
 def test_a_failure_of_a_whole_response() -> None:
-    events = [e.ResponseStarted("r", "m"), e.TextStarted(0), FAILED]
+    events: list[e.ResponseEvent] = [e.ResponseStarted("r", "m"), e.TextStarted(0), FAILED]
     body = emitted(events, stream=False)[1]
     assert msgspec.json.decode(body)["error"]["type"] == "rate_limit_error"
 
 
 def test_a_call_that_was_left_and_goes_on_fails_the_stream() -> None:
-    left = [e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, "{"), e.TextStarted(1), e.ToolInputDelta(0, "}")]
-    *_, last = events_of(emitted(response(*left, END(0), END(1)))[1])
+    left = response(
+        e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, "{"), e.TextStarted(1), e.ToolInputDelta(0, "}"),
+        END(0), END(1),
+    )  # fmt: skip
+    *_, last = events_of(emitted(left)[1])
     assert last["type"] == "error"
 
 

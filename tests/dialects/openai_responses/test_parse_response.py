@@ -278,7 +278,7 @@ def test_whole(members: Json, expected: list[object]) -> None:
 
 
 def test_usage_survives_nulls() -> None:
-    usage = {"input_tokens": 3, "input_tokens_details": None, "output_tokens": None, "output_tokens_details": {}}
+    usage: Json = {"input_tokens": 3, "input_tokens_details": None, "output_tokens": None, "output_tokens_details": {}}
     assert fold(parsed(BODY | {"usage": usage})).usage == e.Usage(3)
 
 

@@ -1,0 +1,87 @@
+"""What the tests of this dialect share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from extproc.dialects.base import Env, Headers, Meta, ResponseHead, UpstreamCall
+from extproc.dialects.bedrock_converse import BedrockConverse
+from extproc.framing.eventstream import EventStreamDecoder, Message, encode, encode_headers
+from extproc.llm import events as e
+from extproc.llm.fold import Folded
+from extproc.llm.grammar import Grammar, State
+from extproc.llm.losses import LossReport
+from extproc.llm.request import Request
+from extproc.settings import Limits
+
+Json = dict[str, Any]
+DIALECT = BedrockConverse()
+GOLDEN = Path(__file__).parents[2] / "golden" / DIALECT.name
+STREAM = "application/vnd.amazon.eventstream"
+
+
+def request(*, stream: bool = True) -> Request:
+    return Request(dialect=DIALECT.name, model="asked", messages=[], stream=stream)
+
+
+def frame(event: str, payload: Json | bytes, *, message_type: str = "event") -> bytes:
+    """One message, as Bedrock would write it."""
+    name = ":event-type" if message_type == "event" else f":{message_type}-type"
+    headers = {name: event, ":content-type": "application/json", ":message-type": message_type}
+    return encode(encode_headers(headers), payload if isinstance(payload, bytes) else msgspec.json.encode(payload))
+
+
+def parsed(
+    data: bytes | Json,
+    *,
+    content_type: str = "",
+    status: int = 200,
+    headers: Headers | None = None,
+    step: int | None = None,
+    losses: LossReport | None = None,
+) -> list[e.ResponseEvent]:
+    """The events of a response: a dict is a whole body, bytes are a stream unless *content_type* says otherwise."""
+    if isinstance(data, dict):
+        data, content_type = msgspec.json.encode(data), content_type or "application/json"
+    head = ResponseHead(status, [("content-type", content_type or STREAM), *(headers or [])])
+    call = UpstreamCall("POST", "/model/m/converse-stream", [], {}, request())
+    report = LossReport() if losses is None else losses
+    parser = DIALECT.response_parser(call, head, Limits(), report)
+    step = step or len(data) or 1
+    events = [event for i in range(0, len(data), step) for event in parser.feed(data[i : i + step])] + parser.end()
+    grammar = Grammar()
+    for event in events:
+        grammar.check(event)
+    assert grammar.state is State.ENDED
+    return events
+
+
+def fold(events: list[e.ResponseEvent]) -> Folded:
+    folded = Folded()
+    for event in events:
+        folded.add(event)
+    return folded
+
+
+def emitted(
+    events: list[e.ResponseEvent], *, stream: bool = True, meta: Meta | None = None, losses: LossReport | None = None
+) -> tuple[ResponseHead, bytes]:
+    """What a client gets for *events*: the head, and the body."""
+    upstream = ResponseHead(200, [("content-type", "text/event-stream" if stream else "application/json")])
+    report = LossReport() if losses is None else losses
+    emitter = DIALECT.response_emitter(request(stream=stream), upstream, meta or Meta(), Env(now=1000.5), report)
+    return emitter.head, b"".join([emitter.emit(event) for event in events])
+
+
+def messages_of(stream: bytes) -> list[tuple[str, Json]]:
+    """The messages in a stream: the event's or exception's type, and the payload."""
+    found = []
+    for message in EventStreamDecoder().feed(stream):
+        assert isinstance(message, Message), message
+        assert message.headers[":content-type"] == "application/json"
+        kind = str(message.headers[":message-type"])
+        found.append((str(message.headers[f":{kind}-type"]), msgspec.json.decode(message.payload)))
+    return found
