@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from extproc import dialects
 from extproc.dialects.base import Env, ResponseHead, UpstreamCall
 from extproc.llm import events as e
@@ -89,11 +91,19 @@ def fold(events: Iterable[e.ResponseEvent]) -> Folded:
     return folded
 
 
+def input_of(call: ToolCallBlock) -> object:
+    """What a call's input says, however it is spaced; text that is no JSON as it is."""
+    try:
+        return msgspec.json.decode(call.input or "{}")
+    except msgspec.DecodeError:
+        return call.input
+
+
 def gist(folded: Folded, *, opaque: bool = False) -> list[object]:
     """What every dialect can tell apart of a response: the texts, the thinking, the calls, how it ended, the counts."""
     text = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
     thinking = "".join(block.text for block in folded.blocks if isinstance(block, ThinkingBlock))
-    calls = [(b.id, b.name, b.input or "{}") for b in folded.blocks if isinstance(b, ToolCallBlock)]
+    calls = [(b.id, b.name, input_of(b)) for b in folded.blocks if isinstance(b, ToolCallBlock)]
     ending: object = None
     if folded.ended is not None:
         usage = folded.ended.usage
