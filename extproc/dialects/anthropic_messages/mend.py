@@ -6,6 +6,7 @@ own marker, and tool ids outside the API's pattern.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -17,9 +18,9 @@ from ..naming import ToolIds
 from .vocabulary import ILLEGAL_IN_TOOL_ID
 
 _MARK = marker.PREFIX.encode()
-_RESULT_ID = b'"tool_use_id"'
+# Every call in a history has its result, so that the calls' ids need no look of their own.
+_BAD_RESULT_ID = re.compile(rb'"tool_use_id"\s*:\s*"(?![a-zA-Z0-9_-]+")')
 _MAY_MATTER = (b"tool_use", b"tool_result", _MARK)
-_SPACE = b" \t\r\n:"
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -29,8 +30,7 @@ _decode = msgspec.json.Decoder().decode
 def mend(body: bytes, losses: LossReport) -> bytes:
     """*body* itself when there is nothing to mend, or when it cannot be read: then the upstream says so. Messages that
     need nothing keep their bytes."""
-    marked, bad_ids = _MARK in body, _has_bad_id(body)
-    if not marked and not bad_ids:
+    if _MARK not in body and not _BAD_RESULT_ID.search(body):
         return body
     try:
         members = _decode_object(body)
@@ -42,21 +42,6 @@ def mend(body: bytes, losses: LossReport) -> bytes:
         return body
     members["messages"] = msgspec.Raw(encode(mended))
     return encode(members)
-
-
-def _has_bad_id(body: bytes) -> bool:
-    """Whether a tool's result names an id outside the pattern. Every call in a history has its result, so that
-    the calls need no look of their own."""
-    position = body.find(_RESULT_ID)
-    while position >= 0:
-        start = position + len(_RESULT_ID)
-        while start < len(body) and body[start] in _SPACE:
-            start += 1
-        end = body.find(b'"', start + 1)
-        if body[start : start + 1] == b'"' and ILLEGAL_IN_TOOL_ID.search(body[start + 1 : end].decode("latin-1")):
-            return True
-        position = body.find(_RESULT_ID, start)
-    return False
 
 
 class _Mender:
