@@ -100,6 +100,16 @@ class Process:
                 child.wait()
         return child.returncode
 
+    def signal(self, number: int) -> None:
+        assert self._child is not None
+        self._child.send_signal(number)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        assert self._child is not None
+        self._child.kill()
+        self._child.wait()
+
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log."""
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""

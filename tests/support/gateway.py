@@ -133,9 +133,10 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
         "api.openai.com": ("127.0.0.1", shared.openai.port),
         "api.anthropic.com": ("127.0.0.1", shared.anthropic.port),
     }
-    assert shared.sidecar.socket is not None
+    host, _, port = shared.sidecar.address.rpartition(":")
+    sidecar = shared.sidecar.socket or (host, int(port))
     config = envoy_config.rewrite(
-        envoy_config.reference(), sidecar=shared.sidecar.socket, upstreams=upstreams, access_log=str(access_log)
+        envoy_config.reference(), sidecar=sidecar, upstreams=upstreams, access_log=str(access_log)
     )
     if placement == "listener":
         config = placements.on_listener(config)
