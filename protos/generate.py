@@ -1,39 +1,52 @@
 """Writes the Python stubs of these protos into extproc/envoy_api/: ``make protos``.
 
 The generated modules are moved from the top-level package ``envoy`` into ours: other packages install a top-level
-``envoy`` too. No gRPC stub is generated; the server needs only the method's name.
+``envoy`` too. No gRPC stub is generated: the server needs only the methods' names.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
+import venv
 from pathlib import Path
 
-from grpc_tools import protoc
-
+TOOLS = "grpcio-tools==1.76.0"
+"""Writes code for protobuf 6.31.1, the oldest that pyproject.toml allows: generated code refuses an older runtime."""
 PROTOS = Path(__file__).parent
 TARGET = PROTOS.parent / "extproc" / "envoy_api"
 PACKAGE = "extproc.envoy_api"
-_IMPORT = re.compile(r"^from envoy\.", re.MULTILINE)
+_IMPORT = re.compile(r"^from (envoy|grpc)\.(?=.*_pb2)", re.MULTILINE)
 
 
-def main(target: Path = TARGET) -> int:
-    """Generate into *target*, in place of what stands there. Returns protoc's exit status."""
-    well_known = Path(protoc.__file__).parent / "_proto"
-    files = sorted(str(path) for path in PROTOS.rglob("*.proto"))
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    outputs = [f"--python_out={target}", f"--pyi_out={target}"]
-    status = int(protoc.main(["protoc", f"-I{PROTOS}", f"-I{well_known}", *outputs, *files]))
-    for path in [*target.rglob("*.py"), *target.rglob("*.pyi")]:
-        path.write_text(_IMPORT.sub(f"from {PACKAGE}.envoy.", path.read_text("utf-8")), "utf-8")
-    for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:
+def main() -> None:
+    files = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "made")
+        made.mkdir()
+        # Of its own, because these tools demand an older protobuf than the sidecar may run with.
+        venv.create(Path(folder, "venv"), with_pip=True)
+        python = Path(folder, "venv", "bin", "python")
+        subprocess.run([python, "-m", "pip", "install", "--quiet", TOOLS], check=True)
+        outputs = [f"--python_out={made}", f"--pyi_out={made}"]
+        subprocess.run([python, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *outputs, *files], check=True)
+        _move(made)
+
+
+def _move(made: Path) -> None:
+    """Put what was *made* in place of what stands in TARGET."""
+    shutil.rmtree(TARGET, ignore_errors=True)
+    for path in made.rglob("*_pb2.py*"):
+        target = TARGET / path.relative_to(made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_IMPORT.sub(rf"from {PACKAGE}.\1.", path.read_text("utf-8")), "utf-8")
+    for folder in [path for path in TARGET.rglob("*") if path.is_dir()]:
         (folder / "__init__.py").write_text("", "utf-8")
-    (target / "__init__.py").write_text('"""Generated from protos/: ``make protos``."""\n', "utf-8")
-    return status
+    (TARGET / "__init__.py").write_text('"""Generated from protos/: ``make protos``."""\n', "utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    sys.exit(main())

@@ -1,4 +1,7 @@
-"""Carries Envoy's messages to an Exchange and its answers back; health; drain."""
+"""Carries Envoy's messages to exchanges and their answers back; health; drain.
+
+``service`` is what a transport sees of the rest, ``grpcio`` the transport.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,70 @@ import contextlib
 import logging
 import signal
 import sys
+from typing import Protocol
 
-from .. import capabilities
-from ..exchange import Context
 from ..settings import Settings
+from .service import Service
+
+__all__ = ["Service", "Transport", "serve"]
+
+
+class Transport(Protocol):
+    """Carries the messages of each stream to a session of its own."""
+
+    async def start(self) -> list[str]:
+        """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
+        ...
+
+    def stop_advertising(self) -> None:
+        """Say NOT_SERVING to who asks for health; streams are still taken."""
+        ...
+
+    async def drain(self, seconds: float) -> None:
+        """No new streams; those that are open may finish, for so long, and are failed then."""
+        ...
 
 
 def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT, then drain; the exit status. Raises CapabilityError, and OSError if the address
-    cannot be had."""
+    """Run until SIGTERM or SIGINT, then drain; the exit status. Prints one line for each address it listens on to
+    standard error. Raises CapabilityError, and OSError if an address cannot be had."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    context = Context(settings.limits, capabilities.load(settings.capabilities or None))
-    with contextlib.suppress(ImportError):
+    service = Service(settings)
+    try:
         import uvloop
-
-        uvloop.install()
-    asyncio.run(_run(settings, context))
+    except ImportError:
+        asyncio.run(_run(settings, service))
+    else:
+        uvloop.run(_run(settings, service))
     return 0
 
 
-async def _run(settings: Settings, context: Context) -> None:
+async def _run(settings: Settings, service: Service) -> None:
     from .grpcio import GrpcioServer
 
-    stop = asyncio.Event()
+    await run(GrpcioServer(settings, service), settings)
+
+
+async def run(transport: Transport, settings: Settings) -> None:
+    """Serve with *transport* until a signal, then drain. A second signal ends the wait."""
+    asked, insisted = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        (insisted if asked.is_set() else asked).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    server = GrpcioServer(settings, context)
-    for address in await server.start():
+        loop.add_signal_handler(number, on_signal)
+    for address in await transport.start():
         print(f"extproc listens on {address}", file=sys.stderr, flush=True)
-    await stop.wait()
-    await server.drain(settings.drain_seconds)
+    await asked.wait()
+    transport.stop_advertising()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(insisted.wait(), settings.drain_delay_seconds)
+    drained = asyncio.ensure_future(transport.drain(settings.drain_seconds))
+    waiting = asyncio.ensure_future(insisted.wait())
+    await asyncio.wait({drained, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not drained.done():
+        await transport.drain(0)
+    await drained

@@ -10,105 +10,119 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ..envoy_api.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from ..envoy_api.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from ..exchange import ROLE_HEADER, Context, Exchange
+from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from ..settings import Settings
+from .service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service
 
 log = logging.getLogger(__name__)
 
-SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 HEALTH = "grpc.health.v1.Health"
-SERVED = ("", SERVICE)
+HEALTHY = ("", SERVICE)
 """The service names that health answers for."""
 
 
 class GrpcioServer:
-    """``start`` once, ``drain`` once."""
+    """``start`` once, then ``drain`` once."""
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, service: Service) -> None:
         self._settings = settings
-        self._context = context
-        self._serving = True
-        self._changed = asyncio.Event()
+        self._service = service
+        self._health = _Health()
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+                # What goes out is bounded by what came in.
+                ("grpc.max_send_message_length", -1),
                 # Two processes on one port would each get half of the streams, unnoticed.
                 ("grpc.so_reuseport", 0),
             ]
         )
-        process = grpc.stream_stream_rpc_method_handler(
-            self._process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString
-        )
-        check = grpc.unary_unary_rpc_method_handler(
-            self._check, HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
-        )
-        watch = grpc.unary_stream_rpc_method_handler(
-            self._watch, HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
-        )
+        # Bytes in, bytes out: gRPC's own way to report a message that cannot be read leaves no trace here.
+        process: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._process)
+        handlers = {PROCESS.rpartition("/")[2]: process}
         self._server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(SERVICE, {"Process": process}),
-                grpc.method_handlers_generic_handler(HEALTH, {"Check": check, "Watch": watch}),
-            )
+            (grpc.method_handlers_generic_handler(SERVICE, handlers), self._health.handlers())
         )
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
         listening = []
-        for listen in self._settings.listen.split(","):
+        for address in self._settings.listen.split(","):
             try:
-                port = self._server.add_insecure_port(listen)
+                port = self._server.add_insecure_port(address)
             except RuntimeError as error:
-                raise OSError(f"cannot listen on {listen}: {error}") from None
-            listening.append(listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}")
+                raise OSError(f"cannot listen on {address}: {error}") from None
+            listening.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
         await self._server.start()
         return listening
 
+    def stop_advertising(self) -> None:
+        """Say NOT_SERVING to who asks for health; streams are still taken."""
+        self._health.stop()
+
     async def drain(self, seconds: float) -> None:
-        """No new streams; those that are open may finish, for so long."""
-        self._serving = False
-        self._changed.set()
+        """No new streams; those that are open may finish, for so long, and are failed then."""
+        self._health.stop()
         await self._server.stop(seconds)
 
-    async def _process(
-        self, requests: AsyncIterator[ProcessingRequest], call: Any
-    ) -> AsyncIterator[ProcessingResponse]:
-        exchange = Exchange(self._context, _role(call))
+    async def _process(self, requests: AsyncIterator[bytes], call: Any) -> None:
+        session = self._service.open(_role(call))
         try:
-            async for request in requests:
-                answer = exchange.receive(request)
-                if answer is None:
-                    await call.abort(grpc.StatusCode.INTERNAL, "the exchange cannot go on")
-                    return
-                yield answer
+            while (message := await call.read()) is not grpc.aio.EOF:
+                for answer in session.receive(message):
+                    await call.write(answer)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except NotAMessage as error:
+            await call.abort(grpc.StatusCode.INTERNAL, str(error))
+        except Exception:
+            # A stream that ended well would make Envoy send the rest on untranslated.
+            log.exception("a bug in a stream's handler")
+            await call.abort(grpc.StatusCode.INTERNAL, "internal error")
         finally:
-            exchange.close()
+            session.close()
+
+
+class _Health:
+    """``grpc.health.v1.Health``. SERVING until ``stop``."""
+
+    def __init__(self) -> None:
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        read, write = HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
+        methods = {
+            "Check": grpc.unary_unary_rpc_method_handler(self._check, read, write),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, read, write),
+        }
+        return grpc.method_handlers_generic_handler(HEALTH, methods)
+
+    def _status(self) -> HealthCheckResponse:
+        stopped = self._stopped.is_set()
+        return HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING if stopped else HealthCheckResponse.SERVING)
 
     async def _check(self, request: HealthCheckRequest, call: Any) -> HealthCheckResponse:
-        if request.service not in SERVED:
-            await call.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {request.service!r}")
-        return self._health()
+        if request.service not in HEALTHY:
+            await call.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return self._status()
 
     async def _watch(self, request: HealthCheckRequest, call: Any) -> AsyncIterator[HealthCheckResponse]:
-        if request.service not in SERVED:
+        if request.service not in HEALTHY:
             yield HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
-        else:
-            yield self._health()
-        await self._changed.wait()
-        if request.service in SERVED:
-            yield self._health()
-
-    def _health(self) -> HealthCheckResponse:
-        status = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
-        return HealthCheckResponse(status=status)
+            await self._stopped.wait()
+            return
+        yield self._status()
+        if not self._stopped.is_set():
+            # It ends then: a watch that stayed open would keep the server from draining.
+            await self._stopped.wait()
+            yield self._status()
 
 
 def _role(call: Any) -> str:
     for name, value in call.invocation_metadata() or ():
         if name == ROLE_HEADER:
-            return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return "translator"
+            return value if isinstance(value, str) else ""
+    return ""

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.protobuf.message import DecodeError
-
-from ...envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from ...exchange import ROLE_HEADER, Context, Exchange, Machine
 from ...settings import Settings
+from ..service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session
 from .heads import Head
 from .health import Health
 from .limits import Counters, H2Limits
@@ -16,16 +13,13 @@ from .messages import CallFailed, Status
 from .session import Answerer, Outlet
 from .shell import H2Listener
 
-SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
-PROCESS = f"/{SERVICE}/Process"
-
 
 class H2Server:
     """``start`` once, ``drain`` once."""
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, service: Service) -> None:
         self._settings = settings
-        self._context = context
+        self._service = service
         self._health = Health(("", SERVICE))
         self.counters = Counters()
         limits = H2Limits(
@@ -37,6 +31,10 @@ class H2Server:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
         return [await self._listener.listen(address) for address in self._settings.listen.split(",")]
 
+    def stop_advertising(self) -> None:
+        """Say NOT_SERVING to who asks for health; streams are still taken."""
+        self._health.stop()
+
     async def drain(self, seconds: float) -> None:
         """No new streams; those that are open may finish, for so long."""
         self._health.stop()
@@ -44,20 +42,16 @@ class H2Server:
         await self._listener.drain(seconds)
 
     def _process(self, head: Head, outlet: Outlet) -> Answerer:
-        return _Process(Exchange(self._context, head.get(ROLE_HEADER) or "translator"))
+        return _Process(self._service.open(head.get(ROLE_HEADER) or ""))
 
 
 class _Process:
-    def __init__(self, exchange: Machine) -> None:
-        self._exchange = exchange
-        self.close = exchange.close
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.close = session.close
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         try:
-            request = ProcessingRequest.FromString(message)
-        except DecodeError:
-            raise CallFailed(Status.INTERNAL, "not a ProcessingRequest") from None
-        answer = self._exchange.receive(request)
-        if answer is None:
-            raise CallFailed(Status.INTERNAL, "the exchange cannot go on")
-        return (answer.SerializeToString(),)
+            return self._session.receive(message)
+        except NotAMessage as error:
+            raise CallFailed(Status.INTERNAL, str(error)) from None

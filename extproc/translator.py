@@ -1,0 +1,266 @@
+"""The role that translates: one per request in a listener filter, one per attempt in an upstream filter."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .attributes import MEMORY, Attributes, Level, Memory, recall, remember
+from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from .exchange import Answer, Ending, Exchange, Misconfigured, Outcome, Refusal, Shared, clipped
+from .headers import CREDENTIAL_HEADERS, upstream_headers
+from .llm.failures import ErrorKind
+from .mutations import (
+    UNCHANGED,
+    Headers,
+    diff,
+    override_mode,
+    piece,
+    proceed,
+    read_headers,
+    set_header,
+    with_metadata,
+)
+from .phases import Kind, Phase
+from .route import CLIENT_KEYS, compile_route
+from .translate import Call, Translation
+
+
+class Translator(Exchange):
+    """``Translation``, driven by Envoy's phases."""
+
+    role: ClassVar[str] = "translator"
+
+    def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
+        super().__init__(shared, refusal)
+        self._levels: list[Level] = []
+        self._memory: Memory | None = None
+        self._original: Headers = []
+        self._translation: Translation | None = None
+        self._noted = False
+
+    # ---- the request
+
+    def on_request(self, message: ProcessingRequest) -> Answer:
+        attributes = Attributes(message)
+        self.attempt = attributes.attempt
+        self._original = self.came
+        # Attempt 1 has nothing to recall, whatever came; an attempt above it that finds nothing follows one that never
+        # sent its headers on.
+        if self.attempt is None or self.attempt > 1:
+            self._memory = recall(message)
+        if self._memory is not None:
+            self._restore(self._memory)
+        self._levels = attributes.levels()
+        return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def _restore(self, memory: Memory) -> None:
+        """The client's own path and headers, in place of those that an earlier attempt left."""
+        self.path = memory.path
+        changed = frozenset(memory.set)
+        self._original = [(name, value) for name, value in self.came if name not in changed]
+        self._original += memory.saved
+
+    def on_request_body(self, message: ProcessingRequest) -> Answer:
+        body = message.request_body.body
+        self.detect(body)
+        route = compile_route(self._levels)
+        request_id = next((value for name, value in self.came if name == "x-request-id"), "")
+        self._translation = translation = Translation(
+            self.client,
+            route=route,
+            now=self.shared.now(),
+            request_id=request_id or self.shared.new_id(),
+            limits=self.shared.limits,
+            capabilities=self.shared.capabilities,
+        )
+        self.client = self.client or route.client
+        call = translation.request(body, self.method, self.path, self._original)
+        self.client = translation.client
+        answer = self._send(call, body)
+        facts = self.facts()
+        if self.attempt != 0:
+            facts[MEMORY] = remember(self._remembered(call))
+        return with_metadata(answer, facts), Phase.SENT
+
+    def _send(self, call: Call, body: bytes) -> ProcessingResponse:
+        """What turns the request that Envoy holds into *call*."""
+        changed = call.body != body
+        length = next((value for name, value in self.came if name == "content-length"), None)
+        wanted = call.headers
+        if changed or length is not None:
+            # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
+            wanted = [*wanted, ("content-length", str(len(call.body)))]
+        mutation = diff(self.came, wanted)
+        set_header(mutation, ":path", call.path)
+        if call.method != self.method:
+            set_header(mutation, ":method", call.method)
+        if host := call.host or self._authority_to_restore():
+            set_header(mutation, ":authority", host)
+        return proceed(Kind.REQUEST_BODY, mutation, call.body if changed else None)
+
+    def _authority_to_restore(self) -> str:
+        """The client's own ``:authority``, if what stands there now is what an earlier attempt set."""
+        memory = self._memory
+        return memory.authority if memory is not None and memory.host == self.authority else ""
+
+    def _remembered(self, call: Call) -> Memory:
+        assert self._translation is not None
+        sent = set(call.headers)
+        original = set(self._original)
+        secret = CREDENTIAL_HEADERS.union(name for name, _ in self._translation.route.credentials())
+        # What no attempt would send need not be kept.
+        useful = upstream_headers(self._original, [], [], passthrough=True)
+        memory = self._memory
+        return Memory(
+            path=without_keys(self.path),
+            set=sorted({name for name, _ in sent - original}),
+            saved=[pair for pair in useful if pair not in sent and pair[0] not in secret],
+            authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
+            host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
+        )
+
+    # ---- the response
+
+    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+        translation = self._translation
+        details = self.envoys_own(message)
+        if details is not None or self.phase is Phase.REQUEST:
+            return self.reshape(message, details or "request_not_sent")
+        if translation is None:
+            raise Misconfigured("the filter needs request_header_mode: SEND")
+        pseudo, self.came = read_headers(message.response_headers.headers)
+        self.status = int(pseudo.get(":status", "0") or 0)
+        translation.response_head(self.status, self.came)
+        if message.response_headers.end_of_stream:
+            return self._without_body(translation)
+        if translation.whole:
+            answer = proceed(Kind.RESPONSE_HEADERS)
+            return self._in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
+        answer = self._headed(translation, Kind.RESPONSE_HEADERS, None)
+        return self._in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
+
+    def _in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
+        if self.response_mode != mode:
+            override_mode(answer, mode)
+        return answer
+
+    def _headed(
+        self, translation: Translation, kind: Kind, body: bytes | None, *, replace: bool = False
+    ) -> ProcessingResponse:
+        """The client's head. *body*: the whole body that goes with it, ``None`` if it is streamed."""
+        head = translation.head
+        wanted = head.headers if body is None else [*head.headers, ("content-length", str(len(body)))]
+        mutation = diff(self.came, wanted)
+        if head.status != self.status:
+            set_header(mutation, ":status", str(head.status))
+            self.status = head.status
+        return proceed(kind, mutation, body, replace=replace)
+
+    def _without_body(self, translation: Translation) -> Answer:
+        """The response ended at its head. Where the client needs a body, it gets one."""
+        data = translation.response_body(b"", end_of_stream=True)
+        answer = self._headed(translation, Kind.RESPONSE_HEADERS, data, replace=bool(data))
+        return self._noting(answer), Phase.ENDED
+
+    def on_response_body(self, message: ProcessingRequest) -> Answer:
+        translation = self._translation
+        assert translation is not None
+        chunk = message.response_body.body
+        if self.phase is Phase.WHOLE:
+            data = translation.response_body(chunk, end_of_stream=True)
+            return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
+        last = message.response_body.end_of_stream
+        data = translation.response_body(chunk, end_of_stream=last)
+        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        if last or (not self._noted and (translation.ended is not None or translation.failed is not None)):
+            # As soon as the end is known: many a client goes away before the upstream has closed.
+            answer = self._noting(answer)
+        return answer, Phase.ENDED if last else Phase.STREAMING
+
+    def on_response_trailers(self, message: ProcessingRequest) -> Answer:
+        translation = self._translation
+        assert translation is not None
+        left = translation.response_body(b"", end_of_stream=True)
+        if self.phase is Phase.WHOLE or left:
+            # What is still to be said has no body left to be said in: better break the response than let it look whole.
+            failed = translation.failed
+            message_text = failed.message if failed is not None else "the response ended without its body"
+            raise self.failure(ErrorKind.API, message_text, "stream_truncated")
+        return self._noting(UNCHANGED[Kind.RESPONSE_TRAILERS]), Phase.ENDED
+
+    # ---- the record
+
+    def _noting(self, answer: ProcessingResponse) -> ProcessingResponse:
+        """*answer* with what is known of the response; once."""
+        translation = self._translation
+        assert translation is not None
+        if translation.failed is not None:
+            self.error = translation.failed.code or translation.failed.kind.value
+        if self._noted:
+            return answer
+        self._noted = True
+        return with_metadata(answer, {**self._response_facts(translation), "error": clipped(self.error)})
+
+    def facts(self) -> dict[str, Any]:
+        facts = super().facts()
+        translation = self._translation
+        if translation is not None:
+            facts |= {
+                "client": translation.client or "",
+                "upstream": translation.upstream or "",
+                "provider": translation.route.provider.name,
+                "model_asked": clipped(translation.model_asked),
+                "model_sent": clipped(translation.model_sent),
+                "model": clipped(translation.model),
+                "losses": clipped(",".join(map(str, translation.losses))),
+            }
+        return facts
+
+    def _response_facts(self, translation: Translation) -> dict[str, Any]:
+        usage = translation.usage
+        counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
+        facts: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
+        facts["model"] = clipped(translation.model)
+        facts["losses"] = clipped(",".join(map(str, translation.losses)))
+        if translation.ended is not None:
+            facts["finish"] = translation.ended.stop.value
+        return facts
+
+    def close(self) -> Outcome:
+        translation = self._translation
+        if translation is not None and self.phase in (Phase.SENT, Phase.WHOLE, Phase.STREAMING):
+            translation.cancel()
+        return super().close()
+
+    def outcome(self, ending: Ending) -> Outcome:
+        translation = self._translation
+        if translation is None:
+            return super().outcome(ending)
+        if ending is Ending.CUT and (translation.ended is not None or translation.failed is not None):
+            # The client had it all, and did not wait for the upstream to close.
+            ending = Ending.COMPLETE if translation.ended is not None else Ending.FAILED
+        return Outcome(
+            role=self.role,
+            ending=ending,
+            attempt=self.attempt,
+            client=translation.client or "",
+            upstream=translation.upstream or "",
+            provider=translation.route.provider.name,
+            model_asked=translation.model_asked,
+            model_sent=translation.model_sent,
+            model_answered=translation.model_answered,
+            stream=not translation.whole,
+            status=self.status,
+            error=self.error,
+            finish=translation.ended.stop.value if translation.ended is not None else "",
+            usage=translation.usage,
+            losses=tuple(map(str, translation.losses)),
+        )
+
+
+def without_keys(path: str) -> str:
+    """*path* without the parameters of its query that carry a client's credential."""
+    bare, _, query = path.partition("?")
+    kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0].lower() not in CLIENT_KEYS]
+    return f"{bare}?{'&'.join(kept)}" if kept else bare
