@@ -25,7 +25,8 @@ HeaderValue = bool | int | bytes | str
 
 
 class Message(NamedTuple):
-    """``headers`` by name. A timestamp is an int (milliseconds), a UUID is its 16 bytes."""
+    """``headers`` by name, not to be changed: messages share them. A timestamp is an int (milliseconds), a UUID is its
+    16 bytes."""
 
     headers: dict[str, HeaderValue]
     payload: bytes
@@ -44,13 +45,16 @@ class EventStreamDecoder:
     never as an exception, so that where the bytes were cut cannot matter. All that follows it is ignored.
     """
 
-    __slots__ = ("_buffer", "_corrupt", "_max", "_needed")
+    __slots__ = ("_buffer", "_corrupt", "_headers", "_max", "_needed", "_raw_headers")
 
     def __init__(self, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
         self._buffer = bytearray()
         self._needed = _PRELUDE.size  # bytes in the buffer without which nothing more can be told
         self._max = max_message_bytes
         self._corrupt = False
+        # Most messages bear the headers of the one before them.
+        self._raw_headers = b""
+        self._headers: dict[str, HeaderValue] = {}
 
     def feed(self, data: bytes) -> list[Message | Corrupt]:
         """The messages that *data* completes."""
@@ -65,7 +69,7 @@ class EventStreamDecoder:
         start = 0
         try:
             while (size := self._size(whole, start)) is not None:
-                found.append(_parse(whole, start, size))
+                found.append(self._message(whole, start, size))
                 start += size
         except _CorruptError as error:
             found.append(Corrupt(str(error)))
@@ -97,17 +101,21 @@ class EventStreamDecoder:
         return int(total)
 
 
+    def _message(self, data: bytes, start: int, size: int) -> Message:
+        end = start + size - 4
+        if crc32(memoryview(data)[start:end]) != _U32.unpack_from(data, end)[0]:
+            raise _CorruptError("the checksum of a message is wrong")
+        headers_start = start + _PRELUDE.size
+        headers_end = headers_start + _U32.unpack_from(data, start + 4)[0]
+        raw = data[headers_start:headers_end]
+        if raw != self._raw_headers:
+            self._headers = _parse_headers(raw)
+            self._raw_headers = raw
+        return Message(self._headers, data[headers_end:end])
+
+
 class _CorruptError(Exception):
     pass
-
-
-def _parse(data: bytes, start: int, size: int) -> Message:
-    end = start + size - 4
-    if crc32(memoryview(data)[start:end]) != _U32.unpack_from(data, end)[0]:
-        raise _CorruptError("the checksum of a message is wrong")
-    headers_start = start + _PRELUDE.size
-    headers_end = headers_start + _U32.unpack_from(data, start + 4)[0]
-    return Message(_parse_headers(data[headers_start:headers_end]), data[headers_end:end])
 
 
 _FIXED = {kind: struct.Struct(form) for kind, form in ((2, ">b"), (3, ">h"), (4, ">i"), (5, ">q"), (8, ">q"))}

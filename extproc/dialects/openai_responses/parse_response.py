@@ -99,14 +99,14 @@ class ResponsesParser(ParserBase):
     # ---- streamed
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
-        if type(message) is not dict:
-            return
-        kind = message.get("type")
-        on_type = self._on_type.get(kind) if type(kind) is str else None
-        if on_type is not None:
-            yield from on_type(message)
-        elif message.get("error"):
-            yield self.failure_of(message)
+        if type(message) is dict:
+            kind = message.get("type")
+            on_type = self._on_type.get(kind) if type(kind) is str else None
+            if on_type is not None:
+                return on_type(message)
+            if message.get("error"):
+                return iter([self.failure_of(message)])
+        return iter(())
 
     def _on_keepalive(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         yield KeepAlive()
