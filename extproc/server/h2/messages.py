@@ -35,6 +35,13 @@ class CallFailed(Exception):
         self.message = message
 
 
+class MessageTooLong(CallFailed):
+    """A message is announced that exceeds the limit."""
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes; at most {limit} are taken")
+
+
 HEADERS = block((":status", "200"), ("content-type", "application/grpc"))
 OK_TRAILERS = block(("grpc-status", "0"))
 NOT_GRPC = block((":status", "415"))
@@ -101,7 +108,7 @@ class Inbox:
         if compressed:
             raise self._compressed(compressed)
         if length > self._limit:
-            raise CallFailed(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes; at most {self._limit} are taken")
+            raise MessageTooLong(length, self._limit)
         end = length + 5
         if size < end:
             return None

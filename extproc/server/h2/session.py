@@ -20,6 +20,7 @@ from .messages import (
     PREFIX,
     CallFailed,
     Inbox,
+    MessageTooLong,
     Status,
     prefixed,
     trailers,
@@ -62,7 +63,9 @@ Method = Callable[[Head, Outlet], Answerer]
 class _Call:
     """One call that is open."""
 
-    __slots__ = ("_session", "answerer", "ended", "held", "inbox", "opened", "stays", "stream_id", "unhandled", "waits")
+    __slots__ = (
+        "_session", "answerer", "ended", "held", "inbox", "opened", "over", "stays", "stream_id", "unhandled", "waits",
+    )  # fmt: skip
 
     def __init__(self, session: Session, stream_id: int, inbox: Inbox) -> None:
         self._session = session
@@ -75,6 +78,7 @@ class _Call:
         self.unhandled = 0
         self.waits = False
         self.stays = False
+        self.over = False
 
     def stay(self) -> None:
         self.stays = True
@@ -197,17 +201,21 @@ class Session:
         mark = self._limits.max_stream_output
         call.waits = False
         try:
-            while (message := inbox.next()) is not None:
-                self._counters.messages += 1
-                for answer in answerer.receive(message):
-                    self.send(call, answer)
+            while not call.over:
                 if stream and stream.queued >= mark:
                     call.waits = True
                     break
+                message = inbox.next()
+                if message is None:
+                    break
+                self._counters.messages += 1
+                for answer in answerer.receive(message):
+                    self.send(call, answer)
         except Exception as error:
             self._failed(call, error)
             return
-        self._account(call)
+        if not call.over:
+            self._account(call)
         if not call.waits:
             connection.handled(call.stream_id, call.unhandled)
             call.unhandled = 0
@@ -225,7 +233,7 @@ class Session:
 
     def _finish(self, call: _Call) -> None:
         """End the call if its client is done and all that it sent is answered."""
-        if call.waits or call.stream_id not in self._calls:
+        if call.waits or call.over:
             return
         if len(call.inbox):
             self.end(call, Status.INTERNAL, "the request ended inside a message")
@@ -233,6 +241,8 @@ class Session:
             self.end(call, Status.OK)
 
     def _failed(self, call: _Call, error: Exception) -> None:
+        if isinstance(error, MessageTooLong):
+            self._counters.met("max_message_bytes")
         if isinstance(error, CallFailed):
             self.end(call, error.status, error.message)
         else:
@@ -240,6 +250,7 @@ class Session:
             self.end(call, Status.INTERNAL, "internal error")
 
     def _forget(self, call: _Call) -> None:
+        call.over = True
         del self._calls[call.stream_id]
         self._buffered -= call.held
         if call.answerer:
@@ -253,6 +264,8 @@ class Session:
     def send(self, call: _Call, message: bytes) -> None:
         """Send one message of a call; its first one opens the answer."""
         connection, stream_id = self._connection, call.stream_id
+        if call.over:
+            return
         if not call.opened:
             call.opened = True
             connection.send_headers(stream_id, HEADERS)
@@ -264,7 +277,7 @@ class Session:
 
     def end(self, call: _Call, status: int, message: str = "") -> None:
         """End a call with a gRPC status."""
-        if call.stream_id in self._calls:
+        if not call.over:
             block = trailers(status, message) if call.opened else trailers_only(status, message)
             self._connection.send_trailers(call.stream_id, block)
             self._forget(call)
