@@ -93,6 +93,9 @@ class Translated:
                 # The error takes the place of whatever was made of the response so far.
                 self._out.clear()
             self._out.append(self._emitter.emit(event))
+            if not self._over and (failed := self._emitter.failed) is not None:
+                self._note(failed)
+                self._over = True
 
     def _taken(self, end_of_stream: bool) -> bytes:
         if self.whole and not end_of_stream:

@@ -6,6 +6,7 @@ no other dialect. Everything here is pure: no I/O, no clock; what is needed from
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from ..llm.fold import Folded
 from ..llm.grammar import Grammar, State
 from ..llm.losses import LossReport
 from ..llm.request import Request
+from ..llm.serial import Serializer
 from ..settings import Limits
 from .errors import read_error
 
@@ -136,6 +138,11 @@ class ResponseEmitter(Protocol):
 
     head: ResponseHead
 
+    @property
+    def failed(self) -> ResponseFailed | None:
+        """A failure that no event told of, found in writing; the response is over."""
+        ...
+
     def emit(self, event: ResponseEvent) -> bytes: ...
 
 
@@ -184,16 +191,27 @@ class Dialect(Protocol):
 
 
 def decode(data: bytes, path: str) -> Any:
-    """*data* as JSON. Raises ProtocolError. Bytes that are not UTF-8 become U+FFFD rather than fail."""
+    """*data* as JSON. Raises ProtocolError. What is no Unicode, bytes or half a surrogate pair, becomes U+FFFD rather
+    than fail: servers cut texts where they like."""
     try:
         return _decode(data)
     except msgspec.DecodeError as error:
+        whole = _LONE_SURROGATE.sub(rb"\\ufffd", data)
+        if whole != data:
+            return decode(whole, path)
         problem = f"not JSON: {error}"
     except UnicodeDecodeError:
         return decode(data.decode("utf-8", "replace").encode(), path)
     except RecursionError:
         problem = "nested too deep"
     raise ProtocolError(path, problem)
+
+
+# Escapes of a high half without its low one, and of a low half without its high one.
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 
 
 class ParserBase:
@@ -407,6 +425,8 @@ class EmitterBase:
         self.losses = losses
         self.started: ResponseStarted | None = None
         self.head_sent = is_stream(upstream) and request.stream
+        self.serial: Serializer | None = None
+        """Set by a dialect whose stream knows one open block at a time."""
         self._folded = None if request.stream else Folded()
         content_type = self.stream_type if request.stream else "application/json"
         self.head = ResponseHead(upstream.status, [("content-type", content_type), *self.meta_headers(meta)])
@@ -428,6 +448,11 @@ class EmitterBase:
         raise NotImplementedError
 
     # ---- what is shared
+
+    @property
+    def failed(self) -> ResponseFailed | None:
+        """A failure that was found only in writing: the client has been told."""
+        return self.serial.failed if self.serial is not None else None
 
     def emit(self, event: ResponseEvent) -> bytes:
         kind = type(event)

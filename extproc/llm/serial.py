@@ -23,18 +23,18 @@ class Serializer:
     response: its content would be wrong, and the client could not see it.
     """
 
-    __slots__ = ("_current", "_failed", "_fragments", "_scanner", "_waiting")
+    __slots__ = ("_current", "_fragments", "_scanner", "_waiting", "failed")
 
     def __init__(self) -> None:
         self._current: int | None = None
         self._waiting: dict[int, list[Any]] = {}  # block -> its events, in the order of the blocks' starts
         self._fragments: list[str] = []  # the current call's input: scanned only when another call waits
         self._scanner: JsonScanner | None = None  # None: nothing but its end tells that the block is complete
-        self._failed = False
+        self.failed: ResponseFailed | None = None  # said by us, unknown to whoever feeds the events
 
     def feed(self, event: ResponseEvent) -> list[ResponseEvent]:
         """What may be written now."""
-        if self._failed:
+        if self.failed:
             return []
         kind = type(event)
         if kind is TextDelta and event.block == self._current:  # type: ignore[union-attr]
@@ -45,7 +45,7 @@ class Serializer:
             written = list(self._on_start(event))
         else:
             return [event]
-        if self._failed:
+        if self.failed:
             # It may have failed in the midst of events that waited: nothing follows a failure.
             end = next(n for n, each in enumerate(written, 1) if type(each) is ResponseFailed)
             return written[:end]
@@ -76,8 +76,8 @@ class Serializer:
         elif block in self._waiting:
             self._waiting[block].append(event)
         elif type(event) is not BlockEnded and not (type(event) is ToolInputDelta and not event.fragment.strip()):
-            self._failed = True
-            yield ResponseFailed(ErrorKind.API, "the upstream continued a block that it had left for another one")
+            self.failed = ResponseFailed(ErrorKind.API, "the upstream continued a block that it had left for another one")
+            yield self.failed
 
     def _start(self, event: Any) -> ResponseEvent:
         self._current = event.block

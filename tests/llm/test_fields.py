@@ -48,5 +48,6 @@ def test_null_and_defaults() -> None:
 
 
 def test_json_type_names() -> None:
-    named = [json_type(v) for v in ("", 1, 1.0, True, None, [], {})]
+    values: list[object] = ["", 1, 1.0, True, None, [], {}]
+    named = [json_type(value) for value in values]
     assert named == ["a string", "an integer", "a number", "a boolean", "null", "an array", "an object"]

@@ -7,7 +7,7 @@ from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, Tool
 def test_interleaved_events_fold_into_whole_blocks() -> None:
     citation = e.Citation("url", "test", url="https://e.x")
     folded = Folded()
-    for event in [
+    events: list[e.ResponseEvent] = [
         e.ResponseStarted("r", "m"), e.KeepAlive(),
         e.ThinkingStarted(0), e.ThinkingDelta(0, "w"), e.ThinkingDelta(0, "hy"), e.ThinkingSealed(0, "sig", None, "s"),
         e.BlockEnded(0),
@@ -16,7 +16,8 @@ def test_interleaved_events_fold_into_whole_blocks() -> None:
         e.ToolInputDelta(2, "{}"), e.BlockEnded(2), e.BlockEnded(3),
         e.OpaqueStarted(4, "d", {"type": "x"}), e.OpaqueDelta(4, {"y": 1}), e.BlockEnded(4),
         e.ResponseEnded(e.StopReason.TOOL_CALL, e.Usage(1, 2)),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+    for event in events:
         folded.add(event)
     thinking, text, first, second, opaque = folded.blocks
     assert isinstance(thinking, ThinkingBlock)

@@ -49,7 +49,7 @@ _REFUSABLE = (StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 class MessagesEmitter(EmitterBase):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._serial = Serializer()
+        self.serial = self._serial = Serializer()
         self._index = -1  # of the block that was written last
         self._prefix = b""  # of the open block's deltas, up to the delta's type
         self._block: ResponseEvent | None = None  # the open block's start

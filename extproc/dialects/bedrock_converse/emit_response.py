@@ -60,7 +60,7 @@ class ConverseEmitter(EmitterBase):
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
     ) -> None:
         super().__init__(dialect, request, upstream, meta, env, losses)
-        self._serial = Serializer()
+        self.serial = self._serial = Serializer()
         self._calls = 0
         self._index = -1  # of the open block
         self._begun = False  # whether the open block has been written at all

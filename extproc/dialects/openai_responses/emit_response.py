@@ -42,7 +42,7 @@ class ResponsesEmitter(EmitterBase):
     ) -> None:
         super().__init__(dialect, request, upstream, meta, env, losses)
         self._items = Items(request.client_state, losses)
-        self._serial = Serializer()
+        self.serial = self._serial = Serializer()
         self._sequence = 0
         self._output: list[Members] = []
         self._item: Members | None = None  # the one that is not done
