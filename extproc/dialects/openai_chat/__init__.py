@@ -1,0 +1,52 @@
+"""OpenAI's Chat Completions API, and the many servers that speak it in their own way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.events import ResponseFailed
+from ...llm.losses import LossReport
+from ...llm.request import Request
+from ...settings import Limits
+from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from . import emit_request, errors, parse_request
+from .emit_response import ChatEmitter
+from .parse_response import ChatParser
+from .vocabulary import NAME
+
+_NOT_OURS = frozenset({"anthropic_version", "inferenceConfig", "stop_sequences", "system", "toolConfig"})
+"""Members of other APIs' bodies that have ``messages`` too."""
+
+
+class OpenAIChat:
+    name = NAME
+    paths: tuple[str, ...] = ("/chat/completions",)
+
+    def claims(self, members: dict[str, Any]) -> bool:
+        return "messages" in members and _NOT_OURS.isdisjoint(members)
+
+    def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
+        return parse_request.parse_request(call, losses)
+
+    def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        return emit_request.emit_request(request, upstream, losses)
+
+    def mend(self, body: bytes, losses: LossReport) -> bytes:
+        # What other providers' answers leave in a history, this API ignores: nothing of it is checked.
+        return body
+
+    def response_parser(
+        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
+    ) -> ChatParser:
+        return ChatParser(call, head, limits, losses)
+
+    def response_emitter(
+        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
+    ) -> ChatEmitter:
+        return ChatEmitter(self, request, upstream, meta, env, losses)
+
+    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
+        return errors.read_meta(head, env)
+
+    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+        return errors.emit_error(failed, meta)

@@ -1,0 +1,181 @@
+"""What users and tools say, written as Chat content parts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from ...capabilities import Capabilities
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Source, Text
+from .vocabulary import NAME
+
+Part = dict[str, Any]
+
+
+class PartWriter:
+    """Writes single parts for one request. *cache_at*: the client's word for cache markers, which are dropped: the
+    providers of this API cache by themselves."""
+
+    def __init__(self, row: Capabilities, losses: LossReport, cache_at: str) -> None:
+        self._row = row
+        self.losses = losses
+        self._cache_at = cache_at
+
+    def cached(self, cache: CacheMarker | None) -> None:
+        if cache is not None:
+            self.losses.dropped(self._cache_at, "this API caches by itself", cost_only=True)
+
+    def parts(self, block: Block) -> list[Part]:
+        """Usually one; none when nothing is left of it. Raises Unsupported."""
+        match block:
+            case Text():
+                self.text(block)
+                return [text_part(block.text)] if block.text else []
+            case Image():
+                return [self._image(block)]
+            case Document():
+                return self._document(block)
+            case SearchResult():
+                return [text_part(self.search_result(block))]
+            case Audio():
+                return [self._audio(block)]
+            case Opaque():
+                return self._opaque(block)
+        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+
+    def text(self, block: Text) -> str:
+        """The bare text; what it bears besides is reported."""
+        self._finished(block)
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        return block.text
+
+    def search_result(self, block: SearchResult) -> str:
+        self._finished(block)
+        self.losses.rewritten(block.at, "as text")
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        texts = "\n".join(self.text(text) for text in block.content)
+        tag = _tag("search_result", title=block.title, source=block.source)
+        return f"{tag}\n{texts}\n</search_result>"
+
+    def plain(self, block: Block) -> str | None:
+        """The block as text, if that is what it is: tools answer in text only."""
+        match block:
+            case Text():
+                return self.text(block)
+            case SearchResult():
+                return self.search_result(block)
+            case Document():
+                parts = self._document(block) if _is_text(block) else []
+                return parts[0]["text"] if len(parts) == 1 else None
+        return None
+
+    def _finished(self, block: Any) -> None:
+        self.cached(block.cache)
+        self.losses.extra(block.at, block.extra)
+
+    def _image(self, block: Image) -> Part:
+        self._finished(block)
+        if not self._row.image:
+            raise Unsupported(block.at, "image input is not supported for this model")
+        source = block.source
+        if source.kind == "base64":
+            url = _data_uri(source.media_type or "image/png", source.data)
+        elif source.kind == "url":
+            url = source.data
+        else:
+            raise _foreign(source, block.at)
+        image = {"url": url} if block.detail is None else {"url": url, "detail": block.detail}
+        return {"type": "image_url", "image_url": image}
+
+    def _audio(self, block: Audio) -> Part:
+        if not self._row.audio:
+            raise Unsupported(block.at, "audio input is not supported for this model")
+        return {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
+
+    def _opaque(self, block: Opaque) -> list[Part]:
+        if block.dialect == NAME:
+            return [block.content]
+        if block.essential:
+            kind = block.content.get("type")
+            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
+        self.losses.dropped(block.at)
+        return []
+
+    # ---- documents
+
+    def _document(self, block: Document) -> list[Part]:
+        self._finished(block)
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        source = block.source
+        if source is None:
+            inner = block.blocks or ""
+            return self._tagged(block, [Text(inner)] if type(inner) is str else inner)  # type: ignore[arg-type]
+        if source.kind == "text":
+            return self._tagged(block, [Text(source.data)])
+        if source.kind == "base64" and (source.media_type or "").startswith("text/"):
+            return self._tagged(block, [Text(_decoded(source.data, block.at))])
+        if block.context:
+            self.losses.dropped(f"{block.at}.context")
+        if not self._row.file:
+            raise Unsupported(block.at, "documents are not supported for this model")
+        if source.kind == "base64":
+            data = _data_uri(source.media_type or "application/pdf", source.data)
+            return [{"type": "file", "file": {"filename": block.title or "document.pdf", "file_data": data}}]
+        if source.kind == "file" and source.dialect == NAME:
+            return [{"type": "file", "file": {"file_id": source.data}}]
+        raise _foreign(source, block.at)
+
+    def _tagged(self, block: Document, inner: list[Block]) -> list[Part]:
+        """A document that is text, or made of blocks, between tags; neighbouring texts become one part."""
+        self.losses.rewritten(block.at, "as text")
+        tag = _tag("document", title=block.title, context=block.context)
+        parts = [text_part(tag), *(part for each in inner for part in self.parts(each)), text_part("</document>")]
+        out: list[Part] = []
+        for part in parts:
+            if out and part["type"] == "text" and out[-1]["type"] == "text":
+                out[-1] = text_part(f"{out[-1]['text']}\n{part['text']}")
+            else:
+                out.append(part)
+        return out
+
+
+def text_part(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def _is_text(block: Document) -> bool:
+    source = block.source
+    if source is None:
+        return type(block.blocks) is not list or all(type(inner) is Text for inner in block.blocks)
+    return source.kind == "text" or (source.kind == "base64" and (source.media_type or "").startswith("text/"))
+
+
+def _data_uri(media_type: str, data: str) -> str:
+    return f"data:{media_type};base64,{data}"
+
+
+def _foreign(source: Source, at: str) -> Unsupported:
+    what = "file ids of another provider are" if source.kind == "file" else f"a source of kind {source.kind} is"
+    return Unsupported(at, f"{what} not supported for this model")
+
+
+def _tag(name: str, **attributes: str | None) -> str:
+    written = (f' {key}="{_quoted(value)}"' for key, value in attributes.items() if value)
+    return f"<{name}{''.join(written)}>"
+
+
+def _quoted(value: str) -> str:
+    return value.replace("&", "&amp;").replace('"', "&quot;").replace("\n", " ")
+
+
+def _decoded(data: str, at: str) -> str:
+    try:
+        return base64.b64decode(data).decode("utf-8")
+    except (binascii.Error, ValueError):
+        raise Unsupported(at, "a text file must be base64 of UTF-8", "invalid_value") from None

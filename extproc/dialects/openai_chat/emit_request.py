@@ -1,0 +1,180 @@
+"""A request, written for an upstream that speaks the Chat Completions API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ...llm.request import Request
+from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..naming import sha256
+from .emit_messages import Conversation
+from .emit_parts import PartWriter
+from .emit_tools import write_tools
+from .reasoning import reasoning_effort
+from .schema import is_strict
+from .vocabulary import JSON_SCHEMA, REQUEST_TIERS
+
+CARRIED = frozenset({
+    "frequency_penalty", "logit_bias", "presence_penalty", "prediction", "prompt_cache_key", "prompt_cache_retention",
+    "seed", "verbosity",
+})  # fmt: skip
+"""Members of this API that a client of another one may send under the same name."""
+SCHEMA_NAME = "response"
+"""The API demands a name for a schema; nobody reads it."""
+
+
+class ChatCall(UpstreamCall, frozen=True):
+    """``think_tags``: the server leaves reasoning in the text, between tags."""
+
+    think_tags: bool = False
+
+
+def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> ChatCall:
+    """Raises Unsupported for what this API cannot carry."""
+    return _RequestWriter(request, upstream, losses).write()
+
+
+class _RequestWriter:
+    def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
+        self._request = request
+        self._upstream = upstream
+        self._row = upstream.capabilities
+        self._losses = losses
+        self._members: dict[str, Any] = {"model": request.model}
+        self._instruction: str | None = None
+
+    def write(self) -> ChatCall:
+        request, members = self._request, self._members
+        form = self._response_format()
+        parts = PartWriter(self._row, self._losses, request.path_of("cache"))
+        conversation = Conversation(parts, self._row)
+        conversation.system(request.system, self._instruction)
+        for message in request.messages:
+            conversation.add(message)
+        conversation.end()
+        parts.cached(request.cache)
+        members["messages"] = conversation.written
+        tools = write_tools(request, self._row, conversation.names, parts)
+        members |= tools.members
+        if form is not None:
+            members["response_format"] = form
+        self._size()
+        effort = reasoning_effort(request, self._row, self._losses, tools="tools" in members)
+        if effort is not None:
+            members["reasoning_effort"] = effort
+        self._sampling()
+        self._stop()
+        self._who_and_how()
+        self._extensions()
+        headers: Headers = [("content-type", "application/json")]
+        undo, think_tags = Undo(tools.names), self._row.think_tags
+        return ChatCall("POST", self._upstream.path, headers, members, request, undo, think_tags)
+
+    # ---- size
+
+    def _size(self) -> None:
+        request, limit = self._request, self._row.max_output
+        asked = request.sampling.max_tokens
+        if asked is None:
+            return
+        path = request.path_of("max_tokens")
+        if asked < 1:
+            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
+        if limit is not None and asked > limit:
+            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
+            asked = limit
+        self._members[self._row.token_field] = asked
+
+    # ---- the form of the answer
+
+    def _response_format(self) -> dict[str, Any] | None:
+        output, path = self._request.output, self._request.path_of("output")
+        if output is None:
+            return None
+        if output.kind == "json_object" or output.schema is None:
+            return {"type": "json_object"}
+        if not self._row.json_schema:
+            self._instruction = JSON_SCHEMA + encode(output.schema).decode()
+            self._losses.add(path, Action.EMULATED, "by an instruction: this model cannot be held to a schema")
+            return {"type": "json_object"}
+        strict = is_strict(output.schema) if output.strict is None else output.strict
+        if output.strict is None and not strict:
+            self._losses.add(path, Action.DOWNGRADED, "the schema is outside what the provider can enforce")
+        schema: dict[str, Any] = {"name": output.name or SCHEMA_NAME, "strict": strict, "schema": output.schema}
+        if output.description:
+            schema["description"] = output.description
+        return {"type": "json_schema", "json_schema": schema}
+
+    # ---- sampling
+
+    def _sampling(self) -> None:
+        request, row = self._request, self._row
+        wish = request.sampling
+        values = {
+            "temperature": wish.temperature,
+            "top_p": wish.top_p,
+            "frequency_penalty": wish.frequency_penalty,
+            "presence_penalty": wish.presence_penalty,
+        }
+        for name, value in values.items():
+            if value is None:
+                continue
+            if row.sampling:
+                self._members[name] = value
+            elif value != (1 if name in ("temperature", "top_p") else 0):
+                # To leave out a default changes nothing.
+                self._losses.dropped(request.path_of(name), "this model takes no sampling parameters")
+        if wish.top_k is not None:
+            if row.top_k and row.sampling:
+                self._members["top_k"] = wish.top_k
+            else:
+                self._losses.dropped(request.path_of("top_k"))
+        if wish.seed is not None:
+            self._members["seed"] = wish.seed
+
+    def _stop(self) -> None:
+        path, kept = self._request.path_of("stop"), list[str]()
+        for i, text in enumerate(self._request.sampling.stop):
+            full = self._row.stop_max is not None and len(kept) >= self._row.stop_max
+            if self._row.stop and text and not full:
+                kept.append(text)
+            else:
+                why = f"the API takes {self._row.stop_max}" if full else ""
+                self._losses.dropped(f"{path}[{i}]", why)
+        if kept:
+            self._members["stop"] = kept
+
+    # ---- the rest
+
+    def _who_and_how(self) -> None:
+        request, members, row = self._request, self._members, self._row
+        if request.user_id:
+            members[row.user_field] = sha256(request.user_id)
+        if request.session_key:
+            # Servers that know no safety_identifier are not OpenAI's, and know no prompt_cache_key either.
+            if row.user_field == "safety_identifier":
+                members["prompt_cache_key"] = request.session_key
+            else:
+                self._losses.dropped(request.path_of("session_key"), cost_only=True)
+        if request.service_tier is not None:
+            if request.service_tier in REQUEST_TIERS:
+                members["service_tier"] = REQUEST_TIERS[request.service_tier]
+            else:
+                self._losses.dropped(request.path_of("service_tier"))
+        if request.stream:
+            members["stream"] = True
+            if row.stream_options:
+                # Always: other APIs' clients expect the counts, and the gateway keeps them.
+                members["stream_options"] = {"include_usage": True}
+
+    def _extensions(self) -> None:
+        for name, member in self._request.extra.items():
+            if name in CARRIED and name not in self._members:
+                self._members[name] = member.value
+            elif member.essential:
+                problem = member.problem or f"{member.path} is not supported for this model"
+                raise Unsupported(member.path, problem, member.code)
+            else:
+                self._losses.dropped(member.path, cost_only=member.cost_only)

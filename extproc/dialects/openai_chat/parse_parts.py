@@ -1,0 +1,144 @@
+"""A Chat request's content parts, read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from ...llm.failures import ProtocolError
+from ...llm.fields import Fields, json_type
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, Source, Text, Thinking
+from .vocabulary import NAME
+
+
+def cache_marker(fields: Fields) -> CacheMarker | None:
+    """Takes OpenAI's ``prompt_cache_breakpoint``, and ``cache_control``, which clients of Claude write here too."""
+    breakpoint_ = fields.maybe("prompt_cache_breakpoint", dict)
+    control = fields.maybe("cache_control", dict)
+    if control is not None:
+        ttl = control.get("ttl")
+        return CacheMarker(ttl if type(ttl) is str else None)
+    if breakpoint_ is not None:
+        return CacheMarker("1h" if breakpoint_.get("ttl") == "12h" else None)
+    return None
+
+
+def content(fields: Fields, role: str) -> str | list[Block]:
+    """Takes ``content`` of a message of *role*; absent, it is the empty string."""
+    value = fields.any("content")
+    if value is None:
+        return ""
+    if type(value) is str:
+        return value
+    if type(value) is not list:
+        raise ProtocolError(fields.at("content"), f"expected a string or an array, got {json_type(value)}")
+    return [_part(part, f"{fields.at('content')}[{i}]", role) for i, part in enumerate(value)]
+
+
+def _part(value: Any, at: str, role: str) -> Block:
+    if type(value) is str:
+        return Text(value, at)
+    if type(value) is not dict:
+        raise ProtocolError(at, f"expected an object, got {json_type(value)}")
+    kind = value.get("type")
+    if type(kind) is not str:
+        raise ProtocolError(f"{at}.type", "is missing" if kind is None else "expected a string")
+    if kind == "text":
+        fields = Fields(value, at)
+        fields.ignore("type")
+        return Text(fields.take("text", str), at, cache_marker(fields), extra=fields.rest())
+    if role == "system":
+        raise ProtocolError(at, f"a system message can only hold text, got {kind!r}")
+    read = (_ASSISTANT if role == "assistant" else _USER).get(kind)
+    if read is not None:
+        fields = Fields(value, at)
+        fields.ignore("type")
+        return read(fields)
+    return Opaque(NAME, value, at, essential=role != "assistant")
+
+
+def _refusal(fields: Fields) -> Text:
+    return Text(fields.take("refusal", str), fields.path, refusal=True, extra=fields.rest())
+
+
+def _thinking(fields: Fields) -> Thinking:
+    """Mistral's, a list of texts; some servers write one text."""
+    value = fields.any("thinking")
+    if type(value) is list:
+        texts = [part.get("text") for part in value if type(part) is dict]
+        value = "".join(text for text in texts if type(text) is str)
+    if type(value) is not str:
+        raise ProtocolError(fields.at("thinking"), f"expected an array or a string, got {json_type(value)}")
+    fields.ignore("closed")
+    return Thinking(value, at=fields.path, extra=fields.rest())
+
+
+def _image(fields: Fields) -> Image:
+    cache = cache_marker(fields)
+    at = fields.at("image_url")
+    value = fields.any("image_url")
+    inner = Fields({"url": value} if type(value) is str else value, at)
+    url, detail = inner.take("url", str), inner.maybe("detail", str)
+    extra = {**(inner.rest() or {}), **(fields.rest() or {})}
+    source = _image_source(url, inner.at("url"))
+    return Image(source, at, None if detail == "auto" else detail, cache, extra or None)
+
+
+def _image_source(url: str, at: str) -> Source:
+    if url[:5].lower() == "data:":
+        media_type, data, is_base64 = _data_uri(url, at)
+        if not is_base64:
+            raise ProtocolError(at, "a data: URL of an image must be base64")
+        return Source("base64", data, media_type)
+    if url[:8].lower().startswith(("http://", "https://")):
+        return Source("url", url)
+    raise ProtocolError(at, "expected a data: or an http(s) URL")
+
+
+def _data_uri(uri: str, at: str) -> tuple[str, str, bool]:
+    """The media type, the data, and whether they are base64 (RFC 2397)."""
+    head, comma, data = uri[5:].partition(",")
+    if not comma:
+        raise ProtocolError(at, "a data: URL without a comma")
+    media_type, *parameters = (word.strip().lower() for word in head.split(";"))
+    if media_type == "image/jpg":
+        media_type = "image/jpeg"
+    if "base64" not in parameters:
+        return media_type, data, False
+    return media_type, data if data.isalnum() else "".join(data.split()), True
+
+
+def _file(fields: Fields) -> Document:
+    cache = cache_marker(fields)
+    inner = Fields(fields.take("file", dict), fields.at("file"))
+    data, id_ = inner.maybe("file_data", str), inner.maybe("file_id", str)
+    title = inner.maybe("filename", str) or None
+    if data:
+        source = _file_source(data, inner.at("file_data"))
+    elif id_:
+        source = Source("file", id_, dialect=NAME)
+    else:
+        raise ProtocolError(inner.path, "either file_data or file_id is required")
+    extra = {**(inner.rest() or {}), **(fields.rest() or {})}
+    return Document(source, at=fields.path, title=title, cache=cache, extra=extra or None)
+
+
+def _file_source(data: str, at: str) -> Source:
+    if data[:5].lower() != "data:":
+        return Source("base64", "".join(data.split()))
+    media_type, data, is_base64 = _data_uri(data, at)
+    if is_base64:
+        return Source("base64", data, media_type)
+    if media_type and not media_type.startswith("text/"):
+        raise ProtocolError(at, "a data: URL of a file must be base64")
+    return Source("text", unquote(data), media_type or "text/plain")
+
+
+def _audio(fields: Fields) -> Audio:
+    inner = Fields(fields.take("input_audio", dict), fields.at("input_audio"))
+    return Audio(inner.take("data", str), inner.take("format", str), fields.path)
+
+
+_USER: dict[str, Callable[[Fields], Block]] = {"image_url": _image, "file": _file, "input_audio": _audio}
+_ASSISTANT: dict[str, Callable[[Fields], Block]] = {"refusal": _refusal, "thinking": _thinking}

@@ -1,0 +1,280 @@
+"""A Chat client's request, read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from ...llm.failures import ProtocolError
+from ...llm.fields import Fields, json_type
+from ...llm.losses import LossReport
+from ...llm.request import CacheMarker, Member, Output, Reasoning, Request, Sampling
+from ..base import ClientCall, decode
+from .parse_messages import read_messages
+from .parse_tools import read_choice, read_tools
+from .vocabulary import NAME, REQUEST_TIERS
+
+AT = {
+    "output": "response_format",
+    "output_schema": "response_format.json_schema.schema",
+    "output_name": "response_format.json_schema.name",
+    "output_description": "response_format.json_schema.description",
+    "reasoning": "reasoning_effort",
+    "effort": "reasoning_effort",
+    "user_id": "safety_identifier",
+    "session_key": "prompt_cache_key",
+    "cache": "cache_control",
+}
+_TIERS = {word: tier for tier, word in REQUEST_TIERS.items()}
+_THINKING: dict[str, Any] = {
+    "enabled": "budget", "adaptive": "adaptive", "disabled": "off", "between_tools": "between_tools",
+}  # fmt: skip
+
+_COST_ONLY = frozenset({"prompt_cache_options", "prompt_cache_retention"})
+_STATEFUL = frozenset({"container", "mcp_servers"})
+"""Members by Anthropic's names, which only a server that knows them can honour; the others of them only tune."""
+_DEFAULTS: dict[str, Any] = {"logit_bias": {}, "metadata": {}, "store": False, "verbosity": "medium"}
+
+
+class ChatState(Struct, frozen=True):
+    """What the response's emitter needs to know of the request. ``legacy``: the client knows ``function_call`` only."""
+
+    legacy: bool = False
+
+
+def parse_request(call: ClientCall, losses: LossReport) -> Request:
+    """Raises ProtocolError for what the API does not allow."""
+    fields = Fields(decode(call.body, ""), "")
+    at, extra = dict(AT), dict[str, Member]()
+    model = fields.take("model", str)
+    system, messages = read_messages(fields.take("messages", list))
+    tools, legacy = read_tools(fields, extra)
+    legacy = legacy or (not tools and "function_call" in fields)
+    choice = read_choice(fields, tools, at, losses, legacy=legacy)
+    sampling = _sampling(fields, at, losses)
+    stream = fields.take("stream", bool, False)
+    _one_plain_choice(fields, extra)
+    return Request(
+        dialect=NAME,
+        model=model,
+        system=system,
+        messages=messages,
+        tools=tools,
+        tool_choice=choice,
+        output=_output(fields, extra),
+        reasoning=_reasoning(fields, at, extra, losses),
+        sampling=sampling,
+        stream=stream,
+        include_usage=_include_usage(fields, extra),
+        service_tier=_service_tier(fields, extra),
+        session_key=fields.maybe("prompt_cache_key", str) or None,
+        user_id=_user_id(fields, at, losses),
+        betas=_betas(call.header("anthropic-beta"), fields),
+        cache=_cache(fields),
+        at=at,
+        extra=_others(fields, extra),
+        client_state=ChatState(legacy),
+    )
+
+
+# ---- sampling
+
+
+def _sampling(fields: Fields, at: dict[str, str], losses: LossReport) -> Sampling:
+    return Sampling(
+        _max_tokens(fields, at, losses),
+        fields.number("temperature"),
+        fields.number("top_p"),
+        fields.maybe("top_k", int),
+        _stop(fields),
+        fields.maybe("seed", int),
+        fields.number("frequency_penalty") or None,
+        fields.number("presence_penalty") or None,
+    )
+
+
+def _max_tokens(fields: Fields, at: dict[str, str], losses: LossReport) -> int | None:
+    newer, older = fields.maybe("max_completion_tokens", int), fields.maybe("max_tokens", int)
+    value, name = (older, "max_tokens") if newer is None else (newer, "max_completion_tokens")
+    if newer is not None and older is not None:
+        losses.dropped("max_tokens", "max_completion_tokens is there as well")
+    at["max_tokens"] = name
+    if value is not None and value < 1:
+        raise ProtocolError(name, "must be at least 1")
+    return value
+
+
+def _stop(fields: Fields) -> list[str]:
+    value = fields.any("stop")
+    if value is None:
+        return []
+    if type(value) is str:
+        return [value]
+    if type(value) is not list:
+        raise ProtocolError("stop", f"expected a string or an array, got {json_type(value)}")
+    for i, text in enumerate(value):
+        if type(text) is not str:
+            raise ProtocolError(f"stop[{i}]", f"expected a string, got {json_type(text)}")
+    return value
+
+
+# ---- the shape of the answer
+
+
+def _one_plain_choice(fields: Fields, extra: dict[str, Member]) -> None:
+    """What would make the answer one of another shape."""
+
+    def essential(name: str, value: Any, problem: str, code: str) -> None:
+        extra[name] = Member(value, name, essential=True, problem=f"{problem} for this model", code=code)
+
+    n = fields.take("n", int, 1)
+    if n < 1:
+        raise ProtocolError("n", "must be at least 1")
+    if n > 1:
+        essential("n", n, "n must be 1", "unsupported_value")
+    logprobs, top = fields.take("logprobs", bool, False), fields.take("top_logprobs", int, 0)
+    if logprobs:
+        essential("logprobs", logprobs, "logprobs is not supported", "unsupported_parameter")
+    if top:
+        essential("top_logprobs", top, "top_logprobs is not supported", "unsupported_parameter")
+    modalities = fields.take("modalities", list, ["text"])
+    if any(modality != "text" for modality in modalities):
+        what = "audio" if "audio" in modalities else "another"
+        essential("modalities", modalities, f"{what} output is not supported", "unsupported_value")
+    if (audio := fields.any("audio")) is not None:
+        essential("audio", audio, "audio output is not supported", "unsupported_parameter")
+
+
+def _output(fields: Fields, extra: dict[str, Member]) -> Output | None:
+    if "response_format" not in fields:
+        return None
+    value = fields.any("response_format")
+    form = Fields(value, "response_format")
+    kind = form.take("type", str)
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return Output("json_object")
+    if kind != "json_schema":
+        problem = f"response_format of type {kind!r} is not supported for this model"
+        extra["response_format"] = Member(value, "response_format.type", True, problem, "unsupported_value")
+        return None
+    inner = Fields(form.take("json_schema", dict), "response_format.json_schema")
+    output = Output(
+        "json_schema",
+        inner.maybe("schema", dict),
+        inner.maybe("name", str),
+        inner.maybe("description", str),
+        inner.maybe("strict", bool),
+    )
+    for name, member in {**(form.rest() or {}), **(inner.rest() or {})}.items():
+        extra[f"response_format.{name}"] = Member(member, f"response_format.{name}")
+    return output
+
+
+def _include_usage(fields: Fields, extra: dict[str, Member]) -> bool:
+    options = Fields(fields.take("stream_options", dict, {}), "stream_options")
+    include = options.take("include_usage", bool, False)
+    options.ignore("include_obfuscation")  # padding of the stream's bytes
+    for name, value in (options.rest() or {}).items():
+        extra[options.at(name)] = Member(value, options.at(name))
+    return include
+
+
+# ---- reasoning
+
+
+def _reasoning(fields: Fields, at: dict[str, str], extra: dict[str, Member], losses: LossReport) -> Reasoning:
+    """The first of three ways to say it: Anthropic's ``thinking``, OpenRouter's ``reasoning``, OpenAI's
+    ``reasoning_effort``."""
+    effort = fields.maybe("reasoning_effort", str)
+    found: Reasoning | None = None
+    if (thinking := fields.maybe("thinking", dict)) is not None:
+        found = _anthropics(thinking, extra)
+        at |= {"reasoning": "thinking", "effort": "thinking"}
+    if "reasoning" in fields and found is not None:
+        fields.ignore("reasoning")
+        losses.dropped("reasoning", "thinking is there as well")
+    elif "reasoning" in fields:
+        found = _openrouters(Fields(fields.any("reasoning"), "reasoning"))
+        at |= {"reasoning": "reasoning", "effort": "reasoning.effort"}
+    if found is None:
+        return Reasoning(effort=effort)
+    if effort is not None and effort != found.effort:
+        losses.dropped("reasoning_effort", f"{at['reasoning']} is there as well")
+    return found
+
+
+def _anthropics(thinking: dict[str, Any], extra: dict[str, Member]) -> Reasoning:
+    kind, budget, display = thinking.get("type"), thinking.get("budget_tokens"), thinking.get("display")
+    if type(kind) is not str:
+        raise ProtocolError("thinking.type", "expected a string")
+    mode = _THINKING.get(kind)
+    if mode == "budget" and type(budget) is not int:
+        # A switch without a number, as GLM and DeepSeek have it: Anthropic's own form demands the number.
+        return Reasoning("adaptive")
+    extra["thinking"] = Member(thinking, "thinking")
+    return Reasoning(
+        mode, budget=budget if mode == "budget" else None, display=display if type(display) is str else None
+    )
+
+
+def _openrouters(reasoning: Fields) -> Reasoning:
+    effort, budget = reasoning.maybe("effort", str), reasoning.maybe("max_tokens", int)
+    enabled, exclude = reasoning.maybe("enabled", bool), reasoning.take("exclude", bool, False)
+    mode: Any = None
+    if enabled is False:
+        mode = "off"
+    elif enabled and effort is None and budget is None:
+        mode = "adaptive"
+    return Reasoning(mode, effort, budget, exclude=exclude, extra=reasoning.rest())
+
+
+# ---- the rest
+
+
+def _service_tier(fields: Fields, extra: dict[str, Member]) -> str | None:
+    tier = fields.maybe("service_tier", str)
+    if tier is None:
+        return None
+    if tier not in _TIERS:
+        extra["service_tier"] = Member(tier, "service_tier")
+        return None
+    return _TIERS[tier]
+
+
+def _user_id(fields: Fields, at: dict[str, str], losses: LossReport) -> str | None:
+    newer, older = fields.maybe("safety_identifier", str), fields.maybe("user", str)
+    if newer and older and newer != older:
+        losses.dropped("user", "safety_identifier is there as well")
+    at["user_id"] = "safety_identifier" if newer else "user"
+    return newer or older or None
+
+
+def _betas(header: str | None, fields: Fields) -> list[str]:
+    named = [name.strip() for name in (header or "").split(",")]
+    named += [name for name in fields.take("betas", list, []) if type(name) is str]
+    return list(dict.fromkeys(name for name in named if name))
+
+
+def _cache(fields: Fields) -> CacheMarker | None:
+    control = fields.maybe("cache_control", dict)
+    if control is None:
+        return None
+    ttl = control.get("ttl")
+    return CacheMarker(ttl if type(ttl) is str else None)
+
+
+def _others(fields: Fields, extra: dict[str, Member]) -> dict[str, Member]:
+    if (config := fields.maybe("output_config", dict)) is not None:
+        extra["output_config"] = Member(config, "output_config")
+    for name, value in (fields.rest() or {}).items():
+        if name in _DEFAULTS and value == _DEFAULTS[name]:
+            continue
+        if name in _STATEFUL:
+            if value:
+                extra[name] = Member(value, name, essential=True, problem=f"{name} is not supported for this model")
+        else:
+            extra[name] = Member(value, name, cost_only=name in _COST_ONLY)
+    return extra

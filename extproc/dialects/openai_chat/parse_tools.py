@@ -1,0 +1,141 @@
+"""A Chat request's tools and the choice among them, read; the older ``functions`` too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.failures import ProtocolError
+from ...llm.fields import Fields, json_type
+from ...llm.losses import LossReport
+from ...llm.request import CacheMarker, Member, Tool, ToolChoice, WebSearch
+from .parse_parts import cache_marker
+from .vocabulary import NAME
+
+
+def read_tools(fields: Fields, extra: dict[str, Member]) -> tuple[list[Tool], bool]:
+    """Takes ``tools``, ``functions`` and ``web_search_options``. The tools, and whether they are of the older kind."""
+    tools = [_tool(value, f"tools[{i}]", extra) for i, value in enumerate(fields.take("tools", list, []))]
+    functions = fields.take("functions", list, [])
+    if tools and functions:
+        raise ProtocolError("functions", "cannot stand beside tools")
+    for i, value in enumerate(functions):
+        tools.append(_function(Fields(value, f"functions[{i}]")))
+    if "web_search_options" in fields:
+        tools.append(_web_search(Fields(fields.any("web_search_options"), "web_search_options")))
+    return tools, bool(functions)
+
+
+def _tool(value: Any, at: str, extra: dict[str, Member]) -> Tool:
+    native = dict(value) if type(value) is dict else {}
+    fields = Fields(value, at)
+    kind = fields.take("type", str, "function" if "function" in native else "")
+    if not kind:
+        raise ProtocolError(f"{at}.type", "is missing")
+    if kind == "custom" and "custom" in fields:
+        return _custom(fields)
+    if kind != "function":
+        name = fields.lenient("name", str, kind)
+        return Tool(name, "provider", native=native, dialect=NAME, at=at)
+    cache = cache_marker(fields)
+    tool = _function(Fields(fields.take("function", dict), f"{at}.function"), cache)
+    for name, member in (fields.rest() or {}).items():
+        extra[f"{at}.{name}"] = Member(member, f"{at}.{name}")
+    return tool
+
+
+def _function(function: Fields, cache: CacheMarker | None = None) -> Tool:
+    return Tool(
+        function.take("name", str),
+        description=function.maybe("description", str),
+        schema=function.maybe("parameters", dict),
+        strict=function.maybe("strict", bool),
+        dialect=NAME,
+        at=function.path,
+        cache=cache or cache_marker(function),
+        extra=function.rest(),
+    )
+
+
+def _custom(fields: Fields) -> Tool:
+    cache = cache_marker(fields)
+    custom = Fields(fields.take("custom", dict), fields.at("custom"))
+    name, description = custom.take("name", str), custom.maybe("description", str)
+    form = custom.maybe("format", dict)
+    grammar = None
+    if form is not None and form.get("type") != "text":
+        # Flat, as the Responses API writes it.
+        inner = form.get("grammar")
+        grammar = {"type": "grammar", **inner} if type(inner) is dict else form
+    extra = {**(fields.rest() or {}), **(custom.rest() or {})}
+    return Tool(
+        name, "custom", description, grammar=grammar, dialect=NAME, at=fields.path, cache=cache, extra=extra or None
+    )
+
+
+def _web_search(options: Fields) -> Tool:
+    size, location = options.maybe("search_context_size", str), options.maybe("user_location", dict)
+    place = location.get("approximate", location) if location else None
+    if place is not None and type(place) is not dict:
+        raise ProtocolError(options.at("user_location.approximate"), f"expected an object, got {json_type(place)}")
+    flat = {k: v for k, v in (place or {}).items() if k != "type" and v is not None}
+    search = WebSearch(size, user_location=flat or None)
+    return Tool("web_search", "web_search", search=search, dialect=NAME, at=options.path, extra=options.rest())
+
+
+def read_choice(
+    fields: Fields, tools: list[Tool], at: dict[str, str], losses: LossReport, *, legacy: bool
+) -> ToolChoice:
+    """Takes ``tool_choice``, ``function_call`` and ``parallel_tool_calls``."""
+    parallel = fields.maybe("parallel_tool_calls", bool)
+    chosen, older = fields.any("tool_choice"), fields.any("function_call")
+    if chosen is None:
+        chosen, word = older, "function_call"
+    else:
+        word = "tool_choice"
+        if older is not None:
+            losses.dropped("function_call", "tool_choice is there as well")
+    if word == "function_call" and (legacy or older is not None):
+        at["tool_choice"] = "function_call"
+    if legacy:
+        # One function_call is all that a message of the older shape can hold.
+        parallel = False
+    at["parallel"] = "functions" if legacy else "parallel_tool_calls"
+    mode, names = _mode(chosen, word)
+    known = {tool.name for tool in tools}
+    for name in names:
+        if name not in known:
+            raise ProtocolError(word, f"names {name!r}, which is not among the tools")
+    return ToolChoice(mode, names, parallel)
+
+
+def _mode(chosen: Any, at: str) -> tuple[Any, list[str]]:
+    if chosen is None:
+        return None, []
+    if type(chosen) is str:
+        if chosen not in ("auto", "none", "required"):
+            raise ProtocolError(at, f"expected auto, none, required or an object, got {chosen!r}")
+        return chosen, []
+    choice = Fields(chosen, at)
+    if at == "function_call":
+        return "tool", [choice.take("name", str)]
+    kind = choice.take("type", str)
+    if kind == "allowed_tools":
+        # The reference nests it; the guide on function calling shows it flat.
+        allowed = Fields(choice.any("allowed_tools"), f"{at}.allowed_tools") if "allowed_tools" in choice else choice
+        mode = allowed.take("mode", str, "auto")
+        if mode not in ("auto", "required"):
+            raise ProtocolError(allowed.at("mode"), f"expected auto or required, got {mode!r}")
+        values = allowed.take("tools", list)
+        names = [_named(Fields(value, f"{allowed.path}.tools[{i}]")) for i, value in enumerate(values)]
+        if not names:
+            raise ProtocolError(allowed.at("tools"), "at least one tool is required")
+        return mode, names
+    if kind not in ("function", "custom"):
+        raise ProtocolError(f"{at}.type", f"expected function, custom or allowed_tools, got {kind!r}")
+    return "tool", [Fields(choice.take(kind, dict), f"{at}.{kind}").take("name", str)]
+
+
+def _named(tool: Fields) -> str:
+    """The name of one of the tools that are allowed."""
+    kind = tool.take("type", str, "function")
+    return Fields(tool.any(kind), tool.at(kind)).take("name", str) if kind in tool else tool.take("name", str)

@@ -1,0 +1,101 @@
+"""The words of the Chat Completions API: finish reasons, service tiers, error types.
+
+Sources: OpenAI's API reference and the types of its Python SDK 3.52.0 (November 2026); for what other servers say
+instead, their own documentation, named where it is used.
+"""
+
+from __future__ import annotations
+
+from ...llm.events import StopReason
+from ...llm.failures import ErrorKind
+
+NAME = "openai_chat"
+CLAUDE = "anthropic-claude-v1"
+"""How ``reasoning_details`` names the scheme of Claude's thinking signatures (OpenRouter, "Reasoning tokens")."""
+
+FINISH_REASONS = {
+    "stop": StopReason.END,
+    "end_turn": StopReason.END,
+    "eos": StopReason.END,  # Together
+    "stop_sequence": StopReason.STOP_SEQUENCE,
+    "length": StopReason.MAX_TOKENS,
+    "max_tokens": StopReason.MAX_TOKENS,
+    "model_length": StopReason.CONTEXT_EXCEEDED,  # Mistral
+    "tool_calls": StopReason.TOOL_CALL,
+    "tool_use": StopReason.TOOL_CALL,
+    "function_call": StopReason.TOOL_CALL,
+    "content_filter": StopReason.REFUSAL,
+}
+BROKEN_OFF = {
+    "error": ErrorKind.API,  # OpenRouter
+    "abort": ErrorKind.API,  # SGLang
+    "insufficient_system_resource": ErrorKind.OVERLOADED,  # DeepSeek
+}
+"""Finish reasons that say that the answer is not whole, through no limit of the client's."""
+
+FINISH_NAMES = {
+    StopReason.END: "stop",
+    StopReason.STOP_SEQUENCE: "stop",
+    StopReason.OTHER: "stop",
+    StopReason.TOOL_CALL: "tool_calls",
+    StopReason.MAX_TOKENS: "length",
+    StopReason.CONTEXT_EXCEEDED: "length",
+    # "stop" would read as complete.
+    StopReason.PAUSED: "length",
+    StopReason.COMPACTED: "length",
+    StopReason.REFUSAL: "content_filter",
+}
+NAMELESS_STOPS = frozenset({StopReason.PAUSED, StopReason.CONTEXT_EXCEEDED, StopReason.COMPACTED, StopReason.OTHER})
+"""Stops for which this API has no name of its own: the upstream's goes beside it as ``native_finish_reason``."""
+
+TIERS_READ = {"default": "standard"}
+TIERS_WRITTEN = {"standard": "default", "batch": "default"}
+"""Of a response. Words that are not here are the same."""
+REQUEST_TIERS = {"auto": "auto", "standard": "default", "flex": "flex", "scale": "scale", "priority": "priority",
+                 "fast": "fast"}  # fmt: skip
+
+ERROR_KINDS = {
+    "invalid_request_error": ErrorKind.INVALID_REQUEST,
+    "BadRequestError": ErrorKind.INVALID_REQUEST,  # vLLM
+    "context_length_exceeded": ErrorKind.INVALID_REQUEST,
+    "content_filter": ErrorKind.INVALID_REQUEST,
+    "authentication_error": ErrorKind.AUTHENTICATION,
+    "invalid_api_key": ErrorKind.AUTHENTICATION,
+    "billing_error": ErrorKind.BILLING,
+    "permission_error": ErrorKind.PERMISSION,
+    "not_found_error": ErrorKind.NOT_FOUND,
+    "NotFoundError": ErrorKind.NOT_FOUND,
+    "model_not_found": ErrorKind.NOT_FOUND,
+    "conflict_error": ErrorKind.CONFLICT,
+    "request_too_large": ErrorKind.TOO_LARGE,
+    "rate_limit_error": ErrorKind.RATE_LIMIT,
+    "rate_limit_exceeded": ErrorKind.RATE_LIMIT,
+    "insufficient_quota": ErrorKind.RATE_LIMIT,
+    "requests": ErrorKind.RATE_LIMIT,
+    "tokens": ErrorKind.RATE_LIMIT,
+    "api_error": ErrorKind.API,
+    "server_error": ErrorKind.API,
+    "timeout_error": ErrorKind.TIMEOUT,
+    "overloaded_error": ErrorKind.OVERLOADED,
+    "service_unavailable_error": ErrorKind.OVERLOADED,
+}
+"""Error types and codes that come without a status."""
+
+ERROR_TYPES: dict[ErrorKind, tuple[str, str | None]] = {
+    ErrorKind.INVALID_REQUEST: ("invalid_request_error", None),
+    ErrorKind.AUTHENTICATION: ("authentication_error", "invalid_api_key"),
+    ErrorKind.BILLING: ("billing_error", "billing_error"),
+    ErrorKind.PERMISSION: ("permission_error", None),
+    ErrorKind.NOT_FOUND: ("not_found_error", None),
+    ErrorKind.CONFLICT: ("conflict_error", None),
+    ErrorKind.TOO_LARGE: ("request_too_large", None),
+    ErrorKind.RATE_LIMIT: ("rate_limit_error", "rate_limit_exceeded"),
+    ErrorKind.API: ("api_error", None),
+    ErrorKind.TIMEOUT: ("timeout_error", None),
+    ErrorKind.OVERLOADED: ("overloaded_error", "overloaded_error"),
+}
+"""The type, and the code unless the failure has its own."""
+
+JSON_OBJECT = "Respond with one valid JSON object and nothing else."
+JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
+"""Instructions for a server that cannot be held to a form."""
