@@ -39,7 +39,7 @@ _A_MAP = "CelMap value"
 """What Envoy says for an attribute that is a mapping."""
 
 _LEVELS = {"xds.route_metadata": 0, "xds.cluster_metadata": 1, "xds.upstream_host_metadata": 2}
-_LEAF, _ANNOTATION, _ALL = 0, 1, 2
+_LEAF, _ANNOTATION, _ALL, _LAST = 0, 1, 2, 3
 _LEVEL_NAMES = ("route", "cluster", "endpoint")
 _SUFFIXES = {
     ".filter_metadata['extproc']['route']": _LEAF,
@@ -99,8 +99,11 @@ class Attributes:
             if where is None or not text:
                 continue
             level, form = where
+            if text == _A_MAP:
+                # Only if nothing else says it.
+                form = _LAST
             best = found[level]
-            if best is None or form < best[0] or best[1] == _A_MAP:
+            if best is None or form < best[0]:
                 found[level] = (form, text)
         levels = [
             _read(item, _LEVEL_NAMES[level]) if item is not None else None for level, item in enumerate(found)

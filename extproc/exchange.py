@@ -19,7 +19,6 @@ from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attribute
 from .capabilities import CapabilityTable
 from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from .headers import client_headers
 from .llm.events import NO_USAGE, ResponseFailed, Usage
 from .llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
@@ -305,8 +304,9 @@ class Exchange:
         head, body = render_error(self.client, self.in_our_words(status, details))
         self.status = head.status
         self.error = clipped(details)
-        mutation = diff(came, client_headers(came, head.headers))
-        set_header(mutation, "content-length", str(len(body)))
+        own = [*head.headers, ("content-length", str(len(body)))]
+        replaced = {name for name, _ in own}
+        mutation = diff(came, [*(pair for pair in came if pair[0] not in replaced), *own])
         if head.status != status:
             set_header(mutation, ":status", str(head.status))
         answer = proceed(Kind.RESPONSE_HEADERS, mutation, body, replace=True)

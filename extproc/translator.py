@@ -237,7 +237,7 @@ class Translator(Exchange):
         translation = self._translation
         if translation is None:
             return super().outcome(ending)
-        if ending is Ending.CUT and (translation.ended is not None or translation.failed is not None):
+        if self.phase is Phase.STREAMING and (translation.ended is not None or translation.failed is not None):
             # The client had it all, and did not wait for the upstream to close.
             ending = Ending.COMPLETE if translation.ended is not None else Ending.FAILED
         return Outcome(

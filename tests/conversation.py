@@ -55,7 +55,6 @@ class Conversation:
         self.override: int | None = None
         self.immediate: tuple[int, dict[str, str], Any, str] | None = None
         self.cleared = False
-        self._attributes: dict[str, Any] = {}
 
     # ---- what Envoy sends
 
@@ -95,15 +94,20 @@ class Conversation:
         return self.say(message)
 
     def answer(
-        self, status: int, headers: Mapping[str, str] | None = None, *, end: bool = False, details: str = "via_upstream"
+        self,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        *,
+        end: bool = False,
+        details: str = "via_upstream",
+        attributes: Mapping[str, Any] | None = None,
     ) -> ProcessingResponse | None:
         """The response's headers."""
         message = ProcessingRequest()
         self.response = [(":status", str(status)), *(headers or {}).items()]
         self._fill(message.response_headers.headers.headers, self.response)
         message.response_headers.end_of_stream = end
-        if details:
-            self._attribute(message, {"response.code_details": details})
+        self._attribute(message, {"response.code_details": details or None, **(attributes or {})})
         return self.say(message)
 
     def chunk(self, body: bytes, *, end: bool = False) -> bytes:
@@ -166,7 +170,7 @@ class Conversation:
         if not common.HasField("body_mutation"):
             return
         length = dict(held).get("content-length")
-        if length is not None and (kind.endswith("_body") and not self._streaming or request):
+        if length is not None and (request or (kind.endswith("_body") and not self._streaming)):
             assert int(length) == len(common.body_mutation.body), "Envoy refuses it"
         if kind == "request_body":
             self.sent = common.body_mutation.body

@@ -54,7 +54,8 @@ def test_diff_says_nothing_about_what_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "sent"), [("plain", b"plain"), ("a\r\nb: c", b"a  b: c"), ("ü", b"\xfc"), ("漢", "漢".encode()), ("a\n", b"a")]
+    ("value", "sent"),
+    [("plain", b"plain"), ("a\r\nb: c", b"a  b: c"), ("ü", b"\xfc"), ("漢", "漢".encode()), ("a\n", b"a")],
 )
 def test_no_value_breaks_a_header(value: str, sent: bytes) -> None:
     assert diff([], [("x", value)]).set_headers[0].header.raw_value == sent

@@ -1,0 +1,193 @@
+"""Conversations of the router role."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.exchange import Ending
+from extproc.router import MODEL_HEADER, Router, as_header
+
+from .conversation import Conversation, shared
+
+CHAT = "/v1/chat/completions"
+MESSAGES = "/v1/messages"
+
+
+def router() -> Conversation:
+    return Conversation(Router(shared()), mode=0)
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/anything/v1/messages?beta=true"])
+def test_the_model_becomes_a_header_and_the_route_is_chosen_again(path: str) -> None:
+    envoy = router()
+    envoy.headers(path)
+    assert not envoy.cleared
+    envoy.body({"messages": [], "model": "gpt-5"})
+    assert envoy.upstream[MODEL_HEADER] == "gpt-5"
+    assert envoy.cleared
+    assert envoy.sent == b'{"messages":[],"model":"gpt-5"}', "the body is not the router's"
+    assert envoy.metadata["model_asked"] == "gpt-5"
+
+
+def test_a_clients_own_word_is_overwritten() -> None:
+    envoy = router()
+    envoy.headers(CHAT, {MODEL_HEADER: "cheap"})
+    envoy.body({"model": "dear"})
+    assert envoy.upstream[MODEL_HEADER] == "dear"
+
+
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": 3}, {"model": None}, {"model": ["a"]}])
+def test_without_a_model_a_clients_own_word_is_removed(body: Any) -> None:
+    envoy = router()
+    envoy.headers(CHAT, {MODEL_HEADER: "cheap"})
+    envoy.body(body)
+    assert MODEL_HEADER not in envoy.upstream
+    assert envoy.cleared, "the route may have been chosen by the client's own word"
+
+
+@pytest.mark.parametrize(
+    ("model", "header"), [("a b", "a b"), ("a\r\nx: y", "a__x: y"), ("modèle", "mod_le"), ("m" * 999, "m" * 256)]
+)
+def test_any_model_fits_a_header(model: str, header: str) -> None:
+    assert as_header(model) == header
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"nope", b'{"model": "a', b"\xff\xfe"])
+@pytest.mark.parametrize(("path", "kind"), [(CHAT, "openai"), (MESSAGES, "anthropic")])
+def test_a_body_that_is_no_object_is_refused_in_the_clients_shape(path: str, kind: str, body: bytes) -> None:
+    envoy = router()
+    envoy.headers(path)
+    envoy.body(body)
+    assert envoy.immediate is not None
+    status, headers, error, details = envoy.immediate
+    assert (status, details) == (400, "extproc_refused")
+    assert headers["content-type"].startswith("application/json")
+    assert ("type" in error) == (kind == "anthropic")
+    assert error["error"]["type"] == "invalid_request_error"
+    assert envoy.close().ending is Ending.REFUSED
+
+
+def test_a_deep_body_is_refused() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body(b'{"model":"m","x":' + b"[" * 100_000)
+    assert envoy.immediate is not None and envoy.immediate[0] == 400
+
+
+def test_an_unknown_path_is_not_found_in_openais_shape() -> None:
+    envoy = router()
+    envoy.headers("/v1/nothing")
+    envoy.body({"model": "m"})
+    assert envoy.immediate is not None
+    status, _, error, details = envoy.immediate
+    assert (status, details) == (404, "extproc_not_found")
+    assert "type" not in error and "POST /v1/nothing" in error["error"]["message"]
+
+
+def test_another_endpoint_of_an_api_is_not_found_in_its_shape() -> None:
+    envoy = router()
+    envoy.headers("/v1/messages/count_tokens")
+    envoy.body({"model": "m", "messages": []})
+    assert envoy.immediate is not None
+    status, _, error, _ = envoy.immediate
+    assert status == 404 and error["type"] == "error" and error["error"]["type"] == "not_found_error"
+
+
+def test_a_request_without_a_body() -> None:
+    envoy = router()
+    envoy.headers("/v1/models", method="GET", end=True)
+    assert envoy.immediate is not None and envoy.immediate[0] == 404
+    envoy = router()
+    envoy.headers("/", method="HEAD", end=True)
+    assert envoy.immediate == (200, {}, None, "extproc_head")
+    envoy = router()
+    envoy.headers(MESSAGES, end=True)
+    assert envoy.immediate is not None
+    assert envoy.immediate[0] == 400 and envoy.immediate[2]["type"] == "error"
+
+
+@pytest.mark.parametrize("headers", [{"upgrade": "websocket", "connection": "Upgrade"}])
+def test_an_upgrade_is_refused_at_once_because_its_body_never_ends(headers: dict[str, str]) -> None:
+    envoy = router()
+    envoy.headers("/v1/realtime", headers, method="GET")
+    assert envoy.immediate is not None and envoy.immediate[0] == 404
+
+
+def test_the_upstreams_answer_passes() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body({"model": "m"})
+    envoy.answer(503, {"content-type": "text/plain", "x": "y"})
+    assert envoy.client == {":status": "503", "content-type": "text/plain", "x": "y"}
+    assert envoy.chunk(b"whatever", end=True) == b"whatever"
+    envoy.trailers()
+    assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.parametrize("details", ["extproc_refused", "extproc_route_error", ""])
+def test_our_own_answers_pass_and_so_does_what_cannot_be_told(details: str) -> None:
+    envoy = router()
+    envoy.headers(MESSAGES)
+    envoy.body({"model": "m"})
+    envoy.answer(500, {"content-type": "application/json"}, details=details)
+    assert envoy.got == b"" and envoy.client["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "answered", "kind"),
+    [
+        (503, "no_healthy_upstream", 529, "overloaded_error"),
+        (504, "upstream_response_timeout", 504, "timeout_error"),
+        (413, "request_payload_too_large", 413, "request_too_large"),
+        (429, "request_rate_limited", 429, "rate_limit_error"),
+        (403, "rbac_access_denied_matched_policy[none]", 403, "permission_error"),
+        (500, "ext_proc_error_gRPC_error_14{127.0.0.1:1}", 500, "api_error"),
+    ],
+)
+def test_envoys_own_errors_get_the_clients_shape(status: int, details: str, answered: int, kind: str) -> None:
+    envoy = router()
+    envoy.headers(MESSAGES)
+    envoy.body({"model": "m"})
+    envoy.answer(status, {"content-type": "text/plain", "content-length": "19", "retry-after": "3"}, details=details)
+    assert envoy.client[":status"] == str(answered)
+    assert envoy.client["content-type"].startswith("application/json")
+    assert envoy.client["content-length"] == str(len(envoy.got))
+    assert envoy.got_json["error"]["type"] == kind
+    assert "127.0.0.1" not in envoy.got_json["error"]["message"]
+    assert envoy.metadata["error"] == details
+
+
+def test_a_model_that_no_route_serves() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body({"model": "gpt-99"})
+    envoy.answer(404, {"content-type": "text/plain"}, details="direct_response")
+    assert envoy.got_json["error"]["code"] == "model_not_found"
+    assert "`gpt-99`" in envoy.got_json["error"]["message"]
+
+
+def test_envoys_redirects_pass() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body({"model": "m"})
+    envoy.answer(301, {"location": "https://elsewhere"}, end=True, details="direct_response")
+    assert envoy.client == {":status": "301", "location": "https://elsewhere"}
+
+
+def test_an_answer_before_the_body_came_is_envoys_own() -> None:
+    envoy = router()
+    envoy.headers(MESSAGES)
+    envoy.answer(413, {"content-type": "text/plain"}, details="")
+    assert envoy.got_json["error"]["type"] == "request_too_large"
+
+
+def test_a_refusal_by_a_filter_before_this_one() -> None:
+    envoy = router()
+    details = "jwt_authn_access_denied{Jwt_is_missing}"
+    envoy.answer(401, {"content-type": "text/plain"}, details=details, attributes={"request.path": "/v1/messages"})
+    assert envoy.client[":status"] == "401"
+    assert envoy.got_json["type"] == "error", "the path told the client's API"
+    assert envoy.got_json["error"]["message"].startswith("the gateway could not authenticate")
+    assert "{" not in envoy.got_json["error"]["message"]
