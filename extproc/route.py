@@ -134,7 +134,7 @@ class Route(Struct, frozen=True):
         bare, _, own = path.partition("?")
         layers = [_pairs(client_path.partition("?")[2].partition("#")[0]), _pairs(own)]
         unwanted = CLIENT_KEYS if passthrough else CLIENT_KEYS | CLIENT_ONLY
-        layers[0] = [(name, raw) for name, raw in layers[0] if name not in unwanted]
+        layers[0] = [(name, raw) for name, raw in layers[0] if name.lower() not in unwanted]
         if self.endpoint:
             layers.append(_pairs(self.endpoint.query))
         layers.append([(name, f"{quote(name)}={quote(value.reveal(), safe='')}") for name, value in self.auth_query])

@@ -340,7 +340,7 @@ AZURE = {
         ("/v1/chat/completions", "api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
         ("/x?a=1&a=%32&y=client&z=client&api%2Dversion=x",
          "a=1&a=%32&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
-        ("/x?key=client&api_key=k&beta=true&flag", "flag&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
+        ("/x?k%65y=client&API_KEY=k&beta=true&flag", "flag&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
     ],
 )  # fmt: skip
 def test_b16_e3_query_precedence(client_path: str, query: str) -> None:
