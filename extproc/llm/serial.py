@@ -76,7 +76,8 @@ class Serializer:
         elif block in self._waiting:
             self._waiting[block].append(event)
         elif type(event) is not BlockEnded and not (type(event) is ToolInputDelta and not event.fragment.strip()):
-            self.failed = ResponseFailed(ErrorKind.API, "the upstream continued a block that it had left for another one")
+            message = "the upstream continued a block that it had left for another one"
+            self.failed = ResponseFailed(ErrorKind.API, message)
             yield self.failed
 
     def _start(self, event: Any) -> ResponseEvent:
