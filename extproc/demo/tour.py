@@ -124,7 +124,7 @@ class Tour:
         for seen in received:
             screen.labelled("provider received", f"{seen.method} {seen.path}  {seen.body.decode()}")
         if got.events:
-            screen.events("client got", [f"{event} {_shown(data)}".strip() for event, data in got.events])
+            screen.events("client got", list(_told_apart(got.events)))
         else:
             screen.labelled("client got", f"{got.status}  {got.body.decode('utf-8', 'replace')}")
         screen.labelled("lost", got.headers.get("x-llm-translation", "nothing").replace(",", ", "), "yellow")
@@ -306,6 +306,18 @@ def _judge(checks: list[Check]) -> tuple[list[str], list[str]]:
         except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
             wrong.append(f"{name}: {error!r}")
     return right, wrong
+
+
+def _told_apart(events: list[tuple[str, Any]]) -> Iterator[str]:
+    """A line for each event, without the members that it shares with the one before or with its own name."""
+    before: dict[str, Any] = {}
+    for event, data in events:
+        if isinstance(data, dict):
+            shown = {k: v for k, v in data.items() if before.get(k) != v and v != event}
+            yield f"{event} {_shown(shown)}".strip()
+            before = data
+        else:
+            yield data
 
 
 def _shown(value: Any) -> str:

@@ -95,7 +95,7 @@ def test_anthropic_client_thinks_with_an_openai_model(envoy: Gateway) -> None:
         chat_stream({"reasoning_content": "let me "}, {"reasoning_content": "see"}, {"content": "42"})
     )
     with envoy.anthropic().messages.stream(
-        model="gpt-5", max_tokens=9000, messages=HI, thinking={"type": "enabled", "budget_tokens": 2048}
+        model="gpt-5", max_tokens=9000, messages=HI, thinking={"type": "enabled", "budget_tokens": 4096}
     ) as stream:
         final = stream.get_final_message()
     assert [block.type for block in final.content] == ["thinking", "text"]
