@@ -1,0 +1,242 @@
+"""The transport with a real gRPC client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from extproc.attributes import FILTER
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from extproc.exchange import Ending
+from extproc.server.grpcio import GrpcioServer
+from extproc.server.service import PROCESS, SERVICE, Service, Session
+from extproc.settings import Settings
+from tests.conversation import OPENAI, leaf
+
+LOOPBACK = replace(Settings(), listen="127.0.0.1:0")
+BODY = b'{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+
+
+def run(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @wraps(test)
+    def wrapped(*args: Any, **more: Any) -> None:
+        asyncio.run(asyncio.wait_for(test(*args, **more), 30))
+
+    return wrapped
+
+
+@asynccontextmanager
+async def serving(settings: Settings = LOOPBACK) -> AsyncIterator[tuple[GrpcioServer, Service, grpc.aio.Channel]]:
+    service = Service(settings)
+    server = GrpcioServer(settings, service)
+    addresses = await server.start()
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    async with grpc.aio.insecure_channel(addresses[-1], options=options) as channel:
+        try:
+            yield server, service, channel
+        finally:
+            await server.drain(0)
+
+
+def process(channel: grpc.aio.Channel, role: str = "") -> Any:
+    metadata = (("x-extproc-role", role),) if role else ()
+    method = channel.stream_stream(PROCESS, ProcessingRequest.SerializeToString, ProcessingResponse.FromString)
+    return method(metadata=metadata)
+
+
+def headers() -> ProcessingRequest:
+    message = ProcessingRequest()
+    for name, value in ((":method", b"POST"), (":path", b"/v1/messages")):
+        message.request_headers.headers.headers.add(key=name, raw_value=value)
+    message.attributes[FILTER].update(leaf(OPENAI))
+    return message
+
+
+async def ask(call: Any, message: ProcessingRequest) -> ProcessingResponse:
+    await call.write(message)
+    answer: ProcessingResponse = await call.read()
+    return answer
+
+
+async def asked(call: Any, body: bytes = BODY) -> ProcessingResponse:
+    """The answer to a request's body."""
+    assert (await ask(call, headers())).WhichOneof("response") == "request_headers"
+    message = ProcessingRequest()
+    message.request_body.body = body
+    message.request_body.end_of_stream = True
+    return await ask(call, message)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.01)
+
+
+@run
+async def test_an_exchange_over_tcp() -> None:
+    async with serving() as (_, service, channel):
+        call = process(channel)
+        answer = await asked(call)
+        options = answer.request_body.response.header_mutation.set_headers
+        assert {o.header.key: o.header.raw_value for o in options}[":path"] == b"/v1/chat/completions"
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+        await eventually(lambda: service.endings == {("translator", Ending.CANCELLED): 1})
+
+
+@run
+async def test_an_exchange_over_a_unix_socket_beside_tcp(tmp_path: Path) -> None:
+    settings = replace(LOOPBACK, listen=f"127.0.0.1:0,unix:{tmp_path}/x.sock")
+    async with serving(settings) as (_, _, channel):
+        assert (tmp_path / "x.sock").exists()
+        assert (await asked(process(channel))).WhichOneof("response") == "request_body"
+
+
+@run
+async def test_the_role_comes_with_the_initial_metadata() -> None:
+    async with serving() as (_, _, channel):
+        answer = await asked(process(channel, "router"))
+        assert answer.request_body.response.clear_route_cache
+        answer = await ask(process(channel, "nonsense"), headers())
+        assert answer.immediate_response.status.code == 500
+
+
+@run
+async def test_a_message_of_20_megabytes() -> None:
+    async with serving() as (_, _, channel):
+        text = b"x" * 20_000_000
+        answer = await asked(process(channel), BODY.replace(b"hi", text))
+        assert text in answer.request_body.response.body_mutation.body
+
+
+@run
+async def test_a_message_beyond_the_bound_fails_the_stream() -> None:
+    async with serving(replace(LOOPBACK, max_message_bytes=100_000)) as (_, service, channel):
+        call = process(channel)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await asked(call, BODY.replace(b"hi", b"x" * 200_000))
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await eventually(lambda: service.open_sessions == 0)
+
+
+@run
+async def test_a_client_that_goes_away_closes_its_exchange() -> None:
+    async with serving() as (_, service, channel):
+        call = process(channel)
+        await asked(call)
+        assert service.open_sessions == 1
+        call.cancel()
+        await eventually(lambda: service.open_sessions == 0)
+        assert service.endings == {("translator", Ending.CANCELLED): 1}
+
+
+@run
+async def test_a_bug_fails_the_stream_and_never_ends_it_well(monkeypatch: Any, caplog: Any) -> None:
+    async with serving() as (_, service, channel):
+        monkeypatch.setattr(Session, "receive", lambda self, message: 1 / 0)
+        call = process(channel)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await ask(call, headers())
+        assert await call.code() is grpc.StatusCode.INTERNAL
+        assert "division" not in await call.details()
+        assert "ZeroDivisionError" in caplog.text
+        await eventually(lambda: service.open_sessions == 0)
+        monkeypatch.undo()
+        assert (await asked(process(channel))).WhichOneof("response") == "request_body", "the others go on"
+
+
+@run
+async def test_what_is_no_message_fails_the_stream() -> None:
+    async with serving() as (_, _, channel):
+        call: Any = channel.stream_stream(PROCESS)()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await ask(call, b"\xff\xff")  # type: ignore[arg-type]
+        assert await call.code() is grpc.StatusCode.INTERNAL
+
+
+@run
+async def test_many_streams_at_once() -> None:
+    async with serving() as (_, service, channel):
+        calls = [process(channel) for _ in range(300)]
+        found = await asyncio.gather(*(asked(call) for call in calls))
+        assert {answer.WhichOneof("response") for answer in found} == {"request_body"}
+        assert service.open_sessions == 300
+
+
+def health(channel: grpc.aio.Channel, method: str) -> Any:
+    make: Any = channel.unary_unary if method == "Check" else channel.unary_stream
+    path = f"/grpc.health.v1.Health/{method}"
+    return make(path, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString)
+
+
+@run
+async def test_health_is_checked() -> None:
+    async with serving() as (server, _, channel):
+        check = health(channel, "Check")
+        for name in ("", SERVICE):
+            assert (await check(HealthCheckRequest(service=name))).status == HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await check(HealthCheckRequest(service="other"))
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+        server.stop_advertising()
+        assert (await check(HealthCheckRequest())).status == HealthCheckResponse.NOT_SERVING
+        assert (await asked(process(channel))).WhichOneof("response") == "request_body", "streams are still taken"
+
+
+@run
+async def test_health_is_watched() -> None:
+    async with serving() as (server, _, channel):
+        watched = health(channel, "Watch")(HealthCheckRequest(service=SERVICE))
+        unknown = health(channel, "Watch")(HealthCheckRequest(service="other"))
+        assert (await watched.read()).status == HealthCheckResponse.SERVING
+        assert (await unknown.read()).status == HealthCheckResponse.SERVICE_UNKNOWN
+        server.stop_advertising()
+        assert (await watched.read()).status == HealthCheckResponse.NOT_SERVING
+        assert await watched.read() is grpc.aio.EOF and await unknown.read() is grpc.aio.EOF
+
+
+@run
+async def test_a_drain_lets_streams_finish() -> None:
+    async with serving() as (server, _, channel):
+        call = process(channel)
+        assert (await ask(call, headers())).WhichOneof("response") == "request_headers"
+        drained = asyncio.ensure_future(server.drain(20))
+        await asyncio.sleep(0.1)
+        message = ProcessingRequest()
+        message.request_body.body = BODY
+        assert (await ask(call, message)).WhichOneof("response") == "request_body"
+        assert not drained.done()
+        await call.done_writing()
+        assert await call.code() is grpc.StatusCode.OK
+        await drained
+
+
+@run
+async def test_a_drain_does_not_wait_for_ever_and_fails_what_is_left() -> None:
+    async with serving() as (server, service, channel):
+        call = process(channel)
+        await asked(call)
+        start = asyncio.get_running_loop().time()
+        await server.drain(0.2)
+        assert asyncio.get_running_loop().time() - start < 5
+        assert await call.code() is not grpc.StatusCode.OK, "Envoy would send the rest on untranslated"
+        await eventually(lambda: service.open_sessions == 0)
+
+
+@run
+async def test_an_address_that_cannot_be_had() -> None:
+    async with serving(LOOPBACK) as (_, service, _):
+        for listen in ("127.0.0.1:1x", "unix:/nowhere/at/all.sock"):
+            with pytest.raises(OSError, match="cannot listen on"):
+                await GrpcioServer(replace(LOOPBACK, listen=listen), service).start()
