@@ -72,16 +72,6 @@ def write(config: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def change_routes(config: dict[str, Any], texts: Mapping[str, str]) -> None:
-    """Replace the metadata text ``extproc.route`` of the routes named in *texts*, in place."""
-    for listener in config["static_resources"]["listeners"]:
-        for manager in _managers(listener):
-            for host in manager["route_config"]["virtual_hosts"]:
-                for route in host["routes"]:
-                    if route.get("name") in texts:
-                        route["metadata"] = {"filter_metadata": {"extproc": {"route": texts[route["name"]]}}}
-
-
 def _managers(listener: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for chain in listener["filter_chains"]:
         for item in chain["filters"]:

@@ -31,7 +31,8 @@ def decide(question: str, tools: list[str], results: list[str], forced: str | No
         return Said(f"Your tools say: {'; '.join(results)}. Pack accordingly.")
     tool = forced or next((name for name in tools if name.startswith("get_")), None)
     if tool is None:
-        asked = " ".join(question.split())[:80]
+        # The end of it: agents put their own instructions first.
+        asked = " ".join(question.split())[-80:]
         return Said(f"I am a scripted provider and know one answer. You asked: {asked!r}. The sky is blue.")
     cities = [city for city in CITIES if re.search(rf"\b{city}\b", question)] or [CITIES[0]]
     return Said(calls=tuple((number, tool, {"city": city}) for number, city in enumerate(cities, 1)))

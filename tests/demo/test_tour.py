@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -49,9 +50,14 @@ def test_leaves_all_running_until_it_is_told_to_end(tmp_path: Path) -> None:
             assert child.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.1)
+        for snippet in re.findall(r"<<'END'\n(.*?)\nEND", log.read_text(), re.DOTALL):
+            command = [sys.executable, "-c", snippet]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            assert "The sky is blue." in said.stdout
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(30)
     text = log.read_text()
+    assert text.count("<<'END'") == 2
     assert child.returncode == 130
     assert "ANTHROPIC_BASE_URL=http://127.0.0.1:" in text and "Ended." in text

@@ -1,0 +1,59 @@
+"""Child processes: what is said when they do not come up, and that they never outlive their block."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from extproc.demo.processes import NotReady, Process
+
+
+class Script(Process):
+    """A Python script that is ready when it has written something."""
+
+    patience = 1.0
+    grace = 0.5
+
+    def __init__(self, folder: Path, script: str) -> None:
+        super().__init__("script", folder)
+        self.script = script
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-u", "-c", self.script]
+
+    def ready(self) -> bool:
+        return "ready" in self.tail()
+
+
+def test_ends_with_its_block(tmp_path: Path) -> None:
+    with Script(tmp_path, "import time; print('ready'); time.sleep(60)") as script:
+        pid = script.pid
+        assert script.alive()
+    assert not script.alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready'); time.sleep(60)"
+    with Script(tmp_path, deaf) as script:
+        pass
+    assert script.stop() == -9
+
+
+def test_one_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match=r"(?s)ended with status 3.*no such file"), Script(
+        tmp_path, "print('no such file'); raise SystemExit(3)"
+    ):
+        pass
+
+
+def test_one_that_is_never_ready_is_ended(tmp_path: Path) -> None:
+    script = Script(tmp_path, "import time; time.sleep(60)")
+    with pytest.raises(NotReady, match="was not ready after 1 s"):
+        script.start()
+    assert not script.alive()
