@@ -132,8 +132,12 @@ class ChatParser(ParserBase):
         if choice is None:
             raise ProtocolError("choices", "there is none")
         message = choice.get("message")
+        message = dict(message) if type(message) is dict else {}
         yield self._start(body)
-        yield from self._delta(message if type(message) is dict else {}, whole=True)
+        if choice.get("finish_reason") == "content_filter":
+            # Why it was cut off, not what the model said: OpenAI's own refusals end with "stop".
+            self._details = {"explanation": message.pop("refusal", None)}
+        yield from self._delta(message, whole=True)
         yield from self._note_finish(choice)
         self._note_usage(body, choice)
         tier = body.get("service_tier")
