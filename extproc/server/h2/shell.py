@@ -14,6 +14,9 @@ from .session import Method, Session
 WRITE_BUFFER = 256 * 1024
 """Unsent bytes of one connection at which we stop reading from it."""
 
+TICK_SECONDS = 1.0
+"""How often the bounds on time are looked at."""
+
 LINGER_SECONDS = 1.0
 """How long a connection that we ended is still read (and what comes discarded): closing a socket that holds unread
 bytes would take our GOAWAY from the peer."""
@@ -42,15 +45,18 @@ class H2Protocol(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        self._session.receive(data, self._loop.time())
-        self.flush()
+        if not self._closing:
+            self._session.receive(data, self._loop.time())
+            self.flush()
 
     def flush(self) -> None:
         """Write what the machine has to say, while the socket takes it."""
         session = self._session
+        if self._closing:
+            return
         while not self._paused and (out := session.output()):
             self._transport.write(out)
-        if session.over and not self._closing and not self._paused:
+        if session.over and not self._paused:
             self._closing = True
             if self._transport.can_write_eof():
                 self._transport.write_eof()
@@ -125,7 +131,7 @@ class H2Listener:
             self._servers.append(server)
             address = f"{host}:{server.sockets[0].getsockname()[1]}"
         if self._timer is None:
-            self._timer = self.loop.call_later(1, self._tick)
+            self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
         return address
 
     def _connection(self) -> H2Protocol:
@@ -135,7 +141,7 @@ class H2Listener:
         now = self.loop.time()
         for connection in list(self.connections):
             connection.tick(now)
-        self._timer = self.loop.call_later(1, self._tick)
+        self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
 
     def flush(self) -> None:
         """Write what answerers said without being asked."""

@@ -62,11 +62,14 @@ class Peer:
         self.machine = Connection(self.limits, self.counters, self.now)
         self._reader = frames.FrameReader()
         if hello:
-            self.say(HELLO)
-            self.hear()
-            # A stream that was there and is gone, so that later blocks need no table update.
-            self.say(headers(1, block=EMPTY_TABLE + REQUEST), rst(1))
-            self.hear()
+            self._greet()
+
+    def _greet(self) -> None:
+        self.say(HELLO)
+        self.hear()
+        # A stream that was there and is gone, so that later blocks need no table update.
+        self.say(headers(1, block=EMPTY_TABLE + REQUEST), rst(1))
+        self.hear()
 
     def say(self, *said: bytes) -> list[Event]:
         return self.machine.receive(b"".join(said), self.now)
@@ -104,17 +107,17 @@ class Echo:
 class Caller(Peer):
     """A client of a Session whose one method is Echo; ``answerers`` are the calls' in order."""
 
-    def __init__(self, limits: H2Limits | None = None, methods: dict[str, Method] | None = None) -> None:
+    def __init__(
+        self, limits: H2Limits | None = None, methods: dict[str, Method] | None = None, *, hello: bool = True
+    ) -> None:
         self.counters = Counters()
         self.limits = limits or H2Limits()
         self.now = 0.0
         self.answerers: list[Echo] = []
         self.machine: Session = Session(methods or {ECHO: self._echo}, self.limits, self.counters, 0.0)  # type: ignore[assignment]
         self._reader = frames.FrameReader()
-        self.say(HELLO)
-        self.hear()
-        self.say(headers(1, block=EMPTY_TABLE + REQUEST), rst(1))
-        self.hear()
+        if hello:
+            self._greet()
         self.answerers.clear()
 
     def _echo(self, head: Head, outlet: Outlet) -> Echo:

@@ -1,0 +1,303 @@
+"""Real sockets: grpcio as the client where it can be, a bare socket where no client would do such a thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import uvloop
+
+from extproc.server.h2 import frames, shell
+from extproc.server.h2.frames import Code
+from extproc.server.h2.health import SERVING, Health
+from extproc.server.h2.heads import EMPTY_TABLE
+from extproc.server.h2.limits import Counters, H2Limits
+from extproc.server.h2.messages import prefixed
+from extproc.server.h2.shell import H2Listener
+
+from .peer import ECHO, HELLO, REQUEST, Echo, data, headers
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+
+Started = Callable[..., Awaitable[tuple[H2Listener, str]]]
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a coroutine on each kind of loop, with the seconds of the shell made short."""
+    monkeypatch.setattr(shell, "TICK_SECONDS", 0.05)
+
+    def runner(coroutine: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as each:
+            each.run(asyncio.wait_for(coroutine, 20))
+
+    return runner
+
+
+class Server:
+    """A listener that echoes, and what it made."""
+
+    def __init__(self, limits: H2Limits | None = None) -> None:
+        self.counters = Counters()
+        self.answerers: list[Echo] = []
+        self.health = Health(("",))
+        self.listener = H2Listener({ECHO: self._echo, **self.health.methods()}, limits or H2Limits(), self.counters)
+
+    def _echo(self, head: Any, outlet: Any) -> Echo:
+        self.answerers.append(Echo(head, outlet))
+        return self.answerers[-1]
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        while not met():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def serving(limits: H2Limits | None = None, address: str = "127.0.0.1:0") -> AsyncIterator[tuple[Server, str]]:
+    server = Server(limits)
+    where = await server.listener.listen(address)
+    try:
+        yield server, where
+    finally:
+        await server.listener.drain(0.5)
+        await server.until(lambda: not server.listener.connections)
+
+
+@contextlib.asynccontextmanager
+async def talking(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare socket."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def echoed(channel: grpc.aio.Channel, *messages: bytes) -> None:
+    call = channel.stream_stream(ECHO)()
+    for message in messages:
+        await call.write(message)
+        assert await call.read() == message
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_grpcio_as_the_client(run: Any, kind: str, tmp_path: Path) -> None:
+    async def talk() -> None:
+        address = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/socket"
+        async with serving(address=address) as (server, where):
+            async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+                await echoed(channel, b"", b"x", bytes(20_000), b"y")
+                await echoed(channel, bytes(3_000_000), bytes(3_000_000))
+                await asyncio.gather(*(echoed(channel, b"a%d" % n, bytes(n * 100)) for n in range(100)))
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await channel.unary_unary("/test.Test/Nothing")(b"x")
+                assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+                assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == SERVING
+                gzipped = channel.unary_unary(ECHO)(b"x" * 1000, compression=grpc.Compression.Gzip)
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await gzipped
+                assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert server.counters.connection_errors == server.counters.stream_errors == 0
+            assert server.counters.header_cache_hits > 90
+            await server.until(lambda: all(each.closed == 1 for each in server.answerers))
+
+    run(talk())
+
+
+def test_a_call_that_its_client_gives_up_is_closed(run: Any) -> None:
+    async def talk() -> None:
+        async with serving() as (server, where), grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+            call = channel.stream_stream(ECHO)()
+            await call.write(b"x")
+            assert await call.read() == b"x"
+            call.cancel()
+            await server.until(lambda: server.answerers[0].closed == 1)
+            await echoed(channel, b"still here")
+
+    run(talk())
+
+
+def test_a_lost_connection_closes_its_calls(run: Any) -> None:
+    async def talk() -> None:
+        async with serving() as (server, where):
+            async with talking(where) as (_, writer):
+                writer.write(HELLO + headers(1, block=EMPTY_TABLE + REQUEST))
+                await server.until(lambda: len(server.answerers) == 1)
+            await server.until(lambda: server.answerers[0].closed == 1 and not server.listener.connections)
+
+    run(talk())
+
+
+def test_a_drain_lets_open_calls_end_and_takes_no_new_ones(run: Any) -> None:
+    async def talk() -> None:
+        server = Server()
+        where = await server.listener.listen("127.0.0.1:0")
+        async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+            call = channel.stream_stream(ECHO)()
+            await call.write(b"before")
+            assert await call.read() == b"before"
+            draining = asyncio.ensure_future(server.listener.drain(10))
+            await asyncio.sleep(0.2)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await channel.unary_unary(ECHO)(b"new")
+            assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+            await call.write(b"during")
+            assert await call.read() == b"during"
+            assert not draining.done()
+            await call.done_writing()
+            assert await call.code() is grpc.StatusCode.OK
+            await asyncio.wait_for(draining, 5)
+        assert [each.closed for each in server.answerers] == [1]
+
+    run(talk())
+
+
+def test_a_drain_ends_in_time(run: Any) -> None:
+    async def talk() -> None:
+        server = Server()
+        where = await server.listener.listen("127.0.0.1:0")
+        async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+            call = channel.stream_stream(ECHO)()
+            await call.write(b"x")
+            assert await call.read() == b"x"
+            await server.listener.drain(0.2)
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        await server.until(lambda: server.answerers[0].closed == 1)
+
+    run(talk())
+
+
+def test_a_watch_hears_of_the_drain(run: Any) -> None:
+    async def talk() -> None:
+        server = Server()
+        where = await server.listener.listen("127.0.0.1:0")
+        async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+            watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+            assert await watch.read() == SERVING
+            server.health.stop()
+            server.listener.flush()
+            assert await watch.read() != SERVING
+            server.health.end_watches()
+            await asyncio.wait_for(server.listener.drain(10), 5)
+            assert await watch.read() is grpc.aio.EOF
+
+    run(talk())
+
+
+async def frames_of(reader: asyncio.StreamReader) -> list[tuple[int, int, int, bytes]]:
+    """All frames until the connection ends."""
+    return list(frames.FrameReader().feed(await reader.read()))
+
+
+def test_who_speaks_something_else_is_told_and_cut(run: Any) -> None:
+    async def talk() -> None:
+        async with serving() as (server, where), talking(where) as (reader, writer):
+            # More than the server reads before it knows: its GOAWAY must get through all the same.
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" + bytes(300_000))
+            *_, (kind, _, _, payload) = await frames_of(reader)
+            assert kind == frames.GOAWAY and payload[4:8] == Code.PROTOCOL_ERROR.to_bytes(4, "big")
+            assert server.counters.connection_errors == 1
+
+    run(talk())
+
+
+def test_a_slow_preface_is_cut(run: Any) -> None:
+    async def talk() -> None:
+        limits = H2Limits(handshake_seconds=0.2)
+        async with serving(limits) as (server, where), talking(where) as (reader, writer):
+            writer.write(frames.PREFACE[:5])
+            assert (await frames_of(reader))[-1][0] == frames.GOAWAY
+            assert server.counters.abuse == {"handshake_seconds": 1}
+
+    run(talk())
+
+
+OPEN_WIDE = frames.settings({frames.INITIAL_WINDOW_SIZE: 2**31 - 1}) + frames.window_update(0, 2**31 - 1 - 65535)
+
+
+def test_a_reader_that_stalls_stops_only_itself_and_is_cut(run: Any) -> None:
+    async def talk() -> None:
+        limits = H2Limits(stall_seconds=0.5)
+        async with serving(limits) as (server, where), talking(where) as (_, writer):
+            writer.write(HELLO + OPEN_WIDE + headers(1, block=EMPTY_TABLE + REQUEST))
+            wire = data(1, prefixed(bytes(16_000)))
+            others = 0
+            while not server.counters.abuse:
+                try:
+                    writer.write(wire)
+                    await asyncio.wait_for(writer.drain(), 0.05)
+                except ConnectionError:
+                    break
+                except TimeoutError:
+                    async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+                        await echoed(channel, b"not held up")
+                        others += 1
+            await server.until(lambda: bool(server.counters.abuse))
+            assert server.counters.abuse == {"stall_seconds": 1}
+            assert others
+            # What was taken is what sockets hold, and no more.
+            assert len(server.answerers[0].received) * 16_000 < 20_000_000
+            await server.until(lambda: server.answerers[0].closed == 1)
+
+    run(talk())
+
+
+def test_a_slow_reader_gets_everything(run: Any) -> None:
+    async def talk() -> None:
+        async with serving() as (server, where), talking(where) as (reader, writer):
+            count, message = 1000, prefixed(bytes(range(250)) * 60)
+            writer.write(HELLO + OPEN_WIDE + headers(1, block=EMPTY_TABLE + REQUEST))
+
+            async def say() -> None:
+                for _ in range(count):
+                    writer.write(data(1, message))
+                    await writer.drain()
+                writer.write(data(1, end=True))
+
+            saying = asyncio.ensure_future(say())
+            await asyncio.sleep(0.3)
+            cutter, heard, ended = frames.FrameReader(), [], False
+            while not ended:
+                for kind, flags, stream_id, payload in cutter.feed(await reader.read(200_000)):
+                    if kind == frames.DATA:
+                        heard.append(payload)
+                    ended = ended or bool(stream_id and kind == frames.HEADERS and flags & frames.END_STREAM)
+            await saying
+            assert b"".join(heard) == message * count
+            assert server.counters.abuse == {}
+
+    run(talk())
+
+
+def test_addresses_that_cannot_be_had(run: Any, tmp_path: Path) -> None:
+    async def talk() -> None:
+        async with serving() as (_, where):
+            with pytest.raises(OSError):
+                await Server().listener.listen(where)
+        with pytest.raises(OSError):
+            await Server().listener.listen(f"unix:{tmp_path}/missing/socket")
+
+    run(talk())
+
+
+def test_a_socket_file_that_was_left_behind_is_replaced(run: Any, tmp_path: Path) -> None:
+    async def talk() -> None:
+        address = f"unix:{tmp_path}/socket"
+        async with serving(address=address):
+            pass
+        async with serving(address=address) as (_, where):
+            async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+                await echoed(channel, b"x")
+
+    run(talk())
