@@ -16,7 +16,7 @@ Json = Any
 CASES: list[dict[str, Json]] = json.loads((Path(__file__).parent / "cases" / "core.json").read_text("utf-8"))
 DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages"}
 MARKER = re.compile(r"gw1\.[A-Za-z0-9_-]{16,}\Z")
-ANY_REQUEST = {
+ANY_REQUEST: dict[str, dict[str, Json]] = {
     "openai_chat": {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]},
     "anthropic_messages": {"model": "gpt-4o", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
 }
@@ -148,7 +148,7 @@ def answered(t: Translation, body: Json, status: int = 200, headers: dict[str, s
 
 def asked(case: dict[str, Json], **members: Json) -> Translation:
     t = translation(case)
-    sent(t, ANY_REQUEST[DIALECT[case["dir"].split(">")[0]]] | members)
+    sent(t, {**ANY_REQUEST[DIALECT[case["dir"].split(">")[0]]], **members})
     return t
 
 
@@ -224,7 +224,7 @@ def unwire(dialect: str, data: bytes) -> list[Json]:
         lines = dict(line.split(": ", 1) for line in block.split("\n"))
         if "data" not in lines:
             continue
-        value = lines["data"] if lines["data"] == "[DONE]" else json.loads(lines["data"])
+        value: Json = lines["data"] if lines["data"] == "[DONE]" else json.loads(lines["data"])
         if dialect == "anthropic_messages":
             if lines["event"] != "ping":
                 assert lines["event"] == value["type"]
@@ -237,6 +237,7 @@ def unwire(dialect: str, data: bytes) -> list[Json]:
 def joined(items: list[Json]) -> list[Json]:
     """Neighbouring tool input fragments of one block as one; our own signature by its name."""
     out: list[Json] = []
+    value: dict[str, Json]
     for event, value in items:
         delta = value.get("delta", {})
         if delta.get("type") == "signature_delta" and MARKER.match(delta["signature"]):
