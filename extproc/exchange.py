@@ -267,7 +267,11 @@ class Exchange:
 
     def failure(self, kind: ErrorKind, message: str, details: str) -> Answered:
         """An error in the client's shape, to be raised."""
-        head, body = render_error(self.client, ResponseFailed(kind, message, STATUS_OF[kind], details, ours=True))
+        return self.said(ResponseFailed(kind, message, STATUS_OF[kind], details, ours=True), details)
+
+    def said(self, failed: ResponseFailed, details: str) -> Answered:
+        """*failed* in the client's shape, to be raised."""
+        head, body = render_error(self.client, failed)
         return self._answered(head.status, head.headers, body, details)
 
     def refuse(self, kind: ErrorKind, message: str) -> Answered:

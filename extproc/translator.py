@@ -9,6 +9,7 @@ from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 im
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from .exchange import Answer, Ending, Exchange, Misconfigured, Outcome, Refusal, Shared, clipped
 from .headers import CREDENTIAL_HEADERS, upstream_headers
+from .llm.events import ResponseFailed
 from .llm.failures import ErrorKind
 from .mutations import (
     UNCHANGED,
@@ -184,9 +185,8 @@ class Translator(Exchange):
         left = translation.response_body(b"", end_of_stream=True)
         if self.phase is Phase.WHOLE or left:
             # What is still to be said has no body left to be said in: better break the response than let it look whole.
-            failed = translation.failed
-            message_text = failed.message if failed is not None else "the response ended without its body"
-            raise self.failure(ErrorKind.API, message_text, "stream_truncated")
+            failed = translation.failed or ResponseFailed(ErrorKind.API, "the response ended without its body", 502)
+            raise self.said(failed, "stream_truncated")
         return self._noting(UNCHANGED[Kind.RESPONSE_TRAILERS]), Phase.ENDED
 
     # ---- the record

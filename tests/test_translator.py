@@ -357,7 +357,8 @@ def test_trailers_before_the_end_break_the_stream_visibly() -> None:
     envoy.answer(200, SSE)
     envoy.chunk(chunks("hel", done=False)[0])
     envoy.trailers()
-    assert envoy.immediate is not None, "Envoy resets the stream"
+    assert envoy.immediate is not None, "Envoy resets the stream, or says this if nothing has gone out yet"
+    assert envoy.immediate[0] == 502 and "prematurely" in envoy.immediate[2]["error"]["message"]
     assert envoy.close().ending is Ending.CUT
 
 
