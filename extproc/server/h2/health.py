@@ -30,16 +30,14 @@ class Health:
         return {"/grpc.health.v1.Health/Check": self._check, "/grpc.health.v1.Health/Watch": self._watch}
 
     def stop(self) -> None:
-        """NOT_SERVING from now on; who watches is told."""
-        self.status = NOT_SERVING
-        for watch in self.watches:
-            if watch.service in self.services:
-                watch.outlet.send(NOT_SERVING)
-
-    def end_watches(self) -> None:
-        """End the watches, which would keep their connections from draining."""
-        for watch in list(self.watches):
-            watch.outlet.end(Status.OK)
+        """NOT_SERVING from now on. Who watches is told, and the watch ends: it would keep its connection from
+        draining."""
+        if self.status is SERVING:
+            self.status = NOT_SERVING
+            for watch in list(self.watches):
+                if watch.service in self.services:
+                    watch.outlet.send(NOT_SERVING)
+                watch.outlet.end(Status.OK)
 
     def _check(self, head: Head, outlet: Outlet) -> Answerer:
         return _Check(self)
@@ -74,7 +72,10 @@ class _Watch:
     def receive(self, message: bytes) -> Sequence[bytes]:
         self.service = _service(message)
         self._health.watches[self] = None
-        return (self._health.status if self.service in self._health.services else SERVICE_UNKNOWN,)
+        self.outlet.send(self._health.status if self.service in self._health.services else SERVICE_UNKNOWN)
+        if self._health.status is NOT_SERVING:
+            self.outlet.end(Status.OK)
+        return ()
 
     def close(self) -> None:
         self._health.watches.pop(self, None)

@@ -115,24 +115,30 @@ class H2Listener:
         self.connections: dict[H2Protocol, None] = {}
         self.on_lost: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 
     async def listen(self, address: str) -> str:
         """Listen on ``host:port`` or ``unix:/path``; returns the address with the real port. Raises OSError."""
         self.loop = asyncio.get_running_loop()
-        if address.startswith("unix:"):
-            path = address.removeprefix("unix:")
-            path = path[2:] if path.startswith("///") else path
-            self._servers.append(await self.loop.create_unix_server(self._connection, path))
-        else:
-            host, _, port = address.rpartition(":")
-            server = await self.loop.create_server(self._connection, host.strip("[]"), int(port))
-            self._servers.append(server)
-            address = f"{host}:{server.sockets[0].getsockname()[1]}"
+        try:
+            server = await self._bound(address)
+        except (OSError, ValueError) as error:
+            raise OSError(f"cannot listen on {address}: {error}") from None
+        self._servers.append(server)
         if self._timer is None:
             self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
-        return address
+        if address.startswith("unix:"):
+            return address
+        return f"{address.rpartition(':')[0]}:{server.sockets[0].getsockname()[1]}"
+
+    async def _bound(self, address: str) -> asyncio.Server:
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            # gRPC's two spellings: unix:path and unix:///absolute/path.
+            return await self.loop.create_unix_server(self._connection, path[2:] if path.startswith("///") else path)
+        host, _, port = address.rpartition(":")
+        return await self.loop.create_server(self._connection, host.strip("[]"), int(port))
 
     def _connection(self) -> H2Protocol:
         return H2Protocol(self)

@@ -15,8 +15,8 @@ import uvloop
 
 from extproc.server.h2 import frames, shell
 from extproc.server.h2.frames import Code
-from extproc.server.h2.health import SERVING, Health
 from extproc.server.h2.heads import EMPTY_TABLE
+from extproc.server.h2.health import SERVING, Health
 from extproc.server.h2.limits import Counters, H2Limits
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.shell import H2Listener
@@ -81,7 +81,12 @@ async def talking(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asy
         writer.close()
 
 
-async def echoed(channel: grpc.aio.Channel, *messages: bytes) -> None:
+def connected(address: str) -> Any:
+    """A channel; of no type, since grpc's own stubs want a serializer everywhere."""
+    return grpc.aio.insecure_channel(address, options=OPTIONS)
+
+
+async def echoed(channel: Any, *messages: bytes) -> None:
     call = channel.stream_stream(ECHO)()
     for message in messages:
         await call.write(message)
@@ -96,7 +101,7 @@ def test_grpcio_as_the_client(run: Any, kind: str, tmp_path: Path) -> None:
     async def talk() -> None:
         address = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/socket"
         async with serving(address=address) as (server, where):
-            async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+            async with connected(where) as channel:
                 await echoed(channel, b"", b"x", bytes(20_000), b"y")
                 await echoed(channel, bytes(3_000_000), bytes(3_000_000))
                 await asyncio.gather(*(echoed(channel, b"a%d" % n, bytes(n * 100)) for n in range(100)))
@@ -117,7 +122,7 @@ def test_grpcio_as_the_client(run: Any, kind: str, tmp_path: Path) -> None:
 
 def test_a_call_that_its_client_gives_up_is_closed(run: Any) -> None:
     async def talk() -> None:
-        async with serving() as (server, where), grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+        async with serving() as (server, where), connected(where) as channel:
             call = channel.stream_stream(ECHO)()
             await call.write(b"x")
             assert await call.read() == b"x"
@@ -143,7 +148,7 @@ def test_a_drain_lets_open_calls_end_and_takes_no_new_ones(run: Any) -> None:
     async def talk() -> None:
         server = Server()
         where = await server.listener.listen("127.0.0.1:0")
-        async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+        async with connected(where) as channel:
             call = channel.stream_stream(ECHO)()
             await call.write(b"before")
             assert await call.read() == b"before"
@@ -167,7 +172,7 @@ def test_a_drain_ends_in_time(run: Any) -> None:
     async def talk() -> None:
         server = Server()
         where = await server.listener.listen("127.0.0.1:0")
-        async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+        async with connected(where) as channel:
             call = channel.stream_stream(ECHO)()
             await call.write(b"x")
             assert await call.read() == b"x"
@@ -182,13 +187,12 @@ def test_a_watch_hears_of_the_drain(run: Any) -> None:
     async def talk() -> None:
         server = Server()
         where = await server.listener.listen("127.0.0.1:0")
-        async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+        async with connected(where) as channel:
             watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
             assert await watch.read() == SERVING
             server.health.stop()
             server.listener.flush()
             assert await watch.read() != SERVING
-            server.health.end_watches()
             await asyncio.wait_for(server.listener.drain(10), 5)
             assert await watch.read() is grpc.aio.EOF
 
@@ -240,7 +244,7 @@ def test_a_reader_that_stalls_stops_only_itself_and_is_cut(run: Any) -> None:
                 except ConnectionError:
                     break
                 except TimeoutError:
-                    async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
+                    async with connected(where) as channel:
                         await echoed(channel, b"not held up")
                         others += 1
             await server.until(lambda: bool(server.counters.abuse))
@@ -296,8 +300,7 @@ def test_a_socket_file_that_was_left_behind_is_replaced(run: Any, tmp_path: Path
         address = f"unix:{tmp_path}/socket"
         async with serving(address=address):
             pass
-        async with serving(address=address) as (_, where):
-            async with grpc.aio.insecure_channel(where, options=OPTIONS) as channel:
-                await echoed(channel, b"x")
+        async with serving(address=address) as (_, where), connected(where) as channel:
+            await echoed(channel, b"x")
 
     run(talk())
