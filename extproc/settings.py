@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 PREFIX = "EXTPROC_"
 MIB = 1024 * 1024
 LOG_LEVELS = ("debug", "info", "warning", "error")
+TRANSPORTS = ("grpcio", "h2")
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 _SIZE = re.compile(r"([0-9]+)\s*([kmg]i?)?b?", re.IGNORECASE)
 
@@ -57,6 +58,12 @@ class Settings:
     )
     max_concurrent_streams: int = _setting(
         16384, "count", "How many streams are served at once; the next ones are told that the gateway is overloaded."
+    )
+    transport: str = _setting(
+        "grpcio",
+        "transport",
+        "How gRPC is spoken: `grpcio` is gRPC's own library; `h2` is the lean HTTP/2 of this project, which needs a "
+        "fraction of the CPU and has no TLS.",
     )
     capabilities: str = _setting("", "path", "A file of model capabilities, laid over those that are built in.")
     log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
@@ -188,6 +195,12 @@ def _level(text: str) -> str:
     return text.lower()
 
 
+def _transport(text: str) -> str:
+    if text not in TRANSPORTS:
+        raise ValueError(f"{text!r} is not one of {', '.join(TRANSPORTS)}")
+    return text
+
+
 _PARSERS: dict[str, Any] = {
     "addresses": _addresses,
     "bytes": _size,
@@ -195,4 +208,5 @@ _PARSERS: dict[str, Any] = {
     "level": _level,
     "path": str,
     "seconds": _seconds,
+    "transport": _transport,
 }

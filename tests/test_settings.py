@@ -14,6 +14,7 @@ SAMPLES = {
     "level": ("DEBUG", "debug"),
     "path": ("/etc/models.yaml", "/etc/models.yaml"),
     "seconds": ("1.5", 1.5),
+    "transport": ("h2", "h2"),
 }
 
 
@@ -75,6 +76,7 @@ def test_sizes(text: str, size: int) -> None:
         ("max_open_blocks", "0"),
         ("max_concurrent_streams", "-3"),
         ("log_level", "loud"),
+        ("transport", "quic"),
     ],
 )
 def test_wrong_values_say_where(name: str, text: str) -> None:

@@ -1,6 +1,6 @@
 """Carries Envoy's messages to exchanges and their answers back; health; drain.
 
-``service`` is what a transport sees of the rest, ``grpcio`` the transport.
+``service`` is what a transport sees of the rest; ``grpcio`` and ``h2`` are the transports.
 """
 
 from __future__ import annotations
@@ -49,9 +49,17 @@ def serve(settings: Settings) -> int:
 
 
 async def _run(settings: Settings, service: Service) -> None:
+    await run(_transport(settings, service), settings)
+
+
+def _transport(settings: Settings, service: Service) -> Transport:
+    if settings.transport == "h2":
+        from .h2.transport import H2Server
+
+        return H2Server(settings, service)
     from .grpcio import GrpcioServer
 
-    await run(GrpcioServer(settings, service), settings)
+    return GrpcioServer(settings, service)
 
 
 async def run(transport: Transport, settings: Settings) -> None:

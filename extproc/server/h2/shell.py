@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from .heads import Head
@@ -41,7 +41,7 @@ class H2Protocol(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._session = Session(owner.methods, owner.limits, owner.counters, self._loop.time(), owner.cache)
         owner.counters.connections += 1
-        owner.connections[self] = None
+        owner.made(self)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -74,9 +74,7 @@ class H2Protocol(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._session.abandon()
-        self._owner.connections.pop(self, None)
-        if self._owner.on_lost:
-            self._owner.on_lost()
+        self._owner.lost(self)
 
     def tick(self, now: float) -> None:
         """Once a second."""
@@ -113,10 +111,11 @@ class H2Listener:
         self.counters = counters
         self.cache: dict[bytes, Head] = {}
         self.connections: dict[H2Protocol, None] = {}
-        self.on_lost: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     async def listen(self, address: str) -> str:
         """Listen on ``host:port`` or ``unix:/path``; returns the address with the real port. Raises OSError."""
@@ -149,23 +148,36 @@ class H2Listener:
             connection.tick(now)
         self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
 
+    def made(self, connection: H2Protocol) -> None:
+        """Keep a new connection."""
+        self.connections[connection] = None
+        self._empty.clear()
+
+    def lost(self, connection: H2Protocol) -> None:
+        """Forget one that is closed."""
+        self.connections.pop(connection, None)
+        if not self.connections:
+            self._empty.set()
+
     def flush(self) -> None:
         """Write what answerers said without being asked."""
         for connection in list(self.connections):
             connection.flush()
 
     async def drain(self, seconds: float) -> None:
-        """Take no new connections and calls; wait for the open ones, for so long; then cut what is left."""
+        """Take no new connections and calls; wait for the open ones, for so long; then cut what is left. May be called
+        again, to wait no longer."""
         for server in self._servers:
             server.close()
         for connection in list(self.connections):
             connection.drain()
-        empty = asyncio.Event()
-        self.on_lost = lambda: None if self.connections else empty.set()
-        if self.connections:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(empty.wait(), seconds)
+        await self._emptied(seconds)
         for connection in list(self.connections):
             connection.abort()
+        await self._emptied(1)
         if self._timer:
             self._timer.cancel()
+
+    async def _emptied(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), seconds)
