@@ -49,6 +49,12 @@ def test_anthropic_clients_key_stays_behind(envoy: Gateway) -> None:
     assert seen.header("accept-encoding") is None
 
 
+def test_the_provider_learns_nothing_of_the_clients_network(envoy: Gateway) -> None:
+    envoy.send("/v1/messages", {"model": "gpt-5", "max_tokens": 9, "messages": HI}, {"x-forwarded-for": "10.1.2.3"})
+    names = [name for name, _ in envoy.openai_upstream.last.headers]
+    assert not [name for name in names if name.startswith(("x-forwarded", "x-envoy", "x-extproc", "forwarded", "via"))]
+
+
 def test_anthropic_client_gets_a_stream(envoy: Gateway) -> None:
     with envoy.anthropic().messages.stream(model="gpt-5", max_tokens=99, messages=HI) as stream:
         text = "".join(stream.text_stream)

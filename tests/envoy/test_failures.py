@@ -208,6 +208,23 @@ def test_a_missing_done_alone_is_no_error(envoy: Gateway) -> None:
         assert stream.get_final_message().stop_reason == "end_turn"
 
 
+def test_an_event_beyond_all_bounds_is_an_error(envoy: Gateway) -> None:
+    envoy.openai_upstream.will(chat_stream({"content": "par"}, {"content": "x" * 17 * 1024 * 1024}))
+    with (
+        pytest.raises(anthropic.APIStatusError),
+        envoy.anthropic().messages.stream(model="gpt-5", max_tokens=9, messages=HI) as stream,
+    ):
+        stream.get_final_message()
+
+
+@pytest.mark.parametrize("garbage", [b"data: {\"a\": \xff\xfe}\n\n", b"data: " + b"[" * 100_000 + b"\n\n"])
+def test_garbage_in_a_stream_never_looks_complete(envoy: Gateway, garbage: bytes) -> None:
+    first = events(chat_chunk(role="assistant", content="par"))
+    envoy.openai_upstream.will(sse_answer([*first, garbage, garbage]))
+    reply = envoy.messages("gpt-5", stream=True)
+    assert b"event: error" in reply.body and b"message_stop" not in reply.body
+
+
 def test_a_reset_in_mid_stream_breaks_the_transfer(envoy: Gateway) -> None:
     envoy.openai_upstream.will(chat_stream({"content": "par"}, finish=None, done=False, ending="reset", pause=0.05))
     with (
@@ -303,16 +320,43 @@ def test_a_request_that_is_too_large_is_a_413_in_the_clients_shape(envoy: Gatewa
     assert reply.json["error"]["type"] == "request_too_large"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/messages/count_tokens", "/v1/models"])
-def test_unknown_paths_are_answered_as_an_api_would(envoy: Gateway, path: str) -> None:
-    reply = envoy.send(path, {"model": "gpt-5", "messages": HI, "max_tokens": 9} if path != "/v1/models" else None)
-    assert reply.status in (200, 404)
-    assert reply.status == 200 or "error" in reply.json
+@pytest.mark.parametrize(
+    ("method", "path", "shape"),
+    [
+        ("GET", "/", "openai"),
+        ("GET", "/v1/models", "openai"),
+        ("POST", "/v1/nothing", "openai"),
+        ("POST", "/v1/embeddings", "openai"),
+        ("GET", "/v1/messages", "anthropic"),
+        ("POST", "/v1/messages/count_tokens", "anthropic"),
+    ],
+)
+def test_unknown_paths_are_answered_as_an_api_would(envoy: Gateway, method: str, path: str, shape: str) -> None:
+    body = {"model": "gpt-5", "messages": HI, "max_tokens": 9} if method == "POST" else None
+    reply = envoy.send(path, body, method=method)
+    assert reply.status == 404 and reply.headers["content-type"] == "application/json"
+    assert reply.json["error"]["message"]
+    assert ("type" in reply.json) is (shape == "anthropic")
+    assert envoy.openai_upstream.received == []
 
 
 def test_a_probe_is_answered(envoy: Gateway) -> None:
-    assert envoy.send("/", method="HEAD").status in (200, 404)
-    assert envoy.send("/v1/messages", method="GET").status in (404, 405)
+    """Claude Code looks so whether someone is there."""
+    reply = envoy.send("/", method="HEAD")
+    assert (reply.status, reply.body) == (200, b"")
+
+
+def test_an_api_may_stand_at_any_path(envoy: Gateway) -> None:
+    reply = envoy.send("/anything", {"model": "gpt-5", "messages": HI})
+    assert reply.status == 200 and reply.json["object"] == "chat.completion"
+    assert envoy.openai_upstream.last.path == "/v1/chat/completions"
+
+
+def test_a_client_cannot_choose_the_route_itself(envoy: Gateway) -> None:
+    body = {"model": "gpt-5", "max_tokens": 9, "messages": HI}
+    assert envoy.send("/v1/messages", body, {"x-extproc-model": "claude-sonnet-4-5"}).status == 200
+    assert len(envoy.openai_upstream.received) == 1
+    assert not [name for name, _ in envoy.openai_upstream.last.headers if name.startswith("x-extproc")]
 
 
 # ---- the operator's fault
