@@ -218,7 +218,7 @@ ANSWER = body({
 })  # fmt: skip
 
 
-PACKED = [("gzip", gzip.compress), ("deflate", zlib.compress), ("x-gzip", gzip.compress)]
+PACKED: list[tuple[str, Any]] = [("gzip", gzip.compress), ("deflate", zlib.compress), ("x-gzip", gzip.compress)]
 
 
 @pytest.mark.parametrize(("encoding", "pack"), PACKED)
