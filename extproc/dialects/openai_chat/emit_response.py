@@ -64,6 +64,7 @@ class ChatEmitter(EmitterBase):
         self._open: dict[int, _Open] = {}
         self._length = 0  # of the joined text, in code points
         self._calls = 0
+        self._refused = False
         self._head = b""  # of every chunk, up to the delta's members
         self._tail = b""
         self._members: Members = {}  # that are equal on every chunk
@@ -119,7 +120,9 @@ class ChatEmitter(EmitterBase):
 
     def _on_text(self, event: TextDelta) -> bytes:
         block, text = self._open[event.block], event.text
-        if not block.event.refusal:
+        if block.event.refusal:
+            self._refused = self._refused or bool(text)
+        else:
             self._length += len(text)
         return block.prefix + encode(text) + self._tail if text else b""
 
@@ -195,7 +198,7 @@ class ChatEmitter(EmitterBase):
     def _on_ended(self, event: ResponseEnded) -> bytes:
         self.losses.extra("response", event.extra)
         choice = {"index": 0, "delta": {}, **self._ending(event)}
-        if event.stop is StopReason.REFUSAL and event.explanation:
+        if event.stop is StopReason.REFUSAL and event.explanation and not self._refused:
             # A refusal that comes after the text would read as a part of it.
             choice["stop_details"] = {"type": "refusal", "explanation": event.explanation}
         chunk = {**self._members, "choices": [choice], **self._tier(event)}
@@ -247,6 +250,7 @@ class ChatEmitter(EmitterBase):
                     lists["tool_calls"].append(self._whole_call(block, number))
                 case OpaqueBlock():
                     self.losses.dropped(f"response.content[{number}]")
+        self._refused = any(refusals)
         refusal = "".join(refusals) or (ended.explanation if ended.stop is StopReason.REFUSAL else None)
         message: Members = {"role": "assistant", "content": "".join(texts) if texts else None, "refusal": refusal}
         if (thinking := "".join(thoughts)) and not self._hidden:
@@ -279,6 +283,8 @@ class ChatEmitter(EmitterBase):
     def _ending(self, ended: ResponseEnded) -> Members:
         stop = settled_stop(ended.stop, self._calls > 0)
         finish = FINISH_NAMES[stop]
+        if stop is StopReason.REFUSAL and self._refused:
+            finish = "stop"  # the model has said so itself, in the member that OpenAI has for it
         if finish == "tool_calls" and self._legacy:
             finish = "function_call"
         out: Members = {"finish_reason": finish}

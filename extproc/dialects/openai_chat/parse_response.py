@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...framing import sse
 from ...llm import marker
 from ...llm.events import (
     NO_USAGE,
@@ -76,11 +75,41 @@ class ChatParser(ParserBase):
     # ---- streamed
 
     def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
-        if item.event == b"error" and item is not sse.COMMENT:
+        if item.event or not item.data.startswith(b"{"):
+            yield from self._on_odd_item(item, last=last)
+            return
+        message = self.decode_message(item.data, last=last)
+        if message is None:
+            return
+        text = self._more_text(message)
+        if text is None:
+            yield from self.on_message(message)
+        else:
+            self._text_length += len(text)
+            yield TextDelta(self._text, text)  # type: ignore[arg-type]
+
+    def _on_odd_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
+        if item.event == b"error":  # Groq
             error = self.decode_message(item.data, last=last)
             yield self.failure_of(error if error is not None else {})
         else:
             yield from super().on_item(item, last=last)
+
+    def _more_text(self, message: dict[str, Any]) -> str | None:
+        """The text of a chunk that only goes on with the open block of text, which by far the most chunks do."""
+        if self._text is None or self._finish is not None or self._tags is not None:
+            return None
+        choices = message.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+            return None
+        if choice.get("finish_reason") or choice.get("index") or choice.get("usage") or message.get("usage"):
+            return None
+        delta = choice.get("delta")
+        if type(delta) is not dict or "error" in message or "x_groq" in message:
+            return None
+        text = delta.get("content")
+        plain = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
+        return text if plain and type(text) is str and text else None
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
         if type(message) is not dict:
@@ -159,12 +188,6 @@ class ChatParser(ParserBase):
 
     def _delta(self, delta: dict[str, Any], *, whole: bool = False) -> Iterator[ResponseEvent]:
         content = delta.get("content")
-        if len(delta) == 1 and type(content) is str and self._text is not None and self._tags is None:
-            # By far the most of what comes.
-            if content:
-                self._text_length += len(content)
-                yield TextDelta(self._text, content)
-            return
         yield from self._reasoning(delta)
         if type(content) is str:
             if content:
