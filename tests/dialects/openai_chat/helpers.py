@@ -12,7 +12,7 @@ from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Undo, Ups
 from extproc.dialects.openai_chat import OpenAIChat
 from extproc.dialects.openai_chat.emit_request import ChatCall
 from extproc.llm import events as e
-from extproc.llm.fold import Folded
+from extproc.llm.fold import Folded, TextBlock, ThinkingBlock, ToolCallBlock
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Message, Request, Sampling
 from extproc.settings import Limits
@@ -45,7 +45,9 @@ class Emitted:
         return self.body["messages"]
 
 
-def emit(model: str = "gpt-4o", *, provider: str = "openai", quirks: dict[str, Any] | None = None, **members: Any) -> Emitted:
+def emit(
+    model: str = "gpt-4o", *, provider: str = "openai", quirks: dict[str, Any] | None = None, **members: Any
+) -> Emitted:
     """A Request with *members* as an upstream that serves *model* gets it."""
     members = {"dialect": "anthropic_messages", "model": model, "messages": HI} | members
     row = capabilities.packaged().find(provider, model, quirks)
@@ -86,11 +88,12 @@ class Upstreams:
         out: list[Any] = []
         for block in self.folded.blocks:
             match block:
-                case _ if hasattr(block, "input"):
+                case ToolCallBlock():
                     out.append(("call", block.id, block.name, block.input))
-                case _ if hasattr(block, "signer"):
-                    out.append(("thinking", block.text, *([block.signature or block.encrypted] if block.signer else [])))
-                case _ if hasattr(block, "refusal"):
+                case ThinkingBlock():
+                    seal = [block.signature or block.encrypted] if block.signer else []
+                    out.append(("thinking", block.text, *seal))
+                case TextBlock():
                     out.append(("refusal" if block.refusal else "text", block.text))
         return out
 
@@ -114,7 +117,9 @@ def golden(name: str, **options: Any) -> Upstreams:
     return Upstreams((GOLDEN / f"{name}.sse").read_bytes(), **options)
 
 
-def whole(message: dict[str, Any], finish: str | None = "stop", *, choice: Any = None, options: Any = None, **top: Any) -> Upstreams:
+def whole(
+    message: dict[str, Any], finish: str | None = "stop", *, choice: Any = None, options: Any = None, **top: Any
+) -> Upstreams:
     body = {
         "id": "c1", "object": "chat.completion", "created": 7, "model": "m",
         "choices": [{"index": 0, "message": message, "finish_reason": finish, **(choice or {})}], **top,
@@ -143,10 +148,11 @@ def stream_of(*items: Any, done: bool = True) -> bytes:
 class Client:
     """A Chat client: takes events, keeps what it was sent."""
 
-    def __init__(self, *, stream: bool = True, env: Env | None = None, meta: Meta | None = None, **members: Any) -> None:
-        request = Request(
-            **{"dialect": "openai_chat", "model": "m", "messages": [], "stream": stream, "include_usage": False} | members
-        )
+    def __init__(
+        self, *, stream: bool = True, env: Env | None = None, meta: Meta | None = None, **members: Any
+    ) -> None:
+        plain: dict[str, Any] = {"dialect": "openai_chat", "model": "m", "messages": [], "include_usage": False}
+        request = Request(stream=stream, **(plain | members))
         self.losses = LossReport()
         self.emitter = DIALECT.response_emitter(
             request, ResponseHead(200, SSE), meta or Meta(), env or Env(now=100.5, request_id="r-1"), self.losses

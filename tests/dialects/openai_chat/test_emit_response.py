@@ -53,10 +53,12 @@ def test_a_stream_with_counts() -> None:
     ended = e.ResponseEnded(StopReason.END, COUNTS, service_tier="standard")
     items = Client(include_usage=True).get(STARTED, *said("Hi"), ended).items
     usage = {
-        "prompt_tokens": 160, "completion_tokens": 5, "total_tokens": 165,
+        "prompt_tokens": 160,
+        "completion_tokens": 5,
+        "total_tokens": 165,
         "prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 50},
         "completion_tokens_details": {"reasoning_tokens": 3},
-    }  # fmt: skip
+    }
 
     def choice(delta: Any, finish: str | None) -> Any:
         return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": None}
@@ -99,16 +101,26 @@ def test_errors_and_keepalives_in_a_stream() -> None:
 def test_the_whole_body() -> None:
     ended = e.ResponseEnded(StopReason.END, Usage(10, 5), service_tier="priority")
     assert Client(stream=False).get(STARTED, *said("a"), *said("b", 1), ended).json == {
-        "id": "msg_1", "object": "chat.completion", "created": 5, "model": "claude",
-        "choices": [{
-            "index": 0, "message": {"role": "assistant", "content": "ab", "refusal": None}, "finish_reason": "stop",
-            "logprobs": None,
-        }],
+        "id": "msg_1",
+        "object": "chat.completion",
+        "created": 5,
+        "model": "claude",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "ab", "refusal": None},
+                "finish_reason": "stop",
+                "logprobs": None,
+            }
+        ],
         "usage": {
-            "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "total_tokens": 15,
+            "prompt_tokens_details": {"cached_tokens": 0},
         },
         "service_tier": "priority",
-    }  # fmt: skip
+    }
 
 
 # ---- why it ended
@@ -147,7 +159,7 @@ def test_the_stop_sequence_is_told_as_vllm_does() -> None:
 
 
 def test_a_refusal_of_the_models_own() -> None:
-    events = [e.TextStarted(0, refusal=True), e.TextDelta(0, "No."), e.BlockEnded(0)]
+    events: list[Any] = [e.TextStarted(0, refusal=True), e.TextDelta(0, "No."), e.BlockEnded(0)]
     ended = e.ResponseEnded(StopReason.REFUSAL, explanation="No.")
     deltas, message = both(*events, ended=ended)
     assert deltas == [{"refusal": "No."}]
@@ -181,15 +193,19 @@ def test_thinking_with_its_seals_and_places() -> None:
         {"type": "reasoning.text", "text": "", "signature": "S3", "format": CLAUDE, "index": 3},
     ]
     assert deltas == [
-        {"reasoning_content": "why"}, {"reasoning_details": [details[0]]}, {"reasoning_details": [details[1]]},
-        {"content": "a"}, {"reasoning_details": [details[2]]},
-    ]  # fmt: skip
+        {"reasoning_content": "why"},
+        {"reasoning_details": [details[0]]},
+        {"reasoning_details": [details[1]]},
+        {"content": "a"},
+        {"reasoning_details": [details[2]]},
+    ]
     assert (message["reasoning_content"], message["reasoning_details"]) == ("why", details)
 
 
 def test_thinking_that_nobody_sealed_has_no_details() -> None:
-    for seal in ({}, {"signature": marker.mark("why"), "signer": marker.SIGNER}):
-        deltas, message = both(*thought("why", **seal), *said("a", 1))
+    seals: list[Any] = [{}, {"signature": marker.mark("why"), "signer": marker.SIGNER}]
+    for seal in seals:
+        deltas, message = both(*thought("why", 0, **seal), *said("a", 1))
         assert deltas == [{"reasoning_content": "why"}, {"content": "a"}]
         assert "reasoning_details" not in message
 
@@ -248,7 +264,7 @@ def test_a_free_form_call_comes_in_one_piece() -> None:
 
 
 def test_the_older_shape() -> None:
-    legacy = {"client_state": ChatState(legacy=True)}
+    legacy: Any = {"client_state": ChatState(legacy=True)}
     deltas, message = both(*called('{"q":', "1}"), **legacy)
     assert deltas == [
         {"function_call": {"name": "f", "arguments": ""}},
@@ -296,8 +312,10 @@ def test_what_only_another_api_knows_is_reported() -> None:
     for stream in (True, False):
         client = Client(stream=stream).get(started, *events, ended)
         assert set(client.reported) == {
-            "response.container:dropped", "response.content[0]:dropped", "response.stop_details:dropped",
-        }  # fmt: skip
+            "response.container:dropped",
+            "response.content[0]:dropped",
+            "response.stop_details:dropped",
+        }
     assert Client().get(STARTED, *events).deltas[1:] == [{"content": "a"}]
 
 
@@ -305,9 +323,13 @@ def test_the_head_says_the_limits() -> None:
     meta = Meta("req_1", "7", limits={"requests-remaining": "0"}, resets={"requests": 460.5})
     head = Client(meta=meta, env=Env(now=100.5)).emitter.head
     assert set(head.headers) >= {
-        ("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), ("x-request-id", "req_1"),
-        ("retry-after", "7"), ("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "6m0s"),
-    }  # fmt: skip
+        ("content-type", "text/event-stream; charset=utf-8"),
+        ("cache-control", "no-cache"),
+        ("x-request-id", "req_1"),
+        ("retry-after", "7"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "6m0s"),
+    }
 
 
 # ---- the official SDK reads what we write
@@ -327,13 +349,13 @@ def test_the_sdk_reads_every_stream(path: Any) -> None:
 
 
 def sdk_chunks(data: bytes) -> list[Any]:
-    import httpx
+    import httpx2
     from openai import APIError
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=data)
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=data)
 
-    transport = httpx.Client(transport=httpx.MockTransport(answer))
+    transport = httpx2.Client(transport=httpx2.MockTransport(answer))
     client = OpenAI(api_key="k", base_url="http://x/v1", http_client=transport)
     chunks: list[Any] = []
     try:
@@ -346,9 +368,13 @@ def sdk_chunks(data: bytes) -> list[Any]:
 
 def test_the_sdk_reads_a_whole_answer() -> None:
     client = Client(stream=False).get(
-        STARTED, *thought("w", signature="S", signer=CLAUDE), *said("a", 1), *called("{}", block=2), *called("x", block=3, kind="custom"),
+        STARTED,
+        *thought("w", signature="S", signer=CLAUDE),
+        *said("a", 1),
+        *called("{}", block=2),
+        *called("x", block=3, kind="custom"),
         e.ResponseEnded(StopReason.TOOL_CALL, COUNTS),
-    )  # fmt: skip
+    )
     parsed = ChatCompletion.model_validate(json.loads(client.out), strict=True)
     assert parsed.choices[0].message.tool_calls is not None
     assert [call.type for call in parsed.choices[0].message.tool_calls] == ["function", "custom"]

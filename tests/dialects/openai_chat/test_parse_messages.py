@@ -46,7 +46,13 @@ def test_leading_system_and_developer_messages_stand_apart() -> None:
 
 
 def test_names_extras_and_cache_markers() -> None:
-    marked = {"role": "user", "content": "q", "cache_control": {"type": "ephemeral", "ttl": "1h"}, "name": "bob", "x": 1}
+    marked = {
+        "role": "user",
+        "content": "q",
+        "cache_control": {"type": "ephemeral", "ttl": "1h"},
+        "name": "bob",
+        "x": 1,
+    }
     [message] = messages(marked)
     at = "messages[0]"
     assert message == Message("user", [Text("q", at, CacheMarker("1h"))], at, "bob", {"x": 1})
@@ -94,7 +100,9 @@ def test_free_form_calls() -> None:
 
 
 def test_results() -> None:
-    result = answers(content=[{"type": "text", "text": "A"}], is_error=True, cache_control={"type": "ephemeral"}, name="f")
+    result = answers(
+        content=[{"type": "text", "text": "A"}], is_error=True, cache_control={"type": "ephemeral"}, name="f"
+    )
     message = messages(USER, asks(call()), result)[2]
     texts: list[Any] = [Text("A", "messages[2].content[0]")]
     assert message == Message("tool", [ToolResult("c1", texts, True, "messages[2]", CacheMarker())], "messages[2]")
@@ -160,7 +168,9 @@ def thinking(**members: Any) -> list[Thinking]:
     return [block for block in content if isinstance(block, Thinking)]
 
 
-def detail(text: str, signature: str | None = None, index: int | None = 0, format_: str | None = CLAUDE) -> dict[str, Any]:
+def detail(
+    text: str, signature: str | None = None, index: int | None = 0, format_: str | None = CLAUDE
+) -> dict[str, Any]:
     seal = {"signature": signature} if signature else {}
     return {"type": "reasoning.text", "text": text, "format": format_, "index": index, **seal}
 
@@ -183,7 +193,10 @@ def test_thinking_from_each_place() -> None:
             (b.text, b.signature, b.encrypted, b.signer) for b in claude
         ]
         assert {b.at for b in found} == {f"{at}.{where}"}
-    details = [detail("t", "S"), {"type": "reasoning.encrypted", "data": "E", "format": "openai-responses-v1", "index": 2}]
+    details = [
+        detail("t", "S"),
+        {"type": "reasoning.encrypted", "data": "E", "format": "openai-responses-v1", "index": 2},
+    ]
     where = f"{at}.reasoning_details"
     assert thinking(reasoning_details=details, reasoning_content="t", thinking_blocks=blocks) == [
         Thinking("t", "S", None, CLAUDE, 0, where),
@@ -192,7 +205,14 @@ def test_thinking_from_each_place() -> None:
 
 
 def test_pieces_of_a_stream_are_put_together() -> None:
-    pieces = [detail("a"), detail("b"), detail("", "S"), detail("c", "T", 1), detail("d", index=None), detail("e", index=None)]
+    pieces = [
+        detail("a"),
+        detail("b"),
+        detail("", "S"),
+        detail("c", "T", 1),
+        detail("d", index=None),
+        detail("e", index=None),
+    ]
     assert [(b.text, b.signature, b.index) for b in thinking(reasoning_details=pieces)] == [
         ("ab", "S", 0), ("c", "T", 1), ("d", None, None), ("e", None, None),
     ]  # fmt: skip
@@ -204,4 +224,7 @@ def test_our_own_marker_is_known_again() -> None:
 
 
 def test_junk_is_not_thinking() -> None:
-    assert thinking(reasoning_details=[3, {"type": "reasoning.text"}, {"data": 1}], reasoning=[], thinking_blocks="x") == []
+    assert (
+        thinking(reasoning_details=[3, {"type": "reasoning.text"}, {"data": 1}], reasoning=[], thinking_blocks="x")
+        == []
+    )

@@ -22,11 +22,26 @@ def test_a_minimal_request_says_nothing_more() -> None:
 
 def test_what_means_the_default_vanishes() -> None:
     defaults = {
-        "n": 1, "logprobs": False, "top_logprobs": 0, "modalities": ["text"], "frequency_penalty": 0, "store": False,
-        "presence_penalty": 0.0, "logit_bias": {}, "metadata": {}, "verbosity": "medium", "stop": [], "user": "",
-        "response_format": {"type": "text"}, "tools": [], "stream_options": {"include_obfuscation": False}, "audio": None,
-        "mcp_servers": [], "seed": None, "betas": [],
-    }  # fmt: skip
+        "n": 1,
+        "logprobs": False,
+        "top_logprobs": 0,
+        "modalities": ["text"],
+        "frequency_penalty": 0,
+        "store": False,
+        "presence_penalty": 0.0,
+        "logit_bias": {},
+        "metadata": {},
+        "verbosity": "medium",
+        "stop": [],
+        "user": "",
+        "response_format": {"type": "text"},
+        "tools": [],
+        "stream_options": {"include_obfuscation": False},
+        "audio": None,
+        "mcp_servers": [],
+        "seed": None,
+        "betas": [],
+    }
     request, losses = parse(defaults)
     plain, _ = parse({})
     assert (request.sampling, request.extra, request.output, request.tools) == (plain.sampling, {}, None, [])
@@ -35,9 +50,16 @@ def test_what_means_the_default_vanishes() -> None:
 
 def test_sampling() -> None:
     request, _ = parse(
-        {"temperature": 1, "top_p": 0.5, "top_k": 3, "stop": "END", "seed": 7, "frequency_penalty": 0.5,
-         "presence_penalty": -1}
-    )  # fmt: skip
+        {
+            "temperature": 1,
+            "top_p": 0.5,
+            "top_k": 3,
+            "stop": "END",
+            "seed": 7,
+            "frequency_penalty": 0.5,
+            "presence_penalty": -1,
+        }
+    )
     assert request.sampling == Sampling(None, 1, 0.5, 3, ["END"], 7, 0.5, -1)
     assert type(request.sampling.temperature) is int
 
@@ -62,7 +84,12 @@ def test_the_token_limit(members: Any, value: int | None, path: str, losses: lis
         ({"n": 2}, "n", "n must be 1 for this model", "unsupported_value"),
         ({"logprobs": True}, "logprobs", "logprobs is not supported for this model", "unsupported_parameter"),
         ({"top_logprobs": 2}, "top_logprobs", "top_logprobs is not supported for this model", "unsupported_parameter"),
-        ({"modalities": ["text", "audio"]}, "modalities", "audio output is not supported for this model", "unsupported_value"),
+        (
+            {"modalities": ["text", "audio"]},
+            "modalities",
+            "audio output is not supported for this model",
+            "unsupported_value",
+        ),
         ({"audio": {}}, "audio", "audio output is not supported for this model", "unsupported_parameter"),
         ({"mcp_servers": [{}]}, "mcp_servers", "mcp_servers is not supported for this model", "unsupported_parameter"),
         ({"container": "c"}, "container", "container is not supported for this model", "unsupported_parameter"),
@@ -81,9 +108,16 @@ def test_what_changes_the_answers_shape_is_essential(members: Any, path: str, pr
 
 def test_other_members_are_kept_by_name() -> None:
     extra = parse(
-        {"verbosity": "low", "store": True, "prompt_cache_retention": "24h", "context_management": {}, "service_tier": "x",
-         "stream_options": {"x": 1}, "output_config": {"effort": "low"}}
-    )[0].extra  # fmt: skip
+        {
+            "verbosity": "low",
+            "store": True,
+            "prompt_cache_retention": "24h",
+            "context_management": {},
+            "service_tier": "x",
+            "stream_options": {"x": 1},
+            "output_config": {"effort": "low"},
+        }
+    )[0].extra
     assert extra == {
         "verbosity": Member("low", "verbosity"),
         "store": Member(True, "store"),
@@ -161,32 +195,99 @@ def test_streams_betas_and_caching() -> None:
 @pytest.mark.parametrize(
     ("members", "path"),
     [
-        ({"model": None}, "model"), ({"model": 3}, "model"), ({"messages": None}, "messages"), ({"messages": {}}, "messages"),
-        ({"max_tokens": 0}, "max_tokens"), ({"max_completion_tokens": "5"}, "max_completion_tokens"), ({"n": 0}, "n"),
-        ({"stop": 3}, "stop"), ({"stop": ["a", 3]}, "stop[1]"), ({"stream": "yes"}, "stream"),
-        ({"response_format": {}}, "response_format.type"), ({"response_format": "json"}, "response_format"),
-        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"), ({"thinking": "on"}, "thinking"),
-        ({"thinking": {}}, "thinking.type"), ({"reasoning": 3}, "reasoning"), ({"temperature": "hot"}, "temperature"),
-        ({"output_config": 3}, "output_config"), ({"logprobs": 3}, "logprobs"),
+        ({"model": None}, "model"),
+        ({"model": 3}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": {}}, "messages"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": "5"}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"stop": 3}, "stop"),
+        ({"stop": ["a", 3]}, "stop[1]"),
+        ({"stream": "yes"}, "stream"),
+        ({"response_format": {}}, "response_format.type"),
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"thinking": "on"}, "thinking"),
+        ({"thinking": {}}, "thinking.type"),
+        ({"reasoning": 3}, "reasoning"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"output_config": 3}, "output_config"),
+        ({"logprobs": 3}, "logprobs"),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_the_api_refuses(members: Any, path: str) -> None:
     with pytest.raises(ProtocolError) as error:
         parse(members)
     assert error.value.path == path
 
 
-NAMES = st.sampled_from([
-    "model", "messages", "role", "content", "type", "text", "tools", "tool_choice", "function", "name", "arguments",
-    "tool_calls", "id", "tool_call_id", "image_url", "url", "file", "file_data", "response_format", "json_schema", "schema",
-    "stop", "stream", "stream_options", "reasoning", "reasoning_details", "thinking", "functions", "function_call", "custom",
-    "web_search_options", "user_location", "allowed_tools", "mode", "format", "cache_control", "n", "refusal",
-])  # fmt: skip
-WORDS = st.sampled_from([
-    "", "user", "assistant", "tool", "system", "function", "text", "image_url", "file", "custom", "auto", "allowed_tools",
-    "json_schema", "data:image/png;base64,AA", "thinking", "refusal", "input_audio", "data:,", "x",
-])  # fmt: skip
+NAMES = st.sampled_from(
+    [
+        "model",
+        "messages",
+        "role",
+        "content",
+        "type",
+        "text",
+        "tools",
+        "tool_choice",
+        "function",
+        "name",
+        "arguments",
+        "tool_calls",
+        "id",
+        "tool_call_id",
+        "image_url",
+        "url",
+        "file",
+        "file_data",
+        "response_format",
+        "json_schema",
+        "schema",
+        "stop",
+        "stream",
+        "stream_options",
+        "reasoning",
+        "reasoning_details",
+        "thinking",
+        "functions",
+        "function_call",
+        "custom",
+        "web_search_options",
+        "user_location",
+        "allowed_tools",
+        "mode",
+        "format",
+        "cache_control",
+        "n",
+        "refusal",
+    ]
+)
+WORDS = st.sampled_from(
+    [
+        "",
+        "user",
+        "assistant",
+        "tool",
+        "system",
+        "function",
+        "text",
+        "image_url",
+        "file",
+        "custom",
+        "auto",
+        "allowed_tools",
+        "json_schema",
+        "data:image/png;base64,AA",
+        "thinking",
+        "refusal",
+        "input_audio",
+        "data:,",
+        "x",
+    ]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 3) | st.floats(-1, 1) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),

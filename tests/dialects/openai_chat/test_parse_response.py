@@ -191,10 +191,18 @@ def test_calls_may_be_open_together_and_text_ends_them() -> None:
     )
     kinds = [(type(x).__name__, getattr(x, "block", None)) for x in read(data).events[1:-1]]
     assert kinds == [
-        ("ToolCallStarted", 0), ("ToolInputDelta", 0), ("ToolCallStarted", 1), ("ToolInputDelta", 1),
-        ("ToolInputDelta", 0), ("ToolInputDelta", 1), ("BlockEnded", 0), ("BlockEnded", 1),
-        ("TextStarted", 2), ("TextDelta", 2), ("BlockEnded", 2),
-    ]  # fmt: skip
+        ("ToolCallStarted", 0),
+        ("ToolInputDelta", 0),
+        ("ToolCallStarted", 1),
+        ("ToolInputDelta", 1),
+        ("ToolInputDelta", 0),
+        ("ToolInputDelta", 1),
+        ("BlockEnded", 0),
+        ("BlockEnded", 1),
+        ("TextStarted", 2),
+        ("TextDelta", 2),
+        ("BlockEnded", 2),
+    ]
 
 
 def test_a_call_that_goes_on_after_it_was_over_fails_visibly() -> None:
@@ -211,7 +219,10 @@ def test_a_call_that_goes_on_after_it_was_over_fails_visibly() -> None:
 
 def test_blanks_for_a_call_that_is_over_are_nothing() -> None:
     data = stream_of(
-        chunk(call_delta(0, "t1", "f", "{}")), chunk({"content": "x"}), chunk(call_delta(0, arguments=" ")), chunk({}, "stop")
+        chunk(call_delta(0, "t1", "f", "{}")),
+        chunk({"content": "x"}),
+        chunk(call_delta(0, arguments=" ")),
+        chunk({}, "stop"),
     )
     assert read(data).gist == [("call", "t1", "f", "{}"), ("text", "x")]
 
@@ -237,7 +248,9 @@ def test_the_name_may_come_late() -> None:
 
 def test_a_call_without_a_name_fails_and_an_empty_one_is_nothing() -> None:
     assert "without a name" in read(stream_of(chunk(call_delta(0, "t1", "", "{}")), chunk({}, "stop"))).failed.message
-    assert read(stream_of(chunk({"content": "a"} | call_delta(0, "", "", "")), chunk({}, "stop"))).gist == [("text", "a")]
+    assert read(stream_of(chunk({"content": "a"} | call_delta(0, "", "", "")), chunk({}, "stop"))).gist == [
+        ("text", "a")
+    ]
 
 
 def test_free_form_calls() -> None:
@@ -274,9 +287,9 @@ def test_reasoning_under_each_name(name: str) -> None:
 
 
 def test_reasoning_told_twice_counts_once() -> None:
-    assert reasoned({"reasoning_content": "a", "reasoning": "a", "reasoning_details": [{"type": "x", "text": "a"}]}) == [
-        ("thinking", "a")
-    ]
+    assert reasoned(
+        {"reasoning_content": "a", "reasoning": "a", "reasoning_details": [{"type": "x", "text": "a"}]}
+    ) == [("thinking", "a")]
 
 
 def test_seals_end_their_blocks() -> None:
@@ -290,17 +303,23 @@ def test_seals_end_their_blocks() -> None:
 
 
 def test_a_seal_without_any_text_is_a_block_of_its_own() -> None:
-    assert reasoned({"reasoning_details": [detail("", "S")]}, {"content": "a"}) == [("thinking", "", "S"), ("text", "a")]
+    assert reasoned({"reasoning_details": [detail("", "S")]}, {"content": "a"}) == [
+        ("thinking", "", "S"),
+        ("text", "a"),
+    ]
 
 
 def test_a_seal_over_another_text_is_left_out() -> None:
-    assert reasoned({"reasoning_content": "why"}, {"reasoning_details": [detail("other", "S")]}) == [("thinking", "why")]
+    assert reasoned({"reasoning_content": "why"}, {"reasoning_details": [detail("other", "S")]}) == [
+        ("thinking", "why")
+    ]
 
 
 def test_details_alone_tell_blocks_apart_by_their_index() -> None:
     assert reasoned({"reasoning_details": [detail("a", index=0)]}, {"reasoning_details": [detail("b", index=1)]}) == [
-        ("thinking", "a"), ("thinking", "b"),
-    ]  # fmt: skip
+        ("thinking", "a"),
+        ("thinking", "b"),
+    ]
 
 
 def test_encrypted_reasoning_amid_a_call_does_not_end_it() -> None:
@@ -313,9 +332,13 @@ def test_encrypted_reasoning_amid_a_call_does_not_end_it() -> None:
 
 def test_think_tags() -> None:
     data = stream_of(
-        chunk({"content": "<th"}), chunk({"content": "ink>wh"}), chunk({"content": "y</thi"}),
-        chunk({"content": "nk>\n\nan"}), chunk({"content": "swer"}), chunk({}, "stop"),
-    )  # fmt: skip
+        chunk({"content": "<th"}),
+        chunk({"content": "ink>wh"}),
+        chunk({"content": "y</thi"}),
+        chunk({"content": "nk>\n\nan"}),
+        chunk({"content": "swer"}),
+        chunk({}, "stop"),
+    )
     assert read(data, think_tags=True).gist == [("thinking", "why"), ("text", "answer")]
     assert read(data).gist == [("text", "<think>why</think>\n\nanswer")]
 
@@ -353,12 +376,20 @@ def test_nothing_but_the_end_mark_is_no_answer() -> None:
 @pytest.mark.parametrize(
     ("finish", "stop"),
     [
-        ("stop", END), ("eos", END), ("length", StopReason.MAX_TOKENS), ("tool_calls", TOOL), ("function_call", TOOL),
-        ("content_filter", StopReason.REFUSAL), ("content_filter: SAFETY", StopReason.REFUSAL),
-        ("model_length", StopReason.CONTEXT_EXCEEDED), ("weird", StopReason.OTHER), ("", StopReason.OTHER),
-        ("null", StopReason.OTHER), (None, StopReason.OTHER),
+        ("stop", END),
+        ("eos", END),
+        ("length", StopReason.MAX_TOKENS),
+        ("tool_calls", TOOL),
+        ("function_call", TOOL),
+        ("content_filter", StopReason.REFUSAL),
+        ("content_filter: SAFETY", StopReason.REFUSAL),
+        ("model_length", StopReason.CONTEXT_EXCEEDED),
+        ("weird", StopReason.OTHER),
+        ("", StopReason.OTHER),
+        ("null", StopReason.OTHER),
+        (None, StopReason.OTHER),
     ],
-)  # fmt: skip
+)
 def test_finish_reasons(finish: str | None, stop: StopReason) -> None:
     assert read(stream_of(chunk({"content": "a"}), chunk({}, finish))).ended.stop is stop
     assert whole({"content": "a"}, finish).ended.stop is stop
@@ -425,16 +456,22 @@ def test_chunks_that_are_no_chunks() -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        {"choices": None}, {"choices": [None]}, {"choices": [{"delta": None}]}, {"choices": [{"delta": "x"}]},
+        {"choices": None},
+        {"choices": [None]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": "x"}]},
         {"choices": [{"delta": {"content": 3, "reasoning": [], "reasoning_details": 3, "tool_calls": None}}]},
         {"choices": [{"delta": {"tool_calls": [None, {"function": None}], "function_call": None}}]},
         {"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}]},
         {"choices": [{"delta": {"content": [3, {"type": "text", "text": None}, {"type": "reference"}]}}]},
         {"choices": [{"delta": {"annotations": [3, {"type": "url_citation"}]}}]},
-        {"usage": "none", "choices": []}, {"usage": {"prompt_tokens": "1"}}, {"x_groq": 3}, {"id": 3, "model": None},
+        {"usage": "none", "choices": []},
+        {"usage": {"prompt_tokens": "1"}},
+        {"x_groq": 3},
+        {"id": 3, "model": None},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_odd_members_do_no_harm(odd: Any) -> None:
     got = read(stream_of(odd, chunk({"content": "a"}), odd, chunk({}, "stop"), odd))
     assert got.gist == [("text", "a")]
@@ -463,8 +500,11 @@ def test_a_whole_answer() -> None:
         nothing=None,
     )
     assert got.gist == [
-        ("thinking", "why"), ("text", "see"), ("call", "same", "f", '{"a":1}'), ("call", "same", "g", ""),
-    ]  # fmt: skip
+        ("thinking", "why"),
+        ("text", "see"),
+        ("call", "same", "f", '{"a":1}'),
+        ("call", "same", "g", ""),
+    ]
     assert got.folded.started == e.ResponseStarted("c1", "m", created=7, extra={"x_new": 1})
     assert got.ended.service_tier == "flex"
     assert usage(got.ended) == (3, 4, None, None)
@@ -477,9 +517,10 @@ def test_a_whole_answer_with_many_calls() -> None:
 
 def test_a_whole_answers_seals_go_with_their_texts() -> None:
     details = [
-        detail("one", "S1"), {"type": "reasoning.encrypted", "data": "RED", "format": "anthropic-claude-v1", "index": 1},
+        detail("one", "S1"),
+        {"type": "reasoning.encrypted", "data": "RED", "format": "anthropic-claude-v1", "index": 1},
         detail("two", "S2", index=3),
-    ]  # fmt: skip
+    ]
     got = whole({"content": "a", "reasoning_content": "onetwo", "reasoning_details": details})
     assert got.gist == [("thinking", "one", "S1"), ("thinking", "", "RED"), ("thinking", "two", "S2"), ("text", "a")]
 
@@ -494,7 +535,8 @@ def test_a_refusal_and_a_filter() -> None:
 
 
 def test_bodies_that_are_no_answer() -> None:
-    for body in ({"choices": []}, {"choices": None, "id": "x"}, {"id": "x"}):
+    bodies: list[Any] = [{"choices": []}, {"choices": None, "id": "x"}, {"id": "x"}]
+    for body in bodies:
         got = read(json.dumps(body).encode(), headers=JSON)
         assert (got.failed.status, got.failed.code) == (502, "upstream_error")
     limited = read(b'{"error": {"message": "slow", "code": 429}}', headers=JSON)
@@ -506,6 +548,8 @@ def test_bodies_that_are_no_answer() -> None:
 
 
 def test_an_error_by_status() -> None:
-    body = json.dumps({"error": {"message": "Rate limit", "type": "requests", "param": None, "code": "rate_limit_exceeded"}})
+    body = json.dumps(
+        {"error": {"message": "Rate limit", "type": "requests", "param": None, "code": "rate_limit_exceeded"}}
+    )
     got = read(body.encode(), headers=JSON, status=429)
     assert got.failed == e.ResponseFailed(ErrorKind.RATE_LIMIT, "Rate limit", 429, "rate_limit_exceeded")

@@ -81,15 +81,21 @@ ALLOWED = {"mode": "required", "tools": [{"type": "function", "function": {"name
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, ToolChoice()), ("auto", ToolChoice("auto")), ("none", ToolChoice("none")),
-        ("required", ToolChoice("required")), (F, ToolChoice("tool", ["f"])),
+        (None, ToolChoice()),
+        ("auto", ToolChoice("auto")),
+        ("none", ToolChoice("none")),
+        ("required", ToolChoice("required")),
+        (F, ToolChoice("tool", ["f"])),
         ({"type": "custom", "custom": {"name": "g"}}, ToolChoice("tool", ["g"])),
         ({"type": "allowed_tools", "allowed_tools": ALLOWED}, ToolChoice("required", ["g"])),
         ({"type": "allowed_tools", "mode": "auto", "tools": [F, G]}, ToolChoice("auto", ["f", "g"])),
-        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}, ToolChoice("auto", ["f"])),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+            ToolChoice("auto", ["f"]),
+        ),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_choices(value: Any, expected: ToolChoice) -> None:
     assert choice(value) == expected
 
@@ -112,7 +118,10 @@ def test_the_newer_choice_wins() -> None:
         ({"tools": [{}]}, "tools[0].type"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]}, "tools[0].function.parameters"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]},
+            "tools[0].function.parameters",
+        ),
         ({"tools": [F], "functions": [{"name": "f"}]}, "functions"),
         ({"functions": ["f"]}, "functions[0]"),
         ({"web_search_options": {"user_location": {"approximate": 3}}}, "web_search_options.user_location.approximate"),
@@ -120,14 +129,18 @@ def test_the_newer_choice_wins() -> None:
         ({"tools": [F], "tool_choice": "f"}, "tool_choice"),
         ({"tools": [F], "tool_choice": 3}, "tool_choice"),
         ({"tools": [F], "tool_choice": {"type": "auto"}}, "tool_choice.type"),
-        ({"tools": [F], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}}},
-         "tool_choice.allowed_tools.tools"),
-        ({"tools": [F], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "x"}}},
-         "tool_choice.allowed_tools.mode"),
+        (
+            {"tools": [F], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}}},
+            "tool_choice.allowed_tools.tools",
+        ),
+        (
+            {"tools": [F], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "x"}}},
+            "tool_choice.allowed_tools.mode",
+        ),
         ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call"),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_the_api_refuses(members: Any, path: str) -> None:
     with pytest.raises(ProtocolError) as error:
         parse(members)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.dialects.openai_chat.usage import read_usage, write_usage
+from extproc.llm.events import Usage
+
+FULL = {
+    "prompt_tokens": 160,
+    "completion_tokens": 25,
+    "total_tokens": 185,
+    "prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 50},
+    "completion_tokens_details": {"reasoning_tokens": 20},
+}
+
+
+def test_there_and_back() -> None:
+    assert read_usage(FULL) == Usage(160, 25, 100, 50, 20)
+    assert write_usage(read_usage(FULL)) == FULL
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({}, Usage()),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "prompt_cache_hit_tokens": 3}, Usage(1, 2, 3)),
+        ({"prompt_tokens": 1, "cached_tokens": 3}, Usage(1, None, 3)),
+        ({"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens_details": None}, Usage(1)),
+        ({"prompt_tokens": "1", "completion_tokens": -2, "prompt_tokens_details": 3}, Usage()),
+        (
+            {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "reasoning_tokens": 1},
+            Usage(1, 2, None, None, 1),
+        ),
+        # xAI: the total holds what the completion leaves out
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 35,
+                "completion_tokens_details": {"reasoning_tokens": 20},
+            },
+            Usage(10, 25, None, None, 20),
+        ),
+    ],
+    ids=repr,
+)
+def test_what_servers_say(usage: dict[str, Any], expected: Usage) -> None:
+    assert read_usage(usage) == expected
+
+
+def test_unknown_counts_are_not_made_up() -> None:
+    assert write_usage(Usage()) is None
+    assert write_usage(Usage(output_tokens=3)) == {
+        "prompt_tokens": 0,
+        "completion_tokens": 3,
+        "total_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
