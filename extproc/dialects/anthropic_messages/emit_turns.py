@@ -172,7 +172,8 @@ class Conversation:
         for block in _ordered(content):  # type: ignore[arg-type]
             if (written := self._assistant_block(block)) is not None:
                 # A text that stands where the message does was the message's whole text, as a string.
-                self._put("assistant", written, whole=type(block) is Text and block.at == message.at)
+                plain = type(block) is Text and block.at == message.at and block.cache is None
+                self._put("assistant", written, whole=plain)
                 empty = False
         if empty and not any(type(block) in (Thinking, Opaque) for block in content):
             self._losses.dropped(message.at, "an empty turn")

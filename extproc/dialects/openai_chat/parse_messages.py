@@ -15,6 +15,9 @@ from ..base import encode
 from .parse_parts import cache_marker, content
 from .vocabulary import CLAUDE
 
+_THINKING_MEMBERS = frozenset(
+    {"provider_specific_fields", "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"}
+)
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -43,7 +46,8 @@ class _Reader:
             case "user":
                 return self._plain(fields, "user")
             case "assistant":
-                return self._assistant(fields, index)
+                thinking = [] if _THINKING_MEMBERS.isdisjoint(value) else _thinking(fields)
+                return self._assistant(fields, index, thinking)
             case "tool" | "function":
                 return self._tool(fields, legacy=role == "function")
         raise ProtocolError(fields.at("role"), f"expected one of {', '.join(_ROLES)}, got {role!r}")
@@ -60,13 +64,12 @@ class _Reader:
 
     # ---- the assistant
 
-    def _assistant(self, fields: Fields, index: int) -> Message:
+    def _assistant(self, fields: Fields, index: int, thinking: list[Thinking]) -> Message:
         self.end()
         fields.ignore("annotations")
         said = content(fields, "assistant")
         refusal = fields.maybe("refusal", str)
-        blocks: list[Block] = [*_thinking(fields)]
-        calls = self._calls(fields, index)
+        calls = self._calls(fields, index) if "tool_calls" in fields or "function_call" in fields else []
         cache, name = cache_marker(fields), fields.maybe("name", str)
         if refusal and (said == "" or said == []):
             said = refusal
@@ -74,15 +77,14 @@ class _Reader:
             before = [Text(said, fields.path)] if isinstance(said, str) else said
             said = [*before, Text(refusal, fields.at("refusal"), refusal=True)]
         said = _with_cache(said, cache, fields.path)
-        if blocks or calls:
+        if thinking or calls:
             texts = [Text(said, fields.path)] if said and isinstance(said, str) else said or ()
-            said = [*blocks, *texts, *calls]
+            said = [*thinking, *texts, *calls]
         return Message("assistant", said, fields.path, name, fields.rest())
 
     def _calls(self, fields: Fields, index: int) -> list[ToolCall]:
-        calls = []
-        for i, value in enumerate(fields.take("tool_calls", list, [])):
-            calls.append(_call(value, f"{fields.at('tool_calls')}[{i}]"))
+        at = fields.at("tool_calls")
+        calls = [_call(value, f"{at}[{i}]") for i, value in enumerate(fields.take("tool_calls", list, []))]
         if "function_call" in fields:
             function = Fields(fields.any("function_call"), fields.at("function_call"))
             name, arguments = function.take("name", str), _arguments(function)

@@ -488,7 +488,8 @@ class ChatParser(ParserBase):
 
     def _cut_call(self) -> bool:
         """vLLM may say that it called a tool when it ran out of tokens in the midst of the call (vllm issue 53269)."""
-        most, answered = self.call.request.sampling.max_tokens, self._usage.output_tokens
+        sent, answered = self.call.members, self._usage.output_tokens
+        most = sent.get("max_completion_tokens", sent.get("max_tokens"))
         if most is None or answered is None or answered < most or not self._calls.all:
             return False
         last = self._calls.all[-1]

@@ -431,3 +431,14 @@ def test_the_law_of_turns(messages: list[Message], model: str) -> None:
             answers = [b for b in turns[i + 1]["content"] if isinstance(b, dict) and b["type"] == "tool_result"]
             assert {b["tool_use_id"] for b in answers} == uses
             assert turns[i + 1]["content"][: len(answers)] == answers
+
+
+def test_a_text_that_was_a_string_is_one_again_when_its_thinking_is_left_out() -> None:
+    unsigned = Thinking("why", at="messages[1].reasoning_content")
+    at = "messages[1]"
+    for said, sent in (
+        (Text("a", at), "a"),
+        (Text("a", f"{at}.content[0]"), [text("a")]),
+        (Text("a", at, CacheMarker()), [text("a") | {"cache_control": {"type": "ephemeral"}}]),
+    ):
+        assert talk(("user", "q"), ("assistant", [unsigned, said]), ("user", "r")).messages[1]["content"] == sent

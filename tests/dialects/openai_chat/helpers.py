@@ -72,7 +72,8 @@ class Upstreams:
         think_tags: bool = False,
     ) -> None:
         request = Request(dialect="x", model="asked", messages=[], sampling=sampling or Sampling())
-        call = ChatCall("POST", "/", [], {}, request, undo or Undo(), think_tags)
+        members = {"max_tokens": request.sampling.max_tokens}
+        call = ChatCall("POST", "/", [], members, request, undo or Undo(), think_tags)
         self.report = LossReport()
         parser = DIALECT.response_parser(call, ResponseHead(status, headers), Limits(), self.report)
         chunks = [data] if isinstance(data, bytes) else data

@@ -9,6 +9,7 @@ import pytest
 
 from extproc.dialects.base import Undo
 from extproc.llm import events as e
+from extproc.llm import marker
 from extproc.llm.events import StopReason
 from extproc.llm.failures import ErrorKind
 from extproc.llm.request import Sampling
@@ -532,6 +533,34 @@ def test_a_refusal_and_a_filter() -> None:
     filtered = whole({"content": "a", "refusal": "Declined."}, "content_filter")
     assert filtered.gist == [("text", "a")]
     assert (filtered.ended.stop, filtered.ended.explanation) == (StopReason.REFUSAL, "Declined.")
+
+
+def test_citations_without_a_text_are_reported() -> None:
+    cited = {"type": "url_citation", "url_citation": {"start_index": 90, "end_index": 99, "url": "u"}}
+    got = read(
+        stream_of(chunk({"annotations": [cited]}), chunk({"content": "a", "annotations": [cited]}), chunk({}, "stop"))
+    )
+    assert [str(loss) for loss in got.report] == ["response.choices[0].message.annotations:dropped"]
+    citations = [event.citation for event in got.events if isinstance(event, e.CitationAdded)]
+    assert [(c.start, c.end) for c in citations] == [(None, None)], "a place outside the text is none"
+
+
+def test_seals_amid_calls_and_markers() -> None:
+    def seal(**members: str) -> Any:
+        return chunk({"reasoning_details": [{"type": "reasoning.text", "format": "x", **members}]})
+
+    got = read(stream_of(chunk(call_delta(0, "t", "f", "{")), seal(signature="S"), chunk(call_delta(0, arguments="}"))))
+    assert got.gist == [("call", "t", "f", "{}")]
+    assert [str(loss) for loss in got.report] == ["response.choices[0].delta.reasoning_details:dropped"]
+    ours = read(stream_of(chunk({"reasoning": "w"}), seal(signature=marker.mark("w")), chunk({}, "stop")))
+    assert [event.signer for event in ours.events if isinstance(event, e.ThinkingSealed)] == [marker.SIGNER]
+
+
+def test_parts_of_a_list() -> None:
+    parts = ["a", {"type": "thinking", "thinking": "w"}, {"type": "text", "text": "b"}, {"type": "reference"}]
+    got = whole({"content": parts})
+    assert got.gist == [("text", "a"), ("thinking", "w"), ("text", "b")]
+    assert [str(loss) for loss in got.report] == ["response.choices[0].message.content:dropped"]
 
 
 def test_bodies_that_are_no_answer() -> None:
