@@ -1,16 +1,38 @@
 # The sidecar: docker build -t extproc . && docker run -e OPENAI_API_KEY -p 127.0.0.1:50051:50051 extproc
-FROM python:3.12-slim AS build
-COPY pyproject.toml README.md LICENSE /src/
-COPY deploy /src/deploy
+#
+# Any image with Python 3.11 or later and its venv module will do as the base: --build-arg BASE=...
+ARG BASE=python:3.12-slim
+FROM ${BASE} AS build
+# What is needed changes seldom, what is built often: two layers.
+COPY pyproject.toml /src/
+RUN python3 -m venv /opt/extproc \
+ && python3 -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["fast"], sep="\n")' > /src/needed \
+ && /opt/extproc/bin/pip install --no-cache-dir --quiet -r /src/needed
+COPY README.md LICENSE /src/
+COPY deploy/envoy.yaml /src/deploy/envoy.yaml
 COPY extproc /src/extproc
-RUN python -m venv /opt/extproc && /opt/extproc/bin/pip install --no-cache-dir '/src[fast]'
+RUN /opt/extproc/bin/pip install --no-cache-dir --quiet --no-deps /src \
+ && /opt/extproc/bin/pip uninstall --quiet --yes setuptools pip \
+ && mkdir -p /made/run/extproc && chown 65532:65532 /made/run/extproc && chmod 0750 /made/run/extproc
 
-FROM python:3.12-slim
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="extproc" \
+      org.opencontainers.image.description="An Envoy external-processing sidecar that translates between LLM APIs" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/extproc /opt/extproc
-ENV PATH=/opt/extproc/bin:$PATH PYTHONUNBUFFERED=1
-# It reads nothing but its environment and writes nothing.
+# Where a Unix socket goes, in a volume that Envoy shares: the volume starts with this folder's owner.
+COPY --from=build --chown=65532:65532 /made/run/extproc /run/extproc
+# Inside a container loopback is nobody's; what may reach the port is the operator's to say.
+ENV PATH=/opt/extproc/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 EXTPROC_LISTEN=0.0.0.0:50051
+# It reads its environment and the files that routes name, and writes nothing but its socket.
 USER 65532:65532
 EXPOSE 50051
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["extproc", "health"]
+# Asks it to drain; give it longer than EXTPROC_DRAIN_SECONDS before it is killed (docker stop --time 60).
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["extproc"]
-# Inside a container loopback is nobody's; what may reach the port is the operator's to say.
-CMD ["serve", "--listen", "0.0.0.0:50051"]
+CMD ["serve"]

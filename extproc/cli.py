@@ -1,7 +1,8 @@
-"""The command line: ``extproc serve | translate | demo | dialects | settings``. Thin: each command calls one part of
-the package.
+"""The command line: ``extproc serve | health | translate | demo | dialects | settings``. Thin: each command calls
+one part of the package.
 
-Exit status: 0 done; 1 the request was refused, or the demo found a step wrong; 2 wrong usage or configuration.
+Exit status: 0 done; 1 the request was refused, the server does not serve, or the demo found a step wrong; 2 wrong usage
+or configuration.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="extproc", description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _serve_arguments(commands.add_parser("serve", help="run the ext_proc server that Envoy calls"))
+    _health_arguments(commands.add_parser("health", help="ask a running server whether it serves; status 0 or 1"))
     translate = commands.add_parser("translate", help="translate one request or response")
     kinds = translate.add_subparsers(required=True, metavar="request|response")
     _request_arguments(kinds.add_parser("request", help="a client's request to the upstream's"))
@@ -308,6 +310,25 @@ def _serve(args: argparse.Namespace) -> int:
         return serve(settings.from_arguments(args))
     except (settings.SettingError, CapabilityError, OSError) as error:
         raise UsageError(str(error)) from None
+
+
+def _health_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", nargs="*", help="host:port or unix:/path; left out: EXTPROC_LISTEN, or its default")
+    parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS", help="for each address (%(default)s)")
+    parser.set_defaults(run=_health)
+
+
+def _health(args: argparse.Namespace) -> int:
+    from .server import health
+
+    try:
+        addresses = args.address or settings.load({}, os.environ).listen.split(",")
+    except settings.SettingError as error:
+        raise UsageError(str(error)) from None
+    said = {address: health.check(address, args.timeout) for address in addresses}
+    for address, word in said.items():
+        print(f"{address} {word}")
+    return 0 if set(said.values()) == {"SERVING"} else 1
 
 
 def _settings(args: argparse.Namespace) -> int:
