@@ -6,8 +6,9 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def rewrite(
     *,
     sidecar: str | Address,
     upstreams: Mapping[str, Address],
+    real: Collection[str] = (),
     listen: Address = ("127.0.0.1", 0),
     admin: Address = ("127.0.0.1", 0),
     access_log: str | None = None,
@@ -49,7 +51,8 @@ def rewrite(
     """*config* with other addresses, and otherwise as it is.
 
     *sidecar* is a host and port or the path of a Unix socket; *upstreams* maps the host names of endpoints to where
-    they are to be found instead, over plain HTTP/1.1; *access_log* is a file in place of standard output.
+    they are to be found instead, over plain HTTP/1.1; the hosts in *real* stay as they are, and of a cluster that has
+    such an endpoint no other stays; *access_log* is a file in place of standard output.
     """
     made = copy.deepcopy(dict(config))
     made["admin"]["address"] = _socket(admin)
@@ -61,7 +64,7 @@ def rewrite(
     for cluster in resources["clusters"]:
         if cluster["name"] == "extproc":
             _place_sidecar(cluster, sidecar)
-        else:
+        elif not _keep_real(cluster, real):
             _replace_upstreams(cluster, upstreams)
     return made
 
@@ -103,6 +106,22 @@ def _place_sidecar(cluster: dict[str, Any], sidecar: str | Address) -> None:
         cluster["type"] = _discovery(sidecar[0])
 
 
+def _keep_real(cluster: dict[str, Any], real: Collection[str]) -> bool:
+    """Whether *cluster* has endpoints in *real*; the others leave it then, because TLS is for all of a cluster."""
+    localities = cluster["load_assignment"]["endpoints"]
+    kept: list[dict[str, Any]] = []
+    for locality in localities:
+        hosts = [item["endpoint"]["address"]["socket_address"]["address"] for item in locality["lb_endpoints"]]
+        if any(host in real for host in hosts):
+            items = [item for host, item in zip(hosts, locality["lb_endpoints"], strict=True) if host in real]
+            # Priorities must have no gap.
+            priority = {"priority": len(kept)} if "priority" in locality else {}
+            kept.append({**locality, **priority, "lb_endpoints": items})
+    if kept:
+        localities[:] = kept
+    return bool(kept)
+
+
 def _replace_upstreams(cluster: dict[str, Any], upstreams: Mapping[str, Address]) -> None:
     """The endpoints keep their host names (they become :authority); the connections go elsewhere, without TLS."""
     for endpoint in _endpoints(cluster):
@@ -137,11 +156,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--admin", type=_address, default=("127.0.0.1", 9901), metavar="HOST:PORT")
     parser.add_argument("--sidecar", required=True, metavar="HOST:PORT|/SOCKET")
     parser.add_argument("--upstream", action="append", default=[], metavar="NAME=HOST:PORT")
+    parser.add_argument(
+        "--unless", action="append", default=[], metavar="NAME=VARIABLE", help="leave NAME be if VARIABLE is not empty"
+    )
     args = parser.parse_args(arguments)
+    unless = (item.partition("=") for item in args.unless)
+    real = {name for name, _, variable in unless if os.environ.get(variable)}
     pairs = (item.partition("=") for item in args.upstream)
     upstreams = {name: _address(where) for name, _, where in pairs}
     sidecar = args.sidecar if args.sidecar.startswith("/") else _address(args.sidecar)
-    write(rewrite(reference(), sidecar=sidecar, upstreams=upstreams, listen=args.listen, admin=args.admin), args.file)
+    made = rewrite(
+        reference(), sidecar=sidecar, upstreams=upstreams, real=real, listen=args.listen, admin=args.admin
+    )
+    write(made, args.file)
     return 0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extproc.demo import config
+from extproc.demo.processes import envoy_binary
 from tests.support import placements
 
 
@@ -39,6 +41,28 @@ def test_a_socket_is_a_pipe(tmp_path: Path) -> None:
     made = json.loads(file.read_text())
     assert endpoints(made, "extproc")[0]["address"] == {"pipe": {"path": "/run/extproc.sock"}}
     assert placements.clusters(made)["openai"]["type"] == "STATIC"
+
+
+@pytest.mark.envoy
+def test_a_host_whose_key_is_there_stays_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONE_KEY", "")
+    monkeypatch.setenv("OTHER_KEY", "sk-1")
+    file = tmp_path / "envoy.yaml"
+    hosts = ["--upstream", "api.openai.com=127.0.0.1:1", "--unless", "api.openai.com=ONE_KEY"]
+    hosts += ["--upstream", "api.anthropic.com=127.0.0.1:2", "--unless", "api.anthropic.com=OTHER_KEY"]
+    assert config.main([str(file), "--sidecar", "/run/extproc.sock", *hosts]) == 0
+    made = json.loads(file.read_text())
+    original, real = (placements.clusters(c)["anthropic"] for c in (config.reference(), made))
+    assert real == original
+    assert endpoints(made, "openai")[0]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 1}
+    # TLS is for all of a cluster: beside a real endpoint no scripted one can stay.
+    only = placements.clusters(made)["any_provider"]["load_assignment"]["endpoints"]
+    assert [locality["priority"] for locality in only] == [0]
+    assert [e["address"]["socket_address"]["address"] for e in endpoints(made, "any_provider")] == ["api.anthropic.com"]
+    validated = subprocess.run(
+        [envoy_binary(), "--mode", "validate", "-c", file, "-l", "error"], capture_output=True, text=True, check=False
+    )
+    assert validated.returncode == 0, validated.stderr
 
 
 def test_an_upstream_that_is_not_replaced_is_a_mistake() -> None:
