@@ -9,8 +9,10 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
-from . import emit_request, errors, parse_request
+from . import errors
+from .emit_request import emit_request
 from .emit_response import ChatEmitter
+from .parse_request import parse_request
 from .parse_response import ChatParser
 from .vocabulary import NAME
 
@@ -26,10 +28,10 @@ class OpenAIChat:
         return "messages" in members and _NOT_OURS.isdisjoint(members)
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        return parse_request.parse_request(call, losses)
+        return parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        return emit_request.emit_request(request, upstream, losses)
+        return emit_request(request, upstream, losses)
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         # What other providers' answers leave in a history, this API ignores: nothing of it is checked.
