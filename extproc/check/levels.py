@@ -1,0 +1,174 @@
+"""The metadata that speaks to the sidecar: where it stands, and which of it meets in one exchange."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..route import RouteError, compile_route
+from .topology import Cluster, Config, Filter
+from .tree import Node, Unreadable, parse
+
+ANNOTATION_LEAF = "filter_metadata['envoy-gateway']['resources'][0]['annotations']['extproc']"
+ROUTE, CLUSTER, ENDPOINT = "xds.route_metadata", "xds.cluster_metadata", "xds.upstream_host_metadata"
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one of route, cluster and endpoint says; ``node`` is false where it says nothing."""
+
+    node: Node
+    text: str | None = None
+    annotation: bool = False
+    struct: bool = False
+    """It is a mapping where a string is wanted."""
+
+
+def level(owner: Node) -> Level:
+    """What the metadata of *owner* says to the sidecar."""
+    spaces = owner.get("metadata", "filter_metadata")
+    space = spaces.get("extproc")
+    leaf = space.get("route")
+    if leaf:
+        return Level(leaf, leaf.text, struct=leaf.is_mapping or leaf.is_list)
+    if space:
+        return Level(space, struct=True)
+    for resource in spaces.get("envoy-gateway", "resources"):
+        noted = resource.get("annotations", "extproc")
+        return Level(noted, noted.text if noted else None, annotation=bool(noted))
+    return Level(leaf)
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Levels that meet in one exchange: a route, one of its clusters, one of that cluster's endpoints."""
+
+    route: Level
+    cluster: Level
+    endpoint: Level
+
+    @property
+    def levels(self) -> tuple[Level, Level, Level]:
+        return self.route, self.cluster, self.endpoint
+
+    def __bool__(self) -> bool:
+        return any(item.node for item in self.levels)
+
+
+_NONE = Level(Node(None, "", 0))
+
+
+def _endpoint_levels(cluster: Cluster) -> list[Level]:
+    return [level(item) for item in cluster.endpoints] or [_NONE]
+
+
+def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]:
+    """All that can occur, with the cluster; a cluster that no known route reaches speaks without one."""
+    reached: set[str] = set()
+    for route in config.routes:
+        mine = level(route.node)
+        reached.update(route.clusters)
+        listener = any(item.translates for item in route.filters)
+        for cluster in config.reached(route):
+            if listener and not cluster.filters:
+                # A listener filter runs before a host is chosen: only route and cluster are known to it.
+                yield Combination(mine, level(cluster.node), _NONE), cluster
+            else:
+                for endpoint in _endpoint_levels(cluster):
+                    yield Combination(mine, level(cluster.node), endpoint), cluster
+        if not route.clusters and listener:
+            yield Combination(mine, _NONE, _NONE), None
+    for cluster in config.clusters.values():
+        if cluster.name not in reached and cluster.filters:
+            for endpoint in _endpoint_levels(cluster):
+                yield Combination(_NONE, level(cluster.node), endpoint), cluster
+
+
+def used_levels(config: Config, item: Filter) -> set[tuple[str, bool]]:
+    """The attributes, each with whether it is Envoy Gateway's annotation, that *item* must ask for."""
+    used = set()
+    if item.placement == "upstream":
+        served = [c for c in config.clusters.values() if any(f.node.same(item.node) for f in c.filters)]
+        routes = [route for cluster in served for route in config.routes_to(cluster)]
+        owners = [(ENDPOINT, endpoint) for cluster in served for endpoint in cluster.endpoints]
+    else:
+        routes = [r for r in config.routes if any(f.node.same(item.node) for f in r.filters)]
+        served = [cluster for route in routes for cluster in config.reached(route)]
+        owners = []
+    owners += [(CLUSTER, cluster.node) for cluster in served] + [(ROUTE, route.node) for route in routes]
+    for kind, owner in owners:
+        found = level(owner)
+        if found.node:
+            used.add((kind, found.annotation))
+    return used
+
+
+class _Any(Mapping[str, str]):
+    """An environment in which every variable is set: the sidecar's own is not at hand here."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __getitem__(self, name: str) -> str:
+        return self._value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+_ENVIRONMENTS = [_Any(value) for value in ("placeholder", "https://placeholder.example/v1", "443")]
+"""A variable may stand for a name, a URL or a port; what compiles with one of them is well-formed."""
+
+
+def problem(combination: Combination) -> RouteError | None:
+    """Why *combination* makes no route, if so. References to secrets are taken for good: they are resolved where the
+    sidecar runs."""
+    texts = [_named(item.text) for item in combination.levels]
+    first: RouteError | None = None
+    for environ in _ENVIRONMENTS:
+        try:
+            compile_route(texts, environ=environ)
+            return None
+        except RouteError as error:
+            first = first or error
+    return first
+
+
+def _named(text: str | None) -> str | None:
+    """References to files as references to variables."""
+    if text is None:
+        return None
+    parts = text.split("${file:")
+    return parts[0] + "".join("${A_FILE}" + part.partition("}")[2] for part in parts[1:])
+
+
+_PATH = re.compile(r"(?P<level>route|cluster|endpoint): (?:unknown key '(?P<unknown>[^']*)'|(?P<path>[\w.-]+):)")
+
+
+def place(combination: Combination, message: str) -> Node:
+    """Where *message*, a RouteError's, points to: the level that it names, there the line of its path."""
+    found = _PATH.match(message)
+    names = ("route", "cluster", "endpoint")
+    named = combination.levels[names.index(found["level"])].node if found else None
+    node = named or next(item.node for item in combination.levels if item.node)
+    if found and named and named.is_block:
+        node.line += 1 + _line_in(named.text, (found["unknown"] or found["path"]).split("."))
+    return node
+
+
+def _line_in(text: str, path: list[str]) -> int:
+    """The line in *text*, from 0, of as much of *path* as is there."""
+    line = 0
+    try:
+        node = parse(text)
+    except Unreadable:
+        return line
+    for name in path:
+        node = node.get(name)
+        if node:
+            line = node.line - 1
+    return line

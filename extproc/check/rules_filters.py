@@ -1,0 +1,366 @@
+"""Rules about the ext_proc filters that call the sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .levels import ANNOTATION_LEAF, used_levels
+from .rule import ERROR, WARNING, Found, rule
+from .topology import LEAF, Config, Filter, type_of
+from .tree import Node
+
+ROLES = ("translator", "router")
+NAMESPACE = "extproc"
+BODIES = ("STREAMED", "BUFFERED")
+SHORT = 1.0
+"""Seconds below which a message's timeout is too short for large bodies."""
+DEFAULT_TIMEOUT = 0.2
+
+
+def translators(config: Config) -> Iterator[Filter]:
+    return (item for item in config.filters if item.translates)
+
+
+def upstream(config: Config) -> Iterator[Filter]:
+    return (item for item in config.filters if item.placement == "upstream")
+
+
+def _mode(item: Filter, name: str) -> Node:
+    return item.mode.get(name)
+
+
+def _sends(node: Node, default: bool) -> bool:
+    return node.text == "SEND" or (default and node.text in ("", "DEFAULT"))
+
+
+@rule(
+    "request-headers-skip", ERROR, "request_header_mode is SKIP",
+    then="Envoy has sent the headers on before the body is translated: path, key and length stay the client's, and the "
+    "sidecar answers 500",
+    write="processing_mode: {request_header_mode: SEND}",
+)  # fmt: skip
+def request_headers(config: Config) -> Found:
+    name = "request_header_mode"
+    return (_mode(item, name) for item in config.filters if not _sends(_mode(item, name), True))
+
+
+@rule(
+    "request-body-mode", ERROR, "request_body_mode is not BUFFERED",
+    then="the sidecar never gets the request as a whole: every request fails, or goes on untranslated with the "
+    "client's own key",
+    write="processing_mode: {request_body_mode: BUFFERED}",
+)  # fmt: skip
+def request_body(config: Config) -> Found:
+    return (_mode(i, "request_body_mode") for i in config.filters if _mode(i, "request_body_mode").text != "BUFFERED")
+
+
+@rule(
+    "response-headers-skip", ERROR, "response_header_mode is SKIP",
+    then="answers reach the client in the upstream's API, and Envoy's own errors in none",
+    write="processing_mode: {response_header_mode: SEND}",
+)  # fmt: skip
+def response_headers(config: Config) -> Found:
+    name = "response_header_mode"
+    return (_mode(item, name) for item in config.filters if not _sends(_mode(item, name), True))
+
+
+@rule(
+    "response-body-mode", ERROR, "response_body_mode is neither STREAMED nor BUFFERED",
+    then="answers are not handed over, or in a form in which they cannot be translated",
+    write="processing_mode: {response_body_mode: STREAMED}",
+)  # fmt: skip
+def response_body(config: Config) -> Found:
+    name = "response_body_mode"
+    return (_mode(item, name) for item in translators(config) if _mode(item, name).text not in BODIES)
+
+
+@rule(
+    "mode-override", ERROR, "allow_mode_override is not true",
+    then="an answer that is no stream cannot be asked for as a whole: it reaches the client broken, or as an error",
+    write="allow_mode_override: true",
+)  # fmt: skip
+def mode_override(config: Config) -> Found:
+    name = "allow_mode_override"
+    return (item.config.get(name) for item in translators(config) if not item.config.get(name).true)
+
+
+@rule(
+    "response-trailers", ERROR, "response_trailer_mode is not SEND",
+    then="an answer that ends in trailers (HTTP/2) is never seen to end: the client's last events are missing",
+    write="processing_mode: {response_trailer_mode: SEND}",
+)  # fmt: skip
+def response_trailers(config: Config) -> Found:
+    name = "response_trailer_mode"
+    return (_mode(item, name) for item in translators(config) if not _sends(_mode(item, name), False))
+
+
+@rule(
+    "message-timeout", WARNING, "message_timeout is shorter than a second",
+    then="on a busy machine a request with images takes longer to be translated, and the client gets a 500 or 504",
+    write="message_timeout: 10s",
+)  # fmt: skip
+def message_timeout(config: Config) -> Found:
+    for item in config.filters:
+        node = item.config.get("message_timeout")
+        said = node.seconds() if node else DEFAULT_TIMEOUT
+        if said is not None and said < SHORT:
+            yield node
+
+
+@rule(
+    "failure-mode-allow", ERROR, "failure_mode_allow is true",
+    then="while the sidecar is away, requests go to the provider untranslated and with the client's own key",
+    write="failure_mode_allow: false",
+)  # fmt: skip
+def failure_mode_allow(config: Config) -> Found:
+    return (i.config.get("failure_mode_allow") for i in config.filters if i.config.get("failure_mode_allow").true)
+
+
+@rule(
+    "observability-mode", ERROR, "observability_mode is true",
+    then="Envoy does not wait for the sidecar's answers: nothing is translated, the client's own key goes upstream",
+    write="observability_mode: false",
+)  # fmt: skip
+def observability_mode(config: Config) -> Found:
+    return (i.config.get("observability_mode") for i in config.filters if i.config.get("observability_mode").true)
+
+
+@rule(
+    "immediate-response", ERROR, "disable_immediate_response is true",
+    then="what the sidecar refuses ends in an empty error in place of the client's own error shape",
+    write="disable_immediate_response: false",
+)  # fmt: skip
+def immediate_response(config: Config) -> Found:
+    name = "disable_immediate_response"
+    return (item.config.get(name) for item in config.filters if item.config.get(name).true)
+
+
+@rule(
+    "routing-mutation", ERROR, "mutation_rules.allow_all_routing is not true",
+    then="Envoy ignores the :authority and :method that the sidecar sets: providers answer 404 or 421",
+    write="mutation_rules: {allow_all_routing: true}",
+)  # fmt: skip
+def routing_mutation(config: Config) -> Found:
+    for item in translators(config):
+        node = item.config.get("mutation_rules", "allow_all_routing")
+        if not node.true:
+            yield node
+
+
+@rule(
+    "mutation-disallowed", ERROR, "mutation_rules forbid changes of headers",
+    then="credentials are not set, or the client's own are not removed",
+    write="mutation_rules: {allow_all_routing: true}, and nothing that disallows",
+)  # fmt: skip
+def mutation_disallowed(config: Config) -> Found:
+    for item in config.filters:
+        rules = item.config.get("mutation_rules")
+        for name in ("disallow_all", "disallow_system", "disallow_expression"):
+            node = rules.get(name)
+            if node and not node.false:
+                yield node, f"mutation_rules.{name} stands in the way of changes of headers"
+
+
+@rule(
+    "forward-rules", ERROR, "forward_rules keep headers from the sidecar",
+    then="headers that it does not see are not removed: the client's own credential may reach the provider",
+    write="no forward_rules",
+)  # fmt: skip
+def forward_rules(config: Config) -> Found:
+    return (i.config.get("forward_rules") for i in config.filters if i.config.get("forward_rules"))
+
+
+@rule(
+    "receiving-namespace", ERROR, "the namespace extproc is not among receiving_namespaces",
+    then="the access log shows no model and no tokens, and a second attempt starts from the path and headers that the "
+    "first one left",
+    write="metadata_options: {receiving_namespaces: {untyped: [extproc]}}",
+)  # fmt: skip
+def receiving_namespace(config: Config) -> Found:
+    return _namespace(config.filters, "receiving_namespaces")
+
+
+@rule(
+    "forwarding-namespace", ERROR, "the namespace extproc is not among forwarding_namespaces",
+    then="a second attempt does not know the client's path and headers, and fails",
+    write="metadata_options: {forwarding_namespaces: {untyped: [extproc]}}",
+)  # fmt: skip
+def forwarding_namespace(config: Config) -> Found:
+    return _namespace(upstream(config), "forwarding_namespaces")
+
+
+def _namespace(filters: Iterator[Filter] | list[Filter], name: str) -> Found:
+    for item in filters:
+        node = item.config.get("metadata_options", name, "untyped")
+        if NAMESPACE not in node.texts:
+            yield node
+
+
+@rule(
+    "role", ERROR, "x-extproc-role is unknown, or has no meaning here",
+    then="every request is answered with a 500, or none is translated",
+    write="initial_metadata: [{key: x-extproc-role, value: translator}], or router on a listener",
+)  # fmt: skip
+def role(config: Config) -> Found:
+    for item in config.filters:
+        node = item.config.get("grpc_service", "initial_metadata")
+        if item.role not in ROLES:
+            yield node, f"x-extproc-role says {item.role[:40]!r}"
+        elif item.placement == "upstream" and not item.translates:
+            yield node, "x-extproc-role says router in an upstream filter, where the route is chosen already"
+
+
+@rule(
+    "equal-names", ERROR, "a listener filter and an upstream filter bear one name",
+    then="an override per route is looked up by name and reaches both: what is meant for one changes the other",
+    write="name: extproc.listener for the one, name: extproc.translate for the other",
+)  # fmt: skip
+def equal_names(config: Config) -> Found:
+    names = {item.name for item in config.filters if item.placement == "listener"}
+    return (item.node.get("name") for item in upstream(config) if item.name in names)
+
+
+@rule(
+    "translated-twice", ERROR, "a listener filter and an upstream filter both translate",
+    then="what one has translated the other takes for the client's: requests fail or arrive garbled",
+    write="initial_metadata: [{key: x-extproc-role, value: router}] in the listener's filter",
+)  # fmt: skip
+def translated_twice(config: Config) -> Found:
+    for manager in config.managers:
+        routes = [route for route in config.routes if route.table.manager is manager]
+        if any(config.is_translated(route) for route in routes):
+            yield from (item.node for item in manager.translators)
+
+
+@rule(
+    "no-router", ERROR, "routes match x-extproc-model, and no filter sets it",
+    then="no such route is ever chosen, but for clients that send the header themselves",
+    write="a listener filter with initial_metadata: [{key: x-extproc-role, value: router}]",
+)  # fmt: skip
+def no_router(config: Config) -> Found:
+    for route in config.routes:
+        if route.table.manager is None or any(not item.translates for item in route.filters):
+            continue
+        for header in route.node.get("match", "headers"):
+            if header.get("name").text == "x-extproc-model":
+                yield header
+
+
+@rule(
+    "route-cache", ERROR, "the router role may not have the route chosen again",
+    then="the route is chosen before the model is known: requests get 404, or another model's provider",
+    write="route_cache_action: DEFAULT",
+)  # fmt: skip
+def route_cache(config: Config) -> Found:
+    for item in config.filters:
+        if not item.translates:
+            if item.config.get("disable_clear_route_cache").true:
+                yield item.config.get("disable_clear_route_cache")
+            if item.config.get("route_cache_action").text == "RETAIN":
+                yield item.config.get("route_cache_action")
+
+
+@rule(
+    "attributes-missing", ERROR, "metadata that is set is not asked for",
+    then="the sidecar does not see it: requests get a 500, or another level's provider and key",
+    write=f"request_attributes: [\"xds.upstream_host_metadata.{LEAF}\"], and so for route and cluster",
+)  # fmt: skip
+def attributes_missing(config: Config) -> Found:
+    for item in translators(config):
+        for kind, annotation in sorted(used_levels(config, item)):
+            wanted = f"{kind}.{ANNOTATION_LEAF if annotation else LEAF}"
+            if wanted not in item.attributes and (annotation or kind not in item.attributes):
+                yield item.config.get("request_attributes"), f"{wanted} is not among request_attributes"
+
+
+@rule(
+    "attributes-map", ERROR, "an attribute is asked for that is a map",
+    then="it arrives as the words \"CelMap value\": every request gets a 500",
+    write=f"request_attributes: [\"xds.route_metadata.{LEAF}\"]",
+)  # fmt: skip
+def attributes_map(config: Config) -> Found:
+    for item in config.filters:
+        for node in item.config.get("request_attributes"):
+            if node.text.replace('"', "'").endswith(("filter_metadata", "filter_metadata['extproc']")):
+                yield node
+
+
+@rule(
+    "attributes-struct", WARNING, "metadata is asked for as a whole",
+    then="its form is meant for people: it differs between Envoy's versions, and 0.5 arrives as text",
+    write=f"request_attributes: [\"xds.route_metadata.{LEAF}\"]",
+)  # fmt: skip
+def attributes_struct(config: Config) -> Found:
+    for item in config.filters:
+        for node in item.config.get("request_attributes"):
+            if node.text in ("xds.route_metadata", "xds.cluster_metadata", "xds.upstream_host_metadata"):
+                yield node
+
+
+@rule(
+    "attempt", ERROR, "upstream.request_attempt_count is not asked for",
+    then="a second attempt cannot be told from the first, and fails where the first one could not connect",
+    write="request_attributes: [upstream.request_attempt_count]",
+)  # fmt: skip
+def attempt(config: Config) -> Found:
+    for item in upstream(config):
+        if "upstream.request_attempt_count" not in item.attributes:
+            yield item.config.get("request_attributes")
+
+
+@rule(
+    "code-details", WARNING, "response.code_details is not asked for",
+    then="Envoy's own errors (503, 413) cannot be told from the upstream's: clients get them as plain text",
+    write="response_attributes: [response.code_details]",
+)  # fmt: skip
+def code_details(config: Config) -> Found:
+    for item in config.filters:
+        if "response.code_details" not in item.config.get("response_attributes").texts:
+            yield item.config.get("response_attributes")
+
+
+@rule(
+    "request-path", WARNING, "request.path is not asked for on the listener",
+    then="when Envoy answers before the request reached the sidecar, the error's shape cannot be told from the path",
+    write="request_attributes: [request.path, request.method]",
+)  # fmt: skip
+def request_path(config: Config) -> Found:
+    for item in config.filters:
+        if item.placement == "listener" and "request.path" not in item.attributes:
+            yield item.config.get("request_attributes")
+
+
+_SIGNERS = (
+    "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
+    "envoy.extensions.filters.http.aws_request_signing.v3.AwsRequestSigning",
+    "envoy.extensions.filters.http.gcp_authn.v3.GcpAuthnFilterConfig",
+)
+
+
+@rule(
+    "signer-order", ERROR, "a filter that adds the credential stands before the translation",
+    then="the sidecar takes the credential for the client's own and removes it, or changes what was signed: 401",
+    write="http_filters: [extproc.translate, the signer, upstream_codec]",
+)  # fmt: skip
+def signer_order(config: Config) -> Found:
+    for item in translators(config):
+        for node in item.before:
+            if type_of(node.get("typed_config")) in _SIGNERS:
+                yield node
+
+
+@rule(
+    "compressor-order", ERROR, "a compressor stands between the translation and the upstream",
+    then="answers come to the sidecar compressed: clients get a 502",
+    write="http_filters: [the compressor, the ext_proc filter, the router]",
+)  # fmt: skip
+def compressor_order(config: Config) -> Found:
+    chains = [manager.node.get("http_filters") for manager in config.managers if manager.translators]
+    chains += [cluster.options.get("http_filters") for cluster in config.clusters.values() if cluster.filters]
+    ours = {item.node.identity for item in translators(config)}
+    for chain in chains:
+        seen = False
+        for node in chain:
+            seen = seen or node.identity in ours
+            if seen and type_of(node.get("typed_config")).endswith(".compressor.v3.Compressor"):
+                yield node

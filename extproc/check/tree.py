@@ -1,0 +1,165 @@
+"""An Envoy configuration as a tree in which everything knows where it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PLAIN = re.compile(r"[A-Za-z_@][A-Za-z0-9_@-]*\Z")
+_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s\Z")
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+
+
+class Unreadable(Exception):
+    """The input is no YAML or JSON of the kind that is wanted; the message is one line."""
+
+
+class Node:
+    """A value, or the place where one is missing: false then, with the line and path of where it would stand.
+
+    Keys are Envoy's own (``snake_case``); ``lowerCamelCase``, which Envoy reads as well, is found too.
+    """
+
+    __slots__ = ("_raw", "line", "path")
+
+    def __init__(self, raw: Any, path: str, line: int) -> None:
+        self._raw = raw
+        self.path = path
+        self.line = raw.start_mark.line + 1 if raw is not None else line
+
+    def __bool__(self) -> bool:
+        return self._raw is not None and not self.is_null
+
+    def __repr__(self) -> str:
+        return f"Node({self.path!r}, line {self.line})"
+
+    @property
+    def identity(self) -> int:
+        """The same for every place at which an alias repeats one value."""
+        return id(self._raw)
+
+    def same(self, other: Node) -> bool:
+        return self._raw is other._raw
+
+    @property
+    def is_null(self) -> bool:
+        return bool(self._raw is not None and self._raw.tag == "tag:yaml.org,2002:null")
+
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self._raw, yaml.MappingNode)
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is a text whose lines stand below its key (``key: |``)."""
+        return isinstance(self._raw, yaml.ScalarNode) and self._raw.style == "|"
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self._raw, yaml.SequenceNode)
+
+    def get(self, *names: str) -> Node:
+        """What stands under *names*, one below the other."""
+        node = self
+        for name in names:
+            node = node._member(name)
+        return node
+
+    def _member(self, name: str) -> Node:
+        path = f"{self.path}.{name}" if _PLAIN.match(name) else f"{self.path}['{name}']"
+        path = path.removeprefix(".")
+        if self.is_mapping:
+            for key, value in self._raw.value:
+                if key.value == name or key.value == _camel(name):
+                    found = Node(value, path, self.line)
+                    # The key's line: a block begins below it.
+                    found.line = key.start_mark.line + 1
+                    return found
+        return Node(None, path, self.line)
+
+    def items(self) -> Iterator[tuple[str, Node]]:
+        """The members of a mapping."""
+        if self.is_mapping:
+            for key, _ in self._raw.value:
+                name = str(key.value)
+                yield name, self._member(name)
+
+    def __iter__(self) -> Iterator[Node]:
+        """The elements of a list; one that should be a list and is not has none."""
+        if self.is_list:
+            for index, value in enumerate(self._raw.value):
+                yield Node(value, f"{self.path}[{index}]", self.line)
+
+    @property
+    def text(self) -> str:
+        """A scalar as it was written; empty for anything else."""
+        return str(self._raw.value) if isinstance(self._raw, yaml.ScalarNode) and not self.is_null else ""
+
+    @property
+    def texts(self) -> list[str]:
+        return [item.text for item in self]
+
+    @property
+    def true(self) -> bool:
+        return self.text in _TRUE or (self.is_mapping and self.get("value").true)
+
+    @property
+    def false(self) -> bool:
+        """Whether it says so; what is missing says nothing."""
+        return self.text in _FALSE or (self.is_mapping and self.get("value").false)
+
+    def number(self, default: int) -> int:
+        """A whole number, also in the wrapped form ``{value: 1}``; *default* where there is none."""
+        text = self.get("value").text if self.is_mapping else self.text
+        return int(text) if text.isdigit() else default
+
+    def seconds(self) -> float | None:
+        """A duration such as ``0.5s``, or None."""
+        found = _SECONDS.match(self.text)
+        return float(found[1]) if found else None
+
+    def plain(self) -> Any:
+        """The value without its places."""
+        if isinstance(self._raw, yaml.MappingNode):
+            return {str(key.value): Node(value, "", 0).plain() for key, value in self._raw.value}
+        if isinstance(self._raw, yaml.SequenceNode):
+            return [item.plain() for item in self]
+        return yaml.SafeLoader("").construct_object(self._raw) if self else None
+
+    def walk(self) -> Iterator[tuple[str, Node]]:
+        """Every member of every mapping below, with its key."""
+        for name, value in self.items():
+            yield name, value
+            yield from value.walk()
+        for item in self:
+            yield from item.walk()
+
+    def has(self, name: str) -> bool:
+        return bool(self._member(name))
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+def parse(text: str) -> Node:
+    """The one document of *text*. Raises Unreadable."""
+    if text.lstrip()[:1] in ("{", "["):
+        # JSON may be indented by tabs, YAML may not.
+        text = re.sub(r"^\t+", lambda tabs: "  " * len(tabs[0]), text, flags=re.MULTILINE)
+    try:
+        raw = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise Unreadable(f"{where}{getattr(error, 'problem', None) or 'malformed'}") from None
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    if not isinstance(raw, yaml.MappingNode):
+        raise Unreadable("expected a mapping: a bootstrap, or the output of /config_dump")
+    return Node(raw, "", 1)

@@ -1,0 +1,251 @@
+"""Minimal edits of deploy/envoy.yaml, each wrong in exactly one way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.support import placements
+
+GONE = object()
+"""As a value: take it away."""
+MIB = 1024 * 1024
+Edit = Callable[["Places"], None]
+
+
+class Places:
+    """The parts of a configuration that edits name."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.listener = config["static_resources"]["listeners"][0]
+        self.manager = placements.manager(config)
+        self.table = self.manager["route_config"]
+        self.host = self.table["virtual_hosts"][0]
+        self.router = self.manager["http_filters"][0]
+        self.clusters = placements.clusters(config)
+        self.cluster = self.clusters["openai"]
+        self.options = placements.http_options(self.cluster)
+        self.filter = self.options["http_filters"][0]
+        self.endpoint = self.cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+        self.sidecar = self.clusters["extproc"]
+        self.route = placements.route(config, "openai")
+        self.action = self.route["route"]
+        self.both = placements.route(config, "any_provider")["route"]
+
+    def add_cluster(self, name: str, *, like: str = "openai", filters: bool = True, text: str | None = None) -> None:
+        port = 443
+        made = placements.add_cluster(self.config, name, like, port, text)
+        if not filters:
+            placements.http_options(made).pop("http_filters")
+
+
+def put(part: str, path: str, value: Any) -> Edit:
+    """Set the member *path* ("a.b.0.c") of a part."""
+
+    def edit(places: Places) -> None:
+        target = getattr(places, part)
+        *parents, last = path.split(".")
+        for name in parents:
+            target = target[int(name)] if isinstance(target, list) else target.setdefault(name, {})
+        if value is GONE:
+            del target[last]
+        else:
+            target[last] = value
+
+    return edit
+
+
+def many(*edits: Edit) -> Edit:
+    def edit(places: Places) -> None:
+        for one in edits:
+            one(places)
+
+    return edit
+
+
+def mode(part: str, name: str, value: Any) -> Edit:
+    return put(part, f"typed_config.processing_mode.{name}", value)
+
+
+def config(part: str, path: str, value: Any) -> Edit:
+    return put(part, f"typed_config.{path}", value)
+
+
+def without(part: str, attribute: str, member: str = "request_attributes") -> Edit:
+    def edit(places: Places) -> None:
+        getattr(places, part)["typed_config"][member].remove(attribute)
+
+    return edit
+
+
+def asking(part: str, attribute: str) -> Edit:
+    def edit(places: Places) -> None:
+        getattr(places, part)["typed_config"]["request_attributes"].append(attribute)
+
+    return edit
+
+
+def leaf(part: str, text: Any) -> Edit:
+    return put(part, "metadata.filter_metadata.extproc.route", text)
+
+
+def _mirrored(*, filters: bool, text: str | None) -> Edit:
+    def edit(places: Places) -> None:
+        places.add_cluster("mirror", filters=filters, text=text)
+        if text is None:
+            added = placements.clusters(places.config)["mirror"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+            del added["metadata"]
+        places.action["request_mirror_policies"] = [{"cluster": "mirror"}]
+
+    return edit
+
+
+def _signer(places: Places) -> None:
+    kind = "type.googleapis.com/envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
+    places.options["http_filters"].insert(0, {"name": "injector", "typed_config": {"@type": kind}})
+
+
+def _compressor(places: Places) -> None:
+    kind = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor"
+    places.options["http_filters"].insert(1, {"name": "compressor", "typed_config": {"@type": kind}})
+
+
+def _no_router(places: Places) -> None:
+    places.manager["http_filters"].pop(0)
+
+
+def _log(value: str) -> Edit:
+    path = "access_log.0.typed_config.log_format.json_format.more"
+    return put("manager", path, value)
+
+
+def _small_window(places: Places) -> None:
+    http2 = placements.http_options(places.sidecar)["explicit_http_config"]["http2_protocol_options"]
+    del http2["initial_stream_window_size"]
+
+
+def _translated_twice(places: Places) -> None:
+    places.router["typed_config"]["grpc_service"]["initial_metadata"] = []
+    for item in places.host["routes"]:
+        item["match"].pop("headers", None)
+    places.router["typed_config"].update(
+        {k: v for k, v in places.filter["typed_config"].items() if k not in ("grpc_service",)}
+    )
+
+
+def _same_name(places: Places) -> None:
+    places.filter["name"] = places.router["name"]
+
+
+def _annotated(text: str) -> dict[str, Any]:
+    return {"resources": [{"kind": "HTTPRoute", "annotations": {"extproc": text}}]}
+
+
+def _annotation_alone(places: Places) -> None:
+    """A route that says all in its annotation, whose attribute no one asks for."""
+    places.route["metadata"] = {"filter_metadata": {"envoy-gateway": _annotated("losses: report")}}
+    name = "xds.route_metadata.filter_metadata['envoy-gateway']['resources'][0]['annotations']['extproc']"
+    places.filter["typed_config"]["request_attributes"].remove(name)
+
+
+UPSTREAM_LEAF = "xds.upstream_host_metadata.filter_metadata['extproc']['route']"
+OPENAI = "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\n"
+
+EDITS: list[tuple[str, str, Edit]] = [
+    ("request-headers-skip", "upstream", mode("filter", "request_header_mode", "SKIP")),
+    ("request-headers-skip", "listener", mode("router", "request_header_mode", "SKIP")),
+    ("request-body-mode", "streamed", mode("filter", "request_body_mode", "STREAMED")),
+    ("request-body-mode", "left out", mode("router", "request_body_mode", GONE)),
+    ("response-headers-skip", "", mode("filter", "response_header_mode", "SKIP")),
+    ("response-body-mode", "none", mode("filter", "response_body_mode", "NONE")),
+    ("response-body-mode", "duplex", mode("filter", "response_body_mode", "FULL_DUPLEX_STREAMED")),
+    ("mode-override", "left out", config("filter", "allow_mode_override", GONE)),
+    ("response-trailers", "left out", mode("filter", "response_trailer_mode", GONE)),
+    ("response-trailers", "skip", mode("filter", "response_trailer_mode", "SKIP")),
+    ("message-timeout", "left out", config("filter", "message_timeout", GONE)),
+    ("message-timeout", "short", config("router", "message_timeout", "0.5s")),
+    ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
+    ("observability-mode", "", config("filter", "observability_mode", True)),
+    ("immediate-response", "", config("filter", "disable_immediate_response", True)),
+    ("routing-mutation", "", config("filter", "mutation_rules", {})),
+    ("mutation-disallowed", "", config("filter", "mutation_rules.disallow_all", True)),
+    ("forward-rules", "", config("filter", "forward_rules", {"allowed_headers": {"patterns": [{"exact": "x"}]}})),
+    ("receiving-namespace", "upstream", config("filter", "metadata_options.receiving_namespaces.untyped", ["other"])),
+    ("receiving-namespace", "listener", config("router", "metadata_options.receiving_namespaces", GONE)),
+    ("forwarding-namespace", "", config("filter", "metadata_options.forwarding_namespaces", GONE)),
+    ("role", "unknown", config("filter", "grpc_service.initial_metadata.0.value", "translater")),
+    ("role", "router upstream", config("filter", "grpc_service.initial_metadata.0.value", "router")),
+    ("equal-names", "", _same_name),
+    ("translated-twice", "", _translated_twice),
+    ("no-router", "", _no_router),
+    ("route-cache", "", config("router", "route_cache_action", "RETAIN")),
+    ("attributes-missing", "", without("filter", UPSTREAM_LEAF)),
+    ("attributes-missing", "annotation", _annotation_alone),
+    ("attributes-map", "", asking("filter", "xds.route_metadata.filter_metadata['extproc']")),
+    ("attributes-struct", "", asking("filter", "xds.route_metadata")),
+    ("attempt", "", without("filter", "upstream.request_attempt_count")),
+    ("code-details", "", config("router", "response_attributes", GONE)),
+    ("request-path", "", without("router", "request.path")),
+    ("signer-order", "", _signer),
+    ("compressor-order", "", _compressor),
+    ("no-metadata", "", many(put("route", "metadata", GONE), put("endpoint", "metadata", GONE))),
+    ("metadata-form", "map in route", leaf("endpoint", {"provider": "openai", "auth": "none"})),
+    ("metadata-form", "struct", put("route", "metadata.filter_metadata.extproc", {"losses": "report"})),
+    ("route", "unknown provider", leaf("endpoint", "provider: nobody\nauth: none\n")),
+    ("route", "no yaml", leaf("endpoint", "provider: [")),
+    ("route", "an attribute of Envoy's", leaf("endpoint", f"{OPENAI}timeout: 30000\n")),
+    ("route", "in the annotation", put("route", "metadata.filter_metadata", {"envoy-gateway": _annotated("x: 1")})),
+    ("route", "wrong together", leaf("route", "upstream: bedrock_converse\n")),
+    ("secret-inline", "", leaf("endpoint", "provider: openai\nauth: {header: {Authorization: Bearer sk-1}}\n")),
+    ("secret-inline", "query", leaf("endpoint", "provider: openai\nauth: {query: {key: abc}}\n")),
+    ("plain-text", "", put("cluster", "transport_socket", GONE)),
+    ("tls-unverified", "", put("cluster", "transport_socket.typed_config.common_tls_context.validation_context", GONE)),
+    ("sidecar-missing", "", config("filter", "grpc_service.envoy_grpc.cluster_name", "extprox")),
+    ("sidecar-http2", "", put("sidecar", "typed_extension_protocol_options", GONE)),
+    ("sidecar-breakers", "left out", put("sidecar", "circuit_breakers", GONE)),
+    ("sidecar-breakers", "low", put("sidecar", "circuit_breakers.thresholds.0.max_requests", 2000)),
+    ("sidecar-buffer", "left out", put("sidecar", "per_connection_buffer_limit_bytes", GONE)),
+    ("sidecar-buffer", "as the listener's", put("sidecar", "per_connection_buffer_limit_bytes", 64 * MIB)),
+    ("sidecar-window", "left out", _small_window),
+    ("upstream-buffer", "", put("cluster", "per_connection_buffer_limit_bytes", 64 * MIB)),
+    ("listener-buffer", "", put("listener", "per_connection_buffer_limit_bytes", GONE)),
+    ("no-filter", "", put("options", "http_filters", GONE)),
+    ("hedge-policy", "route", put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),
+    ("hedge-policy", "host", put("host", "hedge_policy", {"hedge_on_per_try_timeout": True})),
+    ("internal-redirect", "", put("action", "internal_redirect_policy", {"max_internal_redirects": 1})),
+    ("mirror-filter", "", _mirrored(filters=False, text=OPENAI)),
+    ("mirror-metadata", "", _mirrored(filters=True, text=None)),
+    ("continue-100", "", put("manager", "proxy_100_continue", True)),
+    ("upgrade", "manager", put("manager", "upgrade_configs", [{"upgrade_type": "websocket"}])),
+    ("upgrade", "route", put("action", "upgrade_configs", [{"upgrade_type": "CONNECT"}])),
+    ("route-timeout", "left out", put("action", "timeout", GONE)),
+    ("route-timeout", "some", put("action", "timeout", "60s")),
+    ("idle-timeout", "", many(put("manager", "stream_idle_timeout", GONE), put("action", "idle_timeout", GONE))),
+    ("retry-503-529", "503 alone", put("action", "retry_policy.retriable_status_codes", [429, 503])),
+    ("retry-503-529", "gateway-error", put("action", "retry_policy", {"retry_on": "gateway-error"})),
+    ("retry-codes-unused", "", put("action", "retry_policy.retry_on", "connect-failure")),
+    ("retry-priority", "", put("both", "retry_policy.retry_priority", GONE)),
+    ("log-credential", "", _log("%REQ(AUTHORIZATION)%")),
+    ("log-credential", "second choice", _log("%REQ(X-NONE?X-API-KEY):20%")),
+    ("log-path", "", _log("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%")),
+    ("log-format", "", put("manager", "access_log.0.typed_config.log_format", GONE)),
+    ("shadowed", "", put("route", "metadata.filter_metadata.envoy-gateway", _annotated("losses: report"))),
+    ("schema", "unknown field", config("filter", "mesage_timeout", "10s")),
+    ("schema", "unknown word", mode("filter", "request_trailer_mode", "SENT")),
+    ("schema", "no duration", config("filter", "deferred_close_timeout", "soon")),
+]
+"""Rule, variant, edit."""
+
+LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
+    (
+        "accept-encoding", "",
+        put("route", "request_headers_to_add", [{"header": {"key": "Accept-Encoding", "value": "gzip"}}]),
+    ),
+    ("endpoint-on-listener", "", leaf("endpoint", OPENAI)),
+    ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
+    ("response-trailers", "", mode("filter", "response_trailer_mode", "SKIP")),
+    ("route", "", leaf("route", "provider: nobody\n")),
+    ("hedge-policy", None, put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),
+]  # fmt: skip
+"""The same for translation on the listener; a variant of None: it finds nothing there."""
