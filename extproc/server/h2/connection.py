@@ -72,7 +72,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}
         """The live ones."""
 
-        self.outbox = Outbox(limits.max_stream_output)
+        self.outbox = Outbox(limits.max_stream_output, now)
         self.peer_leaves = False
         """The peer sent GOAWAY: it opens no more streams."""
 
@@ -82,7 +82,7 @@ class Connection:
         self._heads = HeadReader(limits.max_header_list_bytes, {} if cache is None else cache, counters)
         self._events: list[Event] = []
         self._preface = b""
-        self._now = self._born = self._drained_at = now
+        self._born = self._drained_at = now
         self._last_id = 0
         self._closed: dict[int, State] = {}
         self._acknowledged = False
@@ -125,7 +125,7 @@ class Connection:
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer; return what they mean. Never raises for anything that a peer can send."""
-        self._now = now
+        self.outbox.now = now
         if self.phase is Phase.FAILED:
             return []
         try:
@@ -142,11 +142,12 @@ class Connection:
         events, self._events = self._events, []
         return events
 
-    def output(self) -> bytes:
+    def output(self, now: float) -> bytes:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
         outbox = self.outbox
+        outbox.now = now
         if outbox.waiting:
-            outbox.pump(self._now)
+            outbox.pump()
         if outbox.finished:
             for stream in outbox.finished:
                 self._finish(stream)
@@ -165,7 +166,7 @@ class Connection:
         """Send DATA as the windows allow."""
         stream = self.streams.get(stream_id)
         if stream:
-            self.outbox.data(stream, payload, self._now)
+            self.outbox.data(stream, payload)
             if self.outbox.queued > self._limits.max_queued_output:
                 self._counters.met("max_queued_output")
                 self.reset(max(self.streams.values(), key=lambda each: each.queued).id, Code.ENHANCE_YOUR_CALM)
@@ -209,10 +210,10 @@ class Connection:
 
     def tick(self, now: float) -> list[Event]:
         """Let time pass: call about once a second. Returns what the bounds on time ended."""
-        self._now = now
+        self.outbox.now = now
         try:
-            self._check_handshake()
-            self._check_stalls()
+            self._check_handshake(now)
+            self._check_stalls(now)
         except ConnectionFault as fault:
             self._fail(fault)
         if self.phase is Phase.DRAINING and now - self._drained_at >= 1:
@@ -497,12 +498,12 @@ class Connection:
     # ---- bounds
 
     def _count(self, name: str) -> None:
-        if self._rates[name].exceeded(self._now):
+        if self._rates[name].exceeded(self.outbox.now):
             self._counters.met(name)
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"{name} exceeded")
 
-    def _check_handshake(self) -> None:
-        if self.phase is Phase.FAILED or self._now - self._born < self._limits.handshake_seconds:
+    def _check_handshake(self, now: float) -> None:
+        if self.phase is Phase.FAILED or now - self._born < self._limits.handshake_seconds:
             return
         if self.phase in (Phase.PREFACE, Phase.SETTINGS):
             self._counters.met("handshake_seconds")
@@ -511,8 +512,8 @@ class Connection:
             self._counters.met("handshake_seconds")
             raise ConnectionFault(Code.SETTINGS_TIMEOUT, "SETTINGS not acknowledged in time")
 
-    def _check_stalls(self) -> None:
-        outbox, limit = self.outbox, self._now - self._limits.stall_seconds
+    def _check_stalls(self, now: float) -> None:
+        outbox, limit = self.outbox, now - self._limits.stall_seconds
         if outbox.waiting and outbox.moved_at < limit:
             self._counters.met("stall_seconds")
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "the connection's output is stalled")

@@ -116,7 +116,8 @@ class Inbox:
             self._bytes = b""
         if isinstance(held, bytes):
             if size > end:
-                self._bytes = held[end:]
+                # A bytearray loses its beginning without being copied, however many messages follow.
+                self._bytes = bytearray(memoryview(held)[end:])
             return held[5:end]
         message = bytes(memoryview(held)[5:end])
         if size > end:

@@ -45,13 +45,18 @@ class Stream:
 class Outbox:
     """Frames on their way out. Control frames go first come, first served; DATA as the windows allow."""
 
-    def __init__(self, mark: int) -> None:
+    def __init__(self, mark: int, now: float) -> None:
         """``mark``: a stream whose queue falls below it is named in ``drained``."""
         self.window = frames.DEFAULT_WINDOW
         self.initial_window = frames.DEFAULT_WINDOW
         self.longest_frame = frames.MAX_FRAME_BYTES
         self.queued = 0
-        self.moved_at = 0.0
+        self.now = now
+        """The caller's clock; it sets this before it calls."""
+
+        self.moved_at = now
+        """When a frame last left ``waiting``, or entered it while it was empty."""
+
         self.drained: list[Stream] = []
         self.finished: list[Stream] = []
         """Streams whose trailers had to wait and are out now; the caller takes their last step and empties the list."""
@@ -71,7 +76,7 @@ class Outbox:
         self._due.append(frame)
         self._size += len(frame)
 
-    def data(self, stream: Stream, payload: bytes, now: float) -> None:
+    def data(self, stream: Stream, payload: bytes) -> None:
         """Send DATA, or let it wait its turn."""
         size = len(payload)
         if (
@@ -87,11 +92,10 @@ class Outbox:
             self._due.append(payload)
             self._size += size + 9
             return
-        if not self.queued:
-            self.moved_at = now
         if not stream.queue:
-            stream.moved_at = now
-            (self.waiting if stream.send_window > 0 else self.blocked)[stream.id] = stream
+            stream.moved_at = self.now
+            self.blocked[stream.id] = stream
+            self.unblock(stream)
         stream.queue.append(memoryview(payload))
         stream.queued += size
         self.queued += size
@@ -142,18 +146,20 @@ class Outbox:
     def unblock(self, stream: Stream) -> None:
         """Give a stream its turn again if its window now has room."""
         if stream.send_window > 0 and stream.id in self.blocked:
+            if not self.waiting:
+                self.moved_at = self.now
             self.waiting[stream.id] = self.blocked.pop(stream.id)
 
-    def pump(self, now: float) -> None:
+    def pump(self) -> None:
         """Move what waits into frames, one frame for each stream in turn, until windows or the batch are full."""
         while self.waiting and self.window > 0 and self._size < BATCH_BYTES:
             stream = self.waiting.pop(next(iter(self.waiting)))
             if stream.send_window > 0:
-                self._one_frame(stream, now)
+                self._one_frame(stream)
             else:
                 self.blocked[stream.id] = stream
 
-    def _one_frame(self, stream: Stream, now: float) -> None:
+    def _one_frame(self, stream: Stream) -> None:
         chunk = stream.queue[0]
         size = min(len(chunk), stream.send_window, self.window, self.longest_frame)
         self._due.append(frames.HEAD.pack(size << 8, 0, stream.id))
@@ -169,7 +175,7 @@ class Outbox:
             self.drained.append(stream)
         stream.queued -= size
         self.queued -= size
-        stream.moved_at = self.moved_at = now
+        stream.moved_at = self.moved_at = self.now
         if stream.queue:
             self.waiting[stream.id] = stream
         elif stream.trailers is not None:

@@ -113,10 +113,10 @@ class Session:
         """Take bytes from the peer and handle every message that is complete. Never raises."""
         self._take(self._connection.receive(data, now))
 
-    def output(self) -> bytes:
+    def output(self, now: float) -> bytes:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
         connection = self._connection
-        out = connection.output()
+        out = connection.output(now)
         drained = connection.outbox.drained
         if drained:
             connection.outbox.drained = []

@@ -54,7 +54,8 @@ class H2Protocol(asyncio.Protocol):
         session = self._session
         if self._closing:
             return
-        while not self._paused and (out := session.output()):
+        now = self._loop.time()
+        while not self._paused and (out := session.output(now)):
             self._transport.write(out)
         if session.over and not self._paused:
             self._closing = True

@@ -76,7 +76,7 @@ class Peer:
 
     def hear(self) -> list[Frame]:
         heard = b""
-        while out := self.machine.output():
+        while out := self.machine.output(self.now):
             heard += out
         return [Frame(*each) for each in self._reader.feed(heard)]
 

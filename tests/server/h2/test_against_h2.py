@@ -173,7 +173,7 @@ class Client:
         said = self.h2.data_to_send()
         for n in range(0, max(1, len(said)), cut):
             self.session.receive(said[n : n + cut], 0.0)
-            while heard := self.session.output():
+            while heard := self.session.output(0.0):
                 for k in range(0, len(heard), cut):
                     for event in self.h2.receive_data(heard[k : k + cut]):
                         self._hear(event)

@@ -284,6 +284,23 @@ def test_a_reader_that_stalls_the_connection() -> None:
     assert peer.answerers[0].closed == 1
 
 
+def test_a_stall_is_counted_from_its_own_beginning() -> None:
+    peer = Caller(H2Limits(max_stream_output=10**6))
+    peer.say(frames.settings({frames.INITIAL_WINDOW_SIZE: 0}), headers(3), data(3, prefixed(b"stuck")))
+    peer.hear()
+    # Another stream uses up the connection's window, long after the first one stopped.
+    peer.now = 59.0
+    peer.say(headers(5), frames.window_update(5, 10**6), *[data(5, prefixed(bytes(16_000)))] * 5)
+    peer.hear()
+    peer.machine.tick(61.0)
+    assert resets(peer.hear()) == [(3, Code.ENHANCE_YOUR_CALM)]
+    assert not peer.machine.over
+    peer.machine.tick(118.0)
+    assert peer.hear() == []
+    peer.machine.tick(120.0)
+    assert peer.hear()[-1].kind == frames.GOAWAY
+
+
 @covers("flood_seconds")
 def test_a_rate_starts_anew_with_each_period() -> None:
     rate = Rate(2, 10.0)

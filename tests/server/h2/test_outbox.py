@@ -12,7 +12,7 @@ def stream(number: int, window: int) -> Stream:
 
 
 def sent(outbox: Outbox) -> list[tuple[int, bytes]]:
-    outbox.pump(1.0)
+    outbox.pump()
     wire, found = outbox.take(), []
     while wire:
         word, _, stream_id = frames.HEAD.unpack_from(wire)
@@ -23,17 +23,17 @@ def sent(outbox: Outbox) -> list[tuple[int, bytes]]:
 
 
 def test_what_fits_goes_out_at_once() -> None:
-    outbox, one = Outbox(100), stream(1, 10)
-    outbox.data(one, b"hello", 0.0)
+    outbox, one = Outbox(100, 0.0), stream(1, 10)
+    outbox.data(one, b"hello")
     assert (one.send_window, outbox.window, outbox.queued) == (5, frames.DEFAULT_WINDOW - 5, 0)
     assert sent(outbox) == [(1, b"hello")]
     assert sent(outbox) == []
 
 
 def test_a_closed_window_stalls_only_its_own_stream() -> None:
-    outbox, one, two = Outbox(100), stream(1, 0), stream(3, 100)
-    outbox.data(one, b"stuck", 0.0)
-    outbox.data(two, b"free", 0.0)
+    outbox, one, two = Outbox(100, 0.0), stream(1, 0), stream(3, 100)
+    outbox.data(one, b"stuck")
+    outbox.data(two, b"free")
     assert sent(outbox) == [(3, b"free")]
     outbox.widen(one, 2)
     assert sent(outbox) == [(1, b"st")]
@@ -44,29 +44,29 @@ def test_a_closed_window_stalls_only_its_own_stream() -> None:
 
 
 def test_order_is_kept_behind_what_waits() -> None:
-    outbox, one = Outbox(100), stream(1, 3)
-    outbox.data(one, b"abcd", 0.0)
-    outbox.data(one, b"e", 0.0)
+    outbox, one = Outbox(100, 0.0), stream(1, 3)
+    outbox.data(one, b"abcd")
+    outbox.data(one, b"e")
     outbox.widen(one, 100)
-    outbox.data(one, b"f", 0.0)
+    outbox.data(one, b"f")
     assert b"".join(payload for _, payload in sent(outbox)) == b"abcdef"
 
 
 def test_the_connections_window_holds_for_all() -> None:
-    outbox, one, two = Outbox(100), stream(1, 10**6), stream(3, 10**6)
+    outbox, one, two = Outbox(100, 0.0), stream(1, 10**6), stream(3, 10**6)
     outbox.window = 4
-    outbox.data(one, b"aaa", 0.0)
-    outbox.data(two, b"bbb", 0.0)
+    outbox.data(one, b"aaa")
+    outbox.data(two, b"bbb")
     assert sent(outbox) == [(1, b"aaa"), (3, b"b")]
     outbox.widen(None, 10)
     assert sent(outbox) == [(3, b"bb")]
 
 
 def test_streams_take_turns() -> None:
-    outbox, one, two = Outbox(100), stream(1, 10**6), stream(3, 10**6)
+    outbox, one, two = Outbox(100, 0.0), stream(1, 10**6), stream(3, 10**6)
     outbox.window = 0
-    outbox.data(one, b"a" * 40_000, 0.0)
-    outbox.data(two, b"b" * 20_000, 0.0)
+    outbox.data(one, b"a" * 40_000)
+    outbox.data(two, b"b" * 20_000)
     outbox.widen(None, 10**6)
     size = frames.MAX_FRAME_BYTES
     assert [(n, len(payload)) for n, payload in sent(outbox)] == [
@@ -75,19 +75,19 @@ def test_streams_take_turns() -> None:
 
 
 def test_a_long_answer_goes_out_in_batches() -> None:
-    outbox, one, two = Outbox(100), stream(1, 10**7), stream(3, 10**7)
+    outbox, one, two = Outbox(100, 0.0), stream(1, 10**7), stream(3, 10**7)
     outbox.window = 10**7
-    outbox.data(one, bytes(10**6), 0.0)
-    outbox.pump(0.0)
+    outbox.data(one, bytes(10**6))
+    outbox.pump()
     assert BATCH_BYTES <= len(outbox.take()) <= BATCH_BYTES + frames.MAX_FRAME_BYTES + 9
-    outbox.data(two, b"short", 0.0)
+    outbox.data(two, b"short")
     assert (3, b"short") in sent(outbox)
 
 
 def test_trailers_go_out_behind_the_data() -> None:
-    outbox, one = Outbox(100), stream(1, 0)
+    outbox, one = Outbox(100, 0.0), stream(1, 0)
     trailers = frames.frame(frames.HEADERS, frames.END_STREAM, 1, b"t")
-    outbox.data(one, b"x", 0.0)
+    outbox.data(one, b"x")
     assert not outbox.trailers(one, trailers)
     assert sent(outbox) == [] and not outbox.finished
     outbox.widen(one, 1)
@@ -96,29 +96,29 @@ def test_trailers_go_out_behind_the_data() -> None:
 
 
 def test_a_stream_that_falls_below_the_mark_is_named_once() -> None:
-    outbox, one = Outbox(10), stream(1, 0)
-    outbox.data(one, bytes(25), 0.0)
+    outbox, one = Outbox(10, 0.0), stream(1, 0)
+    outbox.data(one, bytes(25))
     for window, named in ((5, 0), (10, 0), (1, 1), (5, 1), (4, 1)):
         outbox.widen(one, window)
-        outbox.pump(0.0)
+        outbox.pump()
         assert len(outbox.drained) == named, window
 
 
 def test_what_is_discarded_no_longer_counts() -> None:
-    outbox, one, two = Outbox(100), stream(1, 0), stream(3, 0)
-    outbox.data(one, b"xxx", 0.0)
-    outbox.data(two, b"yy", 0.0)
+    outbox, one, two = Outbox(100, 0.0), stream(1, 0), stream(3, 0)
+    outbox.data(one, b"xxx")
+    outbox.data(two, b"yy")
     outbox.discard(one)
     assert outbox.queued == 2
     assert list(outbox.blocked) == [3]
 
 
 def test_a_smaller_initial_window_may_make_windows_negative() -> None:
-    outbox, one = Outbox(100), stream(1, frames.DEFAULT_WINDOW)
-    outbox.data(one, bytes(100), 0.0)
+    outbox, one = Outbox(100, 0.0), stream(1, frames.DEFAULT_WINDOW)
+    outbox.data(one, bytes(100))
     outbox.resize([one], 50)
     assert one.send_window == -50
-    outbox.data(one, b"x", 0.0)
+    outbox.data(one, b"x")
     outbox.take()
     outbox.widen(one, 50)
     assert sent(outbox) == []
@@ -127,17 +127,17 @@ def test_a_smaller_initial_window_may_make_windows_negative() -> None:
 
 
 def test_a_larger_initial_window_frees_what_waits() -> None:
-    outbox, one = Outbox(100), stream(1, 0)
+    outbox, one = Outbox(100, 0.0), stream(1, 0)
     outbox.initial_window = 0
-    outbox.data(one, b"x", 0.0)
+    outbox.data(one, b"x")
     outbox.resize([one], 10)
     assert sent(outbox) == [(1, b"x")]
 
 
 def test_a_stream_whose_window_shrank_while_it_waited_waits_on() -> None:
-    outbox, one = Outbox(100), stream(1, 10)
+    outbox, one = Outbox(100, 0.0), stream(1, 10)
     outbox.window = 0
-    outbox.data(one, b"x", 0.0)
+    outbox.data(one, b"x")
     outbox.resize([one], frames.DEFAULT_WINDOW - 10)
     outbox.widen(None, 10)
     assert sent(outbox) == []
@@ -146,7 +146,7 @@ def test_a_stream_whose_window_shrank_while_it_waited_waits_on() -> None:
 
 
 def test_windows_past_their_end() -> None:
-    outbox, one = Outbox(100), stream(1, frames.MAX_WINDOW)
+    outbox, one = Outbox(100, 0.0), stream(1, frames.MAX_WINDOW)
     with pytest.raises(StreamFault) as of_stream:
         outbox.widen(one, 1)
     with pytest.raises(ConnectionFault) as of_connection:
@@ -157,7 +157,7 @@ def test_windows_past_their_end() -> None:
 
 
 def test_windows_grow_by_something() -> None:
-    outbox, one = Outbox(100), stream(1, 1)
+    outbox, one = Outbox(100, 0.0), stream(1, 1)
     with pytest.raises(StreamFault):
         outbox.widen(one, 0)
     with pytest.raises(ConnectionFault):
@@ -165,9 +165,9 @@ def test_windows_grow_by_something() -> None:
 
 
 def test_frames_are_no_longer_than_the_peer_takes_and_leave_others_a_turn() -> None:
-    outbox, one = Outbox(100), stream(1, 10**6)
+    outbox, one = Outbox(100, 0.0), stream(1, 10**6)
     outbox.window = 10**6
     for allowed, expected in ((2**14, 2**14), (20_000, 20_000), (2**24 - 1, LONGEST_FRAME)):
         outbox.limit_frames(allowed)
-        outbox.data(one, bytes(100_000), 0.0)
+        outbox.data(one, bytes(100_000))
         assert max(len(payload) for _, payload in sent(outbox)) == expected

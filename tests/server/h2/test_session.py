@@ -59,8 +59,8 @@ def test_what_came_in_one_read_is_answered_in_one_write() -> None:
     peer = Caller()
     for_one = prefixed(b"a") + prefixed(b"b")
     peer.say(*[headers(n) + data(n, for_one) + data(n, prefixed(b"c"), end=True) for n in (3, 5, 7)])
-    out = peer.machine.output()
-    assert peer.machine.output() == b""
+    out = peer.machine.output(peer.now)
+    assert peer.machine.output(peer.now) == b""
     assert out.count(b"grpc-status") == 3
     assert [each.received for each in peer.answerers] == [[b"a", b"b", b"c"]] * 3
 
