@@ -64,7 +64,7 @@ def _endpoint_levels(cluster: Cluster) -> list[Level]:
 
 
 def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]:
-    """All that can occur, with the cluster; a cluster that no known route reaches speaks without one."""
+    """All that can occur, with the cluster. One that no known route reaches is heard if it names a provider itself."""
     reached: set[str] = set()
     for route in config.routes:
         mine = level(route.node)
@@ -81,8 +81,10 @@ def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]
             yield Combination(mine, _NONE, _NONE), None
     for cluster in config.clusters.values():
         if cluster.name not in reached and cluster.filters:
+            mine = level(cluster.node)
             for endpoint in _endpoint_levels(cluster):
-                yield Combination(_NONE, level(cluster.node), endpoint), cluster
+                if "provider" in f"{mine.text}{endpoint.text}":
+                    yield Combination(_NONE, mine, endpoint), cluster
 
 
 def used_levels(config: Config, item: Filter) -> set[tuple[str, bool]]:

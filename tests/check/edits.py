@@ -127,6 +127,7 @@ def _small_window(places: Places) -> None:
 
 def _translated_twice(places: Places) -> None:
     places.router["typed_config"]["grpc_service"]["initial_metadata"] = []
+    places.host["routes"].pop()
     for item in places.host["routes"]:
         item["match"].pop("headers", None)
     places.router["typed_config"].update(

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extproc.check import RULES, Unreadable, check, markdown
+from extproc.cli import main
+from extproc.demo import config as envoy_config
+from extproc.demo.config import REFERENCE
+
+TEXT = REFERENCE.read_text("utf-8")
+
+
+def edited(old: str, new: str, count: int = 1) -> str:
+    assert old in TEXT
+    return TEXT.replace(old, new, count)
+
+
+def line_of(text: str, part: str) -> int:
+    return text[: text.index(part)].count("\n") + 1
+
+
+def test_a_finding_says_line_path_and_what_to_write() -> None:
+    text = edited("message_timeout: 10s", "message_timeout: 0.2s")
+    (found,) = check(text, "e.yaml")
+    assert found.line == line_of(text, "message_timeout: 0.2s")
+    assert found.path == (
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0].typed_config."
+        "message_timeout"
+    )
+    first, *rest = str(found).splitlines()
+    assert first == f"e.yaml:{found.line}: warning: message_timeout is shorter than a second [message-timeout]"
+    assert [line.split()[0] for line in rest] == ["at:", "then:", "write:"]
+
+
+def test_an_error_in_a_routes_text_has_the_line_of_its_own_key() -> None:
+    text = edited("options: {model: gpt-5}", "options: {model: gpt-5}\n                  colour: blue")
+    (found,) = check(text)
+    assert found.line == line_of(text, "colour: blue")
+    assert found.code == "route" and "unknown key 'colour'" in found.problem
+    assert found.path.endswith("endpoints[0].lb_endpoints[0].metadata.filter_metadata.extproc.route")
+
+
+def test_a_shared_filter_is_named_once() -> None:
+    text = edited("failure_mode_allow: false", "failure_mode_allow: true", 2)
+    assert [finding.code for finding in check(text)] == ["failure-mode-allow"] * 2
+
+
+def test_a_missing_member_has_the_line_of_what_it_belongs_to() -> None:
+    text = edited("                  timeout: 0s ", "                  # timeout: 0s ")
+    (found,) = check(text)
+    assert found.code == "route-timeout" and found.line == line_of(text, "cluster: openai\n") - 1
+
+
+def test_json_with_tabs_and_camel_case_is_read() -> None:
+    config = envoy_config.reference()
+    config["staticResources"] = config.pop("static_resources")
+    text = json.dumps(config).replace("per_connection_buffer_limit_bytes", "perConnectionBufferLimitBytes")
+    assert check(text) == []
+    text = json.dumps(envoy_config.reference(), indent="\t")
+    text = text.replace('"failure_mode_allow": false', '"failureModeAllow": true', 1)
+    (found,) = check(text)
+    assert found.code == "failure-mode-allow" and found.line == line_of(text, "failureModeAllow")
+
+
+@pytest.mark.parametrize(
+    ("secret", "codes"),
+    [
+        ("${NOT_SET_HERE}", set()),
+        ("Bearer ${file:/not/there}", set()),
+        ("sk-123", {"secret-inline"}),
+        ("${not closed", {"route"}),
+        ("${file:relative}", set()),
+    ],
+)
+def test_references_are_not_resolved(secret: str, codes: set[str]) -> None:
+    text = edited('x-api-key: "${ANTHROPIC_API_KEY}"', f'x-api-key: "{secret}"')
+    assert {finding.code for finding in check(text)} == codes
+
+
+@pytest.mark.parametrize("url", ["${URL}", "https://${HOST}/v1/x", "https://h:${PORT}/v1/x"])
+def test_a_reference_may_stand_for_any_part_of_an_endpoint(url: str) -> None:
+    text = edited("options: {model: gpt-5}", f'override: {{endpoint: "{url}"}}')
+    assert check(text) == []
+
+
+def test_a_secret_is_never_shown() -> None:
+    text = edited('x-api-key: "${ANTHROPIC_API_KEY}"', "x-api-key: sk-secret-1").replace("losses: report", "losses: loud")
+    assert text.count("sk-secret-1") == 1 and len(check(text)) > 1
+    assert "sk-secret" not in "".join(map(str, check(text)))
+
+
+# ---- the answer of /config_dump
+
+
+def dump(config: dict[str, Any], *, eds: bool = False) -> dict[str, Any]:
+    """What Envoy's /config_dump?include_eds says of *config*, with listeners and routes that came by xDS."""
+    prefix = "type.googleapis.com/envoy.admin.v3."
+    resources = config["static_resources"]
+    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    table = manager.pop("route_config")
+    manager["rds"] = {"route_config_name": table["name"]}
+    loads = []
+    for cluster in resources["clusters"] if eds else []:
+        loads.append({"endpoint_config": cluster.pop("load_assignment")})
+        cluster.update({"type": "EDS", "eds_cluster_config": {}})
+    return {
+        "configs": [
+            {"@type": f"{prefix}BootstrapConfigDump", "bootstrap": {"admin": {}}},
+            {"@type": f"{prefix}ClustersConfigDump", "static_clusters": [{"cluster": resources["clusters"][-1]}],
+             "dynamic_active_clusters": [{"cluster": cluster} for cluster in resources["clusters"][:-1]]},
+            {"@type": f"{prefix}ListenersConfigDump",
+             "dynamic_listeners": [{"name": "llm", "active_state": {"listener": resources["listeners"][0]}}]},
+            {"@type": f"{prefix}RoutesConfigDump", "dynamic_route_configs": [{"route_config": table}]},
+            {"@type": f"{prefix}EndpointsConfigDump", "dynamic_endpoint_configs": loads},
+        ]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("eds", [False, True])
+def test_a_config_dump_is_read_as_a_bootstrap_is(eds: bool) -> None:
+    assert check(json.dumps(dump(envoy_config.reference(), eds=eds))) == []
+    made = json.dumps(dump(envoy_config.reference(), eds=eds), indent=1)
+    made = made.replace("provider: anthropic", "provider: antropic").replace('"timeout": "0s"', '"timeout": "9s"', 1)
+    found = check(made)
+    assert {finding.code for finding in found} == {"route", "route-timeout"}
+    paths = [finding.path for finding in found if finding.code == "route"]
+    assert all(path.startswith("configs[4]" if eds else "configs[1]") for path in paths) and len(paths) == 2
+
+
+def test_another_services_filter_is_left_alone() -> None:
+    config = envoy_config.reference()
+    chain = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    kind = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
+    service = {"envoy_grpc": {"cluster_name": "waf"}}
+    chain.insert(0, {"name": "waf", "typed_config": {"@type": kind, "grpc_service": service}})
+    assert check(json.dumps(config)) == []
+
+
+# ---- the command
+
+
+def test_the_command_and_its_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clean, warned, wrong, broken = (tmp_path / name for name in ("a.yaml", "b.yaml", "c.yaml", "d.yaml"))
+    clean.write_text(TEXT)
+    warned.write_text(edited("message_timeout: 10s", "message_timeout: 0.2s"))
+    wrong.write_text(edited("failure_mode_allow: false", "failure_mode_allow: true"))
+    broken.write_text("static_resources: [")
+    assert main(["check", str(clean)]) == 0
+    assert capsys.readouterr().out == "1 file: nothing found\n"
+    assert main(["check", str(warned)]) == 0
+    assert capsys.readouterr().out.endswith("1 file: 0 errors, 1 warnings\n")
+    assert main(["check", str(clean), str(wrong)]) == 1
+    assert "2 files: 1 errors, 0 warnings" in capsys.readouterr().out
+    assert main(["check", str(wrong), str(broken)]) == 2
+    assert str(broken) in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "none.yaml")]) == 2
+
+
+def test_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(edited("failure_mode_allow: false", "failure_mode_allow: true"))
+    assert main(["check", "--format", "json", str(file)]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["code"], found["severity"], found["file"]) == ("failure-mode-allow", "error", str(file))
+    assert set(found) == {"file", "line", "path", "code", "severity", "problem", "trouble", "write"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a mapping"),
+        ("[1]", "expected a mapping"),
+        ("a: 1", "neither a bootstrap"),
+        ("a: [", "line [12], column"),
+        ("a: &a {b: *a}\nstatic_resources: *a", None),
+        ("configs: []", "neither clusters nor listeners"),
+        ("static_resources: 1", None),
+        ("static_resources: {clusters: 3, listeners: [1, {filter_chains: x}]}", None),
+    ],
+)
+def test_odd_input_is_unreadable_or_empty_and_never_a_crash(text: str, message: str | None) -> None:
+    if message is None:
+        assert check(text) == []
+    else:
+        with pytest.raises(Unreadable, match=message):
+            check(text)
+
+
+def test_an_alias_that_contains_itself() -> None:
+    text = edited("json_format:\n", "json_format: &self\n                  more: *self\n")
+    with pytest.raises(Unreadable, match="contains itself"):
+        check(text)
+
+
+def test_the_table_has_a_row_for_each_rule() -> None:
+    rows = markdown().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(RULES)
+    assert all(row.count(" | ") == 4 for row in rows)
