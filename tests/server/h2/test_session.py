@@ -167,6 +167,17 @@ def test_a_lost_connection_closes_all() -> None:
     assert [each.closed for each in peer.answerers] == [1, 1]
 
 
+def test_a_window_opens_by_what_was_handled_and_by_no_more() -> None:
+    peer = Caller(H2Limits(stream_window=65535))
+    peer.say(headers(3))
+    opened, wire = 0, prefixed(bytes(9_000))
+    for sent in range(1, 51):
+        peer.say(data(3, wire), frames.window_update(3, len(wire)), frames.window_update(0, len(wire)))
+        updates = [each for each in peer.hear() if each.kind == frames.WINDOW_UPDATE and each.stream_id]
+        opened += sum(int.from_bytes(each.payload, "big") for each in updates)
+        assert sent * len(wire) - 65535 / 2 <= opened <= sent * len(wire)
+
+
 class Refusing(Echo):
     def receive(self, message: bytes) -> Sequence[bytes]:
         if message == b"bug":
