@@ -10,9 +10,17 @@ from .anthropic_messages import AnthropicMessages
 from .base import Dialect
 from .bedrock_converse import BedrockConverse
 from .openai_chat import OpenAIChat
+from .openai_embeddings import OpenAIEmbeddings
 from .openai_responses import OpenAIResponses
 
-_ALL: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages(), OpenAIResponses(), BedrockConverse())
+_ALL: tuple[Dialect, ...] = (
+    OpenAIChat(),
+    AnthropicMessages(),
+    OpenAIResponses(),
+    BedrockConverse(),
+    OpenAIEmbeddings(),
+)
+"""In the order in which they are asked whether a body is theirs."""
 
 REGISTRY: dict[str, Dialect] = {dialect.name: dialect for dialect in _ALL}
 FALLBACK = "openai_chat"

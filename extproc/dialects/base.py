@@ -152,7 +152,8 @@ class Dialect(Protocol):
     name: str
     paths: tuple[str, ...]
     """How the path of a client's request ends when it speaks this dialect (the query left off)."""
-
+    converses: bool
+    """It holds conversations, which the vocabulary of ``llm`` can tell, streamed or whole. Others only pass through."""
 
     def claims(self, members: dict[str, Any]) -> bool:
         """Whether a body with these top-level members speaks this dialect. Asked only when the path says nothing."""
@@ -265,6 +266,10 @@ class ParserBase:
         """The upstream closed cleanly, and the response had not ended."""
         yield self.failure("upstream stream ended prematurely", code="stream_truncated")
 
+    def decode_whole(self, body: bytes) -> Any:
+        """A whole body as ``on_whole`` wants it. Raises ProtocolError."""
+        return decode(body, "body")
+
     def on_whole(self, body: Any) -> Iterator[ResponseEvent]:
         """A whole body, decoded."""
         raise NotImplementedError
@@ -337,7 +342,7 @@ class ParserBase:
     def _on_body(self, body: bytes) -> Iterator[ResponseEvent]:
         status, media_type = self.head.status, self.head.media_type
         try:
-            decoded = decode(body, "body")
+            decoded = self.decode_whole(body)
         except ProtocolError:
             yield _not_json(body, status, media_type)
             return

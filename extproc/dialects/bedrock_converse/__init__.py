@@ -21,6 +21,7 @@ from .parse_response import ConverseParser
 class BedrockConverse:
     name = "bedrock_converse"
     paths: tuple[str, ...] = ("/converse", "/converse-stream")
+    converses = True
 
     def claims(self, members: dict[str, Any]) -> bool:
         # A Converse request names its model in the path: its body cannot be told for sure.

@@ -9,7 +9,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
-from . import errors
+from ..openai import emit_error, read_meta
 from .emit_request import emit_request
 from .emit_response import ChatEmitter
 from .parse_request import parse_request
@@ -23,6 +23,7 @@ _NOT_OURS = frozenset({"anthropic_version", "inferenceConfig", "stop_sequences",
 class OpenAIChat:
     name = NAME
     paths: tuple[str, ...] = ("/chat/completions",)
+    converses = True
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "messages" in members and _NOT_OURS.isdisjoint(members)
@@ -48,7 +49,7 @@ class OpenAIChat:
         return ChatEmitter(self, request, upstream, meta, env, losses)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return errors.read_meta(head, env)
+        return read_meta(head, env)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return errors.emit_error(failed, meta)
+        return emit_error(failed, meta, "messages")

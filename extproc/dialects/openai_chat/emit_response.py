@@ -32,7 +32,7 @@ from ...llm.events import (
 from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from ..base import EmitterBase, Headers, Meta, encode, settled_stop
 from ..naming import made_tool_id
-from .errors import error_body, write_meta
+from ..openai import error_members, write_meta
 from .parse_request import ChatState
 from .usage import write_usage
 from .vocabulary import FINISH_NAMES, NAMELESS_STOPS, TIERS_WRITTEN
@@ -209,7 +209,7 @@ class ChatEmitter(EmitterBase):
         return out + b"data: [DONE]\n\n"
 
     def _on_failed(self, event: ResponseFailed) -> bytes:
-        return sse.encode(encode(error_body(event)))
+        return sse.encode(encode({"error": error_members(event, "messages")}))
 
     def _on_keepalive(self, event: KeepAlive) -> bytes:
         return sse.encode_comment()

@@ -30,10 +30,11 @@ from ...llm.events import (
 )
 from ...llm.failures import ErrorKind, ProtocolError
 from ..base import ParserBase
+from ..openai import ERROR_KINDS
 from .calls import Call, Calls, fragment
 from .thinktags import ThinkTags
 from .usage import read_usage
-from .vocabulary import BROKEN_OFF, ERROR_KINDS, FINISH_REASONS, NAME, TIERS_READ
+from .vocabulary import BROKEN_OFF, FINISH_REASONS, NAME, TIERS_READ
 
 _NO_NEWS = frozenset(
     {

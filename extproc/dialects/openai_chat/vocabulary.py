@@ -54,48 +54,6 @@ TIERS_WRITTEN = {"standard": "default", "batch": "default"}
 REQUEST_TIERS = {"auto": "auto", "standard": "default", "flex": "flex", "scale": "scale", "priority": "priority",
                  "fast": "fast"}  # fmt: skip
 
-ERROR_KINDS = {
-    "invalid_request_error": ErrorKind.INVALID_REQUEST,
-    "BadRequestError": ErrorKind.INVALID_REQUEST,  # vLLM
-    "context_length_exceeded": ErrorKind.INVALID_REQUEST,
-    "content_filter": ErrorKind.INVALID_REQUEST,
-    "authentication_error": ErrorKind.AUTHENTICATION,
-    "invalid_api_key": ErrorKind.AUTHENTICATION,
-    "billing_error": ErrorKind.BILLING,
-    "permission_error": ErrorKind.PERMISSION,
-    "not_found_error": ErrorKind.NOT_FOUND,
-    "NotFoundError": ErrorKind.NOT_FOUND,
-    "model_not_found": ErrorKind.NOT_FOUND,
-    "conflict_error": ErrorKind.CONFLICT,
-    "request_too_large": ErrorKind.TOO_LARGE,
-    "rate_limit_error": ErrorKind.RATE_LIMIT,
-    "rate_limit_exceeded": ErrorKind.RATE_LIMIT,
-    "insufficient_quota": ErrorKind.RATE_LIMIT,
-    "requests": ErrorKind.RATE_LIMIT,
-    "tokens": ErrorKind.RATE_LIMIT,
-    "api_error": ErrorKind.API,
-    "server_error": ErrorKind.API,
-    "timeout_error": ErrorKind.TIMEOUT,
-    "overloaded_error": ErrorKind.OVERLOADED,
-    "service_unavailable_error": ErrorKind.OVERLOADED,
-}
-"""Error types and codes that come without a status."""
-
-ERROR_TYPES: dict[ErrorKind, tuple[str, str | None]] = {
-    ErrorKind.INVALID_REQUEST: ("invalid_request_error", None),
-    ErrorKind.AUTHENTICATION: ("authentication_error", "invalid_api_key"),
-    ErrorKind.BILLING: ("billing_error", "billing_error"),
-    ErrorKind.PERMISSION: ("permission_error", None),
-    ErrorKind.NOT_FOUND: ("not_found_error", None),
-    ErrorKind.CONFLICT: ("conflict_error", None),
-    ErrorKind.TOO_LARGE: ("request_too_large", None),
-    ErrorKind.RATE_LIMIT: ("rate_limit_error", "rate_limit_exceeded"),
-    ErrorKind.API: ("api_error", None),
-    ErrorKind.TIMEOUT: ("timeout_error", None),
-    ErrorKind.OVERLOADED: ("overloaded_error", "overloaded_error"),
-}
-"""The type, and the code unless the failure has its own."""
-
 JSON_OBJECT = "Respond with one valid JSON object and nothing else."
 JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
 """Instructions for a server that cannot be held to a form."""

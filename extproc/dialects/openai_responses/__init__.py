@@ -13,8 +13,8 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..openai import emit_error, read_meta
 from .emit_response import ResponsesEmitter
-from .errors import emit_error, read_meta
 from .parse_response import ResponsesParser
 
 _ONLY_RESPONSES = frozenset(
@@ -29,6 +29,7 @@ _ONLY_RESPONSES = frozenset(
 class OpenAIResponses:
     name = "openai_responses"
     paths: tuple[str, ...] = ("/responses",)
+    converses = True
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "input" in members and "messages" not in members and not _ONLY_RESPONSES.isdisjoint(members)
@@ -56,4 +57,4 @@ class OpenAIResponses:
         return read_meta(head, env)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return emit_error(failed, meta)
+        return emit_error(failed, meta, "input")

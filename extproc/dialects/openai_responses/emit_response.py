@@ -29,7 +29,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
 from ..base import Dialect, EmitterBase, Env, Headers, Meta, ResponseHead, encode, settled_stop
-from .errors import error_members, meta_headers
+from ..openai import error_members, write_meta
 from .items import Items, Members, input_member, last_status
 
 
@@ -70,7 +70,7 @@ class ResponsesEmitter(EmitterBase):
         }
 
     def meta_headers(self, meta: Meta) -> Headers:
-        return meta_headers(meta, self.env.now)
+        return write_meta(meta, self.env.now)
 
     # ---- whole
 
@@ -152,7 +152,7 @@ class ResponsesEmitter(EmitterBase):
             self.losses.dropped("response.stop_sequence", "which sequence it was")
 
     def _on_failed(self, event: ResponseFailed) -> bytes:
-        error = error_members(event, status=None)
+        error = error_members(event, "input")
         # Flat as the reference shows it, and nested as the API sends it: SDKs raise on the nested one only.
         flat = {name: error[name] for name in ("code", "message", "param")}
         return self._event("error", **flat, error=error)

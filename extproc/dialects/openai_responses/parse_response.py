@@ -29,7 +29,7 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ParserBase, ResponseHead, UpstreamCall
-from .errors import KINDS
+from ..openai import ERROR_KINDS
 from .words import CLAUDE, NAME, SIGNER, Carried, read_annotation, read_carrier, read_usage
 
 _CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
@@ -67,7 +67,7 @@ class ResponsesParser(ParserBase):
     """A part of a message, a reasoning item and a call become a block each. What a stream's deltas left out is taken
     from the events that repeat it whole; a block that has no text never starts."""
 
-    error_kinds = KINDS
+    error_kinds = ERROR_KINDS
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)

@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from extproc.dialects.base import Env, Headers, Meta, ResponseHead
-from extproc.dialects.openai_responses.errors import duration, seconds
 from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
 
@@ -76,22 +75,3 @@ def test_meta() -> None:
         limits={"requests-remaining": "0", "tokens-limit": "100"},
         resets={"requests": 1360.0},
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "after", "written"),
-    [("6m0s", 360.0, "6m0s"), ("1s", 1.0, "1s"), ("1h2m3s", 3723.0, "1h2m3s"), ("1h0m0s", 3600.0, "1h0m0s"),
-     ("120ms", 0.12, "0s"), ("1.5s", 1.5, "2s"), ("1d2h", 93600.0, "26h0m0s"), ("2m59.5s", 179.5, "3m0s")],
-)  # fmt: skip
-def test_durations(text: str, after: float, written: str) -> None:
-    assert seconds(text) == pytest.approx(after)
-    assert duration(after) == written
-
-
-@pytest.mark.parametrize("text", ["", "soon", "12", "-1s", "1s2h"])
-def test_what_is_no_duration(text: str) -> None:
-    assert seconds(text) is None
-
-
-def test_a_reset_in_the_past_is_now() -> None:
-    assert duration(-5) == "0s"

@@ -1,14 +1,61 @@
-"""Errors, and the headers that say something of a response (OpenAI API reference, "Error codes" and "Rate limits")."""
+"""What OpenAI's APIs share: error objects, and the headers that say something of a response (OpenAI API reference,
+"Error codes" and "Rate limits"). Each of the dialects is a package beside this file."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from ...llm.events import ResponseFailed
-from ...llm.failures import ErrorKind
-from ..base import Env, Headers, Meta, ResponseHead, encode, error_status
-from .vocabulary import ERROR_TYPES
+from ..llm.events import ResponseFailed
+from ..llm.failures import ErrorKind
+from .base import Env, Headers, Meta, ResponseHead, encode, error_status
+
+ERROR_KINDS = {
+    "invalid_request_error": ErrorKind.INVALID_REQUEST,
+    "BadRequestError": ErrorKind.INVALID_REQUEST,  # vLLM
+    "context_length_exceeded": ErrorKind.INVALID_REQUEST,
+    "content_filter": ErrorKind.INVALID_REQUEST,
+    "authentication_error": ErrorKind.AUTHENTICATION,
+    "invalid_api_key": ErrorKind.AUTHENTICATION,
+    "billing_error": ErrorKind.BILLING,
+    "permission_error": ErrorKind.PERMISSION,
+    "not_found_error": ErrorKind.NOT_FOUND,
+    "NotFoundError": ErrorKind.NOT_FOUND,
+    "model_not_found": ErrorKind.NOT_FOUND,
+    "conflict_error": ErrorKind.CONFLICT,
+    "request_too_large": ErrorKind.TOO_LARGE,
+    "rate_limit_error": ErrorKind.RATE_LIMIT,
+    "rate_limit_exceeded": ErrorKind.RATE_LIMIT,
+    "insufficient_quota": ErrorKind.RATE_LIMIT,
+    "requests": ErrorKind.RATE_LIMIT,
+    "tokens": ErrorKind.RATE_LIMIT,
+    "api_error": ErrorKind.API,
+    "server_error": ErrorKind.API,
+    "timeout_error": ErrorKind.TIMEOUT,
+    "overloaded_error": ErrorKind.OVERLOADED,
+    "service_unavailable_error": ErrorKind.OVERLOADED,
+    "invalid_prompt": ErrorKind.INVALID_REQUEST,
+    "too_many_requests": ErrorKind.RATE_LIMIT,
+    "vector_store_timeout": ErrorKind.TIMEOUT,
+    "server_is_overloaded": ErrorKind.OVERLOADED,
+    "slow_down": ErrorKind.OVERLOADED,
+}
+"""Error types and codes that come without a status."""
+
+ERROR_TYPES: dict[ErrorKind, tuple[str, str | None]] = {
+    ErrorKind.INVALID_REQUEST: ("invalid_request_error", None),
+    ErrorKind.AUTHENTICATION: ("authentication_error", "invalid_api_key"),
+    ErrorKind.BILLING: ("billing_error", "billing_error"),
+    ErrorKind.PERMISSION: ("permission_error", None),
+    ErrorKind.NOT_FOUND: ("not_found_error", None),
+    ErrorKind.CONFLICT: ("conflict_error", None),
+    ErrorKind.TOO_LARGE: ("request_too_large", None),
+    ErrorKind.RATE_LIMIT: ("rate_limit_error", "rate_limit_exceeded"),
+    ErrorKind.API: ("api_error", None),
+    ErrorKind.TIMEOUT: ("timeout_error", None),
+    ErrorKind.OVERLOADED: ("overloaded_error", "overloaded_error"),
+}
+"""The type, and the code unless the failure has its own."""
 
 OVERLOADED = 503
 
@@ -17,24 +64,25 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
-def emit_error(failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+def emit_error(failed: ResponseFailed, meta: Meta, input_name: str) -> tuple[ResponseHead, bytes]:
+    """An error response. *input_name* is the member that holds what the client said."""
     status = error_status(failed, OVERLOADED)
     headers = [("content-type", "application/json"), *write_meta(meta)]
-    return ResponseHead(status, headers), encode(error_body(failed, status))
+    return ResponseHead(status, headers), encode({"error": error_members(failed, input_name, status)})
 
 
-def error_body(failed: ResponseFailed, status: int | None = None) -> dict[str, Any]:
-    """*status* is ``None`` within a stream."""
+def error_members(failed: ResponseFailed, input_name: str, status: int | None = None) -> dict[str, Any]:
+    """The error object. *status* is the one that is answered, ``None`` within a stream."""
     type_, code = ERROR_TYPES[failed.kind]
     code, param = failed.code or code, failed.param
     text = failed.message.lower()
     if failed.kind is ErrorKind.API and status not in (None, 500):
         type_ = "server_error"
     elif failed.kind is ErrorKind.INVALID_REQUEST and text.startswith(("prompt is too long", "input is too long")):
-        code, param = "context_length_exceeded", param or "messages"
+        code, param = "context_length_exceeded", param or input_name
     elif failed.kind is ErrorKind.NOT_FOUND and "model" in text:
         type_, code = "invalid_request_error", failed.code or "model_not_found"
-    return {"error": {"message": failed.message, "type": type_, "param": param, "code": code}}
+    return {"message": failed.message, "type": type_, "param": param, "code": code}
 
 
 def read_meta(head: ResponseHead, env: Env) -> Meta:
