@@ -12,8 +12,7 @@ COPY README.md LICENSE /src/
 COPY deploy/envoy.yaml /src/deploy/envoy.yaml
 COPY extproc /src/extproc
 RUN /opt/extproc/bin/pip install --no-cache-dir --quiet --no-deps /src \
- && /opt/extproc/bin/pip uninstall --quiet --yes setuptools pip \
- && mkdir -p /made/run/extproc && chown 65532:65532 /made/run/extproc && chmod 0750 /made/run/extproc
+ && /opt/extproc/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM ${BASE}
 ARG VERSION=0.1.0
@@ -24,8 +23,8 @@ LABEL org.opencontainers.image.title="extproc" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/extproc /opt/extproc
-# Where a Unix socket goes, in a volume that Envoy shares: the volume starts with this folder's owner.
-COPY --from=build --chown=65532:65532 /made/run/extproc /run/extproc
+# Where a Unix socket goes, in a volume that Envoy shares: the volume starts as this folder is.
+RUN install -d -o 65532 -g 65532 -m 0750 /run/extproc
 # Inside a container loopback is nobody's; what may reach the port is the operator's to say.
 ENV PATH=/opt/extproc/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 EXTPROC_LISTEN=0.0.0.0:50051
 # It reads its environment and the files that routes name, and writes nothing but its socket.
