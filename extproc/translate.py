@@ -138,11 +138,16 @@ class Translation:
         return made
 
     def _translate_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
+        upstream = dialects.get(target.dialect)
+        if not (client.converses and upstream.converses):
+            provider = self.route.provider
+            speaks = f"provider {provider.name} speaks {', '.join(provider.dialects)}"
+            raise Unsupported("", f"{client.name} requests cannot be translated to {upstream.name} ({speaks})")
         request = client.parse_request(call, self.losses)
         self.model_asked = request.model
         if self.route.model:
             request = replace(request, model=self.route.model)
-        emitted = dialects.get(target.dialect).emit_request(request, self._upstream(target, request.model), self.losses)
+        emitted = upstream.emit_request(request, self._upstream(target, request.model), self.losses)
         if self.route.losses == "reject" and (loss := self.losses.unacceptable()):
             detail = f": {loss.detail}" if loss.detail else ""
             message = f"{loss.path} cannot be carried to this upstream ({loss.action.value}){detail}"

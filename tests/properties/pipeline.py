@@ -18,7 +18,7 @@ from extproc.response import Translated
 from extproc.settings import Limits
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-NAMES = list(dialects.REGISTRY)
+NAMES = [name for name, dialect in dialects.REGISTRY.items() if dialect.converses]
 STREAM_TYPE = {"bedrock_converse": "application/vnd.amazon.eventstream"}
 ENV = Env(now=1_800_000_000.0, request_id="req-1")
 LIMITS = Limits()

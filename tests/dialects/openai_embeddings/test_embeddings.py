@@ -1,0 +1,147 @@
+"""Embeddings pass through and are counted (B7, B40, E4); nothing else becomes of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from extproc import Refused, Translation, dialects
+from extproc.dialects.base import Env, Meta, ResponseHead, UpstreamCall
+from extproc.llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
+from extproc.llm.failures import ErrorKind
+from extproc.llm.losses import LossReport
+from extproc.llm.request import Request
+from extproc.settings import Limits
+
+DIALECT = dialects.get("openai_embeddings")
+ROUTE: dict[str, Any] = {
+    "provider": "openai",
+    "auth": {"header": {"Authorization": "Bearer k"}},
+    "options": {"model": "text-embedding-3-small", "encoding_format": "float"},
+    "override": {"endpoint": "https://api.openai.com/v1/embeddings"},
+}
+ANSWER = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.0023, -0.0093]}],
+    "model": "text-embedding-3-small",
+    "usage": {"prompt_tokens": 8, "total_tokens": 8},
+}
+JSON = [("content-type", "application/json")]
+
+
+def parsed(body: bytes, status: int = 200, headers: list[tuple[str, str]] | None = None) -> list[ResponseEvent]:
+    call = UpstreamCall("POST", "", [], {}, Request(dialect=DIALECT.name, model="m", messages=[]))
+    parser = DIALECT.response_parser(call, ResponseHead(status, headers or JSON), Limits(), LossReport())
+    return [*parser.feed(body[:5]), *parser.feed(body[5:]), *parser.end()]
+
+
+def test_e4_the_route_says_the_model_and_the_form_and_the_answer_is_counted() -> None:
+    t = Translation(route=ROUTE)
+    call = t.request(b'{"input": "The food was delicious",  "user": "u"}', path="/embeddings")
+    assert (t.client, t.upstream, t.passthrough) == ("openai_embeddings", "openai_embeddings", True)
+    assert (call.path, call.host) == ("/v1/embeddings", "api.openai.com")
+    assert json.loads(call.body) == {
+        "input": "The food was delicious", "user": "u", "model": "text-embedding-3-small", "encoding_format": "float",
+    }  # fmt: skip
+    body = json.dumps(ANSWER).encode()
+    t.response_head(200, [*JSON, ("x-ratelimit-remaining-requests", "9")])
+    assert t.response_body(body[:40]) + t.response_body(body[40:], end_of_stream=True) == body
+    assert ("x-ratelimit-remaining-requests", "9") in t.head.headers
+    assert (t.usage.input_tokens, t.usage.output_tokens, t.model) == (8, None, "text-embedding-3-small")
+    assert t.ended is not None and t.failed is None and list(t.losses) == []
+
+
+def test_a_request_that_the_route_does_not_touch_passes_byte_for_byte() -> None:
+    body = b'{ "model":"m", "input": ["a","b"] }'
+    assert Translation(route={"provider": "openai-compatible"}).request(body, path="/v1/embeddings").body == body
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/v1/embeddings", {}, "openai_embeddings"),
+        ("/openai/deployments/d/embeddings?api-version=2024-02-01", {}, "openai_embeddings"),
+        ("/anything", {"model": "m", "input": "text"}, "openai_embeddings"),
+        ("/anything", {"input": [1, 2], "encoding_format": "base64"}, "openai_embeddings"),
+        ("/anything", {"input": "text", "messages": []}, "openai_chat"),
+        ("/anything", {"input": "text", "instructions": "x"}, "openai_responses"),
+        ("/anything", {"inputs": "text"}, None),
+    ],
+)
+def test_b7_detection(path: str, body: dict[str, Any], name: str | None) -> None:
+    assert dialects.detect(path, json.dumps(body).encode()) == name
+
+
+@pytest.mark.parametrize(
+    ("route", "client", "message"),
+    [
+        ({"provider": "anthropic"}, "/v1/embeddings",
+         "openai_embeddings requests cannot be translated to anthropic_messages (provider anthropic speaks "
+         "anthropic_messages, openai_chat)"),
+        ({"provider": "openai", "upstream": "openai-chat"}, "/v1/embeddings",
+         "openai_embeddings requests cannot be translated to openai_chat (provider openai speaks "
+         "openai_chat, openai_responses, openai_embeddings)"),
+        ({"provider": "openai", "upstream": "openai-embeddings"}, "/v1/chat/completions",
+         "openai_chat requests cannot be translated to openai_embeddings (provider openai speaks "
+         "openai_chat, openai_responses, openai_embeddings)"),
+    ],
+)  # fmt: skip
+def test_b3_other_apis_are_refused_by_name(route: dict[str, Any], client: str, message: str) -> None:
+    t = Translation(route={**route, "auth": "none"})
+    with pytest.raises(Refused) as caught:
+        t.request(b'{"model": "m", "input": "x", "messages": [{"role": "user", "content": "x"}]}', path=client)
+    assert caught.value.status == 400
+    error = json.loads(caught.value.body)["error"]
+    assert (error["message"], error["type"]) == (message, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("usage", "count"),
+    [({"prompt_tokens": 3, "total_tokens": 3}, 3), ({"total_tokens": 4}, 4), ({}, None), (None, None),
+     ({"prompt_tokens": -1}, None), ({"prompt_tokens": "3"}, None), ([], None)],
+)  # fmt: skip
+def test_usage_as_servers_write_it(usage: Any, count: int | None) -> None:
+    started, ended = parsed(json.dumps({**ANSWER, "usage": usage}).encode())
+    assert isinstance(started, ResponseStarted) and isinstance(ended, ResponseEnded)
+    assert (ended.usage.input_tokens, ended.stop) == (count, StopReason.END)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model": 4}', b'data: {"model": "m"}\n\n', b"data: [1]\n\n"])
+def test_odd_answers_still_end(body: bytes) -> None:
+    assert isinstance(parsed(body)[-1], ResponseEnded)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"data": [', b"\xff", b"data: "])
+def test_what_is_no_answer_fails(body: bytes) -> None:
+    (failed,) = parsed(body)
+    assert isinstance(failed, ResponseFailed) and failed.kind is ErrorKind.API
+
+
+def test_errors_pass_in_openais_shape_and_are_made_so_where_they_are_not() -> None:
+    t = Translation(route=ROUTE)
+    t.request(b'{"input": "x"}', path="/v1/embeddings")
+    t.response_head(429, [("content-type", "text/html"), ("retry-after", "3")])
+    body = json.loads(t.response_body(b"<html>slow down</html>", end_of_stream=True))
+    assert body["error"]["type"] == "rate_limit_error" and body["error"]["code"] == "upstream_error"
+    assert (t.head.status, dict(t.head.headers)["retry-after"]) == (429, "3")
+
+    t = Translation(route=ROUTE)
+    t.request(b'{"input": "x"}', path="/v1/embeddings")
+    t.response_head(400, JSON)
+    own = b'{"error": {"message": "too long", "type": "invalid_request_error", "param": null, "code": null}}'
+    assert t.response_body(own, end_of_stream=True) == own
+    assert t.failed is not None and t.failed.message == "too long"
+    assert isinstance(parsed(b'[{"error": {"code": 400, "message": "no"}}]', 400)[0], ResponseFailed)
+
+
+def test_an_answer_of_another_api_is_an_error_and_no_vector() -> None:
+    request = Request(dialect=DIALECT.name, model="m", messages=[])
+    emitter = DIALECT.response_emitter(request, ResponseHead(200, JSON), Meta(), Env(), LossReport())
+    said = emitter.emit(ResponseStarted("", "m")) + emitter.emit(ResponseEnded(StopReason.END))
+    assert emitter.head.status == 502 and b"vectors" in said and emitter.failed is not None
+
+
+def test_it_holds_no_conversation_and_all_others_do() -> None:
+    assert [name for name, dialect in dialects.REGISTRY.items() if not dialect.converses] == [DIALECT.name]
