@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     kinds = translate.add_subparsers(required=True, metavar="request|response")
     _request_arguments(kinds.add_parser("request", help="a client's request to the upstream's"))
     _response_arguments(kinds.add_parser("response", help="an upstream's answer to the client's"))
+    _check_arguments(commands.add_parser("check", help="what is wrong with an Envoy configuration"))
+    _import_arguments(commands.add_parser("import", help="another gateway's routes as Envoy configuration"))
     demo = commands.add_parser("demo", help="a tour of both directions through a real Envoy on this machine")
     demo.add_argument("--once", action="store_true", help="end after the tour; status 0 only if every step was right")
     demo.set_defaults(run=_demo)
@@ -235,6 +237,49 @@ def _write(data: bytes) -> None:
 def _say(losses: Iterable[Loss]) -> None:
     for loss in losses:
         print(f"{loss} ({loss.detail})" if loss.detail else str(loss), file=sys.stderr)
+
+
+# ---- Envoy's configuration
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Says what is wrong with Envoy configurations that call the sidecar, what will happen to a user, and what to "
+        "write instead. Status 1 if anything found is an error."
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="(%(default)s)")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a bootstrap (YAML, JSON), or Envoy's /config_dump")
+    parser.set_defaults(run=_check)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from .check import main as check
+
+    return check(args.files, args.format)
+
+
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes the equivalent Envoy configuration to standard output, and what has no equivalent to standard error."
+    )
+    parser.add_argument("source", choices=("apisix", "aigw"), help="apisix: a route of the Admin API, as JSON; aigw: "
+                        "manifests of Envoy AI Gateway, as YAML")  # fmt: skip
+    parser.add_argument("file", nargs="?", metavar="FILE", help="standard input if left out")
+    parser.set_defaults(run=_import)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from .importers import ImportFailed, convert
+
+    with _opened(args.file) as source:
+        data = source.read()
+    try:
+        made = convert(args.source, data)
+    except ImportFailed as error:
+        raise UsageError(f"{args.file or 'standard input'}: {error}") from None
+    print(made.yaml, end="")
+    print("\n".join(made.notes), file=sys.stderr)
+    return 0
 
 
 # ---- dialects

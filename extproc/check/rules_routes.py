@@ -115,15 +115,23 @@ def upgrade(config: Config) -> Found:
 
 
 @rule(
-    "route-timeout", ERROR, "the route's timeout is not 0s",
-    then="answers are cut after that time, in mid-stream too; without a timeout, after Envoy's default of 15 s",
+    "route-timeout-default", ERROR, "the route says no timeout",
+    then="Envoy's default cuts every answer after 15 s, in mid-stream too",
     write="timeout: 0s, and idle_timeout: 600s",
+)  # fmt: skip
+def route_timeout_default(config: Config) -> Found:
+    return (r.action.get("timeout") for r in served_routes(config) if not r.action.get("timeout"))
+
+
+@rule(
+    "route-timeout", WARNING, "the route's timeout is not 0s",
+    then="answers are cut after that time, in mid-stream too",
+    write="timeout: 0s, and idle_timeout: 600s; max_stream_duration for a cap that is meant",
 )  # fmt: skip
 def route_timeout(config: Config) -> Found:
     for route in served_routes(config):
-        node = route.action.get("timeout")
-        if not node or node.seconds() != 0.0:
-            yield node
+        if route.action.get("timeout") and route.action.get("timeout").seconds() != 0.0:
+            yield route.action.get("timeout")
 
 
 @rule(

@@ -1,0 +1,320 @@
+"""Manifests of Envoy AI Gateway: AIGatewayRoute, AIServiceBackend and BackendSecurityPolicy, with the Backend and
+BackendTLSPolicy of Envoy Gateway that they lean on (API versions v1alpha1 and v1beta1)."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ..providers import PROVIDERS
+from .envoy import Made, Target, Wanted
+
+MODEL_HEADER = "x-ai-eg-model"
+_KINDS = ("AIGatewayRoute", "AIServiceBackend", "BackendSecurityPolicy", "Backend", "BackendTLSPolicy")
+_SILENT = ("GatewayClass", "Gateway", "EnvoyProxy", "Secret", "Namespace", "Deployment", "Service", "ConfigMap")
+_HINTS = {
+    "BackendTrafficPolicy": "its retry, load balancing and rate limits are Envoy's retry_policy, lb_policy and filters",
+    "ClientTrafficPolicy": "its buffer limit and timeouts are the listener's; those of deploy/envoy.yaml are used",
+    "MCPRoute": "MCP is not served here",
+    "InferencePool": "endpoint picking is not served here: name the endpoints in a Backend",
+}
+_KEYS = {
+    "APIKey": ("apiKey", "Authorization", "Bearer "),
+    "AzureAPIKey": ("azureAPIKey", "api-key", ""),
+    "AnthropicAPIKey": ("anthropicAPIKey", "x-api-key", ""),
+}
+_SIGNERS = {
+    "AWSCredentials": "envoy.filters.http.aws_request_signing",
+    "GCPCredentials": "envoy.filters.http.gcp_authn",
+    "AzureCredentials": "envoy.filters.http.credential_injector (OAuth2 client credentials)",
+}
+_UNSPOKEN = {
+    "AWSBedrock": "Bedrock's Converse API is not offered as a provider yet",
+    "AWSAnthropic": "Claude on Bedrock is not offered as a provider",
+    "GCPAnthropic": "Claude on Vertex AI is not offered as a provider",
+    "Cohere": "Cohere's own API is not spoken; its OpenAI-compatible one is: schema OpenAI, prefix /compatibility/v1",
+}
+_COSTS = {
+    "InputToken": "input_tokens",
+    "OutputToken": "output_tokens",
+    "CachedInputToken": "cache_read_tokens",
+    "CacheCreationInputToken": "cache_write_tokens",
+    "ReasoningToken": "reasoning_tokens",
+}
+_DURATION = re.compile(r"(\d+)(h|ms|m|s)")
+_UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def read(documents: list[dict[str, Any]], made: Made) -> None:
+    """All of *documents* together: they refer to each other by name."""
+    flat = [item for document in documents for item in document.get("items", [document])]
+    known: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for item in flat:
+        kind = str(item.get("kind", ""))
+        if kind in _KINDS:
+            known[kind, *_name(item)] = item
+        elif kind not in _SILENT:
+            made.note(f"{kind} {_name(item)[1]}", _HINTS.get(kind, "has no equivalent here, and is left out"))
+    manifests = _Manifests(known, made)
+    for (kind, _, _), item in known.items():
+        if kind == "AIGatewayRoute":
+            manifests.route(item)
+
+
+def _name(item: dict[str, Any]) -> tuple[str, str]:
+    metadata = item.get("metadata", {})
+    return str(metadata.get("namespace", "default")), str(metadata.get("name", ""))
+
+
+def duration(text: str) -> str:
+    """A Gateway API duration (``1h5m``) as Envoy writes it."""
+    total = sum(int(number) * _UNIT[unit] for number, unit in _DURATION.findall(text))
+    return f"{total:g}s"
+
+
+class _Manifests:
+    def __init__(self, known: dict[tuple[str, str, str], dict[str, Any]], made: Made) -> None:
+        self.known = known
+        self.made = made
+
+    def route(self, item: dict[str, Any]) -> None:
+        namespace, name = _name(item)
+        spec = item.get("spec", {})
+        where = f"AIGatewayRoute {name}"
+        for cost in spec.get("llmRequestCosts", []):
+            self._cost(cost, where)
+        for unused in ("rateLimitsFromHeaders", "filterConfig"):
+            if unused in spec:
+                self.made.note(f"{where}: {unused}", "has no equivalent here, and is left out")
+        schema = spec.get("schema", {}).get("name", "OpenAI")
+        if schema not in ("OpenAI", "Anthropic"):
+            self.made.note(f"{where}: schema", f"clients that speak {schema} are not served")
+        for number, rule in enumerate(spec.get("rules", [])):
+            label = name if number == 0 else f"{name}_{number + 1}"
+            self._rule(rule, label, namespace, spec.get("hostnames", []), f"{where}: rules[{number}]")
+
+    def _cost(self, cost: dict[str, Any], where: str) -> None:
+        key, kind = cost.get("metadataKey"), str(cost.get("type"))
+        told = _COSTS.get(kind)
+        text = f"read %DYNAMIC_METADATA(extproc:{told})%" if told else "compute it from the members of extproc"
+        self.made.note(f"{where}: llmRequestCosts.{key}", f"{kind}: {text}")
+
+    def _rule(self, rule: dict[str, Any], name: str, namespace: str, hosts: list[str], where: str) -> None:
+        wanted = Wanted(name, _matches(rule, self.made, where), [])
+        wanted.domains = list(hosts) or ["*"]
+        timeouts = rule.get("timeouts", {})
+        if "request" in timeouts:
+            wanted.action["max_stream_duration"] = {"max_stream_duration": duration(str(timeouts["request"]))}
+        if "backendRequest" in timeouts:
+            wanted.action.setdefault("retry_policy", {})["per_try_timeout"] = duration(str(timeouts["backendRequest"]))
+        if "streamIdleTimeout" in rule:
+            idle = duration(str(rule["streamIdleTimeout"]))
+            wanted.action.setdefault("retry_policy", {})["per_try_idle_timeout"] = idle
+        for unused in ("modelsOwnedBy", "modelsCreatedAt"):
+            if unused in rule:
+                self.made.note(f"{where}.{unused}", "the list of models is not made from routes; left out")
+        model = next(iter(_exact_models(wanted.matches)), None)
+        references = rule.get("backendRefs", [])
+        for number, reference in enumerate(references):
+            wanted.targets += self._backend(reference, namespace, model, f"{where}.backendRefs[{number}]")
+        if len({target.priority for target in wanted.targets}) > 1 or wanted.action.get("retry_policy"):
+            wanted.retries = max(len(wanted.targets) - 1, 1)
+            wanted.codes = [429, 500, 502, 503, 504]
+            self.made.note(where, "retry_policy is that of deploy/envoy.yaml; a BackendTrafficPolicy is not read")
+        if wanted.targets:
+            _headers(references, wanted, self, namespace, where)
+            self.made.wanted.append(wanted)
+        else:
+            self.made.note(where, "none of its backends can be served: left out")
+
+    def find(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.known.get((kind, namespace, name))
+
+    def service(self, reference: dict[str, Any], namespace: str) -> dict[str, Any] | None:
+        return self.find("AIServiceBackend", str(reference.get("namespace", namespace)), str(reference.get("name")))
+
+    def _backend(self, reference: dict[str, Any], namespace: str, model: str | None, where: str) -> list[Target]:
+        if reference.get("kind", "AIServiceBackend") != "AIServiceBackend":
+            self.made.note(where, _HINTS["InferencePool"])
+            return []
+        service = self.service(reference, namespace)
+        if service is None:
+            self.made.note(where, f"there is no AIServiceBackend {reference.get('name')} in this file: left out")
+            return []
+        space, name = _name(service)
+        spec = service.get("spec", {})
+        schema = str(spec.get("schema", {}).get("name"))
+        if schema in _UNSPOKEN:
+            self.made.note(f"AIServiceBackend {name}: schema", f"{_UNSPOKEN[schema]}: left out")
+            return []
+        backend = self.find("Backend", space, str(spec.get("backendRef", {}).get("name")))
+        places = [place for item in (backend or {}).get("spec", {}).get("endpoints", []) if (place := _address(item))]
+        if not places:
+            self.made.note(f"AIServiceBackend {name}: backendRef", "there is no Backend with an address here: left out")
+            return []
+        tls = self._tls(space, str(spec["backendRef"]["name"]))
+        policy = self._policy(spec, space, name)
+        wanted_model = reference.get("modelNameOverride") or None
+        weight, priority = int(reference.get("weight", 1)), int(reference.get("priority", 0))
+        if weight == 0:
+            self.made.note(f"{where}.weight", "0 means no traffic: left out")
+            return []
+        targets = []
+        for host, port in places:
+            level = self._level(spec, policy, host, port, tls, wanted_model or model, f"AIServiceBackend {name}")
+            if wanted_model:
+                level.setdefault("options", {})["model"] = wanted_model
+            for source, at in ((spec, f"AIServiceBackend {name}"), (reference, where)):
+                _body(source, level, self.made, at)
+            targets.append(Target(host, port, tls, level, weight, priority))
+        return targets
+
+    def _tls(self, namespace: str, backend: str) -> bool:
+        for (kind, space, name), item in self.known.items():
+            refs = item.get("spec", {}).get("targetRefs", [])
+            if kind == "BackendTLSPolicy" and space == namespace and any(r.get("name") == backend for r in refs):
+                validation = item["spec"].get("validation", {})
+                if "caCertificateRefs" in validation:
+                    self.made.note(f"BackendTLSPolicy {name}", "put its CA into validation_context.trusted_ca")
+                return True
+        return False
+
+    def _policy(self, spec: dict[str, Any], namespace: str, service: str) -> dict[str, Any] | None:
+        old = spec.get("backendSecurityPolicyRef", {}).get("name")
+        for (kind, space, name), item in self.known.items():
+            refs = item.get("spec", {}).get("targetRefs", [])
+            aimed = any(ref.get("name") == service and ref.get("kind") == "AIServiceBackend" for ref in refs)
+            if kind == "BackendSecurityPolicy" and space == namespace and (aimed or name == old):
+                return item
+        return None
+
+    def _level(
+        self, spec: dict[str, Any], policy: dict[str, Any] | None, host: str, port: int, tls: bool,
+        model: str | None, where: str,
+    ) -> dict[str, Any]:  # fmt: skip
+        schema = spec["schema"]
+        name, prefix = schema["name"], schema.get("prefix")
+        security = (policy or {}).get("spec", {})
+        level: dict[str, Any] = {"provider": _provider(name, host)}
+        default = PROVIDERS[level["provider"]].host
+        url = f"{'https' if tls else 'http'}://{host}" + ("" if port == (443 if tls else 80) else f":{port}")
+        if name == "AzureOpenAI":
+            url += self._azure(schema.get("version"), model, where)
+            level["override"] = {"endpoint": url}
+        elif name == "GCPVertexAI":
+            gcp = security.get("gcpCredentials", {})
+            level["provider_conf"] = {"project_id": gcp.get("projectName", ""), "region": gcp.get("region", "")}
+            self.made.note(where, "Vertex AI is spoken to by its OpenAI-compatible API, not by generateContent")
+        elif prefix is not None and prefix.strip("/") != "v1":
+            end = "messages" if name == "Anthropic" else "chat/completions"
+            level["override"] = {"endpoint": f"{url}/{prefix.strip('/')}/{end}".replace(f"{host}//", f"{host}/")}
+            level["upstream"] = "anthropic_messages" if name == "Anthropic" else "openai_chat"
+        elif host != default:
+            level["override"] = {"endpoint": url}
+        level["auth"] = self._auth(security, policy, where)
+        return level
+
+    def _azure(self, version: str | None, model: str | None, where: str) -> str:
+        if model is None or version is None:
+            self.made.note(where, "without a model and a version, Azure's v1 API is used: /openai/v1/chat/completions")
+            return ""
+        return f"/openai/deployments/{model}/chat/completions?api-version={version}"
+
+    def _auth(self, security: dict[str, Any], policy: dict[str, Any] | None, where: str) -> Any:
+        kind = str(security.get("type", ""))
+        if policy is None:
+            return "none"
+        label = f"BackendSecurityPolicy {_name(policy)[1]}"
+        if "credentialOverride" in security:
+            self.made.note(f"{label}: credentialOverride", "credentials by request have no equivalent here: left out")
+        if kind in _KEYS:
+            member, header, scheme = _KEYS[kind]
+            secret = str(security.get(member, {}).get("secretRef", {}).get("name") or _name(policy)[1])
+            variable = re.sub(r"\W", "_", secret).upper().lstrip("_0123456789")
+            self.made.note(label, f"the key in Secret {secret} is expected as ${{{variable}}} in the sidecar's "
+                           "environment (envFrom or secretKeyRef)")  # fmt: skip
+            return {"header": {header: f"{scheme}${{{variable}}}"}}
+        filters = _SIGNERS.get(kind, "a filter of Envoy's that adds the credential")
+        self.made.note(label, f"{kind}: set {filters} in the cluster's http_filters, after extproc.translate; here it "
+                       "says auth: none")  # fmt: skip
+        return "none"
+
+
+def _provider(schema: str, host: str) -> str:
+    if schema == "AzureOpenAI":
+        return "azure-openai"
+    if schema == "Anthropic":
+        return "anthropic"
+    if schema == "GCPVertexAI":
+        return "vertex-ai"
+    known = {row.host: row.name for row in PROVIDERS.values() if row.host and "openai_chat" in row.dialects}
+    name = known.get(host, "openai-compatible")
+    return "openai-compatible" if name == "anthropic" else name
+
+
+def _address(item: dict[str, Any]) -> tuple[str, int] | None:
+    for kind, member in (("fqdn", "hostname"), ("ip", "address")):
+        if kind in item:
+            return str(item[kind][member]), int(item[kind]["port"])
+    return None
+
+
+def _matches(rule: dict[str, Any], made: Made, where: str) -> list[dict[str, Any]]:
+    found = []
+    for number, match in enumerate(rule.get("matches", [])):
+        headers = []
+        for header in match.get("headers", []):
+            name = str(header.get("name")).lower()
+            value = str(header.get("value"))
+            pattern = header.get("type") == "RegularExpression"
+            matcher: dict[str, Any] = {"safe_regex": {"regex": value}} if pattern else {"exact": value}
+            headers.append({"name": "x-extproc-model" if name == MODEL_HEADER else name, "string_match": matcher})
+        for unused in set(match) - {"headers"}:
+            made.note(f"{where}.matches[{number}].{unused}", "has no equivalent here, and is left out")
+        found.append({"prefix": "/", "headers": headers} if headers else {"prefix": "/"})
+    return found or [{"prefix": "/"}]
+
+
+def _exact_models(matches: list[dict[str, Any]]) -> list[str]:
+    headers = [header for match in matches for header in match.get("headers", [])]
+    models = [header["string_match"] for header in headers if header["name"] == "x-extproc-model"]
+    return [str(matcher["exact"]) for matcher in models if "exact" in matcher]
+
+
+def _body(source: dict[str, Any], level: dict[str, Any], made: Made, where: str) -> None:
+    mutation = source.get("bodyMutation", {})
+    for item in mutation.get("set", []):
+        try:
+            value = json.loads(item["value"])
+        except ValueError:
+            made.note(f"{where}: bodyMutation.set.{item['path']}", "its value is no JSON: left out")
+            continue
+        level.setdefault("options", {})[item["path"]] = value
+    for name in mutation.get("remove", []):
+        made.note(f"{where}: bodyMutation.remove.{name}", "members cannot be removed by a route: left out")
+    if "responseBodyMutation" in source:
+        made.note(f"{where}: responseBodyMutation", "has no equivalent here, and is left out")
+
+
+def _headers(
+    references: list[dict[str, Any]], wanted: Wanted, manifests: _Manifests, namespace: str, where: str
+) -> None:
+    """Header mutations, as the route's own: Envoy has none per endpoint."""
+    sources = [(reference, manifests.service(reference, namespace)) for reference in references]
+    owners = [owner for reference, service in sources for owner in ((service or {}).get("spec", {}), reference)]
+    found = [owner["headerMutation"] for owner in owners if owner.get("headerMutation")]
+    if not found:
+        return
+    if len(references) > 1:
+        manifests.made.note(where, "headerMutation of one backend among several: put each into a cluster of its own, "
+                            "with weighted_clusters; left out")  # fmt: skip
+        return
+    made = {header["name"]: header["value"] for mutation in found for header in mutation.get("set", [])}
+    if made:
+        wanted.route["request_headers_to_add"] = [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in made.items()
+        ]
+    if removed := [name for mutation in found for name in mutation.get("remove", [])]:
+        wanted.route["request_headers_to_remove"] = removed

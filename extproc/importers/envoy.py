@@ -1,0 +1,251 @@
+"""What the importers write: routes and clusters, in the frame of the reference configuration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ..demo import config as reference
+from ..headers import CREDENTIAL_HEADERS
+from ..providers import PROVIDERS
+from ..routemodel import split_endpoint
+
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_KEYLIKE = re.compile(r"key|token|secret|auth|password|credential", re.IGNORECASE)
+_REFERENCE = re.compile(r"\$\{[^}]+\}")
+_SCHEME = re.compile(r"(Bearer|Basic|Token)\s+", re.IGNORECASE)
+
+
+class ImportFailed(Exception):
+    """The input is not what it should be; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    yaml: str
+    """A bootstrap for Envoy."""
+    notes: list[str]
+    """What the operator has to know: what has no equivalent, which secrets were replaced."""
+
+
+@dataclass
+class Target:
+    """One endpoint: a provider, with all that the sidecar wants to know of it."""
+
+    host: str
+    port: int
+    tls: bool
+    level: dict[str, Any]
+    """The metadata of the endpoint."""
+    weight: int = 1
+    priority: int = 0
+    """0 is asked first."""
+    health: dict[str, Any] | None = None
+    """Envoy's ``health_check_config`` of the endpoint."""
+
+
+@dataclass
+class Wanted:
+    """One route with the cluster that is its own."""
+
+    name: str
+    matches: list[dict[str, Any]]
+    targets: list[Target]
+    domains: list[str] = field(default_factory=lambda: ["*"])
+    level: dict[str, Any] = field(default_factory=dict)
+    """The metadata of the route."""
+    route: dict[str, Any] = field(default_factory=dict)
+    """Members of the route beside its action."""
+    action: dict[str, Any] = field(default_factory=dict)
+    cluster: dict[str, Any] = field(default_factory=dict)
+    http: dict[str, Any] = field(default_factory=dict)
+    """Members of the cluster's ``common_http_protocol_options``."""
+    retries: int = 0
+    codes: list[int] = field(default_factory=list)
+    verify: bool = True
+
+
+class Made:
+    """What has been read so far."""
+
+    def __init__(self) -> None:
+        self.wanted: list[Wanted] = []
+        self.notes: list[str] = []
+        self._secrets: dict[str, str] = {}
+
+    def note(self, path: str, text: str) -> None:
+        line = f"{path}: {text}"
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def secret(self, path: str, name: str, value: str, provider: str) -> str:
+        """*value* of the header or parameter *name*, a literal credential in it replaced by a reference."""
+        if _REFERENCE.search(value) or not (name.lower() in CREDENTIAL_HEADERS or _KEYLIKE.search(name)):
+            return value
+        scheme = _SCHEME.match(value)
+        prefix = scheme[0] if scheme else ""
+        literal = value[len(prefix) :]
+        if literal.lower().startswith("$env://"):
+            return f"{prefix}${{{literal[7:]}}}"
+        variable = self._variable(literal, provider)
+        what = "a reference to a secret store" if literal.startswith("$secret://") else "the secret written here"
+        self.note(path, f"{what} is replaced by ${{{variable}}}: set it in the sidecar's environment")
+        return f"{prefix}${{{variable}}}"
+
+    def _variable(self, literal: str, provider: str) -> str:
+        if literal not in self._secrets:
+            base = re.sub(r"\W", "_", provider).upper() + "_API_KEY"
+            taken = set(self._secrets.values())
+            names = (base if number == 1 else f"{base}_{number}" for number in range(1, 10_000))
+            self._secrets[literal] = next(name for name in names if name not in taken)
+        return self._secrets[literal]
+
+    def done(self) -> Imported:
+        """All of it as a bootstrap. Raises ImportFailed if there is nothing."""
+        if not self.wanted:
+            raise ImportFailed("; ".join(self.notes) or "nothing here that this gateway could serve")
+        config = reference.reference()
+        resources = config["static_resources"]
+        *_, sidecar = resources["clusters"]
+        pattern = resources["clusters"][0]
+        retry = _route_named(config, "any_provider")["route"]["retry_policy"]
+        nowhere = _route_named(config, "no_such_model")
+        hosts: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for wanted in self.wanted:
+            hosts.setdefault(tuple(wanted.domains), []).extend(_routes(wanted, retry))
+        table = _manager(config)["route_config"]
+        table["virtual_hosts"] = [
+            {"name": f"host_{number}", "domains": list(domains), "routes": [*routes, reference.copy_all(nowhere)]}
+            for number, (domains, routes) in enumerate(hosts.items())
+        ]
+        resources["clusters"] = [*(_cluster(wanted, pattern) for wanted in self.wanted), sidecar]
+        return Imported(_header(self.notes) + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=110), self.notes)
+
+
+def endpoint_parts(text: str) -> tuple[str, int, bool]:
+    """Host, port and whether TLS, of a URL. Raises ValueError."""
+    parts = split_endpoint(text)
+    tls = parts.scheme == "https"
+    return parts.hostname or "", parts.port or (443 if tls else 80), tls
+
+
+def host_of(provider: str) -> str | None:
+    row = PROVIDERS.get(provider)
+    return row.host if row else None
+
+
+def seconds(milliseconds: float) -> str:
+    return f"{milliseconds / 1000:g}s"
+
+
+def leftovers(values: dict[str, Any], made: Made, path: str) -> None:
+    """Note what no one has taken out of *values*."""
+    for name in values:
+        made.note(f"{path}{name}", "has no equivalent here, and is left out")
+
+
+def _routes(wanted: Wanted, retry: dict[str, Any]) -> list[dict[str, Any]]:
+    action = {"cluster": wanted.name, "auto_host_rewrite": True, "timeout": "0s", "idle_timeout": "600s"}
+    action |= wanted.action
+    if wanted.retries:
+        policy = reference.copy_all(retry) | {"num_retries": wanted.retries}
+        policy["retriable_status_codes"] = sorted({*wanted.codes, *([529] if 503 in wanted.codes else [])})
+        if len({target.priority for target in wanted.targets}) == 1:
+            policy.pop("retry_priority")
+        action["retry_policy"] = policy | wanted.action.get("retry_policy", {})
+    base = dict(wanted.route)
+    if wanted.level:
+        base["metadata"] = _metadata(wanted.level)
+    made = []
+    for number, match in enumerate(wanted.matches):
+        name = wanted.name if number == 0 else f"{wanted.name}_{number + 1}"
+        made.append({"name": name, "match": match, **reference.copy_all(base), "route": reference.copy_all(action)})
+    return made
+
+
+def _cluster(wanted: Wanted, pattern: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = reference.copy_all(pattern) | wanted.cluster
+    made["name"] = wanted.name
+    options = made["typed_extension_protocol_options"][_OPTIONS]
+    options["common_http_protocol_options"] |= wanted.http
+    secure = [target for target in wanted.targets if target.tls]
+    if len(secure) < len(wanted.targets):
+        # Which HTTP version to speak is negotiated in TLS alone.
+        options.pop("auto_config")
+        options["explicit_http_config"] = {"http_protocol_options": {"enable_trailers": True}}
+        tls = made["transport_socket"]["typed_config"]["common_tls_context"]
+        tls["alpn_protocols"] = ["http/1.1"]
+        if secure:
+            plain = {"name": "envoy.transport_sockets.raw_buffer", "typed_config": {"@type": _RAW}}
+            made["transport_socket_matches"] = [
+                {"name": "plain", "match": {"plain": True}, "transport_socket": plain},
+                {"name": "tls", "match": {}, "transport_socket": made.pop("transport_socket")},
+            ]
+        else:
+            made.pop("transport_socket")
+    elif not wanted.verify:
+        tls = made["transport_socket"]["typed_config"]
+        tls.pop("auto_sni_san_validation")
+        tls["common_tls_context"].pop("validation_context")
+    made["load_assignment"] = {"cluster_name": wanted.name, "endpoints": _localities(wanted, bool(secure))}
+    return made
+
+
+_RAW = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+
+
+def _localities(wanted: Wanted, some_tls: bool) -> list[dict[str, Any]]:
+    # Envoy wants its priorities without gaps.
+    ranks = {priority: rank for rank, priority in enumerate(sorted({t.priority for t in wanted.targets}))}
+    places: dict[int, list[dict[str, Any]]] = {}
+    for target in wanted.targets:
+        address = {"socket_address": {"address": target.host, "port_value": target.port}}
+        endpoint: dict[str, Any] = {"address": address, "hostname": target.host}
+        if target.health:
+            endpoint["health_check_config"] = target.health
+        item: dict[str, Any] = {"endpoint": endpoint, "metadata": _metadata(target.level)}
+        if target.weight > 1:
+            item["load_balancing_weight"] = target.weight
+        if some_tls and not target.tls:
+            item["metadata"]["filter_metadata"]["envoy.transport_socket_match"] = {"plain": True}
+        places.setdefault(ranks[target.priority], []).append(item)
+    return [{"priority": rank, "lb_endpoints": items} for rank, items in sorted(places.items())]
+
+
+class _Block(str):
+    """A text to be written as a block."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(_Block, lambda d, text: d.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
+
+
+def _metadata(level: dict[str, Any]) -> dict[str, Any]:
+    text = yaml.dump(level, Dumper=_Dumper, sort_keys=False, width=110)
+    return {"filter_metadata": {"extproc": {"route": _Block(text)}}}
+
+
+def _manager(config: dict[str, Any]) -> dict[str, Any]:
+    chain = config["static_resources"]["listeners"][0]["filter_chains"][0]
+    found: dict[str, Any] = chain["filters"][0]["typed_config"]
+    return found
+
+
+def _route_named(config: dict[str, Any], name: str) -> dict[str, Any]:
+    routes = _manager(config)["route_config"]["virtual_hosts"][0]["routes"]
+    found: dict[str, Any] = next(item for item in routes if item["name"] == name)
+    return found
+
+
+def _header(notes: list[str]) -> str:
+    lines = ["Made by `extproc import`, in the frame of deploy/envoy.yaml, where every setting is explained."]
+    if notes:
+        lines += ["", "What needs your eye:", *(f"- {note}" for note in notes)]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.check import check
+from extproc.demo.config import copy_all
+from extproc.importers import Imported, ImportFailed, convert
+from tests.support import placements
+
+AZURE = "https://a.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-02-15-preview"
+HEADER = {"header": {"Authorization": "Bearer sk-live-123"}}
+
+
+def imported(plugin: dict[str, Any], name: str = "ai-proxy", **route: Any) -> Imported:
+    document = {"id": "r1", "uri": "/anything", "plugins": {name: plugin}, **route}
+    made = convert("apisix", json.dumps(document).encode())
+    assert not [item for item in check(made.yaml) if item.severity == "error"], list(map(str, check(made.yaml)))
+    assert "sk-live" not in made.yaml and "sk-live" not in "".join(made.notes)
+    return made
+
+
+def parts(made: Imported) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """The first route, its cluster, and what its endpoints say."""
+    config = copy_all(yaml.safe_load(made.yaml))
+    route = placements.routes(config)[0]
+    cluster = placements.clusters(config)[route["route"]["cluster"]]
+    ends = [end for place in cluster["load_assignment"]["endpoints"] for end in place["lb_endpoints"]]
+    return route, cluster, [yaml.safe_load(end["metadata"]["filter_metadata"]["extproc"]["route"]) for end in ends]
+
+
+def single(**plugin: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[str]]:
+    made = imported({"provider": "openai", "auth": HEADER, **plugin})
+    route, cluster, (level,) = parts(made)
+    return route, cluster, level, made.notes
+
+
+def instance(provider: str = "openai", **members: Any) -> dict[str, Any]:
+    return {"name": provider, "provider": provider, "weight": 1, "auth": HEADER, **members}
+
+
+def multi(*instances: dict[str, Any], **plugin: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any], list[str]]:
+    made = imported({"instances": list(instances), **plugin}, "ai-proxy-multi")
+    return (*parts(made), made.notes)
+
+
+# ---- ai-proxy (D1-D30)
+
+
+def test_a_secret_becomes_a_reference_and_that_is_said() -> None:
+    _, _, level, notes = single(options={"model": "gpt-4", "temperature": 0.5})
+    assert level["auth"] == {"header": {"Authorization": "Bearer ${OPENAI_API_KEY}"}}
+    assert level["options"] == {"model": "gpt-4", "temperature": 0.5}
+    assert any("${OPENAI_API_KEY}" in note and "auth.header.Authorization" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("value", "made"),
+    [
+        ("Bearer ${MY_KEY}", "Bearer ${MY_KEY}"),
+        ("Bearer $env://MY_KEY", "Bearer ${MY_KEY}"),
+        ("$ENV://MY_KEY", "${MY_KEY}"),
+        ("$secret://vault/1/openai/key", "${OPENAI_API_KEY}"),
+    ],
+)
+def test_references_to_secrets(value: str, made: str) -> None:
+    _, _, level, _ = single(auth={"header": {"Authorization": value}})
+    assert level["auth"]["header"]["Authorization"] == made
+
+
+def test_a_header_that_is_no_secret_stays() -> None:
+    _, _, level, notes = single(auth={"header": {"Authorization": "Bearer sk-live-1", "x-team": "blue"}})
+    assert level["auth"]["header"]["x-team"] == "blue" and not any("x-team" in note for note in notes)
+
+
+def test_two_keys_of_one_provider_get_two_names() -> None:
+    other = {"header": {"Authorization": "Bearer sk-live-2"}}
+    _, _, levels, _ = multi(instance(), instance(auth=other), instance())
+    keys = [level["auth"]["header"]["Authorization"] for level in levels]
+    assert keys == ["Bearer ${OPENAI_API_KEY}", "Bearer ${OPENAI_API_KEY_2}", "Bearer ${OPENAI_API_KEY}"]
+
+
+def test_what_is_ours_goes_into_the_metadata() -> None:
+    override = {
+        "endpoint": "https://x.example/v1/chat/completions?api-version=2",
+        "llm_options": {"max_tokens": 5},
+        "request_body": {"openai-chat": {"seed": 1}},
+        "request_body_force_override": True,
+    }
+    route, cluster, level, notes = single(
+        override=override, max_response_bytes=5000, logging={"summaries": True, "payloads": False}
+    )
+    assert level["override"] == override
+    settings = yaml.safe_load(route["metadata"]["filter_metadata"]["extproc"]["route"])
+    assert settings == {"logging": {"summaries": True, "payloads": False}, "max_response_bytes": 5000}
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert endpoint["address"]["socket_address"] == {"address": "x.example", "port_value": 443}
+    assert len(notes) == 1
+
+
+def test_what_is_envoys_goes_into_its_fields() -> None:
+    route, cluster, _, notes = single(
+        timeout=45000, max_stream_duration_ms=90000, keepalive=False, keepalive_timeout=7000, keepalive_pool=9
+    )
+    action = route["route"]
+    assert (action["timeout"], action["idle_timeout"], cluster["connect_timeout"]) == ("0s", "45s", "45s")
+    assert action["max_stream_duration"] == {"max_stream_duration": "90s"}
+    common = placements.http_options(cluster)["common_http_protocol_options"]
+    assert common == {"idle_timeout": "7s", "max_requests_per_connection": 1}
+    assert any("keepalive_pool" in note for note in notes)
+
+
+def test_defaults_are_those_of_the_plugin() -> None:
+    route, cluster, _, _ = single()
+    assert route["route"]["idle_timeout"] == "30s"
+    assert placements.http_options(cluster)["common_http_protocol_options"] == {"idle_timeout": "60s"}
+    assert "trusted_ca" in json.dumps(cluster["transport_socket"])
+    assert "retry_policy" not in route["route"]
+
+
+def test_certificates_are_left_unverified_only_when_asked() -> None:
+    _, cluster, _, notes = single(ssl_verify=False)
+    assert "validation_context" not in json.dumps(cluster["transport_socket"])
+    assert any("ssl_verify" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "host"),
+    [
+        ({"provider": "deepseek"}, "api.deepseek.com"),
+        ({"provider": "anthropic"}, "api.anthropic.com"),
+        ({"provider": "vertex-ai", "provider_conf": {"project_id": "p", "region": "europe-west1"}},
+         "europe-west1-aiplatform.googleapis.com"),
+        ({"provider": "azure-openai", "override": {"endpoint": AZURE}}, "a.openai.azure.com"),
+        ({"provider": "openai-compatible"}, "llm.example"),
+    ],
+)  # fmt: skip
+def test_hosts_of_providers(plugin: dict[str, Any], host: str) -> None:
+    _, cluster, _, notes = single(**plugin)
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert endpoint["address"]["socket_address"]["address"] == endpoint["hostname"] == host
+    assert any("override.endpoint" in note for note in notes) == (host == "llm.example")
+
+
+def test_gcp_credentials_are_left_to_envoy() -> None:
+    conf = {"project_id": "p", "region": "r"}
+    auth = {"gcp": {"service_account_json": "{sk-live}", "max_ttl": 60}}
+    _, _, level, notes = single(provider="vertex-ai", provider_conf=conf, auth=auth)
+    assert level["auth"] == "none" and any("gcp_authn" in note for note in notes)
+
+
+def test_plain_http_upstreams_get_no_tls() -> None:
+    _, cluster, _, _ = single(provider="openai-compatible", override={"endpoint": "http://127.0.0.1:8000"})
+    assert "transport_socket" not in cluster
+    assert "explicit_http_config" in placements.http_options(cluster)
+
+
+def test_a_key_in_an_endpoints_query_is_replaced() -> None:
+    _, _, level, _ = single(override={"endpoint": "https://h.example/v1/x?key=sk-live-9&v=1"})
+    assert level["override"]["endpoint"] == "https://h.example/v1/x?key=${OPENAI_API_KEY_2}&v=1"
+
+
+# ---- the route's own
+
+
+def test_matches() -> None:
+    made = imported({"provider": "openai", "auth": HEADER}, uris=["/a/*", "/b"], methods=["POST", "PUT"], hosts=["h.x"],
+                    vars=[["post_arg.model", "==", "openai"], ["http_x_team", "~~", "^b"], ["arg_v", "==", "1"],
+                          ["post_arg.a.b", "==", "1"], ["remote_addr", "==", "1.2.3.4"]])  # fmt: skip
+    config = yaml.safe_load(made.yaml)
+    first, second, _ = placements.routes(config)
+    assert (first["match"]["prefix"], second["match"]["path"]) == ("/a/", "/b")
+    assert first["match"]["headers"] == [
+        {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PUT"}}},
+        {"name": "x-extproc-model", "string_match": {"exact": "openai"}},
+        {"name": "x-team", "string_match": {"safe_regex": {"regex": ".*(?:^b).*"}}},
+    ]
+    assert first["match"]["query_parameters"] == [{"name": "v", "string_match": {"exact": "1"}}]
+    assert placements.manager(config)["route_config"]["virtual_hosts"][0]["domains"] == ["h.x"]
+    assert [note.partition(":")[0] for note in made.notes if note.startswith("vars")] == ["vars.post_arg.a.b", "vars"]
+
+
+def test_two_routes_of_a_list_pick_by_the_models_name() -> None:
+    """Row E7, as the Admin API lists it."""
+    routes = [
+        {"value": {"id": name, "uri": "/anything", "vars": [["post_arg.model", "==", name]],
+                   "plugins": {"ai-proxy": {"provider": name, "auth": HEADER, "options": {"model": model}}}}}
+        for name, model in (("openai", "gpt-4"), ("deepseek", "deepseek-chat"))
+    ]  # fmt: skip
+    made = convert("apisix", json.dumps({"total": 2, "list": routes}).encode())
+    config = yaml.safe_load(made.yaml)
+    assert [route["name"] for route in placements.routes(config)] == ["openai", "deepseek", "no_such_model"]
+    assert check(made.yaml) == []
+
+
+def test_what_has_no_equivalent_is_listed() -> None:
+    made = imported({"provider": "openai", "auth": HEADER, "colour": "red"}, service_id="s", upstream={"nodes": {}},
+                    priority=3)  # fmt: skip
+    text = "\n".join(made.notes)
+    assert all(word in text for word in ("plugins.ai-proxy.colour", "service_id", "upstream", "priority"))
+    assert all(note in made.yaml for note in made.notes)
+
+
+def test_other_plugins_are_named_with_what_does_it_here() -> None:
+    document = {"id": "r", "uri": "/", "plugins": {"ai-proxy": {"provider": "openai", "auth": HEADER}, "key-auth": {},
+                                                   "fault-injection": {}}}  # fmt: skip
+    notes = convert("apisix", json.dumps(document).encode()).notes
+    assert any("key-auth" in note and "api_key_auth" in note for note in notes)
+    assert any("fault-injection" in note and "left out" in note for note in notes)
+
+
+# ---- ai-proxy-multi
+
+
+def test_priority_is_turned_round_and_has_no_gaps() -> None:
+    _, cluster, levels, _ = multi(
+        instance("deepseek", priority=1), instance("openai", priority=10, weight=8), instance("aimlapi", priority=10)
+    )
+    places = cluster["load_assignment"]["endpoints"]
+    assert [place["priority"] for place in places] == [0, 1]
+    assert [level["provider"] for level in levels] == ["openai", "aimlapi", "deepseek"]
+    assert places[0]["lb_endpoints"][0]["load_balancing_weight"] == 8
+
+
+@pytest.mark.parametrize(
+    ("strategy", "codes"),
+    [
+        (["http_429"], [429]),
+        ("http_5xx", [500, 502, 503, 504, 529]),
+        (["http_429", "http_5xx", "rate_limiting"], [429, 500, 502, 503, 504, 529]),
+    ],
+)
+def test_fallback(strategy: Any, codes: list[int]) -> None:
+    route, _, _, notes = multi(instance(priority=1), instance("deepseek"), fallback_strategy=strategy)
+    policy = route["route"]["retry_policy"]
+    assert (policy["num_retries"], policy["retriable_status_codes"]) == (1, codes)
+    assert policy["retry_priority"]["name"] == "envoy.retry_priorities.previous_priorities"
+    assert any("rate_limiting" in note for note in notes) == ("rate_limiting" in strategy)
+
+
+def test_without_a_strategy_there_is_no_second_attempt() -> None:
+    route, _, _, _ = multi(instance(priority=1), instance("deepseek"))
+    assert "retry_policy" not in route["route"]
+
+
+@pytest.mark.parametrize(
+    ("balancer", "policy"),
+    [
+        ({"hash_on": "header", "key": "x-user"}, {"header": {"header_name": "x-user"}}),
+        ({"hash_on": "cookie", "key": "sid"}, {"cookie": {"name": "sid"}}),
+        ({"hash_on": "vars", "key": "remote_addr"}, {"connection_properties": {"source_ip": True}}),
+        ({"hash_on": "vars", "key": "arg_u"}, {"query_parameter": {"name": "u"}}),
+        ({"hash_on": "vars", "key": "http_x_u"}, {"header": {"header_name": "x-u"}}),
+        ({"hash_on": "consumer"}, None),
+    ],
+)
+def test_consistent_hashing(balancer: dict[str, Any], policy: dict[str, Any] | None) -> None:
+    route, cluster, _, notes = multi(instance(), instance("deepseek"), balancer={"algorithm": "chash", **balancer})
+    assert cluster["lb_policy"] == "RING_HASH"
+    assert route["route"].get("hash_policy") == ([policy] if policy else None)
+    assert any("hash_on" in note for note in notes) == (policy is None)
+
+
+def test_health_checks() -> None:
+    active = {
+        "type": "https", "host": "probe.example", "port": 8443, "http_path": "/health", "timeout": 2, "concurrency": 3,
+        "req_headers": ["x-a: b"],
+        "healthy": {"interval": 2, "successes": 1, "http_statuses": [200, 204]},
+        "unhealthy": {"interval": 1, "http_failures": 3},
+    }  # fmt: skip
+    passive = {"unhealthy": {"http_failures": 4}}
+    _, cluster, _, notes = multi(instance(checks={"active": active, "passive": passive}), instance("deepseek"))
+    assert cluster["health_checks"] == [
+        {
+            "timeout": "2s", "interval": "2s", "unhealthy_interval": "1s", "healthy_threshold": 1,
+            "unhealthy_threshold": 3,
+            "http_health_check": {
+                "path": "/health", "expected_statuses": [{"start": 200, "end": 201}, {"start": 204, "end": 205}],
+                "request_headers_to_add": [{"header": {"key": "x-a", "value": "b"}}],
+            },
+        }
+    ]  # fmt: skip
+    assert cluster["outlier_detection"]["consecutive_5xx"] == 4
+    ends = [end["endpoint"] for end in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]]
+    assert [end["health_check_config"] for end in ends] == [
+        {"hostname": "probe.example", "port_value": 8443}, {"disable_active_health_check": True}
+    ]  # fmt: skip
+    assert any("checks.active.concurrency" in note for note in notes)
+
+
+def test_http_and_https_instances_side_by_side() -> None:
+    local = instance("openai-compatible", override={"endpoint": "http://127.0.0.1:8000"})
+    _, cluster, _, _ = multi(instance(), local)
+    assert [match["name"] for match in cluster["transport_socket_matches"]] == ["plain", "tls"]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("[1]", "expected an object"),
+        ("{", "neither JSON nor YAML"),
+        ("", "expected an object"),
+        ('{"uri": "/"}', "neither ai-proxy nor"),
+        ('{"plugins": {"ai-proxy": {"provider": "nobody"}}}', "'nobody' is none of"),
+        ('{"plugins": {"ai-proxy-multi": {}}}', "instances: there is none"),
+        ('{"plugins": {"ai-proxy": {"provider": "openai", "auth": 1}}}', "not as its schema has it"),
+        ('{"plugins": {"ai-proxy": {"provider": "openai", "override": {"endpoint": "ftp://x"}}}}', "override.endpoint"),
+    ],
+)
+def test_what_cannot_be_read(document: str, message: str) -> None:
+    with pytest.raises(ImportFailed, match=message):
+        convert("apisix", document.encode())
