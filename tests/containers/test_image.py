@@ -118,8 +118,8 @@ def test_limits_of_memory_and_cpu_hold(bounded: Stack, count: Callable[[str], No
     state = inspect(sidecar)
     used = (after["cpu"] - before["cpu"]) / wall
     count(
-        f"{statuses.count(200)} of {len(statuses)} requests of 8 MB answered by a sidecar of 512 MiB and a tenth of a CPU; "
-        f"it used {used:.2f} CPU and at most {after['memory'] / MIB:.0f} MiB"
+        f"{statuses.count(200)} of {len(statuses)} requests of 8 MB answered by a sidecar of 512 MiB and a tenth of a "
+        f"CPU; it used {used:.2f} CPU and at most {after['memory'] / MIB:.0f} MiB"
     )
     assert statuses == [200] * len(statuses)
     assert not state["State"]["OOMKilled"] and state["RestartCount"] == 0
@@ -132,7 +132,7 @@ def _usage(container_id: str) -> dict[str, float]:
     import docker as engine
 
     with closing(engine.from_env()) as client:
-        stats = client.containers.get(container_id).stats(stream=False)
+        stats: Any = client.containers.get(container_id).stats(stream=False)
     memory = stats["memory_stats"]
     return {
         "cpu": stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
