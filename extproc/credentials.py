@@ -23,6 +23,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+class NotReady(Exception):
+    """The credential is being fetched, or could not be had: the request cannot be sent now, and can be soon."""
+
+
 class Unresolvable(Exception):
     """A reference that leads nowhere, or to what no credential can be. The message never holds a value.
 
@@ -71,10 +75,11 @@ class SecretFile:
     """The text of a file, read anew when the file has changed. What was read last stays in force while the file is away
     or unfit, as happens for a moment when it is being replaced."""
 
-    __slots__ = ("_seen", "_text", "path")
+    __slots__ = ("_lines", "_seen", "_text", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, lines: bool = False) -> None:
         self.path = path
+        self._lines = lines
         self._seen = self._stamp()
         self._text = self._load()
 
@@ -115,7 +120,7 @@ class SecretFile:
         except UnicodeDecodeError:
             raise Unresolvable(f"file {self.path} is not UTF-8 text", transient=True) from None
         try:
-            return sound(text, f"file {self.path}")
+            return sound(text, f"file {self.path}", lines=self._lines)
         except Unresolvable as error:
             raise Unresolvable(str(error), transient=True) from None
 
@@ -124,24 +129,26 @@ class SecretFile:
         return Unresolvable(f"file {self.path!r}: {reason}", transient=True)
 
 
-def sound(text: str, what: str) -> str:
-    """*text*, if it may stand in a header. Raises Unresolvable, which names *what* and never the text."""
+def sound(text: str, what: str, *, lines: bool = False) -> str:
+    """*text*, if it may stand in a header, or with *lines* if there is any. Raises Unresolvable, which names *what* and
+    never the text."""
     if not text:
         raise Unresolvable(f"{what} is empty")
-    if _CONTROL.search(text):
+    if not lines and _CONTROL.search(text):
         raise Unresolvable(f"{what} holds a line break or another control character")
     return text
 
 
-def resolve(text: str, environ: Mapping[str, str]) -> Secret:
-    """*text* with every ``${NAME}`` and ``${file:/path}`` in it resolved. Raises Unresolvable.
+def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False) -> Secret:
+    """*text* with every ``${NAME}`` and ``${file:/path}`` in it resolved. Raises Unresolvable. *lines*: it is a
+    document of its own, not a header's value, and may hold line breaks.
 
     What a malformed reference holds is not repeated: it may be the secret itself, written in the wrong place.
     """
     parts: list[str | SecretFile] = []
     end = 0
     for match in _REFERENCE.finditer(text):
-        parts += (text[end : match.start()], _lookup(match, environ))
+        parts += (text[end : match.start()], _lookup(match, environ, lines))
         end = match.end()
     parts.append(text[end:])
     kept = [part for part in parts if part != ""]
@@ -149,19 +156,19 @@ def resolve(text: str, environ: Mapping[str, str]) -> Secret:
         raise Unresolvable("the value is empty")
     for part in kept:
         if isinstance(part, str):
-            sound(part, "the value")
+            sound(part, "the value", lines=lines)
     return Secret(*kept)
 
 
-def _lookup(match: re.Match[str], environ: Mapping[str, str]) -> str | SecretFile:
+def _lookup(match: re.Match[str], environ: Mapping[str, str], lines: bool) -> str | SecretFile:
     name: str = match[1]
     if not match[0].endswith("}"):
         raise Unresolvable("a `${` is not closed by a `}`")
     if name.startswith("file:/"):
-        return SecretFile(name.removeprefix("file:"))
+        return SecretFile(name.removeprefix("file:"), lines=lines)
     if not _NAME.match(name):
         raise Unresolvable("a reference must be ${NAME} of an environment variable, or ${file:/absolute/path}")
     value = environ.get(name)
     if value is None:
         raise Unresolvable(f"environment variable {name} is not set")
-    return sound(value, f"environment variable {name}")
+    return sound(value, f"environment variable {name}", lines=lines)

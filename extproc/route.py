@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from threading import Lock
 from typing import Any, Literal
 from urllib.parse import quote, unquote_plus
@@ -19,8 +20,12 @@ import msgspec
 from msgspec import Struct
 
 from . import capabilities
-from .credentials import MASK, Secret, Unresolvable, resolve
+from .credentials import MASK, Secret
+from .credentials_aws import AwsAuth
+from .credentials_gcp import GcpAuth
+from .llm.failures import Unsupported
 from .providers import PROVIDERS, Provider
+from .routeauth import Credentials, Secrets, credentials
 from .routemodel import checked, split_endpoint
 from .routetext import RouteError, choose, read, shown
 
@@ -46,13 +51,24 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
+_MODEL = "{model}"
+
+
 class Target(Struct, frozen=True):
-    """Where a request goes. ``path`` may bring a query of its own. ``host`` is for ``:authority``, when the route names
-    the upstream's own; otherwise Envoy says it."""
+    """Where a request goes. ``path`` may bring a query of its own, and ``{model}`` where the model belongs. ``host`` is
+    for ``:authority``, when the route names the upstream's own or signs for it; otherwise Envoy says it."""
 
     dialect: str
     path: str
     host: str | None = None
+
+    def at(self, model: str) -> str:
+        """The path for *model*, as it is sent. Raises Unsupported when the path needs one and there is none (B17)."""
+        if _MODEL not in self.path:
+            return self.path
+        if not model:
+            raise Unsupported("model", "model is required: the upstream's path names it", "invalid_value")
+        return self.path.replace(_MODEL, quote(model, safe=""))
 
 
 class Endpoint(Struct, frozen=True):
@@ -107,6 +123,8 @@ class Route(Struct, frozen=True):
     """``request_body`` also replaces what is there; else it only fills."""
     auth_headers: tuple[tuple[str, Secret], ...] = ()
     auth_query: tuple[tuple[str, Secret], ...] = ()
+    gcp: GcpAuth | None = None
+    aws: AwsAuth | None = None
 
     def __repr__(self) -> str:
         return f"Route(provider={self.provider.name!r}, upstream={self.upstream!r}, model={self.model!r})"
@@ -123,7 +141,9 @@ class Route(Struct, frozen=True):
             raise RouteError(f"route: upstream: {_not_spoken(self.provider, dialect)}")
         endpoint = self.endpoint
         path = endpoint.path if endpoint and endpoint.path else _path(self.provider, dialect, self.provider_conf)
-        return Target(dialect, path, endpoint.authority if endpoint else None)
+        if endpoint is not None:
+            return Target(dialect, path, endpoint.authority)
+        return Target(dialect, path, self.aws.host if self.aws is not None else None)
 
     def query(self, path: str, client_path: str, *, passthrough: bool = False) -> str:
         """*path* with its query: the client's, overlaid by *path*'s own and the endpoint's, overlaid by ``auth.query``.
@@ -145,8 +165,16 @@ class Route(Struct, frozen=True):
         return f"{bare}?{'&'.join(raw for _, raw in merged)}" if merged else bare
 
     def credentials(self) -> list[tuple[str, str]]:
-        """The headers that say who we are, lower-case names; secrets in the clear."""
-        return [(name, value.reveal()) for name, value in self.auth_headers]
+        """The headers that say who we are, lower-case names; secrets in the clear. Raises NotReady."""
+        headers = [(name, value.reveal()) for name, value in self.auth_headers]
+        if self.gcp is not None:
+            headers.append(("authorization", f"Bearer {self.gcp.token()}"))
+        return headers
+
+    def begin(self) -> Future[None] | None:
+        """Have the credential fetched, if it is of the kind that must be. What to wait for before ``credentials`` are
+        asked for, at most ``FIRST_TOKEN_SECONDS``; ``None`` when there is no need."""
+        return self.gcp.begin() if self.gcp is not None else None
 
     def apply(self, members: dict[str, Any], dialect: str) -> dict[str, Any]:
         """The upstream body's top-level *members* with what the route sets, in this order: model, options,
@@ -368,21 +396,22 @@ class _Builder:
     def __init__(self, values: dict[str, Any], origin: dict[str, str], environ: Mapping[str, str]) -> None:
         self.values = values
         self.origin = origin
-        self.environ = environ
         self.provider = PROVIDERS[values["provider"]]
+        self.secrets = Secrets(environ, self.error)
 
     def route(self) -> Route:
         values, provider = self.values, self.provider
         override = values.get("override", {})
         options = dict(values.get("options", {}))
-        conf = {k: self.secret("provider_conf", k, v).reveal() for k, v in values.get("provider_conf", {}).items()}
+        given = values.get("provider_conf", {})
+        conf = {name: self.secrets.get(f"provider_conf.{name}", text).reveal() for name, text in given.items()}
         endpoint = self.endpoint(override.get("endpoint", ""))
         upstream = values.get("upstream")
         if upstream is not None and upstream not in provider.dialects:
             raise self.error("upstream", _not_spoken(provider, upstream))
         if not (endpoint and endpoint.path):
             self.need_conf(conf, upstream)
-        headers, query = self.auth()
+        who = self.auth(endpoint, conf)
         return Route(
             provider=provider,
             client=values.get("client"),
@@ -400,45 +429,30 @@ class _Builder:
             max_tokens=override.get("llm_options", {}).get("max_tokens"),
             request_body=override.get("request_body", {}),
             force_request_body=override.get("request_body_force_override", False),
-            auth_headers=headers,
-            auth_query=query,
+            auth_headers=who.headers,
+            auth_query=who.query,
+            gcp=who.gcp,
+            aws=who.aws,
         )
 
     def error(self, path: str, problem: str) -> RouteError:
         level = self.origin.get(path.partition(".")[0], LEVELS[0])
         return RouteError(f"{level}: {path}: {problem}")
 
-    def secret(self, path: str, name: str, text: str) -> Secret:
-        where = f"{path}.{name}" if name else path
-        try:
-            return resolve(text, self.environ)
-        except Unresolvable as error:
-            found = self.error(where, str(error))
-            found.transient = error.transient
-            raise found from None
-
-    def auth(self) -> tuple[tuple[tuple[str, Secret], ...], tuple[tuple[str, Secret], ...]]:
-        auth = self.values.get("auth")
-        if auth is None and self.provider.auth_required:
-            hint = f"{{header: {{{self.provider.auth}}}}}"
-            provider_level = self.origin["provider"]
+    def auth(self, endpoint: Endpoint | None, conf: Mapping[str, str]) -> Credentials:
+        auth, provider = self.values.get("auth"), self.provider
+        if auth is None and provider.auth_required:
             raise RouteError(
-                f"{provider_level}: auth: provider {self.provider.name} needs one, beside `provider`: "
-                f"auth: {hint}, or `auth: none` when Envoy adds the credential"
+                f"{self.origin['provider']}: auth: provider {provider.name} needs one, beside `provider`: "
+                f"auth: {provider.auth}, or `auth: none` when Envoy adds the credential"
             )
-        auth = auth or {}
-        headers = [(k.lower(), self.secret("auth.header", k, v)) for k, v in auth.get("header", {}).items()]
-        query = [(k, self.secret("auth.query", k, v)) for k, v in auth.get("query", {}).items()]
-        for name, value in headers:
-            if not value.reveal().isascii():
-                raise self.error(f"auth.header.{name}", "the value holds characters that a header cannot carry")
-        return tuple(headers), tuple(query)
+        return credentials(auth or {}, provider, endpoint.authority if endpoint else None, conf, self.secrets)
 
     def endpoint(self, text: str) -> Endpoint | None:
         if not text:
             return None
         try:
-            parts = split_endpoint(self.secret("override.endpoint", "", text).reveal())
+            parts = split_endpoint(self.secrets.get("override.endpoint", text).reveal())
         except ValueError as error:
             raise self.error("override.endpoint", str(error)) from None
         path = "" if parts.path == "/" else parts.path
@@ -447,7 +461,8 @@ class _Builder:
 
     def need_conf(self, conf: dict[str, str], upstream: str | None) -> None:
         dialects = [upstream] if upstream else [k for k, v in self.provider.dialects.items() if not v.explicit]
-        missing = [name for dialect in dialects for name in self.provider.conf_needed(dialect) if not conf.get(name)]
+        needed = [name for dialect in dialects for name in self.provider.conf_needed(dialect, conf)]
+        missing = [name for name in needed if not conf.get(name)]
         if missing:
             names = " and ".join(dict.fromkeys(missing))
             needs = f"provider {self.provider.name} needs {names}, or an override.endpoint with a path"
@@ -459,7 +474,7 @@ def _not_spoken(provider: Provider, dialect: str) -> str:
 
 
 def _path(provider: Provider, dialect: str, conf: Mapping[str, str]) -> str:
-    path = provider.dialects[dialect].path
-    for name in provider.conf_needed(dialect):
+    path = provider.dialects[dialect].path_for(conf)
+    for name in provider.conf_needed(dialect, conf):
         path = path.replace(f"{{{name}}}", quote(conf.get(name, ""), safe=""))
     return path

@@ -32,11 +32,6 @@ ENVOY_OWNS = {
 }
 """Attributes of ``ai-proxy`` and ``ai-proxy-multi`` whose matter is Envoy's, and the field to set there."""
 
-ENVOY_SIGNS = {
-    "gcp": "envoy.filters.http.gcp_authn or envoy.filters.http.credential_injector",
-    "aws": "envoy.filters.http.aws_request_signing",
-}
-
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NOT_AUTH = HOP_BY_HOP | {"host", "content-length", "content-type", "content-encoding", "accept-encoding", "expect"}
 
@@ -61,18 +56,25 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
+_AUTH_WAYS = ("header", "query", "gcp", "aws")
+
+
 def _auth(value: Any) -> Any:
     if value == "none":
         return {"none": True}
     if not isinstance(value, dict):
-        raise ValueError("expected `none` or a mapping with header, query or both")
+        raise ValueError("expected `none` or a mapping with header, query, gcp or aws")
     if "none" in value:
         raise ValueError("unknown key 'none'; for no credential say `auth: none`")
-    for name, filters in ENVOY_SIGNS.items():
-        if name in value:
-            raise ValueError(f"{name} is not offered here; say `auth: none` and let Envoy sign, with {filters}")
-    if not value.get("header") and not value.get("query") and not set(value) - {"header", "query"}:
-        raise ValueError("names no credential; give header, query or both, or `auth: none`")
+    # `gcp: {}` and `aws: {}` say that the environment knows.
+    named = value.get("header") or value.get("query") or "gcp" in value or "aws" in value
+    if not named and not set(value).difference(_AUTH_WAYS):
+        raise ValueError("names no credential; give header, query, gcp or aws, or `auth: none`")
+    signs = [name for name in ("gcp", "aws") if name in value]
+    if isinstance(header := value.get("header"), dict) and any(str(name).lower() == "authorization" for name in header):
+        signs.append("header.authorization")
+    if len(signs) > 1:
+        raise ValueError(f"{' and '.join(signs)} would both set the header authorization; give one of them")
     return value
 
 
@@ -138,10 +140,33 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
+class Gcp(_Part):
+    """An access token of Google Cloud, for a service account's key (D8-D11)."""
+
+    service_account_json: str = "${GCP_SERVICE_ACCOUNT}"
+    max_ttl: Count | None = None
+    expire_early_secs: Annotated[int, Field(ge=0, le=2**53)] = 60
+
+
+class Aws(_Part):
+    """A signature of AWS. Without keys of its own: those of the profile, else of the environment, else of the default
+    profile in the shared credentials file."""
+
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+    credentials_file: str = ""
+    profile: str = ""
+    region: str = ""
+    service: str = ""
+
+
 class Auth(_Part):
     """How the upstream knows us. Values may refer to ``${ENV}`` and ``${file:/path}``."""
 
     none: Literal[True] | None = None
+    gcp: Gcp | None = None
+    aws: Aws | None = None
     header: Annotated[dict[str, str], AfterValidator(_header_names)] = {}
     query: dict[str, str] = {}
 
@@ -185,6 +210,8 @@ class Level(_Part):
 _PARTS: dict[tuple[str, ...], type[_Part]] = {
     (): Level,
     ("auth",): Auth,
+    ("auth", "gcp"): Gcp,
+    ("auth", "aws"): Aws,
     ("override",): Override,
     ("override", "llm_options"): LlmOptions,
     ("logging",): Logging,

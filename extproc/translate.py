@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from . import capabilities as capability_data
 from . import dialects, providers
+from .credentials import NotReady
 from .dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from .headers import upstream_headers
 from .llm.events import NO_USAGE, ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, Usage
@@ -129,6 +130,10 @@ class Translation:
             raise refused(client_name, ErrorKind.INVALID_REQUEST, str(error), "invalid_value", error.path) from None
         except Unsupported as error:
             raise refused(client_name, ErrorKind.INVALID_REQUEST, error.message, error.code, error.path) from None
+        except NotReady as error:
+            # As an overloaded upstream would: SDKs ask again by themselves.
+            failed = ResponseFailed(ErrorKind.OVERLOADED, str(error), None, "credential_not_ready", ours=True)
+            raise Refused(failed, *client.emit_error(failed, Meta(retry_after="1"))) from None
         except (Refused, RouteError):
             raise
         except Exception:
@@ -186,8 +191,10 @@ class Translation:
 
     def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes) -> Call:
         self.model_sent = self._call.request.model if self._call else ""
-        path = self.route.query(target.path, call.path, passthrough=self.passthrough)
+        path = self.route.query(target.at(self.model_sent), call.path, passthrough=self.passthrough)
         complete = upstream_headers(call.headers, headers, self.route.credentials(), passthrough=self.passthrough)
+        if self.route.aws is not None:
+            complete += self.route.aws.sign(call.method, path, complete, body, self._env.now)
         return Call(call.method, path, complete, body, target.host)
 
     # ---- the response

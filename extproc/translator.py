@@ -109,7 +109,7 @@ class Translator(Exchange):
         assert self._translation is not None
         sent = set(call.headers)
         original = set(self._original)
-        secret = CREDENTIAL_HEADERS.union(name for name, _ in self._translation.route.credentials())
+        secret = CREDENTIAL_HEADERS.union(name for name, _ in self._translation.route.auth_headers)
         # What no attempt would send need not be kept.
         useful = upstream_headers(self._original, [], [], passthrough=True)
         memory = self._memory

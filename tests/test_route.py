@@ -116,7 +116,8 @@ def test_option_values(text: str, options: dict[str, Any]) -> None:
 
 OPENAI = "provider: openai\nauth: none\n"
 LIST = (
-    "openai, azure-openai, deepseek, aimlapi, anthropic, openrouter, gemini, vertex-ai, openai-compatible"
+    "openai, azure-openai, deepseek, aimlapi, anthropic, azure-anthropic, openrouter, gemini, vertex-ai, bedrock, "
+    "openai-compatible"
 )
 
 
@@ -156,12 +157,11 @@ LIST = (
         (["provider: openai"],
          "route: auth: provider openai needs one, beside `provider`: auth: {header: {Authorization: 'Bearer "
          "${OPENAI_API_KEY}'}}, or `auth: none` when Envoy adds the credential"),
-        (["{provider: openai, auth: }"], "route: auth: expected `none` or a mapping with header, query or both"),
+        (["{provider: openai, auth: }"], "route: auth: expected `none` or a mapping with header, query, gcp or aws"),
         (["{provider: openai, auth: {header: {}}}"],
-         "route: auth: names no credential; give header, query or both, or `auth: none`"),
+         "route: auth: names no credential; give header, query, gcp or aws, or `auth: none`"),
         (["{provider: openai, auth: {gcp: {}}}"],
-         "route: auth: gcp is not offered here; say `auth: none` and let Envoy sign, with "
-         "envoy.filters.http.gcp_authn or envoy.filters.http.credential_injector"),
+         "route: auth.gcp.service_account_json: environment variable GCP_SERVICE_ACCOUNT is not set"),
         (["{provider: openai, auth: {header: {X-Key: 5}}}"], "route: auth.header.X-Key: expected text (quote it)"),
         (["{provider: openai, auth: {header: {X-Key: a, x-key: b}}}"],
          "route: auth.header: x-key is given twice: the case of a header's name says nothing"),

@@ -1,12 +1,11 @@
 """Who hosts a wire API: which dialects at which paths, and what the provider calls its limit. Data, one row each.
 
-To add a provider: put a row into ``_ROWS`` with its name, its default host, how its credential is usually written (for
-documentation and messages), and its dialects in order of preference; name what its server understands in the section
-``providers`` of ``capabilities.yaml``, if it is not like OpenAI's; add its line to the table in
-``tests/providers/test_providers.py``. No other file changes.
+``docs/providers.md`` shows all of them, and how to add one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -18,11 +17,17 @@ class Endpoint(Struct, frozen=True):
     """One dialect at a provider."""
 
     path: str
-    """``{name}`` stands for a member of the route's ``provider_conf``."""
+    """``{name}`` stands for a member of the route's ``provider_conf``, ``{model}`` for the model that is sent."""
     max_tokens: str | None = None
     """The member of the body that limits the answer (D28)."""
     explicit: bool = False
     """Used only when the route's ``upstream`` says so: never chosen because the client speaks it."""
+    paths_with: tuple[tuple[str, str], ...] = ()
+    """A member of ``provider_conf``, and the path where the route gives it. The first that is given counts."""
+
+    def path_for(self, conf: Mapping[str, str]) -> str:
+        """The path, its parts yet to be filled in, for the ``provider_conf`` *conf*."""
+        return next((path for name, path in self.paths_with if conf.get(name)), self.path)
 
 
 class Provider(Struct, frozen=True):
@@ -31,20 +36,33 @@ class Provider(Struct, frozen=True):
     name: str
     dialects: dict[str, Endpoint]
     auth: str
-    """How a credential is usually given, as the route's ``auth.header`` line."""
+    """How a credential is usually given, as the route's ``auth``."""
     host: str | None = None
     """Where its public API lives, for documentation and examples: connections are Envoy's."""
+    regional_host: str | None = None
+    """The same where it depends on ``provider_conf``."""
     auth_required: bool = True
     """A route must say ``auth``, if only ``auth: none`` (D5)."""
 
-    def conf_needed(self, dialect: str) -> list[str]:
-        """The members of ``provider_conf`` that the path of *dialect* is made of."""
-        return [part.partition("}")[0] for part in self.dialects[dialect].path.split("{")[1:]]
+    def conf_needed(self, dialect: str, conf: Mapping[str, str]) -> list[str]:
+        """The members of ``provider_conf`` that the path of *dialect* is made of, where *conf* is given."""
+        path = self.dialects[dialect].path_for(conf)
+        names = [part.partition("}")[0] for part in path.split("{")[1:]]
+        return [name for name in names if name != "model"]
 
 
-_BEARER = "Authorization: 'Bearer ${%s}'"
+_BEARER = "{header: {Authorization: 'Bearer ${%s}'}}"
 _CHAT = "/v1/chat/completions"
 _VERTEX = "/v1/projects/{project_id}/locations/{region}/endpoints/openapi/chat/completions"
+
+
+def _deployments(operation: str) -> tuple[tuple[str, str], ...]:
+    query = "?api-version={api_version}"
+    return (
+        ("deployment", f"/openai/deployments/{{deployment}}/{operation}{query}"),
+        ("api_version", f"/openai/deployments/{{model}}/{operation}{query}"),
+    )
+
 
 _ROWS = (
     Provider(
@@ -58,11 +76,17 @@ _ROWS = (
         "api.openai.com",
     ),
     Provider(
-        # The v1 API, which takes the deployment's name as the model. Paths with a deployment and an api-version are
-        # given by override.endpoint.
+        # The v1 API, which takes the deployment's name as the model; with an api-version the older one, whose path
+        # names the deployment.
         "azure-openai",
-        {"openai_chat": Endpoint("/openai/v1/chat/completions", "max_tokens")},
-        "api-key: ${AZURE_OPENAI_API_KEY}",
+        {
+            "openai_chat": Endpoint(
+                "/openai/v1/chat/completions", "max_tokens", paths_with=_deployments("chat/completions")
+            ),
+            "openai_embeddings": Endpoint("/openai/v1/embeddings", paths_with=_deployments("embeddings")),
+        },
+        "{header: {api-key: ${AZURE_OPENAI_API_KEY}}}",
+        regional_host="{resource}.openai.azure.com",
     ),
     Provider(
         "deepseek",
@@ -72,7 +96,7 @@ _ROWS = (
     ),
     Provider(
         "aimlapi",
-        {"openai_chat": Endpoint(_CHAT, "max_tokens")},
+        {"openai_chat": Endpoint(_CHAT, "max_tokens"), "openai_embeddings": Endpoint("/v1/embeddings")},
         _BEARER % "AIMLAPI_API_KEY",
         "api.aimlapi.com",
     ),
@@ -83,26 +107,47 @@ _ROWS = (
             "anthropic_messages": Endpoint("/v1/messages", "max_tokens"),
             "openai_chat": Endpoint(_CHAT, "max_tokens", explicit=True),
         },
-        "x-api-key: ${ANTHROPIC_API_KEY}",
+        "{header: {x-api-key: ${ANTHROPIC_API_KEY}}}",
         "api.anthropic.com",
     ),
     Provider(
+        # Claude in Azure AI Foundry: the Messages API and nothing else (C1).
+        "azure-anthropic",
+        {"anthropic_messages": Endpoint("/anthropic/v1/messages", "max_tokens")},
+        "{header: {x-api-key: ${AZURE_ANTHROPIC_API_KEY}}}",
+        regional_host="{resource}.services.ai.azure.com",
+    ),
+    Provider(
         "openrouter",
-        {"openai_chat": Endpoint("/api/v1/chat/completions", "max_tokens")},
+        {
+            "openai_chat": Endpoint("/api/v1/chat/completions", "max_tokens"),
+            "openai_embeddings": Endpoint("/api/v1/embeddings"),
+        },
         _BEARER % "OPENROUTER_API_KEY",
         "openrouter.ai",
     ),
     Provider(
         "gemini",
-        {"openai_chat": Endpoint("/v1beta/openai/chat/completions", "max_completion_tokens")},
+        {
+            "openai_chat": Endpoint("/v1beta/openai/chat/completions", "max_completion_tokens"),
+            "openai_embeddings": Endpoint("/v1beta/openai/embeddings"),
+        },
         _BEARER % "GEMINI_API_KEY",
         "generativelanguage.googleapis.com",
     ),
     Provider(
         "vertex-ai",
         {"openai_chat": Endpoint(_VERTEX, "max_completion_tokens")},
-        _BEARER % "VERTEX_ACCESS_TOKEN",
+        "{gcp: {}}",
         "aiplatform.googleapis.com",
+        "{region}-aiplatform.googleapis.com",
+    ),
+    Provider(
+        # Its OpenAI-compatible endpoint, which takes a Bedrock API key or a signature (`aws: {}`).
+        "bedrock",
+        {"openai_chat": Endpoint("/openai/v1/chat/completions", "max_completion_tokens")},
+        _BEARER % "AWS_BEARER_TOKEN_BEDROCK",
+        regional_host="bedrock-runtime.{region}.amazonaws.com",
     ),
     Provider(
         # vLLM, SGLang, Ollama, llama.cpp, LM Studio. Some serve /v1/messages and /v1/responses too; their chat is the

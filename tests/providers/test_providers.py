@@ -18,11 +18,22 @@ TABLE = {
         ("openai_embeddings", "/v1/embeddings", None),
         ("anthropic_messages", "/v1/messages", "max_tokens"),
     ],
-    "azure-openai": [("openai_chat", "/openai/v1/chat/completions", "max_tokens")],
+    "azure-openai": [
+        ("openai_chat", "/openai/v1/chat/completions", "max_tokens"),
+        ("openai_embeddings", "/openai/v1/embeddings", None),
+    ],
+    "azure-anthropic": [("anthropic_messages", "/anthropic/v1/messages", "max_tokens")],
     "deepseek": [("openai_chat", "/chat/completions", "max_tokens")],
-    "aimlapi": [("openai_chat", CHAT, "max_tokens")],
-    "openrouter": [("openai_chat", "/api/v1/chat/completions", "max_tokens")],
-    "gemini": [("openai_chat", "/v1beta/openai/chat/completions", "max_completion_tokens")],
+    "aimlapi": [("openai_chat", CHAT, "max_tokens"), ("openai_embeddings", "/v1/embeddings", None)],
+    "openrouter": [
+        ("openai_chat", "/api/v1/chat/completions", "max_tokens"),
+        ("openai_embeddings", "/api/v1/embeddings", None),
+    ],
+    "gemini": [
+        ("openai_chat", "/v1beta/openai/chat/completions", "max_completion_tokens"),
+        ("openai_embeddings", "/v1beta/openai/embeddings", None),
+    ],
+    "bedrock": [("openai_chat", "/openai/v1/chat/completions", "max_completion_tokens")],
     "vertex-ai": [
         (
             "openai_chat",
@@ -49,7 +60,7 @@ def test_every_dialect_that_is_built_may_be_named_by_a_route() -> None:
     assert set(dialects.REGISTRY) <= set(DIALECTS)
 
 
-@pytest.mark.parametrize("name", [n for n in PROVIDERS if n != "anthropic"])
+@pytest.mark.parametrize("name", [name for name, row in PROVIDERS.items() if "openai_chat" in row.dialects])
 def test_d28_a_translated_request_names_its_limit_as_the_route_would(name: str) -> None:
     row = capabilities.packaged().find(name, "some-model")
     assert row.token_field == PROVIDERS[name].dialects["openai_chat"].max_tokens
@@ -69,5 +80,9 @@ def test_native_to(dialect: str, provider: str) -> None:
 
 
 def test_conf_needed_comes_from_the_path() -> None:
-    assert PROVIDERS["vertex-ai"].conf_needed("openai_chat") == ["project_id", "region"]
-    assert PROVIDERS["openai"].conf_needed("openai_chat") == []
+    assert PROVIDERS["vertex-ai"].conf_needed("openai_chat", {}) == ["project_id", "region"]
+    assert PROVIDERS["openai"].conf_needed("openai_chat", {}) == []
+    azure = PROVIDERS["azure-openai"]
+    assert azure.conf_needed("openai_chat", {}) == []
+    assert azure.conf_needed("openai_chat", {"deployment": "d"}) == ["deployment", "api_version"]
+    assert azure.conf_needed("openai_embeddings", {"api_version": "v"}) == ["api_version"]

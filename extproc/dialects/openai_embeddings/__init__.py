@@ -13,8 +13,8 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
+from .. import openai
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
-from .errors import emit_error, read_meta
 from .responses import EmbeddingsParser, ErrorEmitter
 
 
@@ -46,7 +46,7 @@ class OpenAIEmbeddings:
         return ErrorEmitter(upstream, meta)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return read_meta(head)
+        return openai.read_meta(head, env)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return emit_error(failed, meta)
+        return openai.emit_error(failed, meta, "input")

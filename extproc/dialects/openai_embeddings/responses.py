@@ -10,7 +10,7 @@ import msgspec
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason, Usage
 from ...llm.failures import ErrorKind
 from ..base import Meta, ParserBase, ResponseHead
-from .errors import emit_error
+from ..openai import ERROR_KINDS, emit_error
 
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value = msgspec.json.Decoder().decode
@@ -20,6 +20,7 @@ class EmbeddingsParser(ParserBase):
     """Model and usage; the vectors, which are nearly all of the bytes, are not decoded. There is no stream."""
 
     stream_types = ()
+    error_kinds = ERROR_KINDS
 
     def decode_whole(self, body: bytes) -> Any:
         try:
@@ -62,7 +63,7 @@ class ErrorEmitter:
         return b""
 
     def _said(self, failed: ResponseFailed) -> bytes:
-        self.head, body = emit_error(failed, self._meta)
+        self.head, body = emit_error(failed, self._meta, "input")
         return body
 
 
