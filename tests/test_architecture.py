@@ -17,7 +17,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "headers": set(),
     "dialects": CORE | {"dialects", "capabilities", "settings"},
     "response": CORE | {"dialects", "headers", "settings"},
-    "translate": CORE | {"dialects", "capabilities", "credentials", "headers", "providers", "response", "route", "settings"},
+    "translate": CORE
+    | {"dialects", "capabilities", "credentials", "headers", "providers", "response", "route", "settings"},
 }
 """What each part may import of ours. Parts not named here stand above them all."""
 
