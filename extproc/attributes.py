@@ -20,6 +20,8 @@ from .mutations import NAMESPACE
 from .route import RouteError
 
 FILTER = "envoy.filters.http.ext_proc"
+GATEWAY = "envoy-gateway"
+"""The namespace in which Envoy Gateway tells what a route was made of."""
 ATTEMPT = "upstream.request_attempt_count"
 PATH = "request.path"
 METHOD = "request.method"
@@ -142,10 +144,20 @@ def _of_struct(text: str, level: str) -> Level:
         path = f"xds.{'upstream_host' if level == 'endpoint' else level}_metadata.filter_metadata['extproc']['route']"
         raise RouteError(f"{level}: the metadata cannot be read in this form; ask for {path} instead") from None
     if NAMESPACE not in metadata.filter_metadata:
-        return None
+        return _annotation(metadata)
     members: dict[str, Any] = json_format.MessageToDict(metadata.filter_metadata[NAMESPACE])
     route = members.get("route", members)
     return route if isinstance(route, (str, dict)) else members
+
+
+def _annotation(metadata: Metadata) -> str | None:
+    """An HTTPRoute's annotation. Envoy Gateway's own API lets a policy ask for nothing smaller than all metadata."""
+    if GATEWAY not in metadata.filter_metadata:
+        return None
+    members: dict[str, Any] = json_format.MessageToDict(metadata.filter_metadata[GATEWAY])
+    resources = members.get("resources") or [{}]
+    text = resources[0].get("annotations", {}).get(NAMESPACE)
+    return text if isinstance(text, str) else None
 
 
 def recall(message: ProcessingRequest) -> Memory | None:

@@ -88,6 +88,24 @@ def test_the_struct_form(prefix: str, text: str) -> None:
         assert route.options == {"temperature": 0.5, "max_tokens": 5}
 
 
+def gateway(resources: str) -> str:
+    return f'filter_metadata {{ key: "envoy-gateway" value {{ fields {{ key: "resources" value {{ {resources} }} }} }} }}'
+
+
+def test_the_annotation_is_read_from_all_of_the_metadata() -> None:
+    """Envoy Gateway's EnvoyExtensionPolicy (v1.9) takes no path below ``xds.route_metadata``."""
+    annotation = f'key: "extproc" value {{ string_value: "{TEXT}\\n" }}'
+    of_route = f'key: "annotations" value {{ struct_value {{ fields {{ {annotation} }} }} }}'
+    text = gateway(f"list_value {{ values {{ struct_value {{ fields {{ {of_route} }} }} }} }}")
+    assert attributes({"xds.route_metadata": text}).levels() == [f"{TEXT}\n", None, None]
+
+
+@pytest.mark.parametrize("resources", ["list_value { }", "list_value { values { struct_value { } } }"])
+def test_a_route_without_the_annotation(resources: str) -> None:
+    with pytest.raises(RouteError, match="no route metadata"):
+        attributes({"xds.route_metadata": gateway(resources)}).levels()
+
+
 def test_other_namespaces_are_not_ours() -> None:
     other = 'filter_metadata { key: "other" value { fields { key: "route" value { string_value: "x" } } } }'
     with pytest.raises(RouteError) as raised:
