@@ -89,7 +89,8 @@ def test_the_struct_form(prefix: str, text: str) -> None:
 
 
 def gateway(resources: str) -> str:
-    return f'filter_metadata {{ key: "envoy-gateway" value {{ fields {{ key: "resources" value {{ {resources} }} }} }} }}'
+    fields = f'fields {{ key: "resources" value {{ {resources} }} }}'
+    return f'filter_metadata {{ key: "envoy-gateway" value {{ {fields} }} }}'
 
 
 def test_the_annotation_is_read_from_all_of_the_metadata() -> None:

@@ -1,4 +1,4 @@
-"""Writes socket/envoy.yaml: the reference configuration (../envoy.yaml) as the pod needs it. Run it after a change there.
+"""Writes socket/envoy.yaml: the reference configuration (../envoy.yaml) as the pod needs it. Run it after a change.
 
 The text is kept, comments and all; each line that must differ is replaced, and it is an error if one is not found.
 """
