@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ..route import RouteError, compile_route
+from ..route import LEVELS, RouteError, compile_route
+from ..routemodel import checked
+from ..routetext import read
 from .topology import Cluster, Config, Filter
 from .tree import Node, Unreadable, parse
 
@@ -129,21 +132,31 @@ _ENVIRONMENTS = [_Any(value) for value in ("placeholder", "https://placeholder.e
 def problem(combination: Combination) -> RouteError | None:
     """Why *combination* makes no route, if so. References to secrets are taken for good: they are resolved where the
     sidecar runs."""
-    texts = [_named(item.text) for item in combination.levels]
     first: RouteError | None = None
     for environ in _ENVIRONMENTS:
         try:
-            compile_route(texts, environ=environ)
+            values = [_unsigned(item.text, name) for name, item in zip(LEVELS, combination.levels, strict=True)]
+            compile_route(values, environ=environ)
             return None
         except RouteError as error:
             first = first or error
     return first
 
 
-def _named(text: str | None) -> str | None:
-    """References to files as references to variables."""
+def _unsigned(text: str | None, name: str) -> dict[str, Any] | None:
+    """The values of the level *name*. Credentials that are fetched or that sign are checked by their form alone."""
     if text is None:
         return None
+    values = read(_named(text), name)
+    auth = values.get("auth")
+    if isinstance(auth, dict) and ("gcp" in auth or "aws" in auth):
+        checked(values, name)
+        values["auth"] = "none"
+    return values
+
+
+def _named(text: str) -> str:
+    """References to files as references to variables."""
     parts = text.split("${file:")
     return parts[0] + "".join("${A_FILE}" + part.partition("}")[2] for part in parts[1:])
 
@@ -154,8 +167,7 @@ _PATH = re.compile(r"(?P<level>route|cluster|endpoint): (?:unknown key '(?P<unkn
 def place(combination: Combination, message: str) -> Node:
     """Where *message*, a RouteError's, points to: the level that it names, there the line of its path."""
     found = _PATH.match(message)
-    names = ("route", "cluster", "endpoint")
-    named = combination.levels[names.index(found["level"])].node if found else None
+    named = combination.levels[LEVELS.index(found["level"])].node if found else None
     node = named or next(item.node for item in combination.levels if item.node)
     if found and named and named.is_block:
         node.line += 1 + _line_in(named.text, (found["unknown"] or found["path"]).split("."))

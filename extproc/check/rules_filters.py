@@ -172,8 +172,8 @@ def forward_rules(config: Config) -> Found:
 
 @rule(
     "receiving-namespace", ERROR, "the namespace extproc is not among receiving_namespaces",
-    then="the access log shows no model and no tokens, and a second attempt starts from the path and headers that the "
-    "first one left",
+    then="the access log shows no model and no tokens, and a second attempt takes the path and headers that the first "
+    "one left for the client's",
     write="metadata_options: {receiving_namespaces: {untyped: [extproc]}}",
 )  # fmt: skip
 def receiving_namespace(config: Config) -> Found:
@@ -182,7 +182,7 @@ def receiving_namespace(config: Config) -> Found:
 
 @rule(
     "forwarding-namespace", ERROR, "the namespace extproc is not among forwarding_namespaces",
-    then="a second attempt does not know the client's path and headers, and fails",
+    then="a second attempt takes the path that the first one set for the client's: it answers in another API's shape",
     write="metadata_options: {forwarding_namespaces: {untyped: [extproc]}}",
 )  # fmt: skip
 def forwarding_namespace(config: Config) -> Found:

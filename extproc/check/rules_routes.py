@@ -30,7 +30,7 @@ def _both(config: Config, name: str) -> Iterator[Node]:
 
 @rule(
     "hedge-policy", ERROR, "hedge_policy beside an upstream filter",
-    then="Envoy crashes at the first hedged request: every client of this Envoy loses its connection",
+    then="Envoy crashes when one of two attempts in flight fails: all of its clients lose their connections",
     write="no hedge_policy; a retry_policy with per_try_timeout instead",
 )  # fmt: skip
 def hedge_policy(config: Config) -> Found:

@@ -35,14 +35,19 @@ def schema(config: Config) -> Found:
     if message is None:
         return
     for item in config.filters:
-        values = item.config.plain()
-        values.pop("@type", None)
         try:
-            message.from_dict(values)
+            message.from_dict(_without_any(item.config.plain()))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             # pydantic's errors are ValueErrors.
             problem = str(error.args[0] if error.args else error).strip().splitlines()[0]
             yield _where(item.config, problem), f"not a valid ExternalProcessor: {problem}"
+
+
+def _without_any(value: Any) -> Any:
+    """*value* without the messages that are wrapped in it: their types would all have to be loaded."""
+    if isinstance(value, dict):
+        return {k: _without_any(v) for k, v in value.items() if k not in ("@type", "typed_config")}
+    return [_without_any(item) for item in value] if isinstance(value, list) else value
 
 
 def _where(config: Node, problem: str) -> Node:

@@ -25,6 +25,12 @@ OTHER_PLUGINS = {
     "ip-restriction": "envoy.filters.http.rbac",
 }
 _PASSED = ("provider_conf", "options", "override", "logging", "max_response_bytes", "max_request_bytes")
+GCP = {"service_account_json": "GCP_SERVICE_ACCOUNT"}
+AWS = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+}
 _PASSIVE = {"http_failures": "consecutive_5xx", "tcp_failures": "consecutive_local_origin_failure"}
 
 
@@ -178,13 +184,24 @@ def _auth(auth: dict[str, Any], level: dict[str, Any], provider: str, made: Made
             }
     if not found and not auth and PROVIDERS[provider].auth_required:
         made.note(path, "names no credential: here it says auth: none, and the provider gets none")
-    for part, filters in (("gcp", "gcp_authn or credential_injector"), ("aws", "aws_request_signing")):
-        if part in auth:
-            auth.pop(part)
-            made.note(f"{path}.{part}", f"set envoy.filters.http.{filters} in the cluster's http_filters, after "
-                      "extproc.translate; here it says auth: none")  # fmt: skip
+    made_of: dict[str, Any] = dict(found)
+    if "gcp" in auth:
+        made_of["gcp"] = _references(auth.pop("gcp"), GCP, made, f"{path}.gcp")
+    if "aws" in auth:
+        made_of["aws"] = _references(auth.pop("aws"), AWS, made, f"{path}.aws")
     leftovers(auth, made, f"{path}.")
-    level["auth"] = found or "none"
+    level["auth"] = made_of or "none"
+
+
+def _references(values: Any, variables: dict[str, str], made: Made, path: str) -> dict[str, Any]:
+    """*values* with each of its secrets as a reference to the variable that usually holds it."""
+    result = dict(values or {})
+    for name, variable in variables.items():
+        if name in result and "${" not in str(result[name]):
+            result[name] = f"${{{variable}}}"
+            made.note(f"{path}.{name}", f"the secret written here is replaced by ${{{variable}}}: set it in the "
+                      "sidecar's environment")  # fmt: skip
+    return result
 
 
 def _where(provider: str, level: dict[str, Any], made: Made, path: str) -> tuple[str, int, bool]:

@@ -145,11 +145,17 @@ def test_hosts_of_providers(plugin: dict[str, Any], host: str) -> None:
     assert any("override.endpoint" in note for note in notes) == (host == "llm.example")
 
 
-def test_gcp_credentials_are_left_to_envoy() -> None:
+def test_gcp_credentials_keep_their_settings_and_lose_their_secret() -> None:
     conf = {"project_id": "p", "region": "r"}
     auth = {"gcp": {"service_account_json": "{sk-live}", "max_ttl": 60}}
     _, _, level, notes = single(provider="vertex-ai", provider_conf=conf, auth=auth)
-    assert level["auth"] == "none" and any("gcp_authn" in note for note in notes)
+    assert level["auth"] == {"gcp": {"service_account_json": "${GCP_SERVICE_ACCOUNT}", "max_ttl": 60}}
+    assert any("auth.gcp.service_account_json" in note for note in notes)
+
+
+def test_no_credential_at_all_is_said() -> None:
+    _, _, level, notes = single(auth={})
+    assert level["auth"] == "none" and any("names no credential" in note for note in notes)
 
 
 def test_plain_http_upstreams_get_no_tls() -> None:
