@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -121,6 +122,8 @@ class Exchange:
         self.status = 0
         self.error = ""
         self.attempt: int | None = None
+        self.waits: Future[None] | None = None
+        """What the next message had better wait for, within a bound: a credential that is being fetched."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self._refusal = refusal

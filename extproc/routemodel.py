@@ -144,7 +144,7 @@ class Gcp(_Part):
     """An access token of Google Cloud, for a service account's key (D8-D11)."""
 
     service_account_json: str = "${GCP_SERVICE_ACCOUNT}"
-    max_ttl: Count | None = None
+    max_ttl: Count = 1
     expire_early_secs: Annotated[int, Field(ge=0, le=2**53)] = 60
 
 
@@ -165,8 +165,8 @@ class Auth(_Part):
     """How the upstream knows us. Values may refer to ``${ENV}`` and ``${file:/path}``."""
 
     none: Literal[True] | None = None
-    gcp: Gcp | None = None
-    aws: Aws | None = None
+    gcp: Gcp = Gcp()
+    aws: Aws = Aws()
     header: Annotated[dict[str, str], AfterValidator(_header_names)] = {}
     query: dict[str, str] = {}
 

@@ -23,7 +23,7 @@ from .mutations import (
     with_metadata,
 )
 from .phases import Kind, Phase
-from .route import CLIENT_KEYS, compile_route
+from .route import CLIENT_KEYS, RouteError, compile_route
 from .translate import Call, Translation
 
 
@@ -53,6 +53,12 @@ class Translator(Exchange):
         if self._memory is not None:
             self._restore(self._memory)
         self._levels = attributes.levels()
+        try:
+            # A credential that must be fetched can be here with the body.
+            self.waits = compile_route(self._levels).begin()
+        except RouteError:
+            # The answer to the body says it.
+            self.waits = None
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
 
     def _restore(self, memory: Memory) -> None:
@@ -64,6 +70,7 @@ class Translator(Exchange):
 
     def on_request_body(self, message: ProcessingRequest) -> Answer:
         body = message.request_body.body
+        self.waits = None
         self.detect(body)
         route = compile_route(self._levels)
         request_id = next((value for name, value in self.came if name == "x-request-id"), "")

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from ..credentials_gcp import FIRST_TOKEN_SECONDS
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from ..settings import Settings
 from .service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service
@@ -71,6 +72,9 @@ class GrpcioServer:
             while (message := await call.read()) is not grpc.aio.EOF:
                 for answer in session.receive(message):
                     await call.write(answer)
+                if session.waits is not None:
+                    # Not ``wait_for``: that would cancel what others wait for too.
+                    await asyncio.wait([asyncio.wrap_future(session.waits)], timeout=FIRST_TOKEN_SECONDS)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except NotAMessage as error:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from google.protobuf.message import DecodeError
 
@@ -47,6 +48,12 @@ class Session:
         except DecodeError:
             raise NotAMessage("not a ProcessingRequest") from None
         return [answer.SerializeToString() for answer in self._exchange.receive(request)]
+
+    @property
+    def waits(self) -> Future[None] | None:
+        """What a transport lets the next message wait for, ``FIRST_TOKEN_SECONDS`` at most. It need not: a message that
+        comes too early is refused."""
+        return self._exchange.waits
 
     def close(self) -> None:
         self._closed(self._exchange)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import wraps
@@ -18,10 +18,13 @@ from extproc.attributes import FILTER
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from extproc.exchange import Ending
+from extproc.server import grpcio
 from extproc.server.grpcio import GrpcioServer
+from extproc.server.h2 import transport as h2
 from extproc.server.service import PROCESS, SERVICE, Service, Session
 from extproc.settings import Settings
 from tests.conversation import OPENAI, leaf
+from tests.support.token_endpoint import TokenEndpoint
 
 LOOPBACK = replace(Settings(), listen="127.0.0.1:0")
 BODY = b'{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
@@ -54,11 +57,11 @@ def process(channel: grpc.aio.Channel, role: str = "") -> Any:
     return method(metadata=metadata)
 
 
-def headers() -> ProcessingRequest:
+def headers(route: str = OPENAI) -> ProcessingRequest:
     message = ProcessingRequest()
     for name, value in ((":method", b"POST"), (":path", b"/v1/messages")):
         message.request_headers.headers.headers.add(key=name, raw_value=value)
-    message.attributes[FILTER].update(leaf(OPENAI))
+    message.attributes[FILTER].update(leaf(route))
     return message
 
 
@@ -68,9 +71,9 @@ async def ask(call: Any, message: ProcessingRequest) -> ProcessingResponse:
     return answer
 
 
-async def asked(call: Any, body: bytes = BODY) -> ProcessingResponse:
+async def asked(call: Any, body: bytes = BODY, route: str = OPENAI) -> ProcessingResponse:
     """The answer to a request's body."""
-    assert (await ask(call, headers())).WhichOneof("response") == "request_headers"
+    assert (await ask(call, headers(route))).WhichOneof("response") == "request_headers"
     message = ProcessingRequest()
     message.request_body.body = body
     message.request_body.end_of_stream = True
@@ -240,3 +243,45 @@ async def test_an_address_that_cannot_be_had() -> None:
         for listen in ("127.0.0.1:1x", "unix:/nowhere/at/all.sock"):
             with pytest.raises(OSError, match="cannot listen on"):
                 await GrpcioServer(replace(LOOPBACK, listen=listen), service).start()
+
+
+@pytest.fixture
+def tokens(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenEndpoint]:
+    endpoint = TokenEndpoint()
+    # A key of its own each time: tokens are shared by all routes of the process.
+    monkeypatch.setenv("GCP_SERVICE_ACCOUNT", endpoint.key(f"{endpoint.url}@test"))
+    yield endpoint
+    endpoint.close()
+
+
+def vertex(tokens: TokenEndpoint) -> str:
+    """A route that no other test has had compiled."""
+    conf = f"{{project_id: p, region: {tokens.url.rpartition(':')[2]}}}"
+    return f"{{provider: vertex-ai, provider_conf: {conf}, auth: {{gcp: {{}}}}}}"
+
+
+@run
+async def test_a_request_waits_for_the_first_token_and_holds_no_other_up(tokens: TokenEndpoint) -> None:
+    tokens.gate.clear()
+    async with serving() as (_, _, channel):
+        waiting = asyncio.create_task(asked(process(channel), route=vertex(tokens)))
+        other = await asked(process(channel))
+        assert other.WhichOneof("response") == "request_body" and not waiting.done()
+        tokens.gate.set()
+        options = (await waiting).request_body.response.header_mutation.set_headers
+        assert {o.header.key: o.header.raw_value for o in options}["authorization"] == b"Bearer token-1"
+
+
+@run
+async def test_a_request_waits_no_longer_than_the_bound(
+    tokens: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for transport in (grpcio, h2):
+        monkeypatch.setattr(transport, "FIRST_TOKEN_SECONDS", 0.1)
+    tokens.gate.clear()
+    async with serving() as (_, service, channel):
+        call = process(channel)
+        answer = await asked(call, route=vertex(tokens))
+        assert answer.immediate_response.status.code == 529
+        await call.done_writing()
+        await eventually(lambda: service.endings == {("translator", Ending.REFUSED): 1})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future
 
+from ...credentials_gcp import FIRST_TOKEN_SECONDS
 from ...settings import Settings
 from ..service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session
 from .heads import Head
@@ -47,20 +50,47 @@ class H2Server:
         await self._listener.drain(seconds)
 
     def _open(self, head: Head, outlet: Outlet) -> Answerer:
-        return _Process(self._service.open(head.get(ROLE_HEADER)))
+        return _Process(self._service.open(head.get(ROLE_HEADER)), outlet, self._listener)
 
 
 class _Process:
     """One stream; it alone knows both what a session and what a gRPC call fails with."""
 
-    __slots__ = ("_session", "close")
+    __slots__ = ("_held", "_listener", "_outlet", "_over", "_session", "_task")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, outlet: Outlet, listener: H2Listener) -> None:
         self._session = session
-        self.close = session.close
+        self._outlet = outlet
+        self._listener = listener
+        self._held: list[bytes] = []
+        self._task: asyncio.Task[None] | None = None
+        self._over = False
 
     def receive(self, message: bytes) -> Sequence[bytes]:
+        waits = self._session.waits
+        if self._held or (waits is not None and not waits.done()):
+            self._held.append(message)
+            if self._task is None and waits is not None:
+                self._task = self._listener.loop.create_task(self._later(waits))
+            return ()
         try:
             return self._session.receive(message)
         except NotAMessage as error:
             raise CallFailed(Status.INTERNAL, str(error)) from None
+
+    async def _later(self, waits: Future[None]) -> None:
+        """Handle what is held back, when it need not wait any more."""
+        # Not ``wait_for``: that would cancel what others wait for too.
+        await asyncio.wait([asyncio.wrap_future(waits)], timeout=FIRST_TOKEN_SECONDS)
+        held, self._held, self._task = self._held, [], None
+        try:
+            for message in [] if self._over else held:
+                for answer in self._session.receive(message):
+                    self._outlet.send(answer)
+        except NotAMessage as error:
+            self._outlet.end(Status.INTERNAL, str(error))
+        self._listener.flush()
+
+    def close(self) -> None:
+        self._over = True
+        self._session.close()
