@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -44,11 +45,9 @@ def main(files: Sequence[str], output: str = "text") -> int:
     errors = sum(finding.severity == ERROR for finding in found)
     if output == "json":
         print(json.dumps([asdict(finding) for finding in found], indent=2))
-    else:
+    elif len(unreadable) < len(files):
         print(_text(found, errors, len(files) - len(unreadable)))
     if unreadable:
-        import sys
-
         print("\n".join(f"extproc: {line}" for line in unreadable), file=sys.stderr)
         return 2
     return 1 if errors else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .levels import ANNOTATION_LEAF, used_levels
+from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, level, used_levels
 from .rule import ERROR, WARNING, Found, rule
 from .topology import LEAF, Config, Filter, type_of
 from .tree import Node
@@ -269,7 +269,7 @@ def attributes_missing(config: Config) -> Found:
     for item in translators(config):
         for kind, annotation in sorted(used_levels(config, item)):
             wanted = f"{kind}.{ANNOTATION_LEAF if annotation else LEAF}"
-            if wanted not in item.attributes and (annotation or kind not in item.attributes):
+            if wanted not in item.attributes and kind not in item.attributes:
                 yield item.config.get("request_attributes"), f"{wanted} is not among request_attributes"
 
 
@@ -291,9 +291,11 @@ def attributes_map(config: Config) -> Found:
     write=f"request_attributes: [\"xds.route_metadata.{LEAF}\"]",
 )  # fmt: skip
 def attributes_struct(config: Config) -> Found:
+    # Envoy Gateway's policy can ask for nothing smaller.
+    noted = any(level(route.node).annotation for route in config.routes)
     for item in config.filters:
         for node in item.config.get("request_attributes"):
-            if node.text in ("xds.route_metadata", "xds.cluster_metadata", "xds.upstream_host_metadata"):
+            if node.text in (CLUSTER, ENDPOINT) or (node.text == ROUTE and not noted):
                 yield node
 
 

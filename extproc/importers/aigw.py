@@ -25,12 +25,10 @@ _KEYS = {
     "AnthropicAPIKey": ("anthropicAPIKey", "x-api-key", ""),
 }
 _SIGNERS = {
-    "AWSCredentials": "envoy.filters.http.aws_request_signing",
     "GCPCredentials": "envoy.filters.http.gcp_authn",
     "AzureCredentials": "envoy.filters.http.credential_injector (OAuth2 client credentials)",
 }
 _UNSPOKEN = {
-    "AWSBedrock": "Bedrock's Converse API is not offered as a provider yet",
     "AWSAnthropic": "Claude on Bedrock is not offered as a provider",
     "GCPAnthropic": "Claude on Vertex AI is not offered as a provider",
     "Cohere": "Cohere's own API is not spoken; its OpenAI-compatible one is: schema OpenAI, prefix /compatibility/v1",
@@ -206,6 +204,10 @@ class _Manifests:
             gcp = security.get("gcpCredentials", {})
             level["provider_conf"] = {"project_id": gcp.get("projectName", ""), "region": gcp.get("region", "")}
             self.made.note(where, "Vertex AI is spoken to by its OpenAI-compatible API, not by generateContent")
+        elif name == "AWSBedrock":
+            level["provider_conf"] = {"region": security.get("awsCredentials", {}).get("region", "us-east-1")}
+            self.made.note(where, "Bedrock is spoken to by its OpenAI-compatible API, not by Converse: see that it "
+                           "offers the model")  # fmt: skip
         elif prefix is not None and prefix.strip("/") != "v1":
             end = "messages" if name == "Anthropic" else "chat/completions"
             level["override"] = {"endpoint": f"{url}/{prefix.strip('/')}/{end}".replace(f"{host}//", f"{host}/")}
@@ -235,6 +237,14 @@ class _Manifests:
             self.made.note(label, f"the key in Secret {secret} is expected as ${{{variable}}} in the sidecar's "
                            "environment (envFrom or secretKeyRef)")  # fmt: skip
             return {"header": {header: f"{scheme}${{{variable}}}"}}
+        if kind == "AWSCredentials":
+            self.made.note(label, "the keys are expected as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
+                           "sidecar's environment, or in a shared credentials file; OIDC is left out")  # fmt: skip
+            return {"aws": {"region": security.get("awsCredentials", {}).get("region", "us-east-1")}}
+        if kind == "GCPCredentials" and "credentialsFile" in security.get("gcpCredentials", {}):
+            self.made.note(label, "the service account's key is expected as GCP_SERVICE_ACCOUNT in the sidecar's "
+                           "environment")  # fmt: skip
+            return {"gcp": {}}
         filters = _SIGNERS.get(kind, "a filter of Envoy's that adds the credential")
         self.made.note(label, f"{kind}: set {filters} in the cluster's http_filters, after extproc.translate; here it "
                        "says auth: none")  # fmt: skip
@@ -248,6 +258,8 @@ def _provider(schema: str, host: str) -> str:
         return "anthropic"
     if schema == "GCPVertexAI":
         return "vertex-ai"
+    if schema == "AWSBedrock":
+        return "bedrock"
     known = {row.host: row.name for row in PROVIDERS.values() if row.host and "openai_chat" in row.dialects}
     name = known.get(host, "openai-compatible")
     return "openai-compatible" if name == "anthropic" else name

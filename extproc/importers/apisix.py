@@ -213,10 +213,7 @@ def _where(provider: str, level: dict[str, Any], made: Made, path: str) -> tuple
             return endpoint_parts(str(endpoint))
         except ValueError as error:
             raise ImportFailed(f"{path}.override.endpoint: {error}") from None
-    region = level.get("provider_conf", {}).get("region")
-    host = host_of(provider)
-    if provider == "vertex-ai" and region not in (None, "global"):
-        host = f"{region}-{host}"
+    host = host_of(provider, level.get("provider_conf", {}))
     if host is None:
         made.note(f"{path}.override.endpoint", f"provider {provider} needs one: put yours in place of {PLACEHOLDER}")
         level.setdefault("override", {})["endpoint"] = PLACEHOLDER

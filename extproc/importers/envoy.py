@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,9 +134,13 @@ def endpoint_parts(text: str) -> tuple[str, int, bool]:
     return parts.hostname or "", parts.port or (443 if tls else 80), tls
 
 
-def host_of(provider: str) -> str | None:
-    row = PROVIDERS.get(provider)
-    return row.host if row else None
+def host_of(provider: str, conf: Mapping[str, Any]) -> str | None:
+    """Where *provider* lives, for the ``provider_conf`` *conf*; ``None`` if that cannot be told."""
+    row = PROVIDERS[provider]
+    if row.regional_host and conf.get("region") != "global":
+        with contextlib.suppress(KeyError):
+            return row.regional_host.format_map(conf)
+    return row.host
 
 
 def seconds(milliseconds: float) -> str:

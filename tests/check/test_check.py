@@ -10,6 +10,7 @@ from extproc.check import RULES, Unreadable, check, markdown
 from extproc.cli import main
 from extproc.demo import config as envoy_config
 from extproc.demo.config import REFERENCE
+from tests.check.edits import Places
 
 TEXT = REFERENCE.read_text("utf-8")
 
@@ -85,6 +86,34 @@ def test_references_are_not_resolved(secret: str, codes: set[str]) -> None:
 def test_a_reference_may_stand_for_any_part_of_an_endpoint(url: str) -> None:
     text = edited("options: {model: gpt-5}", f'override: {{endpoint: "{url}"}}')
     assert check(text) == []
+
+
+@pytest.mark.parametrize(
+    ("auth", "codes"),
+    [
+        ("{gcp: {}}", set()),
+        ("{gcp: {service_account_json: '${KEY}', max_ttl: 60}}", set()),
+        ("{gcp: {service_account_json: '${file:/not/here.json}'}}", set()),
+        ("{aws: {access_key_id: '${A}', secret_access_key: '${B}', region: eu-west-1}}", set()),
+        ("{gcp: {max_ttl: soon}}", {"route"}),
+        ("{aws: {colour: red}}", {"route"}),
+    ],
+)
+def test_credentials_that_are_fetched_are_checked_by_their_form(auth: str, codes: set[str]) -> None:
+    text = edited('auth: {header: {x-api-key: "${ANTHROPIC_API_KEY}"}}', f"auth: {auth}")
+    assert {finding.code for finding in check(text)} == codes
+
+
+def test_an_annotation_may_be_asked_for_with_all_metadata() -> None:
+    """Envoy Gateway's policy can ask for nothing smaller."""
+    config = envoy_config.reference()
+    places = Places(config)
+    places.route["metadata"] = {
+        "filter_metadata": {"envoy-gateway": {"resources": [{"annotations": {"extproc": "losses: report"}}]}}
+    }
+    attributes = places.filter["typed_config"]["request_attributes"]
+    attributes[:] = [name for name in attributes if "envoy-gateway" not in name] + ["xds.route_metadata"]
+    assert check(json.dumps(config)) == []
 
 
 def test_a_secret_is_never_shown() -> None:

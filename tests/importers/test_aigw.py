@@ -123,6 +123,23 @@ def test_vertex_is_left_to_envoys_own_credentials() -> None:
     assert any("gcp_authn" in note for note in notes) and any("OpenAI-compatible" in note for note in notes)
 
 
+def test_a_service_accounts_key_is_named() -> None:
+    file = {"projectName": "p", "region": "r", "credentialsFile": {"secretRef": {"name": "s"}}}
+    gcp = policy("k", "b", "GCPCredentials", gcpCredentials=file)
+    documents = (ROUTE, *backend("b", "r-aiplatform.googleapis.com", schema={"name": "GCPVertexAI"}), gcp)
+    assert level_of(*documents)["auth"] == {"gcp": {}}
+    assert any("GCP_SERVICE_ACCOUNT" in note for note in imported(*documents).notes)
+
+
+def test_bedrock_by_its_openai_compatible_api() -> None:
+    aws = policy("k", "b", "AWSCredentials", awsCredentials={"region": "eu-west-1"})
+    documents = (ROUTE, *backend("b", "bedrock-runtime.eu-west-1.amazonaws.com", schema={"name": "AWSBedrock"}), aws)
+    assert level_of(*documents) == {
+        "provider": "bedrock", "provider_conf": {"region": "eu-west-1"}, "auth": {"aws": {"region": "eu-west-1"}}
+    }  # fmt: skip
+    assert any("not by Converse" in note for note in imported(*documents).notes)
+
+
 def test_failover_between_two_providers() -> None:
     refs = (
         {"name": "a", "priority": 0, "weight": 3, "modelNameOverride": "gpt-5"},
@@ -166,7 +183,7 @@ def test_mutations_of_body_and_headers() -> None:
     assert "bodyMutation.set.bad" in text and "bodyMutation.remove.user" in text
 
 
-@pytest.mark.parametrize("schema", ["AWSBedrock", "AWSAnthropic", "GCPAnthropic", "Cohere"])
+@pytest.mark.parametrize("schema", ["AWSAnthropic", "GCPAnthropic", "Cohere"])
 def test_what_is_not_spoken_is_said_and_the_rest_served(schema: str) -> None:
     route = manifest("AIGatewayRoute", "r", rules=[rule("x", "b")])
     made = imported(route, *backend("x", "other.example", schema={"name": schema}), *backend("b", "api.openai.com"))
