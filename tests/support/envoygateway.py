@@ -1,8 +1,8 @@
 """Envoy's configuration as Envoy Gateway (v1.9) writes it from the manifests in deploy/envoy-gateway.
 
 Only what they use, by Envoy Gateway's own rules: the filter is on the listener, disabled, and each targeted route
-enables it; response trailers are never sent to it; it may not change routing headers; a route has its annotations in its
-metadata without their prefix.
+enables it; response trailers are never sent to it; it may not change routing headers; a route's annotations stand in
+its metadata without their prefix.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _BODIES = {"Buffered": "BUFFERED", "Streamed": "STREAMED"}
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Every object of the folder."""
-    files = sorted(path for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
-    return [item for file in files for item in yaml.safe_load_all(file.read_text("utf-8"))]
+    """Every object of the kustomization."""
+    files = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text("utf-8"))["resources"]
+    return [item for file in files for item in yaml.safe_load_all((MANIFESTS / file).read_text("utf-8"))]
 
 
 def of_kind(kind: str) -> list[dict[str, Any]]:
