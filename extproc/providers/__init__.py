@@ -85,7 +85,7 @@ _ROWS = (
             ),
             "openai_embeddings": Endpoint("/openai/v1/embeddings", paths_with=_deployments("embeddings")),
         },
-        "{header: {api-key: ${AZURE_OPENAI_API_KEY}}}",
+        "{header: {api-key: '${AZURE_OPENAI_API_KEY}'}}",
         regional_host="{resource}.openai.azure.com",
     ),
     Provider(
@@ -107,14 +107,14 @@ _ROWS = (
             "anthropic_messages": Endpoint("/v1/messages", "max_tokens"),
             "openai_chat": Endpoint(_CHAT, "max_tokens", explicit=True),
         },
-        "{header: {x-api-key: ${ANTHROPIC_API_KEY}}}",
+        "{header: {x-api-key: '${ANTHROPIC_API_KEY}'}}",
         "api.anthropic.com",
     ),
     Provider(
         # Claude in Azure AI Foundry: the Messages API and nothing else (C1).
         "azure-anthropic",
         {"anthropic_messages": Endpoint("/anthropic/v1/messages", "max_tokens")},
-        "{header: {x-api-key: ${AZURE_ANTHROPIC_API_KEY}}}",
+        "{header: {x-api-key: '${AZURE_ANTHROPIC_API_KEY}'}}",
         regional_host="{resource}.services.ai.azure.com",
     ),
     Provider(

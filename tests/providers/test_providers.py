@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from extproc import capabilities
-from extproc.providers import DIALECTS, PROVIDERS, native_to
+from extproc import Refused, RouteError, Translation, capabilities
+from extproc.providers import DIALECTS, PROVIDERS, Provider, native_to
+from extproc.route import compile_route
 
 CHAT = "/v1/chat/completions"
 TABLE = {
@@ -86,3 +92,118 @@ def test_conf_needed_comes_from_the_path() -> None:
     assert azure.conf_needed("openai_chat", {}) == []
     assert azure.conf_needed("openai_chat", {"deployment": "d"}) == ["deployment", "api_version"]
     assert azure.conf_needed("openai_embeddings", {"api_version": "v"}) == ["api_version"]
+
+
+# ---- what goes out
+
+
+C2 = {
+    "model": "claude-opus-4-5",
+    "messages": [
+        {"role": "system", "content": "You are a mathematician"},
+        {"role": "user", "content": "What is 1+1?"},
+    ],
+}
+AZURE = "https://res.services.ai.azure.com/anthropic/v1/messages"
+
+
+def sent(route: dict[str, Any], body: Any, path: str = "/v1/chat/completions") -> Any:
+    return Translation(route={"auth": "none", **route}, now=0).request(json.dumps(body).encode(), path=path)
+
+
+@pytest.mark.parametrize(
+    ("route", "host"),
+    [
+        ({"provider": "azure-anthropic"}, None),
+        ({"provider": "anthropic", "override": {"endpoint": AZURE}}, "res.services.ai.azure.com"),
+        ({"provider": "azure-anthropic", "override": {"endpoint": AZURE}}, "res.services.ai.azure.com"),
+    ],
+)
+def test_c1_c2_an_openai_client_on_foundrys_claude(route: dict[str, Any], host: str | None) -> None:
+    call = sent({**route, "auth": {"header": {"x-api-key": "k"}}}, C2)
+    assert (call.path, call.host) == ("/anthropic/v1/messages", host)
+    body = json.loads(call.body)
+    assert body["system"] == "You are a mathematician" and body["max_tokens"] > 0
+    assert [message["role"] for message in body["messages"]] == ["user"]
+    headers = dict(call.headers)
+    assert (headers["x-api-key"], headers["anthropic-version"]) == ("k", "2023-06-01")
+
+
+@pytest.mark.parametrize(
+    ("conf", "options", "path", "expected"),
+    [
+        ({}, {}, "/v1/chat/completions", "/openai/v1/chat/completions"),
+        ({"api_version": "2024-10-21"}, {}, "/v1/chat/completions",
+         "/openai/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21"),
+        ({"api_version": "2024-10-21"}, {"model": "mine"}, "/v1/messages?beta=true",
+         "/openai/deployments/mine/chat/completions?api-version=2024-10-21"),
+        ({"api_version": "v", "deployment": "d{model}"}, {}, "/v1/chat/completions?api-version=client&x=1",
+         "/openai/deployments/d%7Bmodel%7D/chat/completions?x=1&api-version=v"),
+        ({"api_version": "v"}, {"model": "ada"}, "/v1/embeddings", "/openai/deployments/ada/embeddings?api-version=v"),
+        ({}, {}, "/embeddings", "/openai/v1/embeddings"),
+    ],
+)  # fmt: skip
+def test_e3_b18_b19_azures_paths(conf: dict[str, str], options: dict[str, str], path: str, expected: str) -> None:
+    route = {"provider": "azure-openai", "provider_conf": conf, "options": options}
+    body = {"model": "gpt 4/o", "max_tokens": 5, "input": "x", "messages": [{"role": "user", "content": "x"}]}
+    assert sent(route, body, path).path == expected
+
+
+def test_e3_a_deployment_needs_its_api_version() -> None:
+    with pytest.raises(RouteError) as caught:
+        sent({"provider": "azure-openai", "provider_conf": {"deployment": "d"}}, C2)
+    assert str(caught.value) == (
+        "route: provider_conf: provider azure-openai needs api_version, or an override.endpoint with a path"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+def test_b17_a_path_never_names_a_model_that_is_not_there(path: str) -> None:
+    with pytest.raises(Refused) as caught:
+        sent({"provider": "azure-openai", "provider_conf": {"api_version": "v"}}, {"messages": [], "input": ""}, path)
+    assert caught.value.status == 400
+    error = json.loads(caught.value.body)["error"]
+    assert (error["param"], error["message"]) == ("model", "model is required: the upstream's path names it")
+
+
+def test_c10_anthropics_own_compatible_endpoint_is_a_choice() -> None:
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {},
+            "required": [], "additionalProperties": False}}}  # fmt: skip
+    messages = {
+        "model": "claude-opus-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"name": "f", "input_schema": tool["function"]["parameters"], "strict": True}],
+    }  # fmt: skip
+    call = sent({"provider": "anthropic", "upstream": "openai-chat"}, messages, "/v1/messages")
+    body = json.loads(call.body)
+    assert call.path == "/v1/chat/completions" and body["max_tokens"] == 9
+    assert "strict" not in body["tools"][0]["function"]
+    assert sent({"provider": "anthropic"}, messages, "/v1/messages").path == "/v1/messages"
+
+
+def test_e13_gemini() -> None:
+    route = {"provider": "gemini", "override": {"llm_options": {"max_tokens": 7}}}
+    call = sent(route, {**C2, "model": "gemini-2.5-pro"})
+    assert call.path == "/v1beta/openai/chat/completions"
+    assert json.loads(call.body)["max_completion_tokens"] == 7
+
+
+# ---- what is written about them
+
+
+@pytest.mark.parametrize("row", [row for row in PROVIDERS.values() if "gcp" not in row.auth], ids=lambda row: row.name)
+def test_the_auth_that_is_recommended_compiles(row: Provider) -> None:
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", row.auth), "key")
+    route = compile_route([f"{{provider: {row.name}, auth: {row.auth}}}"], environ=environ)
+    assert all("key" in value for _, value in route.credentials()) and bool(route.credentials()) == row.auth_required
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
+    lines = [line for line in text.split("## Notes")[0].splitlines() if line.startswith("|")][2:]
+    assert lines == [_line(row) for row in PROVIDERS.values()]
+
+
+def _line(row: Provider) -> str:
+    spoken = ", ".join(f"({name})" if endpoint.explicit else name for name, endpoint in row.dialects.items())
+    host = row.regional_host or row.host
+    return f"| {row.name} | {host + ' ' if host else ''}| {spoken} | `{row.auth}` |"
