@@ -42,7 +42,7 @@ def sidecar_missing(config: Config) -> Found:
 
 @rule(
     "sidecar-http2", ERROR, "the sidecar's cluster does not speak HTTP/2",
-    then="gRPC cannot work: every request gets a 500",
+    then="gRPC cannot work: Envoy does not start, or every request gets a 500",
     write="explicit_http_config: {http2_protocol_options: {}}, in the cluster's HttpProtocolOptions",
 )  # fmt: skip
 def sidecar_http2(config: Config) -> Found:

@@ -11,7 +11,7 @@ from .tree import Node
 
 ROLES = ("translator", "router")
 NAMESPACE = "extproc"
-BODIES = ("STREAMED", "BUFFERED")
+BODIES = ("STREAMED", "BUFFERED", "NONE", "")
 SHORT = 1.0
 """Seconds below which a message's timeout is too short for large bodies."""
 DEFAULT_TIMEOUT = 0.2
@@ -56,7 +56,7 @@ def request_body(config: Config) -> Found:
 
 @rule(
     "response-headers-skip", ERROR, "response_header_mode is SKIP",
-    then="answers reach the client in the upstream's API, and Envoy's own errors in none",
+    then="answers break off before their first byte",
     write="processing_mode: {response_header_mode: SEND}",
 )  # fmt: skip
 def response_headers(config: Config) -> Found:
@@ -65,8 +65,8 @@ def response_headers(config: Config) -> Found:
 
 
 @rule(
-    "response-body-mode", ERROR, "response_body_mode is neither STREAMED nor BUFFERED",
-    then="answers are not handed over, or in a form in which they cannot be translated",
+    "response-body-mode", ERROR, "response_body_mode is one that is not understood",
+    then="answers come in a form in which they cannot be translated: they break off, or become a 500",
     write="processing_mode: {response_body_mode: STREAMED}",
 )  # fmt: skip
 def response_body(config: Config) -> Found:
@@ -76,7 +76,7 @@ def response_body(config: Config) -> Found:
 
 @rule(
     "mode-override", ERROR, "allow_mode_override is not true",
-    then="an answer that is no stream cannot be asked for as a whole: it reaches the client broken, or as an error",
+    then="an answer that is no stream cannot be asked for as a whole: in several pieces it ends as an error",
     write="allow_mode_override: true",
 )  # fmt: skip
 def mode_override(config: Config) -> Found:
@@ -127,7 +127,7 @@ def observability_mode(config: Config) -> Found:
 
 @rule(
     "immediate-response", ERROR, "disable_immediate_response is true",
-    then="what the sidecar refuses ends in an empty error in place of the client's own error shape",
+    then="a refusal that says what is wrong with the request (400) becomes a 500 that says nothing",
     write="disable_immediate_response: false",
 )  # fmt: skip
 def immediate_response(config: Config) -> Found:
@@ -149,7 +149,7 @@ def routing_mutation(config: Config) -> Found:
 
 @rule(
     "mutation-disallowed", ERROR, "mutation_rules forbid changes of headers",
-    then="credentials are not set, or the client's own are not removed",
+    then="the request keeps the client's path or credential, or ends in a 500",
     write="mutation_rules: {allow_all_routing: true}, and nothing that disallows",
 )  # fmt: skip
 def mutation_disallowed(config: Config) -> Found:
@@ -163,7 +163,7 @@ def mutation_disallowed(config: Config) -> Found:
 
 @rule(
     "forward-rules", ERROR, "forward_rules keep headers from the sidecar",
-    then="headers that it does not see are not removed: the client's own credential may reach the provider",
+    then="what it does not see it neither translates nor removes: the client's own credential reaches the provider",
     write="no forward_rules",
 )  # fmt: skip
 def forward_rules(config: Config) -> Found:
@@ -198,7 +198,7 @@ def _namespace(filters: Iterator[Filter] | list[Filter], name: str) -> Found:
 
 @rule(
     "role", ERROR, "x-extproc-role is unknown, or has no meaning here",
-    then="every request is answered with a 500, or none is translated",
+    then="every request gets a 500, or goes on untranslated with the client's own key",
     write="initial_metadata: [{key: x-extproc-role, value: translator}], or router on a listener",
 )  # fmt: skip
 def role(config: Config) -> Found:
@@ -348,21 +348,4 @@ def signer_order(config: Config) -> Found:
     for item in translators(config):
         for node in item.before:
             if type_of(node.get("typed_config")) in _SIGNERS:
-                yield node
-
-
-@rule(
-    "compressor-order", ERROR, "a compressor stands between the translation and the upstream",
-    then="answers come to the sidecar compressed: clients get a 502",
-    write="http_filters: [the compressor, the ext_proc filter, the router]",
-)  # fmt: skip
-def compressor_order(config: Config) -> Found:
-    chains = [manager.node.get("http_filters") for manager in config.managers if manager.translators]
-    chains += [cluster.options.get("http_filters") for cluster in config.clusters.values() if cluster.filters]
-    ours = {item.node.identity for item in translators(config)}
-    for chain in chains:
-        seen = False
-        for node in chain:
-            seen = seen or node.identity in ours
-            if seen and type_of(node.get("typed_config")).endswith(".compressor.v3.Compressor"):
                 yield node

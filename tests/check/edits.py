@@ -106,11 +106,6 @@ def _signer(places: Places) -> None:
     places.options["http_filters"].insert(0, {"name": "injector", "typed_config": {"@type": kind}})
 
 
-def _compressor(places: Places) -> None:
-    kind = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor"
-    places.options["http_filters"].insert(1, {"name": "compressor", "typed_config": {"@type": kind}})
-
-
 def _no_router(places: Places) -> None:
     places.manager["http_filters"].pop(0)
 
@@ -125,7 +120,7 @@ def _small_window(places: Places) -> None:
     del http2["initial_stream_window_size"]
 
 
-def _translated_twice(places: Places) -> None:
+def translated_twice(places: Places) -> None:
     places.router["typed_config"]["grpc_service"]["initial_metadata"] = []
     places.host["routes"].pop()
     for item in places.host["routes"]:
@@ -159,7 +154,7 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("request-body-mode", "streamed", mode("filter", "request_body_mode", "STREAMED")),
     ("request-body-mode", "left out", mode("router", "request_body_mode", GONE)),
     ("response-headers-skip", "", mode("filter", "response_header_mode", "SKIP")),
-    ("response-body-mode", "none", mode("filter", "response_body_mode", "NONE")),
+    ("response-body-mode", "partial", mode("filter", "response_body_mode", "BUFFERED_PARTIAL")),
     ("response-body-mode", "duplex", mode("filter", "response_body_mode", "FULL_DUPLEX_STREAMED")),
     ("mode-override", "left out", config("filter", "allow_mode_override", GONE)),
     ("response-trailers", "left out", mode("filter", "response_trailer_mode", GONE)),
@@ -178,7 +173,7 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("role", "unknown", config("filter", "grpc_service.initial_metadata.0.value", "translater")),
     ("role", "router upstream", config("filter", "grpc_service.initial_metadata.0.value", "router")),
     ("equal-names", "", _same_name),
-    ("translated-twice", "", _translated_twice),
+    ("translated-twice", "", translated_twice),
     ("no-router", "", _no_router),
     ("route-cache", "", config("router", "route_cache_action", "RETAIN")),
     ("attributes-missing", "", without("filter", UPSTREAM_LEAF)),
@@ -189,7 +184,6 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("code-details", "", config("router", "response_attributes", GONE)),
     ("request-path", "", without("router", "request.path")),
     ("signer-order", "", _signer),
-    ("compressor-order", "", _compressor),
     ("no-metadata", "", many(put("route", "metadata", GONE), put("endpoint", "metadata", GONE))),
     ("metadata-form", "map in route", leaf("endpoint", {"provider": "openai", "auth": "none"})),
     ("metadata-form", "struct", put("route", "metadata.filter_metadata.extproc", {"losses": "report"})),

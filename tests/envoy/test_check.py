@@ -20,7 +20,7 @@ from extproc.demo import as_openai
 from extproc.demo.processes import Envoy, envoy_binary
 from extproc.demo.provider import Answer, Received
 from extproc.importers import convert
-from tests.check.edits import GONE, Edit, Places, config, many, mode, put
+from tests.check.edits import GONE, Edit, Places, config, many, mode, put, translated_twice
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, DEAD_PORT, KEYS, Backends, Gateway, configured
 from tests.support.upstream import chat, eventually
@@ -50,6 +50,51 @@ def test_skipped_request_headers_cannot_be_changed(wrong: Start) -> None:
     with wrong("request-headers-skip", mode("filter", "request_header_mode", "SKIP")) as gateway:
         assert gateway.messages("gpt-5").status == 500
         assert not any(OPENAI_KEY in repr(seen) for seen in gateway.openai_upstream.received)
+
+
+@pytest.mark.parametrize(
+    ("code", "edit", "status"),
+    [
+        ("mutation-disallowed", config("filter", "mutation_rules.disallow_all", True), 500),
+        ("request-body-mode", mode("filter", "request_body_mode", "STREAMED"), 500),
+        ("translated-twice", translated_twice, 500),
+        ("route-cache", config("router", "route_cache_action", "RETAIN"), 404),
+    ],
+)
+def test_every_request_fails(wrong: Start, code: str, edit: Edit, status: int) -> None:
+    with wrong(code, edit) as gateway:
+        assert gateway.messages("gpt-5").status == status
+
+
+@pytest.mark.parametrize(
+    ("code", "edit"),
+    [
+        ("observability-mode", config("filter", "observability_mode", True)),
+        ("forward-rules", config("filter", "forward_rules", {"allowed_headers": {"patterns": [{"exact": "x"}]}})),
+        ("role", config("filter", "grpc_service.initial_metadata.0.value", "router")),
+    ],
+)
+def test_the_clients_key_goes_upstream(wrong: Start, code: str, edit: Edit) -> None:
+    with wrong(code, edit) as gateway:
+        gateway.messages("gpt-5")
+        assert CLIENT_KEY in repr(gateway.openai_upstream.last)
+
+
+def test_without_response_headers_answers_break_off(wrong: Start) -> None:
+    with wrong("response-headers-skip", mode("filter", "response_header_mode", "SKIP")) as gateway:
+        reply = gateway.messages("gpt-5")
+        assert reply.broken and reply.body == b""
+
+
+def test_full_duplex_bodies_are_not_understood(wrong: Start) -> None:
+    with wrong("response-body-mode", mode("filter", "response_body_mode", "FULL_DUPLEX_STREAMED")) as gateway:
+        reply = gateway.messages("gpt-5")
+        assert reply.status == 500 or reply.broken
+
+
+def test_a_refusal_that_may_not_be_said_becomes_a_500(wrong: Start) -> None:
+    with wrong("immediate-response", config("filter", "disable_immediate_response", True)) as gateway:
+        assert gateway.messages("gpt-5", messages=7).status == 500
 
 
 def test_without_the_sidecar_an_allowed_failure_sends_the_clients_key(wrong: Start) -> None:
