@@ -57,7 +57,7 @@ def image(engine: None) -> str:
     return IMAGE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(image: str) -> Iterator[Stack]:
     """The stack as ``docker compose up`` brings it up."""
     with stack("tcp") as made:

@@ -115,6 +115,12 @@ class Stack:
         fields = (line.split("::") for line in lines if line.startswith("extproc::"))
         return {f[1]: int(f[3]) for f in fields if len(f) == 4 and f[2] == "rq_total"}
 
+    def health(self) -> dict[str, str]:
+        """What Envoy's health checks say of each sidecar, by address."""
+        lines = self.admin("/clusters").splitlines()
+        fields = (line.split("::") for line in lines if line.startswith("extproc::"))
+        return {f[1]: f[3].strip() for f in fields if len(f) == 4 and f[2] == "health_flags"}
+
     def admin(self, path: str) -> str:
         """Ask Envoy's admin interface, which only its own container reaches."""
         ask = f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n"
