@@ -303,6 +303,8 @@ def _dialects(args: argparse.Namespace) -> int:
 def _direction(client: str, upstream: str) -> str:
     if client == upstream:
         return "passes"
+    if not (dialects.get(client).converses and dialects.get(upstream).converses):
+        return "-"
     return "translates" if _reads_requests(client) and _writes_requests(upstream) else "responses"
 
 

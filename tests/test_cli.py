@@ -206,6 +206,7 @@ def test_dialects_prints_the_matrix_and_who_speaks_what(run: Any) -> None:
     matrix = {line[0]: dict(zip(names, line[1:], strict=True)) for line in lines[1 : 1 + len(names)]}
     assert all(matrix[name][name] == "passes" for name in names)
     assert matrix["anthropic_messages"]["openai_chat"] == matrix["openai_chat"]["anthropic_messages"] == "translates"
+    assert matrix["openai_chat"]["openai_embeddings"] == matrix["openai_embeddings"]["openai_chat"] == "-"
     assert ["anthropic", "anthropic_messages", "/v1/messages", "max_tokens"] in lines
 
 
