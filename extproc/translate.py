@@ -5,6 +5,7 @@ The one choice between translating and passing through is made here. No dialect 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import time
@@ -18,7 +19,18 @@ from msgspec.structs import replace
 from . import capabilities as capability_data
 from . import dialects, providers
 from .credentials import NotReady
-from .dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
+from .dialects.base import (
+    ClientCall,
+    Dialect,
+    Env,
+    Headers,
+    Meta,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+    is_stream,
+)
 from .headers import upstream_headers
 from .llm.events import NO_USAGE, ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, Usage
 from .llm.failures import STATUS_OF, ErrorKind, ProtocolError, Unsupported
@@ -215,7 +227,15 @@ class Translation:
         call = self._call
         if call is None:
             return Broken(client, INTERNAL, self.note)
-        shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
+        limits = self.limits
+        if (limit := self.route.max_response_bytes) is not None and not is_stream(head):
+            if not self.passthrough:
+                limits = dataclasses.replace(limits, max_response_bytes=limit)
+            length = head.header("content-length")
+            if length.isdecimal() and int(length) > limit:
+                message = f"the upstream's answer is larger than {limit} bytes"
+                return Broken(client, ResponseFailed(ErrorKind.API, message, 502, "upstream_error"), self.note)
+        shared = (call, head, self._env, limits, self.losses, self.report_headers(), self.note)
         return Passed(client, *shared) if self.passthrough else Translated(client, upstream, *shared)
 
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes:

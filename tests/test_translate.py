@@ -260,6 +260,33 @@ def test_an_answer_beyond_the_limit_is_a_502() -> None:
     assert "larger than 20 bytes" in error["message"]
 
 
+LONG = {"id": "c", "model": "m", "choices": [{"message": {"content": "x" * 99}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("client", ["anthropic_messages", "openai_chat"])
+def test_d23_a_routes_own_bound_of_an_answer(client: str, announced: bool) -> None:
+    data = body(LONG)
+    headers = [("content-type", "application/json"), *([("content-length", str(len(data)))] if announced else [])]
+    for limit, status in ((len(data), 200), (len(data) - 1, 502)):
+        t = Translation(client, route=route("openai", max_response_bytes=limit))
+        t.request(body({**CHAT, "max_tokens": 5}))
+        t.response_head(200, headers)
+        out = t.response_body(data[:50]) + t.response_body(data[50:], end_of_stream=True)
+        if client == "openai_chat" and not announced:
+            # It is under way before anyone could tell.
+            status = 200
+        assert t.head.status == status and (b"is larger than" in out) == (status == 502)
+        assert (t.failed is None) == (status == 200)
+
+
+def test_d23_streams_have_no_such_bound() -> None:
+    t = Translation("openai_chat", route=route("openai", max_response_bytes=1))
+    t.request(body({**CHAT, "stream": True}))
+    t.response_head(200, [("content-type", "text/event-stream")])
+    assert t.response_body(b"data: [DONE]\n\n") == b"data: [DONE]\n\n"
+
+
 def test_a_stream_becomes_whole_and_a_whole_a_stream() -> None:
     chunks = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"yes"},"finish_reason":"stop"}]}\n\n'
     assert whole(asked(), chunks + b"data: [DONE]\n\n", SSE)["content"][0]["text"] == "yes"
