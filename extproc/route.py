@@ -68,6 +68,9 @@ class Target(Struct, frozen=True):
             return self.path
         if not model:
             raise Unsupported("model", "model is required: the upstream's path names it", "invalid_value")
+        if model in (".", ".."):
+            # They cannot be escaped, and would lead to another path.
+            raise Unsupported("model", "model is no name that a path can hold", "invalid_value")
         return self.path.replace(_MODEL, quote(model, safe=""))
 
 

@@ -81,7 +81,9 @@ def test_a_translated_request_is_signed_as_it_is_sent() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    model=st.text(st.characters(codec="ascii", exclude_characters="{}", exclude_categories=["Cc"]), min_size=1),
+    model=st.text(st.characters(codec="ascii", exclude_characters="{}", exclude_categories=["Cc"]), min_size=1).filter(
+        lambda text: text not in (".", "..")
+    ),
     query=st.sampled_from(["", "?a=1", "?b=2&a=1", "?a=%20x&a=b"]),
 )
 def test_any_path_and_query_verify_and_agree_with_botocores_own_signing(model: str, query: str) -> None:
@@ -90,8 +92,7 @@ def test_any_path_and_query_verify_and_agree_with_botocores_own_signing(model: s
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "x"}]}).encode()
     call = t.request(body, path=f"/v1/chat/completions{query}")
     assert call.host == "gw.example:8443" and call.path.startswith(f"/model/{quote(model, safe='')}/invoke?")
-    if model not in (".", ".."):
-        assert signed(call, "env-secret")
+    assert signed(call, "env-secret")
     theirs = AWSRequest("POST", f"https://{call.host}{call.path}", {"content-type": "application/json"}, call.body)
     moment = datetime.datetime.fromtimestamp(AT, datetime.UTC)
     with pytest.MonkeyPatch.context() as patch:

@@ -157,6 +157,13 @@ def test_e3_a_deployment_needs_its_api_version() -> None:
     )
 
 
+@pytest.mark.parametrize("model", [".", ".."])
+def test_a_model_leads_to_no_other_path(model: str) -> None:
+    with pytest.raises(Refused) as caught:
+        sent({"provider": "azure-openai", "provider_conf": {"api_version": "v"}}, {**C2, "model": model})
+    assert caught.value.status == 400 and caught.value.failed.param == "model"
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
 def test_b17_a_path_never_names_a_model_that_is_not_there(path: str) -> None:
     with pytest.raises(Refused) as caught:
