@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .stack import IMAGE, Stack, stack, why_not
+from .stack import IMAGE, Stack, docker, stack, why_not
 
 HERE = Path(__file__).parent
 REQUIRED = "EXTPROC_CONTAINERS"
@@ -51,10 +51,12 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def image(engine: None) -> str:
+def image(engine: None) -> Iterator[str]:
     """The image, built from this checkout by the compose file."""
     Stack("build", {}).compose("build", "configuration", seconds=600)
-    return IMAGE
+    yield IMAGE
+    # Its layers stay, for the next build.
+    docker("rmi", "--no-prune", IMAGE, check=False)
 
 
 @pytest.fixture(scope="session")

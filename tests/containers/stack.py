@@ -16,7 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LOCAL_BASE = "extproc-base:local"
-TAG = "test"
+# Its own: another run on the same engine may be testing another checkout.
+TAG = f"test-{os.getpid()}"
 IMAGE = f"extproc:{TAG}"
 
 
