@@ -76,6 +76,10 @@ class Outcome(Struct, frozen=True):
     finish: str = ""
     usage: Usage = NO_USAGE
     losses: tuple[str, ...] = ()
+    seconds: float = 0.0
+    """From the stream's first message to its end."""
+    first_content_seconds: float | None = None
+    """From the stream's first message to the first content of a streamed answer."""
 
 
 class Shared(Struct, frozen=True):
@@ -112,6 +116,7 @@ class Exchange:
 
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         self.shared = shared
+        self.began = shared.now()
         self.phase = Phase.OPEN
         self.client: str | None = None
         self.method = ""
@@ -165,7 +170,19 @@ class Exchange:
         return {"client": self.client} if self.client else {}
 
     def outcome(self, ending: Ending) -> Outcome:
-        return Outcome(self.role, ending, self.attempt, self.client or "", status=self.status, error=self.error)
+        return Outcome(
+            self.role,
+            ending,
+            self.attempt,
+            self.client or "",
+            status=self.status,
+            error=self.error,
+            seconds=self.since(self.shared.now()),
+        )
+
+    def since(self, then: float) -> float:
+        """Seconds from the beginning to *then*; a clock that was set back makes none."""
+        return max(0.0, then - self.began)
 
     # ---- the course
 
@@ -224,7 +241,8 @@ class Exchange:
         self.phase = Phase.OVER
         self.error = answered.error
         try:
-            return with_metadata(answered.response, {**self.facts(), "error": answered.error})
+            facts = {**self.facts(), "error": answered.error, "ending": self._over_as.value}
+            return with_metadata(answered.response, facts)
         except Exception:
             log.exception("a bug in the %s's record of an exchange", self.role)
             return answered.response

@@ -145,13 +145,16 @@ def immediate(status: int, headers: Headers, body: bytes, details: str) -> Proce
     return response
 
 
-def with_metadata(response: ProcessingResponse, values: Mapping[str, Any]) -> ProcessingResponse:
-    """*response*, or a copy if it is a shared one, that also sets *values* (text, numbers, truth) in our namespace."""
+def with_metadata(
+    response: ProcessingResponse, values: Mapping[str, Any], namespace: str = NAMESPACE
+) -> ProcessingResponse:
+    """*response*, or a copy if it is a shared one, that also sets *values* (text, numbers, truth) in *namespace*, by
+    default our own."""
     if any(response is shared for shared in UNCHANGED.values()) or response is EMPTIED:
         copied = ProcessingResponse()
         copied.CopyFrom(response)
         response = copied
-    fields = response.dynamic_metadata.fields[NAMESPACE].struct_value.fields
+    fields = response.dynamic_metadata.fields[namespace].struct_value.fields
     for name, value in values.items():
         if isinstance(value, str):
             # A lone surrogate, which JSON can hold, cannot travel in a protobuf string.

@@ -116,6 +116,9 @@ class Route(Struct, frozen=True):
     prefixes: dict[str, str] = {}
     """Dialect -> what stands before its paths."""
     logging: dict[str, bool] = {}
+    costs: dict[str, str] = {}
+    """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
+    costs_namespace: str = ""
     provider_conf: dict[str, str] = {}
     endpoint: Endpoint | None = None
     max_tokens: int | None = None
@@ -407,6 +410,7 @@ class _Builder:
         override = values.get("override", {})
         options = dict(values.get("options", {}))
         given = values.get("provider_conf", {})
+        metadata = values.get("metadata", {})
         conf = {name: self.secrets.get(f"provider_conf.{name}", text).reveal() for name, text in given.items()}
         endpoint = self.endpoint(override.get("endpoint", ""))
         upstream = values.get("upstream")
@@ -427,6 +431,8 @@ class _Builder:
             max_response_bytes=values.get("max_response_bytes"),
             prefixes=values.get("prefixes", {}),
             logging=values.get("logging", {}),
+            costs=metadata.get("costs", {}),
+            costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),
             provider_conf=conf,
             endpoint=endpoint,
             max_tokens=override.get("llm_options", {}).get("max_tokens"),

@@ -132,6 +132,12 @@ def _prefix(value: str) -> str:
     return value.rstrip("/")
 
 
+def _namespace(value: str) -> str:
+    if not value or value == "extproc":
+        raise ValueError("expected a namespace other than extproc, where the counts stand anyway")
+    return value
+
+
 DialectName = Annotated[str, BeforeValidator(_dialect)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -189,6 +195,19 @@ class Logging(_Part):
     payloads: bool = False
 
 
+class Metadata(_Part):
+    """Where else the counts of tokens go in Envoy's dynamic metadata: name there -> ours."""
+
+    namespace: Annotated[str, AfterValidator(_namespace)] = "io.envoy.ai_gateway"
+    costs: dict[
+        str,
+        Literal[
+            "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens",
+            "reasoning_tokens",
+        ],
+    ] = {}  # fmt: skip
+
+
 class Level(_Part):
     """What one level (route, cluster or endpoint) says; what it leaves out it says nothing about."""
 
@@ -205,6 +224,7 @@ class Level(_Part):
     max_response_bytes: Count = 1
     prefixes: dict[DialectName, Annotated[str, AfterValidator(_prefix)]] = {}
     logging: Logging = Logging()
+    metadata: Metadata = Metadata()
 
 
 _PARTS: dict[tuple[str, ...], type[_Part]] = {
@@ -215,6 +235,7 @@ _PARTS: dict[tuple[str, ...], type[_Part]] = {
     ("override",): Override,
     ("override", "llm_options"): LlmOptions,
     ("logging",): Logging,
+    ("metadata",): Metadata,
 }
 _EXPECTED = {
     "string_type": "expected text (quote it)",

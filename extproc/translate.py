@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,7 +32,20 @@ from .dialects.base import (
     is_stream,
 )
 from .headers import upstream_headers
-from .llm.events import NO_USAGE, ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, Usage
+from .llm.events import (
+    NO_USAGE,
+    OpaqueStarted,
+    ResponseEnded,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseStarted,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingSealed,
+    ToolCallStarted,
+    ToolInputDelta,
+    Usage,
+)
 from .llm.failures import STATUS_OF, ErrorKind, ProtocolError, Unsupported
 from .llm.losses import Loss, LossReport
 from .llm.request import Request
@@ -47,6 +60,7 @@ MAX_REPORT_BYTES = 2048
 _UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 _decode_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_value = msgspec.json.Decoder().decode
+_CONTENT = frozenset({TextDelta, ThinkingDelta, ThinkingSealed, ToolCallStarted, ToolInputDelta, OpaqueStarted})
 
 
 class Call(Struct, frozen=True):
@@ -78,7 +92,8 @@ class Translation:
     """One exchange. Call ``request`` once, then ``response_head`` once, then ``response_body`` until ``end_of_stream``.
 
     *client* and *upstream* are dialect names; left out, the client's is detected from the request and the upstream's is
-    the route's. *route* is the mapping that Envoy's metadata carries, or a compiled one. *now* is Unix seconds.
+    the route's. *route* is the mapping that Envoy's metadata carries, or a compiled one. *now* is Unix seconds; *clock*
+    tells the time again when the first content comes.
     The constructor raises RouteError, ``request`` raises Refused; nothing else raises.
     """
 
@@ -92,6 +107,7 @@ class Translation:
         request_id: str = "",
         limits: Limits | None = None,
         capabilities: capability_data.CapabilityTable | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.route = _route(route, upstream)
         self.client = client or self.route.client
@@ -109,11 +125,14 @@ class Translation:
         self.ended: ResponseEnded | None = None
         self.failed: ResponseFailed | None = None
         self.cancelled = False
+        self.first_content_at: float | None = None
+        """When the first content came, by *clock*: text, thinking, or a tool's call."""
         self.passthrough = False
         self.whole = True
         self.head = ResponseHead(0)
         self._capabilities = capabilities or capability_data.packaged()
         self._env = Env(time.time() if now is None else now, request_id)
+        self._clock = clock
         self._call: UpstreamCall | None = None
         self._request_losses = 0
         self._response: Response | None = None
@@ -266,6 +285,11 @@ class Translation:
         return self.model_answered or self.model_sent
 
     @property
+    def streamed(self) -> bool:
+        """The client asked for a stream and gets one."""
+        return self._call is not None and self._call.request.stream and not self.whole
+
+    @property
     def answered(self) -> bool:
         """The upstream's head has come."""
         return self._response is not None
@@ -306,6 +330,8 @@ class Translation:
             self.usage = event.usage  # type: ignore[union-attr]
         elif kind is ResponseFailed:
             self.failed = event  # type: ignore[assignment]
+        elif self.first_content_at is None and self._clock is not None and kind in _CONTENT:
+            self.first_content_at = self._clock()
 
 
 def refused(

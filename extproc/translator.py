@@ -9,7 +9,7 @@ from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 im
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from .exchange import Answer, Ending, Exchange, Misconfigured, Outcome, Refusal, Shared, clipped
 from .headers import CREDENTIAL_HEADERS, upstream_headers
-from .llm.events import ResponseFailed
+from .llm.events import ResponseFailed, Usage
 from .llm.failures import ErrorKind
 from .mutations import (
     UNCHANGED,
@@ -39,6 +39,7 @@ class Translator(Exchange):
         self._original: Headers = []
         self._translation: Translation | None = None
         self._noted = False
+        self._timed = False
 
     # ---- the request
 
@@ -81,12 +82,14 @@ class Translator(Exchange):
             request_id=request_id or self.shared.new_id(),
             limits=self.shared.limits,
             capabilities=self.shared.capabilities,
+            clock=self.shared.now,
         )
         self.client = self.client or route.client
         call = translation.request(body, self.method, self.path, self._original)
         self.client = translation.client
         answer = self._send(call, body)
-        facts = self.facts()
+        # What a stream can say no more once it was reset is said before: its end overwrites it.
+        facts = {**self.facts(), "ending": Ending.CANCELLED.value}
         if self.attempt != 0:
             facts[MEMORY] = remember(self._remembered(call))
         return with_metadata(answer, facts), Phase.SENT
@@ -143,10 +146,13 @@ class Translator(Exchange):
         if message.response_headers.end_of_stream:
             return self._without_body(translation)
         if translation.whole:
-            answer = proceed(Kind.RESPONSE_HEADERS)
+            answer = self._begun(proceed(Kind.RESPONSE_HEADERS))
             return self._in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
-        answer = self._headed(translation, Kind.RESPONSE_HEADERS, None)
+        answer = self._begun(self._headed(translation, Kind.RESPONSE_HEADERS, None))
         return self._in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
+
+    def _begun(self, answer: ProcessingResponse) -> ProcessingResponse:
+        return with_metadata(answer, {"ending": Ending.CUT.value})
 
     def _in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
         if self.response_mode != mode:
@@ -181,6 +187,10 @@ class Translator(Exchange):
         last = message.response_body.end_of_stream
         data = translation.response_body(chunk, end_of_stream=last)
         answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        if translation.first_content_at is not None and not self._timed:
+            self._timed = True
+            # A client that goes away in mid-stream is charged for what it asked, if the upstream told so far.
+            answer = self._with_costs(with_metadata(answer, self._usage_facts(translation)), translation)
         if last or (not self._noted and (translation.ended is not None or translation.failed is not None)):
             # As soon as the end is known: many a client goes away before the upstream has closed.
             answer = self._noting(answer)
@@ -207,7 +217,18 @@ class Translator(Exchange):
         if self._noted:
             return answer
         self._noted = True
-        return with_metadata(answer, {**self._response_facts(translation), "error": clipped(self.error)})
+        ending = Ending.FAILED if self.error else Ending.COMPLETE
+        facts = {**self._response_facts(translation), "error": clipped(self.error), "ending": ending.value}
+        return self._with_costs(with_metadata(answer, facts), translation)
+
+    def _with_costs(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
+        """*answer* with the counts also where the route wants them."""
+        route = translation.route
+        if not route.costs:
+            return answer
+        usage = translation.usage
+        costs = {name: count for name, kind in route.costs.items() if (count := _count(usage, kind)) is not None}
+        return with_metadata(answer, costs, route.costs_namespace) if costs else answer
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
@@ -224,11 +245,24 @@ class Translator(Exchange):
             }
         return facts
 
-    def _response_facts(self, translation: Translation) -> dict[str, Any]:
+    def _usage_facts(self, translation: Translation) -> dict[str, Any]:
         usage = translation.usage
         counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
         facts: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
         facts["model"] = clipped(translation.model)
+        if (seconds := self._first_content_seconds(translation)) is not None:
+            facts["first_token_ms"] = round(seconds * 1000)
+        return facts
+
+    def _first_content_seconds(self, translation: Translation) -> float | None:
+        """Of a stream: of a whole answer it would only say when it came."""
+        at = translation.first_content_at
+        return self.since(at) if at is not None and translation.streamed else None
+
+    def _response_facts(self, translation: Translation) -> dict[str, Any]:
+        facts = self._usage_facts(translation)
+        if translation.model_answered:
+            facts["model_answered"] = clipped(translation.model_answered)
         facts["losses"] = clipped(",".join(map(str, translation.losses)))
         if translation.ended is not None:
             facts["finish"] = translation.ended.stop.value
@@ -257,13 +291,24 @@ class Translator(Exchange):
             model_asked=translation.model_asked,
             model_sent=translation.model_sent,
             model_answered=translation.model_answered,
-            stream=not translation.whole,
+            stream=translation.streamed,
             status=self.status,
             error=self.error,
             finish=translation.ended.stop.value if translation.ended is not None else "",
             usage=translation.usage,
             losses=tuple(map(str, translation.losses)),
+            seconds=self.since(self.shared.now()),
+            first_content_seconds=self._first_content_seconds(translation),
         )
+
+
+def _count(usage: Usage, kind: str) -> int | None:
+    """The count of *kind*, as a route's ``metadata.costs`` names it; ``None`` if it is unknown."""
+    if kind != "total_tokens":
+        count: int | None = getattr(usage, kind)
+        return count
+    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+    return sum(known) if known else None
 
 
 def without_keys(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,9 +29,9 @@ NOW = 1_800_000_000.0
 Pairs = list[tuple[str, str]]
 
 
-def shared(limits: Limits | None = None) -> Shared:
+def shared(limits: Limits | None = None, *, now: Callable[[], float] = lambda: NOW) -> Shared:
     ids = itertools.count(1)
-    return Shared(now=lambda: NOW, new_id=lambda: f"id-{next(ids)}", limits=limits or Limits())
+    return Shared(now=now, new_id=lambda: f"id-{next(ids)}", limits=limits or Limits())
 
 
 def leaf(route: str = "", cluster: str = "", endpoint: str = "") -> dict[str, Any]:
@@ -52,6 +52,8 @@ class Conversation:
         self.response: Pairs = []
         self.got = b""
         self.metadata: dict[str, Any] = {}
+        self.elsewhere: dict[str, dict[str, Any]] = {}
+        """Dynamic metadata outside our own namespace, by namespace."""
         self.override: int | None = None
         self.immediate: tuple[int, dict[str, str], Any, str] | None = None
         self.cleared = False
@@ -141,8 +143,8 @@ class Conversation:
         answer = ProcessingResponse.FromString(answer.SerializeToString())
         kind = answer.WhichOneof("response")
         for name, value in answer.dynamic_metadata.fields.items():
-            assert name == NAMESPACE
-            self.metadata |= {key: _plain(item) for key, item in value.struct_value.fields.items()}
+            into = self.metadata if name == NAMESPACE else self.elsewhere.setdefault(name, {})
+            into |= {key: _plain(item) for key, item in value.struct_value.fields.items()}
         if kind == "immediate_response":
             now = answer.immediate_response
             self.immediate = (now.status.code, dict(_set(now.headers)), _json(now.body), now.details)
