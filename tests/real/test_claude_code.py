@@ -107,7 +107,8 @@ def test_a_task_with_parallel_tool_calls(scripted: Gateway, tmp_path: Path) -> N
     roles = [message["role"] for message in last["messages"]]
     calls = next(n for n, message in enumerate(last["messages"]) if message.get("tool_calls"))
     assert roles[calls + 1 : calls + 3] == ["tool", "tool"]
-    assert [m["tool_call_id"] for m in last["messages"][calls + 1 : calls + 3]] == ["call_0", "call_1"]
+    # In the order in which Claude Code had them, which is whichever file was read first.
+    assert {m["tool_call_id"] for m in last["messages"][calls + 1 : calls + 3]} == {"call_0", "call_1"}
     text = asked[-1].body.decode()
     assert "cache_control" not in text
     assert "x-anthropic-billing-header" not in text
