@@ -65,6 +65,12 @@ class Settings:
         "How gRPC is spoken: `grpcio` is gRPC's own library; `h2` is the lean HTTP/2 of this project, which needs a "
         "fraction of the CPU and has no TLS.",
     )
+    admin: str = _setting(
+        "",
+        "admin",
+        "Where `GET /metrics` (Prometheus) and `GET /healthz` are answered: `host:port`; empty: nowhere. Not for the "
+        "outside: it names your models and providers.",
+    )
     capabilities: str = _setting("", "path", "A file of model capabilities, laid over those that are built in.")
     log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
     limits: Limits = Limits()
@@ -189,6 +195,12 @@ def _addresses(text: str) -> str:
     return ",".join(addresses)
 
 
+def _admin(text: str) -> str:
+    if text and ("," in text or text.startswith("unix:")):
+        raise ValueError(f"{text!r} is not one host:port")
+    return _addresses(text) if text else ""
+
+
 def _level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"{text!r} is not one of {', '.join(LOG_LEVELS)}")
@@ -203,6 +215,7 @@ def _transport(text: str) -> str:
 
 _PARSERS: dict[str, Any] = {
     "addresses": _addresses,
+    "admin": _admin,
     "bytes": _size,
     "count": _count,
     "level": _level,

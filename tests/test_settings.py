@@ -9,6 +9,7 @@ from extproc.settings import ALL, MIB, Limits, SettingError, Settings, add_argum
 
 SAMPLES = {
     "addresses": ("0.0.0.0:1, unix:/run/x.sock", "0.0.0.0:1,unix:/run/x.sock"),
+    "admin": ("127.0.0.1:9464", "127.0.0.1:9464"),
     "bytes": ("3MiB", 3 * MIB),
     "count": ("7", 7),
     "level": ("DEBUG", "debug"),
@@ -67,6 +68,8 @@ def test_sizes(text: str, size: int) -> None:
         ("listen", "localhost:70000"),
         ("listen", "unix:"),
         ("listen", "127.0.0.1:1,"),
+        ("admin", "unix:/run/admin.sock"),
+        ("admin", "127.0.0.1:1,127.0.0.1:2"),
         ("drain_seconds", "-1"),
         ("drain_seconds", "nan"),
         ("drain_seconds", "soon"),

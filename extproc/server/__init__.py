@@ -13,6 +13,7 @@ import sys
 from typing import Protocol
 
 from ..settings import Settings
+from ..telemetry.admin import Admin
 from .service import Service
 
 __all__ = ["Service", "Transport", "serve"]
@@ -23,6 +24,10 @@ class Transport(Protocol):
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
+        ...
+
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """What the transport counts, by name; where it counts by a name of its own, by that."""
         ...
 
     def stop_advertising(self) -> None:
@@ -49,7 +54,17 @@ def serve(settings: Settings) -> int:
 
 
 async def _run(settings: Settings, service: Service) -> None:
-    await run(_transport(settings, service), settings)
+    transport = _transport(settings, service)
+    if (metrics := service.metrics) is None:
+        await run(transport, settings)
+        return
+    draining = asyncio.Event()
+    admin = Admin(lambda: metrics.text(service.open_sessions, transport.counts()), lambda: not draining.is_set())
+    print(f"extproc admin on {await admin.start(settings.admin)}", file=sys.stderr, flush=True)
+    try:
+        await run(transport, settings, draining)
+    finally:
+        admin.close()
 
 
 def _transport(settings: Settings, service: Service) -> Transport:
@@ -62,8 +77,9 @@ def _transport(settings: Settings, service: Service) -> Transport:
     return GrpcioServer(settings, service)
 
 
-async def run(transport: Transport, settings: Settings) -> None:
-    """Serve with *transport* until a signal, then drain. A second signal ends the wait."""
+async def run(transport: Transport, settings: Settings, draining: asyncio.Event | None = None) -> None:
+    """Serve with *transport* until a signal, then drain. A second signal ends the wait. *draining* is set by the first.
+    """
     asked, insisted = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -75,6 +91,8 @@ async def run(transport: Transport, settings: Settings) -> None:
     for address in await transport.start():
         print(f"extproc listens on {address}", file=sys.stderr, flush=True)
     await asked.wait()
+    if draining is not None:
+        draining.set()
     transport.stop_advertising()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(insisted.wait(), settings.drain_delay_seconds)

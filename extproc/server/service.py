@@ -17,6 +17,7 @@ from ..exchange import Ending, Exchange, Refusal, Shared, log_once
 from ..llm.failures import ErrorKind
 from ..router import Router
 from ..settings import Settings
+from ..telemetry.metrics import Metrics
 from ..translator import Translator
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Service:
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()
         """How exchanges ended, by role."""
+        self.metrics = Metrics() if settings.admin else None
+        """What the admin port shows; kept only if there is one."""
 
     def open(self, role: str = "") -> Session:
         """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing."""
@@ -93,6 +96,8 @@ class Service:
         try:
             outcome = exchange.close()
             self.endings[outcome.role, outcome.ending] += 1
+            if self.metrics is not None:
+                self.metrics.record(outcome)
             log.debug("%s", outcome)
         except Exception:
             log.exception("a bug in closing an exchange")

@@ -88,6 +88,10 @@ class Counters:
         self.abuse: dict[str, int] = {}
         """How often each bound was met, by the name of its setting."""
 
+    def read(self) -> dict[str, int | dict[str, int]]:
+        """All of them, by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     def met(self, name: str) -> None:
         """Count a bound that was met. ``name`` is the setting's."""
         self.abuse[name] = self.abuse.get(name, 0) + 1

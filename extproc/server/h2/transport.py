@@ -39,6 +39,10 @@ class H2Server:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
         return [await self._listener.listen(address) for address in self._settings.listen.split(",")]
 
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """What is counted of connections, by name; of bounds that were met, by theirs."""
+        return self.counters.read()
+
     def stop_advertising(self) -> None:
         """Say NOT_SERVING to who asks for health; streams are still taken."""
         self._health.stop()

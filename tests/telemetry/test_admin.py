@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import closing
+
+import pytest
+
+from extproc.telemetry import admin as module
+from extproc.telemetry.admin import Admin
+
+
+def ask(head: bytes, *, healthy: bool = True) -> tuple[int, bytes]:
+    answer = Admin(lambda: "m 1\n", lambda: healthy).answer(head)
+    top, _, body = answer.partition(b"\r\n\r\n")
+    return int(top.split()[1]), body
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "body"),
+    [
+        (b"GET /metrics HTTP/1.1", 200, b"m 1\n"),
+        (b"GET /metrics?x=1 HTTP/1.0", 200, b"m 1\n"),
+        (b"HEAD /metrics HTTP/1.1", 200, b""),
+        (b"GET /healthz HTTP/1.1", 200, b"ok\n"),
+        (b"POST /metrics HTTP/1.1", 405, b"GET only\n"),
+        (b"GET / HTTP/1.1", 404, b"there are /metrics and /healthz\n"),
+        (b"\xff\xfe", 404, b"there are /metrics and /healthz\n"),
+    ],
+)
+def test_what_is_answered(line: bytes, status: int, body: bytes) -> None:
+    assert ask(line + b"\r\nhost: x\r\n\r\n") == (status, body)
+
+
+def test_draining_is_not_healthy() -> None:
+    assert ask(b"GET /healthz HTTP/1.1\r\n\r\n", healthy=False) == (503, b"draining\n")
+
+
+async def _converse(sent: bytes, *, others: int = 0) -> bytes:
+    admin = Admin(lambda: "m 1\n", lambda: True)
+    address = await admin.start("127.0.0.1:0")
+    host, _, port = address.rpartition(":")
+    idle = [await asyncio.open_connection(host, int(port)) for _ in range(others)]
+    await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    except ConnectionError:
+        return b""
+    finally:
+        for _, other in [*idle, (reader, writer)]:
+            other.close()
+        admin.close()
+
+
+def test_over_a_socket() -> None:
+    answer = asyncio.run(_converse(b"GET /metrics HTTP/1.1\r\n\r\n"))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"\r\n\r\nm 1\n")
+
+
+@pytest.mark.parametrize("sent", [b"x" * 100_000, b"GET /metrics"])
+def test_whoever_cannot_ask_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    assert asyncio.run(_converse(sent)) == b""
+
+
+def test_connections_are_bounded() -> None:
+    assert asyncio.run(_converse(b"GET /metrics HTTP/1.1\r\n\r\n", others=module.MAX_CONNECTIONS)) == b""
+
+
+@pytest.mark.parametrize("transport", ["grpcio", "h2"])
+def test_a_sidecar_with_an_admin_port(transport: str) -> None:
+    command = [sys.executable, "-m", "extproc", "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    command += ["--transport", transport, "--drain-delay-seconds", "20"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    with closing(child.stderr):
+        try:
+            match = re.fullmatch(r"extproc admin on (127\.0\.0\.1:\d+)\n", child.stderr.readline())
+            assert match is not None
+            assert child.stderr.readline().startswith("extproc listens on ")
+            url = f"http://{match[1]}"
+            page = urllib.request.urlopen(f"{url}/metrics", timeout=5).read().decode()
+            assert "extproc_open_streams 0" in page
+            assert ("extproc_h2_connections_total 0" in page) is (transport == "h2")
+            assert urllib.request.urlopen(f"{url}/healthz", timeout=5).read() == b"ok\n"
+            child.send_signal(signal.SIGTERM)
+            for _ in range(50):
+                try:
+                    urllib.request.urlopen(f"{url}/healthz", timeout=5).read()
+                except urllib.error.HTTPError as error:
+                    with error:
+                        assert (error.code, error.read()) == (503, b"draining\n")
+                    break
+            else:
+                pytest.fail("it never said that it drains")
+        finally:
+            child.kill()
+            child.wait()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from msgspec.structs import replace
+
+from extproc.exchange import Ending, Outcome
+from extproc.llm.events import Usage
+from extproc.telemetry.metrics import MAX_MODELS, Metrics
+
+DONE = Outcome(
+    "translator",
+    Ending.COMPLETE,
+    client="anthropic_messages",
+    upstream="openai_chat",
+    provider="openai",
+    model_sent="gpt-5",
+    stream=True,
+    status=200,
+    usage=Usage(input_tokens=11, output_tokens=5, cache_read_tokens=3),
+    losses=("top_k:dropped", "messages[0].content:rewritten", "thinking:dropped"),
+    seconds=1.5,
+    first_content_seconds=0.25,
+)
+
+
+def page(*outcomes: Outcome) -> list[str]:
+    metrics = Metrics()
+    for outcome in outcomes:
+        metrics.record(outcome)
+    return metrics.text(2).splitlines()
+
+
+def test_an_exchange_is_counted_by_who_and_how() -> None:
+    lines = page(DONE, DONE, replace(DONE, ending=Ending.CUT), replace(DONE, status=0, ending=Ending.CANCELLED))
+    who = 'role="translator",client="anthropic_messages",upstream="openai_chat",provider="openai"'
+    assert f'extproc_exchanges_total{{{who},ending="complete",status="2xx"}} 2' in lines
+    assert f'extproc_exchanges_total{{{who},ending="cut",status="2xx"}} 1' in lines
+    assert f'extproc_exchanges_total{{{who},ending="cancelled",status="none"}} 1' in lines
+    assert "extproc_open_streams 2" in lines
+
+
+def test_tokens_by_type_and_losses_by_action() -> None:
+    lines = page(DONE, DONE)
+    for kind, count in (("input", 22), ("output", 10), ("cache_read", 6)):
+        assert f'extproc_tokens_total{{type="{kind}",provider="openai",model="gpt-5"}} {count}' in lines
+    assert not [line for line in lines if "reasoning" in line and "model=" in line], "unknown is not zero"
+    assert 'extproc_losses_total{action="dropped",client="anthropic_messages",upstream="openai_chat"} 4' in lines
+
+
+def test_histograms_count_upwards() -> None:
+    lines = page(DONE, replace(DONE, seconds=0.25), replace(DONE, seconds=5000.0, first_content_seconds=None))
+    labels = 'role="translator",provider="openai",stream="true"'
+    for mark, count in (("0.1", 0), ("0.25", 1), ("1", 1), ("2.5", 2), ("900", 2), ("+Inf", 3)):
+        assert f'extproc_duration_seconds_bucket{{{labels},le="{mark}"}} {count}' in lines
+    assert f"extproc_duration_seconds_sum{{{labels}}} 5001.75" in lines
+    assert f"extproc_duration_seconds_count{{{labels}}} 3" in lines
+    assert 'extproc_first_token_seconds_count{provider="openai",upstream="openai_chat"} 2' in lines
+
+
+@pytest.mark.parametrize(("error", "counted"), [("route_error", True), ("misconfigured", True), ("refused", False)])
+def test_the_operators_faults_stand_apart(error: str, counted: bool) -> None:
+    lines = page(replace(DONE, error=error))
+    assert (f'extproc_route_errors_total{{error="{error}"}} 1' in lines) is counted
+
+
+def test_names_from_outside_are_bounded() -> None:
+    many = [replace(DONE, model_sent=f"m{n}") for n in range(MAX_MODELS + 50)]
+    lines = page(replace(DONE, model_sent="x" * 9999), *many)
+    models = {match[1] for line in lines if (match := re.search(r'model="([^"]*)"', line))}
+    assert len(models) == MAX_MODELS + 1 and "other" in models
+    assert max(map(len, models)) == 64
+    assert 'extproc_tokens_total{type="input",provider="openai",model="other"} 561' in lines
+
+
+def test_a_model_that_nobody_answered_for_takes_no_place() -> None:
+    metrics = Metrics()
+    for number in range(2 * MAX_MODELS):
+        metrics.record(replace(DONE, model_sent=f"made-up-{number}", usage=Usage(), status=404))
+    metrics.record(DONE)
+    assert 'model="gpt-5"' in metrics.text(0) and "made-up" not in metrics.text(0)
+
+
+def test_a_strange_name_breaks_no_line() -> None:
+    lines = page(replace(DONE, model_sent='a"b\\c\nd\ud800'))
+    assert 'extproc_tokens_total{type="input",provider="openai",model="a\\"b\\\\c\\nd?"} 11' in lines
+    assert all(re.fullmatch(r"#.*|[a-z0-9_]+(\{.*\})? [0-9.e+]+", line) for line in lines)
+
+
+def test_every_metric_is_declared_before_its_samples() -> None:
+    declared: set[str] = set()
+    for line in Metrics().text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines():
+        if line.startswith("# TYPE"):
+            declared.add(line.split()[2])
+        elif not line.startswith("#"):
+            assert line.partition("{")[0].partition(" ")[0] in declared
+    assert {"extproc_h2_resets_total", "extproc_h2_abuse_total", "extproc_tokens_total"} <= declared
+
+
+def test_the_transports_own_counters() -> None:
+    lines = Metrics().text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines()
+    assert "extproc_h2_resets_total 3" in lines and 'extproc_h2_abuse_total{bound="max_pings"} 1' in lines
