@@ -26,7 +26,7 @@ from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_header
 from .phases import Kind, Phase, Unexpected, expect
 from .route import RouteError
 from .settings import Limits
-from .translate import Refused, render_error
+from .translate import Estimated, Refused, render_error
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +202,9 @@ class Exchange:
             return [answer]
         except Answered as answered:
             return [self._over(answered)]
+        except Estimated as estimated:
+            answer = immediate(estimated.status, estimated.headers, estimated.body, OURS + "estimated")
+            return [self._over(Answered(answer, estimated.status, ""))]
         except Refused as refused:
             return [self._over(self._answered(refused.status, refused.headers, refused.body, "refused"))]
         except (RouteError, Misconfigured) as error:

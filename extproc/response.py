@@ -122,6 +122,8 @@ class Passed:
         losses: LossReport,
         report: Headers,
         note: Note,
+        *,
+        watch: bool = True,
     ) -> None:
         self.whole = head.status >= 400
         self._dialect = dialect
@@ -131,7 +133,7 @@ class Passed:
         self._parser = dialect.response_parser(call, head, limits, losses)
         self._emitter = dialect.response_emitter(call.request, head, self._meta, env, losses)
         # A compressed body passes as it is, usage unknown: the client can read it, whatever it is.
-        self._watching = not head.header("content-encoding")
+        self._watching = watch and not head.header("content-encoding")
         self._stream = is_stream(head)
         self._kept: list[bytes] = []
 

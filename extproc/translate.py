@@ -88,6 +88,15 @@ class Refused(Exception):
         self.body = body
 
 
+class Estimated(Refused):
+    """No error: the answer to a request for the number of its tokens, which this upstream cannot give."""
+
+    def __init__(self, body: bytes) -> None:
+        head = ResponseHead(200, [("content-type", "application/json"), (REPORT_HEADER, "input_tokens:estimated")])
+        failed = ResponseFailed(ErrorKind.API, "answered with an estimate", 200, "estimated", ours=True)
+        super().__init__(failed, head, body)
+
+
 class Translation:
     """One exchange. Call ``request`` once, then ``response_head`` once, then ``response_body`` until ``end_of_stream``.
 
@@ -133,6 +142,7 @@ class Translation:
         self._capabilities = capabilities or capability_data.packaged()
         self._env = Env(time.time() if now is None else now, request_id)
         self._clock = clock
+        self._counting = ""
         self._call: UpstreamCall | None = None
         self._request_losses = 0
         self._response: Response | None = None
@@ -152,11 +162,15 @@ class Translation:
         target = self.route.target(client_name, self.upstream)
         self.upstream = target.dialect
         self.passthrough = target.dialect == client_name
+        self._counting = dialects.counting(client_name, path)
         try:
             if len(body) > (limit := self.route.max_request_bytes or self.limits.max_request_bytes):
                 raise refused(client_name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
-            make = self._pass_request if self.passthrough else self._translate_request
-            made = make(client, call, target)
+            if self._counting:
+                made = self._count_request(client, call, target)
+            else:
+                make = self._pass_request if self.passthrough else self._translate_request
+                made = make(client, call, target)
         except ProtocolError as error:
             raise refused(client_name, ErrorKind.INVALID_REQUEST, str(error), "invalid_value", error.path) from None
         except Unsupported as error:
@@ -200,7 +214,10 @@ class Translation:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolError("", f"the request body is not a JSON object: {error}") from None
         self.model_asked = _text(members.get("model"))
-        changed = self.route.apply(members, target.dialect)
+        if not self._counting:
+            changed = self.route.apply(members, target.dialect)
+        else:
+            changed = {**members, "model": self.route.model} if self.route.model else members
         if changed != members:
             body = encode(changed)
         stream = changed.get("stream")
@@ -212,6 +229,17 @@ class Translation:
         )
         self._call = UpstreamCall(call.method, target.path, [], {}, request)
         return self._made(call, target, [("content-type", "application/json")], body)
+
+    def _count_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
+        """A request for the number of its tokens: to an upstream of the same API; else it is answered here. Of what the
+        route sets it takes the model alone: the upstream knows no other member of it."""
+        bare, mark, query = target.path.partition("?")
+        if not self.passthrough or not bare.endswith(client.paths[0]):
+            answer = dialects.estimate(call)
+            self.model_asked = _text(_decode_top_level(call.body).get("model"))
+            raise Estimated(answer)
+        target = Target(target.dialect, f"{bare}{self._counting}{mark}{query}", target.host)
+        return self._pass_request(client, call, target)
 
     def _upstream(self, target: Target, model: str) -> Upstream:
         try:
@@ -255,7 +283,10 @@ class Translation:
                 message = f"the upstream's answer is larger than {limit} bytes"
                 return Broken(client, ResponseFailed(ErrorKind.API, message, 502, "upstream_error"), self.note)
         shared = (call, head, self._env, limits, self.losses, self.report_headers(), self.note)
-        return Passed(client, *shared) if self.passthrough else Translated(client, upstream, *shared)
+        if self.passthrough:
+            # A count of tokens is no answer of a model's: nothing in it was used.
+            return Passed(client, *shared, watch=not self._counting or head.status >= 400)
+        return Translated(client, upstream, *shared)
 
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes:
         """Bytes for the client. A whole answer comes with ``end_of_stream``; after it there is nothing."""

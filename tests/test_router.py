@@ -19,7 +19,9 @@ def router() -> Conversation:
     return Conversation(Router(shared()), mode=0)
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/anything/v1/messages?beta=true"])
+@pytest.mark.parametrize(
+    "path", [CHAT, MESSAGES, "/anything/v1/messages?beta=true", f"{MESSAGES}/count_tokens?beta=true"]
+)
 def test_the_model_becomes_a_header_and_the_route_is_chosen_again(path: str) -> None:
     envoy = router()
     envoy.headers(path)
@@ -88,8 +90,8 @@ def test_an_unknown_path_is_not_found_in_openais_shape() -> None:
 
 def test_another_endpoint_of_an_api_is_not_found_in_its_shape() -> None:
     envoy = router()
-    envoy.headers("/v1/messages/count_tokens")
-    envoy.body({"model": "m", "messages": []})
+    envoy.headers("/v1/messages/batches")
+    envoy.body({"requests": []})
     assert envoy.immediate is not None
     status, _, error, _ = envoy.immediate
     assert status == 404 and error["type"] == "error" and error["error"]["type"] == "not_found_error"

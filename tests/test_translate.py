@@ -58,7 +58,7 @@ def test_the_client_is_told_from_path_and_body(path: str, data: Any, client: str
     assert t.client == client
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/models", "/v1/files", "/anything"])
+@pytest.mark.parametrize("path", ["/v1/messages/batches", "/v1/models", "/v1/files", "/anything"])
 def test_what_no_dialect_claims_is_a_404_in_openais_shape(path: str) -> None:
     status, error = refused(Translation(route=route("openai")), b"{}", path=path)
     assert status == 404

@@ -195,7 +195,7 @@ def test_a_request_that_is_too_large() -> None:
 
 
 def test_other_paths() -> None:
-    for path, api in (("/v1/nothing", None), ("/v1/messages/count_tokens", "error")):
+    for path, api in (("/v1/nothing", None), ("/v1/messages/batches", "error")):
         envoy = Conversation()
         envoy.headers(path, CLIENT, attributes=leaf(OPENAI))
         envoy.body(MESSAGES)

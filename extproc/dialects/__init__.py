@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from .anthropic_messages import AnthropicMessages
-from .base import Dialect
+from .anthropic_messages import AnthropicMessages, count_tokens
+from .base import ClientCall, Dialect, encode
 from .bedrock_converse import BedrockConverse
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
@@ -55,6 +55,18 @@ def detect(path: str, body: bytes) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return next((dialect.name for dialect in _ALL if dialect.claims(members)), None)
+
+
+def counting(name: str, path: str) -> str:
+    """What a request of dialect *name* at *path* adds to the path of its API if it asks for the number of its tokens,
+    and for no answer of a model's; else empty."""
+    asked = name == AnthropicMessages.name and path.partition("?")[0].rstrip("/").endswith(count_tokens.PATH)
+    return count_tokens.PATH if asked else ""
+
+
+def estimate(call: ClientCall) -> bytes:
+    """The answer to a request that is ``counting``, without an upstream. Raises ProtocolError, Unsupported."""
+    return encode({"input_tokens": count_tokens.estimate(call)})
 
 
 def resembled(path: str) -> str | None:

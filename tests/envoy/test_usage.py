@@ -1,0 +1,48 @@
+"""What a real Envoy's access log shows of usage, and who answers for the number of tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tests.support.gateway import Gateway
+from tests.support.upstream import eventually
+
+HI: Any = [{"role": "user", "content": "hi"}]
+
+
+def logged(envoy: Gateway, seen: int) -> dict[str, Any]:
+    """The one line of the log that came after the first *seen*."""
+    assert eventually(lambda: len(envoy.access_log.read_text("utf-8").splitlines()) > seen, 10)
+    entry: dict[str, Any] = msgspec.json.decode(envoy.access_log.read_text("utf-8").splitlines()[seen])
+    return entry
+
+
+def lines(envoy: Gateway) -> int:
+    return len(envoy.access_log.read_text("utf-8").splitlines()) if envoy.access_log.exists() else 0
+
+
+def test_a_streams_tokens_are_in_the_log(envoy: Gateway) -> None:
+    seen = lines(envoy)
+    envoy.messages("gpt-5", stream=True)
+    entry = logged(envoy, seen)
+    assert (entry["client_api"], entry["upstream_api"]) == ("anthropic_messages", "openai_chat")
+    assert int(entry["input_tokens"]) > 0 and int(entry["output_tokens"]) > 0
+
+
+def test_tokens_are_estimated_where_the_upstream_cannot_count(envoy: Gateway) -> None:
+    reply = envoy.send("/v1/messages/count_tokens", {"model": "gpt-5", "messages": HI})
+    assert (reply.status, reply.json) == (200, {"input_tokens": 5})
+    assert reply.headers["x-llm-translation"] == "input_tokens:estimated"
+    assert envoy.openai_upstream.received == []
+
+
+def test_an_upstream_that_can_count_is_asked(envoy: Gateway) -> None:
+    envoy.send("/v1/messages/count_tokens", {"model": "claude-sonnet-4-5", "messages": HI})
+    assert envoy.anthropic_upstream.last.path == "/v1/messages/count_tokens"
+
+
+def test_a_malformed_count_is_refused_in_anthropics_shape(envoy: Gateway) -> None:
+    reply = envoy.send("/v1/messages/count_tokens", {"model": "gpt-5", "messages": 3})
+    assert reply.status == 400 and reply.json["type"] == "error"
