@@ -60,3 +60,15 @@ class ToolIds:
 def made_tool_id(response_id: str, position: int, prefix: str) -> str:
     """An id for a call that came without one: *prefix* and 24 hexadecimal digits."""
     return prefix + hashlib.sha256(f"{response_id}:{position}".encode()).hexdigest()[:24]
+
+
+def unused_id(id_: str, used: set[str]) -> str:
+    """*id_*, or where a call in *used* has it already, *id_* and a hash; adds it to *used*. Some servers count their
+    calls anew in each answer (``call_0``), and clients of APIs whose ids are unique drop the second one from the
+    conversation without a word, with its result (Claude Code 2.1.197)."""
+    made, turn = id_, 0
+    while made in used:
+        turn += 1
+        made = f"{id_}_{hash8(f'{id_}:{turn}')}"
+    used.add(made)
+    return made

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.dialects.naming import ToolIds, hash8, made_tool_id, sha256, tool_name
+from extproc.dialects.naming import ToolIds, hash8, made_tool_id, sha256, tool_name, unused_id
 
 LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
@@ -77,3 +77,10 @@ def test_made_ids_depend_on_response_and_position() -> None:
 def test_lone_surrogates_do_not_break_hashes() -> None:
     assert len(sha256("\ud800")) == 64
     assert len(hash8("\ud800")) == 8
+
+
+def test_an_id_that_is_used_gets_a_hash_behind_it_each_time_another() -> None:
+    used = {"call_0"}
+    made = [unused_id("call_0", used), unused_id("call_0", used), unused_id("call_1", used)]
+    assert made == [f"call_0_{hash8('call_0:1')}", f"call_0_{hash8('call_0:2')}", "call_1"]
+    assert used == {"call_0", *made}

@@ -33,9 +33,10 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from ...llm.request import ToolCall
 from ...llm.serial import Serializer
 from ..base import EmitterBase, Headers, Meta, encode, settled_stop
-from ..naming import made_tool_id
+from ..naming import made_tool_id, unused_id
 from .emit_blocks import tool_input
 from .meta import error_object, write_meta
 from .vocabulary import NAME, SIGNER, STOP_NAMES
@@ -57,6 +58,7 @@ class MessagesEmitter(EmitterBase):
         self._parts: list[str] = []  # thinking for the marker, or a free-form tool's input
         self._seal: ThinkingSealed | None = None
         self._calls = 0
+        self._used_ids: set[str] | None = None  # of the conversation's calls, once there is a call
         self._refusal: list[str] | None = None
 
     def meta_headers(self, meta: Meta) -> Headers:
@@ -127,7 +129,7 @@ class MessagesEmitter(EmitterBase):
                 return self._start({"type": "text", "text": ""})
             case ToolCallStarted():
                 self.losses.extra(f"response.content[{event.block}]", event.extra)
-                out = self._start({"type": "tool_use", "id": self._tool_id(event.id), "name": event.name, "input": {}})
+                out = self._start({"type": "tool_use", "id": self._tool_id(event), "name": event.name, "input": {}})
                 self._written = False
                 return out
             case OpaqueStarted():
@@ -232,7 +234,7 @@ class MessagesEmitter(EmitterBase):
                 self.losses.extra(f"response.content[{number}]", block.extra)
                 custom = block.kind == "custom"
                 value = {"input": block.input} if custom else tool_input(block.input)[0]
-                return {"type": "tool_use", "id": self._tool_id(block.id), "name": block.name, "input": value}
+                return {"type": "tool_use", "id": self._tool_id(block), "name": block.name, "input": value}
             case OpaqueBlock():
                 if block.dialect != NAME:
                     self.losses.dropped(f"response.content[{number}]")
@@ -247,10 +249,18 @@ class MessagesEmitter(EmitterBase):
         id_ = id_ or self.env.request_id
         return id_ if id_.startswith("msg_") else f"msg_{id_}"
 
-    def _tool_id(self, id_: str) -> str:
+    def _tool_id(self, call: ToolCallStarted | ToolCallBlock) -> str:
+        """The call's id, made up if it has none, and unlike that of any call before it."""
         self._calls += 1
         response_id = self.started.id if self.started else ""
-        return id_ or made_tool_id(response_id, self._calls - 1, "toolu_")
+        id_ = call.id or made_tool_id(response_id, self._calls - 1, "toolu_")
+        if self._used_ids is None:
+            turns = [message.content for message in self.request.messages if not isinstance(message.content, str)]
+            self._used_ids = {block.id for turn in turns for block in turn if isinstance(block, ToolCall)}
+        unused = unused_id(id_, self._used_ids)
+        if unused != id_:
+            self.losses.rewritten("response.content.id", "another call of the conversation has this id")
+        return unused
 
     def _sealed(self, seal: ThinkingSealed | None, text: str, number: int) -> tuple[str | None, str | None]:
         """The signature of a block of thinking, or the data of a redacted one; neither when there is nothing to show.

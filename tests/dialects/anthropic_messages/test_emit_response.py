@@ -14,7 +14,7 @@ from extproc.llm import events as e
 from extproc.llm import marker
 from extproc.llm.events import StopReason, Usage
 from extproc.llm.failures import ErrorKind
-from extproc.llm.request import Sampling
+from extproc.llm.request import Message, Sampling, ToolCall
 
 from .helpers import DIALECT, Client, read
 
@@ -253,6 +253,30 @@ def test_calls_without_an_id_get_one() -> None:
     assert len(set(ids)) == 2
     assert all(re.fullmatch(r"toolu_[0-9a-f]{24}", id_) for id_ in ids)
     assert [block["id"] for block in whole(*calls)["content"]] == ids
+
+
+@pytest.mark.parametrize("id_", ["call_0", ""])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_id_that_the_conversation_has_is_made_another(id_: str, stream: bool) -> None:
+    """Servers that count calls anew in each answer, or whose answers all have the same id."""
+    calls: list[e.ResponseEvent] = [
+        e.ToolCallStarted(0, id_, "f"),
+        e.BlockEnded(0),
+        e.ToolCallStarted(1, "call_1", "f"),
+        e.BlockEnded(1),
+    ]
+    turns = [Message("user", "hi"), Message("assistant", "no"), Message("user", "but")]
+    ids: list[str] = []
+    for _ in range(3):
+        client = Client(stream=stream, messages=turns).get(START, *calls, END)
+        starts = [event for event in client.events if event["type"] == "content_block_start"] if stream else []
+        got = [event["content_block"]["id"] for event in starts] or [block["id"] for block in client.json["content"]]
+        assert client.reported == (["response.content.id:rewritten"] if ids else [])
+        ids += got
+        turns = [*turns, Message("assistant", [ToolCall(x, "f", "{}") for x in got])]
+    assert len(set(ids)) == len(ids) == 6
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", x) for x in ids)
+    assert ids[1] == "call_1"
 
 
 def test_interleaved_calls_come_one_after_the_other() -> None:
