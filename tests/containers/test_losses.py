@@ -94,8 +94,8 @@ def test_the_loss_of_a_replica_is_survived(pair: Stack, count: Count) -> None:
     with load(pair.port, clients=8) as seen:
         time.sleep(2)
         before = seen.after(0)
-        docker("kill", lost)
         killed = time.monotonic()
+        docker("kill", lost)
         time.sleep(18)
         calm = seen.after(time.monotonic() - 4)
         worst = seen.after(killed)
