@@ -23,7 +23,7 @@ from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import Processi
 from .llm.events import NO_USAGE, ResponseFailed, Usage
 from .llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
-from .phases import Kind, Phase, Unexpected, expect
+from .phases import KINDS, Kind, Phase, Unexpected, expect
 from .route import RouteError
 from .settings import Limits
 from .translate import Estimated, Refused, render_error
@@ -191,7 +191,7 @@ class Exchange:
         name = message.WhichOneof("request")
         if name is None or self.phase is Phase.OVER:
             return []
-        kind = Kind(name)
+        kind = KINDS[name]
         try:
             allowed = expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:

@@ -6,7 +6,8 @@ the names that go out are lower-case; pseudo headers (``:path`` ...) are never a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 Headers = list[tuple[str, str]]
 
@@ -149,43 +150,65 @@ def upstream_headers(
     replaced = {name for name, _ in auth}
     own = [(name, value) for name, value in own if name not in replaced]
     gone = replaced.union((name for name, _ in own), _named_by_connection(theirs))
-    families = _NEVER_UPSTREAM_FAMILIES if passthrough else _NEVER_UPSTREAM_FAMILIES + _DIALECT_FAMILIES
-    return [*_without(theirs, _NEVER_UPSTREAM | gone, families), *own, *auth]
+    goes = _goes_upstream if passthrough else _goes_translated
+    return [*[pair for pair in theirs if pair[0] not in gone and goes(pair[0])], *own, *auth]
 
 
 def client_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a translated response: the *upstream*'s that mean the same in any API, then our *own*, which
     replace those of the same name. What only the upstream's API understands does not pass; the client's emitter says
     it anew."""
-    return _answered(upstream, own, _TRANSLATED_AWAY, _TRANSLATED_AWAY_FAMILIES)
+    return _answered(upstream, own, _comes_translated)
 
 
 def passed_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a response that passes untranslated: the client may read all of the *upstream*'s, limits and ids
     included, but what speaks of the provider's host or connection; then our *own*. ``content-encoding`` stays, because
     the bytes do: who inflates or replaces them must leave it out of *upstream*."""
-    return _answered(upstream, own, _NEVER_TO_CLIENT, _NEVER_TO_CLIENT_FAMILIES)
+    return _answered(upstream, own, _comes_to_client)
 
 
 def _answered(
-    upstream: Iterable[tuple[str, str]],
-    own: Iterable[tuple[str, str]],
-    never: frozenset[str],
-    families: tuple[str, ...],
+    upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]], comes: Callable[[str], bool]
 ) -> Headers:
     theirs, ours = _lower(upstream), _lower(own)
-    gone = _named_by_connection(theirs).union(name for name, _ in ours)
-    return [*_without(theirs, never | gone, families), *ours]
+    gone = _named_by_connection(theirs).union([name for name, _ in ours])
+    return [*[pair for pair in theirs if pair[0] not in gone and comes(pair[0])], *ours]
 
 
-def _without(headers: Headers, names: frozenset[str], families: tuple[str, ...]) -> Headers:
-    return [(name, value) for name, value in headers if name not in names and not name.startswith(families)]
+# The same few names come with every request: what becomes of a name is looked up, not found out. Bounded, because names
+# come from outside.
+
+
+@lru_cache(maxsize=1024)
+def _goes_upstream(name: str) -> bool:
+    return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_UPSTREAM_FAMILIES)
+
+
+@lru_cache(maxsize=1024)
+def _goes_translated(name: str) -> bool:
+    return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_UPSTREAM_FAMILIES + _DIALECT_FAMILIES)
+
+
+@lru_cache(maxsize=1024)
+def _comes_to_client(name: str) -> bool:
+    return name not in _NEVER_TO_CLIENT and not name.startswith(_NEVER_TO_CLIENT_FAMILIES)
+
+
+@lru_cache(maxsize=1024)
+def _comes_translated(name: str) -> bool:
+    return name not in _TRANSLATED_AWAY and not name.startswith(_TRANSLATED_AWAY_FAMILIES)
 
 
 def _lower(headers: Iterable[tuple[str, str]]) -> Headers:
-    return [(name.lower(), value) for name, value in headers]
+    """Names in lower case, as Envoy has them already."""
+    return [pair if (low := pair[0].lower()) == pair[0] else (low, pair[1]) for pair in headers]
 
 
 def _named_by_connection(headers: Headers) -> set[str]:
     """Headers that the sender declared to be for this connection only."""
-    return {word.strip().lower() for name, value in headers if name == "connection" for word in value.split(",")}
+    named: set[str] = set()
+    for name, value in headers:
+        if name == "connection":
+            named.update(word.strip().lower() for word in value.split(","))
+    return named

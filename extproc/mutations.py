@@ -9,13 +9,9 @@ from typing import Any
 from .envoy_api.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValueOption
 from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
-    BodyMutation,
-    BodyResponse,
     CommonResponse,
     HeaderMutation,
-    HeadersResponse,
     ProcessingResponse,
-    TrailersResponse,
 )
 from .phases import Kind
 
@@ -25,6 +21,7 @@ NAMESPACE = "extproc"
 """Our namespace in dynamic metadata."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TRAILERS = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
 _OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
@@ -90,24 +87,23 @@ def proceed(
 ) -> ProcessingResponse:
     """The answer to a message of *kind*: go on, with other headers or another body where they are given. ``b""``
     empties the body, ``None`` leaves it. *replace*: nothing more of this message is to come, the body is *body*."""
-    common = CommonResponse(header_mutation=headers, clear_route_cache=clear_route_cache)
+    response = ProcessingResponse()
+    answer = getattr(response, kind.value)
+    if kind in _TRAILERS:
+        answer.SetInParent()
+        return response
+    # Filled in place: a message that is handed to a constructor is copied, with the body in it, once for each level.
+    common: CommonResponse = answer.response
+    common.SetInParent()
+    if headers is not None:
+        common.header_mutation.CopyFrom(headers)
+    if clear_route_cache:
+        common.clear_route_cache = True
     if body is not None:
-        common.body_mutation.CopyFrom(BodyMutation(body=body))
+        common.body_mutation.body = body
     if replace:
         common.status = CommonResponse.CONTINUE_AND_REPLACE
-    match kind:
-        case Kind.REQUEST_HEADERS:
-            return ProcessingResponse(request_headers=HeadersResponse(response=common))
-        case Kind.RESPONSE_HEADERS:
-            return ProcessingResponse(response_headers=HeadersResponse(response=common))
-        case Kind.REQUEST_BODY:
-            return ProcessingResponse(request_body=BodyResponse(response=common))
-        case Kind.RESPONSE_BODY:
-            return ProcessingResponse(response_body=BodyResponse(response=common))
-        case Kind.REQUEST_TRAILERS:
-            return ProcessingResponse(request_trailers=TrailersResponse())
-        case Kind.RESPONSE_TRAILERS:
-            return ProcessingResponse(response_trailers=TrailersResponse())
+    return response
 
 
 UNCHANGED = {kind: proceed(kind) for kind in Kind}
@@ -116,6 +112,8 @@ UNCHANGED = {kind: proceed(kind) for kind in Kind}
 EMPTIED = proceed(Kind.RESPONSE_BODY, body=b"")
 """The answer to a piece of the body of which nothing goes on: without it Envoy would send the upstream's own bytes.
 Shared: not to be written to."""
+
+_SHARED = frozenset(map(id, [*UNCHANGED.values(), EMPTIED]))
 
 
 def piece(body: bytes) -> ProcessingResponse:
@@ -150,7 +148,7 @@ def with_metadata(
 ) -> ProcessingResponse:
     """*response*, or a copy if it is a shared one, that also sets *values* (text, numbers, truth) in *namespace*, by
     default our own."""
-    if any(response is shared for shared in UNCHANGED.values()) or response is EMPTIED:
+    if id(response) in _SHARED:
         copied = ProcessingResponse()
         copied.CopyFrom(response)
         response = copied

@@ -8,6 +8,8 @@ from enum import Enum
 class Kind(Enum):
     """What Envoy sends; the value is the name of the member in ProcessingRequest."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and these are looked up for every message
+
     REQUEST_HEADERS = "request_headers"
     REQUEST_BODY = "request_body"
     REQUEST_TRAILERS = "request_trailers"
@@ -19,6 +21,8 @@ class Kind(Enum):
 class Phase(Enum):
     """Where an exchange stands."""
 
+    __hash__ = object.__hash__
+
     OPEN = "nothing has come yet"
     REQUEST = "the request's headers are held until its body has come"
     SENT = "the request has gone on"
@@ -28,6 +32,8 @@ class Phase(Enum):
     ENDED = "the response has come to its end"
     OVER = "we have answered in the upstream's stead"
 
+
+KINDS = {kind.value: kind for kind in Kind}
 
 TABLE: dict[Phase, dict[Kind, frozenset[Phase]]] = {
     Phase.OPEN: {

@@ -266,7 +266,8 @@ class Translation:
             log.exception("a bug in reading the head of a response from %s", self.upstream)
             self._response = Broken(dialects.get(self.client or dialects.FALLBACK), INTERNAL, self.note)
         self.whole = self._response.whole
-        self.head = self._response.head()
+        if not self.whole:
+            self.head = self._response.head()
 
     def _respond(self, head: ResponseHead) -> Response:
         client = dialects.get(self.client or dialects.FALLBACK)

@@ -121,12 +121,12 @@ class Translator(Exchange):
         original = set(self._original)
         secret = CREDENTIAL_HEADERS.union(name for name, _ in self._translation.route.auth_headers)
         # What no attempt would send need not be kept.
-        useful = upstream_headers(self._original, [], [], passthrough=True)
+        unsent = [pair for pair in self._original if pair not in sent and pair[0] not in secret]
         memory = self._memory
         return Memory(
             path=without_keys(self.path),
             set=sorted({name for name, _ in sent - original}),
-            saved=[pair for pair in useful if pair not in sent and pair[0] not in secret],
+            saved=upstream_headers(unsent, [], [], passthrough=True),
             authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
             host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
         )
@@ -152,7 +152,8 @@ class Translator(Exchange):
         return self._in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
 
     def _begun(self, answer: ProcessingResponse) -> ProcessingResponse:
-        return with_metadata(answer, {"ending": Ending.CUT.value})
+        answer.dynamic_metadata.CopyFrom(_CUT)
+        return answer
 
     def _in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
         if self.response_mode != mode:
@@ -300,6 +301,9 @@ class Translator(Exchange):
             seconds=self.since(self.shared.now()),
             first_content_seconds=self._first_content_seconds(translation),
         )
+
+
+_CUT = with_metadata(ProcessingResponse(), {"ending": Ending.CUT.value}).dynamic_metadata
 
 
 def _count(usage: Usage, kind: str) -> int | None:

@@ -24,6 +24,7 @@ from ..llm.events import (
     ResponseFailed,
     ResponseStarted,
     StopReason,
+    TextDelta,
     ToolCallStarted,
     ToolInputDelta,
 )
@@ -107,7 +108,10 @@ class ResponseHead(Struct):
     headers: Headers = field(default_factory=list)
 
     def header(self, name: str) -> str:
-        return next((value for key, value in self.headers if key == name), "")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return ""
 
     @property
     def media_type(self) -> str:
@@ -369,6 +373,10 @@ class ParserBase:
                 for event in produced:
                     if self.grammar.state is State.ENDED:
                         return events
+                    if type(event) is TextDelta:
+                        # By far the most events: nothing in them is ever undone.
+                        events.append(self.grammar.check(event))
+                        continue
                     events += [self.grammar.check(e) for e in self._undone(event)]
             except ProtocolError as error:
                 if self.grammar.state is not State.ENDED:

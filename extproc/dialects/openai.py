@@ -59,7 +59,11 @@ ERROR_TYPES: dict[ErrorKind, tuple[str, str | None]] = {
 
 OVERLOADED = 503
 
-_LIMITED = ("requests", "tokens")
+_LIMITS = {
+    f"x-ratelimit-{what}-{limited}": (limited, what)
+    for limited in ("requests", "tokens")
+    for what in ("limit", "remaining", "reset")
+}
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
@@ -86,19 +90,21 @@ def error_members(failed: ResponseFailed, input_name: str, status: int | None = 
 
 
 def read_meta(head: ResponseHead, env: Env) -> Meta:
+    found = dict(reversed(head.headers))  # the first of several
     limits: dict[str, str] = {}
     resets: dict[str, float] = {}
-    for limited in _LIMITED:
-        for what in ("limit", "remaining"):
-            if value := head.header(f"x-ratelimit-{what}-{limited}"):
-                limits[f"{limited}-{what}"] = value
-        if (after := seconds(head.header(f"x-ratelimit-reset-{limited}"))) is not None:
+    for name, (limited, what) in _LIMITS.items():
+        if not (value := found.get(name)):
+            continue
+        if what != "reset":
+            limits[f"{limited}-{what}"] = value
+        elif (after := seconds(value)) is not None:
             resets[limited] = env.now + after
     return Meta(
-        head.header("x-request-id") or None,
-        head.header("retry-after") or None,
-        head.header("retry-after-ms") or None,
-        head.header("x-should-retry") or None,
+        found.get("x-request-id") or None,
+        found.get("retry-after") or None,
+        found.get("retry-after-ms") or None,
+        found.get("x-should-retry") or None,
         limits,
         resets,
     )

@@ -41,6 +41,8 @@ from .failures import ProtocolError
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # Enum's own is a Python function, and these are looked up for every event
+
     NOT_STARTED = auto()
     STARTED = auto()
     ENDED = auto()
