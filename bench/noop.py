@@ -1,0 +1,46 @@
+"""The transports as they are, with sessions that do nothing: what carrying the messages costs.
+
+    python bench/noop.py h2|grpcio ADDRESS      says so on standard error when it listens, as `extproc serve` does
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.server import run as run_transport
+from extproc.server.grpcio import GrpcioServer
+from extproc.server.h2.transport import H2Server
+from extproc.settings import Settings
+from loops import run
+
+
+class Nothing:
+    """A session that lets everything pass."""
+
+    waits = None
+
+    def receive(self, message: bytes) -> list[bytes]:
+        kind = ProcessingRequest.FromString(message).WhichOneof("request")
+        response = ProcessingResponse()
+        getattr(response, str(kind)).SetInParent()
+        return [response.SerializeToString()]
+
+    def close(self) -> None:
+        pass
+
+
+class NoService:
+    def open(self, role: str = "") -> Nothing:
+        return Nothing()
+
+
+async def serve(transport: str, address: str) -> None:
+    settings = Settings(listen=address, transport=transport)
+    made: Any = H2Server if transport == "h2" else GrpcioServer
+    await run_transport(made(settings, cast(Any, NoService())), settings)
+
+
+if __name__ == "__main__":
+    run(serve(*sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""Starts what is measured and what it is measured with: the mock provider, sidecars, Envoys; ends them all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import payloads
+from extproc.demo import config
+from extproc.demo.processes import Envoy, Process, Sidecar
+
+HERE = Path(__file__).parent
+TRANSPORTS = ("h2", "grpcio")
+MODEL_HEADER = "x-extproc-model"
+
+
+class Noop(Sidecar):
+    """In a sidecar's place, does nothing."""
+
+    def command(self) -> Sequence[str]:
+        (transport,) = (value for value in TRANSPORTS if value in self.arguments)
+        return [sys.executable, str(HERE / "noop.py"), transport, self.address]
+
+
+class MockProvider(Process):
+    """provider.py; ``port`` is where it listens."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("provider", folder)
+        self.port = 0
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, str(HERE / "provider.py")]
+
+    def ready(self) -> bool:
+        self.port = int(self.log.read_text().strip() or 0)
+        return self.port > 0
+
+
+class Rig:
+    """A folder, and the processes that end with the ``with`` block."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._count = 0
+        self._provider: MockProvider | None = None
+
+    def __enter__(self) -> Rig:
+        self._root = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-bench-")))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def folder(self) -> Path:
+        """A new one: each process has its own."""
+        self._count += 1
+        made = self._root / str(self._count)
+        made.mkdir()
+        return made
+
+    def provider(self) -> MockProvider:
+        """The one of this rig."""
+        if self._provider is None:
+            self._provider = self._stack.enter_context(MockProvider(self.folder()))
+        return self._provider
+
+    def sidecar(self, transport: str, *, noop: bool = False) -> Sidecar:
+        """``extproc serve`` on a Unix socket, or what does nothing in its place."""
+        kind = Noop if noop else Sidecar
+        made = kind(self.folder(), environ=payloads.KEYS, arguments=["--transport", transport])
+        started: Sidecar = self._stack.enter_context(made)
+        return started
+
+    def envoy(self, sidecar: Sidecar | str | None) -> Envoy:
+        """Envoy with deploy/envoy.yaml, one worker, in front of the provider. *sidecar*: it, or the path of its socket;
+        None takes the two ext_proc filters out."""
+        folder = self.folder()
+        where = sidecar.socket if isinstance(sidecar, Sidecar) else sidecar
+        to = ("127.0.0.1", self.provider().port)
+        made = config.rewrite(
+            config.reference(),
+            sidecar=where or str(folder / "none.sock"),
+            upstreams={"api.openai.com": to, "api.anthropic.com": to},
+            access_log=str(folder / "access.log"),
+        )
+        started: Envoy = self._stack.enter_context(Envoy(folder, made if where else without_ext_proc(made)))
+        return started
+
+    def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start something else, to be ended with the rest."""
+        child = subprocess.Popen(command, env=environ)
+        self._stack.callback(_end, child)
+        return child
+
+
+def without_ext_proc(made: dict[str, Any]) -> dict[str, Any]:
+    """*made* without its ext_proc filters and without the sidecar's cluster; the client names the model itself."""
+    resources = made["static_resources"]
+    for listener in resources["listeners"]:
+        for chain in listener["filter_chains"]:
+            for item in chain["filters"]:
+                _drop(item["typed_config"])
+    resources["clusters"] = [each for each in resources["clusters"] if each["name"] != "extproc"]
+    for cluster in resources["clusters"]:
+        for options in cluster["typed_extension_protocol_options"].values():
+            _drop(options)
+    return made
+
+
+def _drop(options: dict[str, Any]) -> None:
+    options["http_filters"] = [each for each in options["http_filters"] if not each["name"].startswith("extproc.")]
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
