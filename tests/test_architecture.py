@@ -46,6 +46,7 @@ def part(module: str) -> str | None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.rows("B1", "B38")
 def test_arrows_go_one_way(path: Path) -> None:
     own = path.relative_to(ROOT).parts[0].removesuffix(".py")
     found = {p for p in map(part, imports(path)) if p is not None}
@@ -65,6 +66,7 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dialects").glob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.rows("B1", "B4")
 def test_no_dialect_knows_another(path: Path) -> None:
     others = {p.name for p in (ROOT / "dialects").iterdir() if p.is_dir()} - {path.parent.name}
     assert not {name for name in imports(path) if set(name.split(".")) & others}

@@ -57,6 +57,7 @@ def ready(made: Route) -> str:
     return dict(made.credentials())["authorization"]
 
 
+@pytest.mark.rows("D8", "D9")
 def test_e13_a_request_to_vertex_bears_the_token_of_the_service_account(endpoint: TokenEndpoint) -> None:
     made = route(endpoint)
     assert ready(made) == "Bearer token-1"
@@ -87,6 +88,7 @@ def test_a_request_before_the_first_token_is_refused_as_by_an_overloaded_upstrea
     assert ready(made) == "Bearer token-1"
 
 
+@pytest.mark.rows("B27")
 def test_b27_routes_with_the_same_key_share_one_token(endpoint: TokenEndpoint) -> None:
     routes = [route(endpoint) for _ in range(5)]
     assert {ready(made) for made in routes} == {"Bearer token-1"}
@@ -94,6 +96,7 @@ def test_b27_routes_with_the_same_key_share_one_token(endpoint: TokenEndpoint) -
     assert ready(route(endpoint, key=endpoint.key("other@project.iam.gserviceaccount.com"))) == "Bearer token-2"
 
 
+@pytest.mark.rows("D11")
 def test_d11_a_token_is_renewed_before_it_expires(endpoint: TokenEndpoint) -> None:
     endpoint.expires_in = 3
     made = route(endpoint, "expire_early_secs: 2")
@@ -129,6 +132,7 @@ def clocked(*tokens: tuple[str, float] | Exception, **options: Any) -> tuple[gcp
         (0.5, {}, 1.0, 0.5),
     ],
 )
+@pytest.mark.rows("D10", "D11")
 def test_d10_d11_when_a_token_is_renewed_and_how_long_it_is_good(
     seconds: float, options: dict[str, Any], pause: float, good: float
 ) -> None:
@@ -250,6 +254,7 @@ def test_what_is_no_key_is_said_without_showing_it(key: str, message: str) -> No
         ("{gcp: {}, aws: {}}", "route: auth: gcp and aws would both set the header authorization; give one of them"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("D10", "D11")
 def test_what_a_route_may_say(auth: str, message: str) -> None:
     with pytest.raises(RouteError) as caught:
         compile_route([f"{{provider: vertex-ai, {CONF}, auth: {auth}}}"], environ={"GCP_SERVICE_ACCOUNT": "{}"})

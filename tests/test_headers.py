@@ -18,6 +18,7 @@ def test_no_credential_of_the_client_goes_upstream(name: str, passthrough: bool)
     assert upstream_headers(client, ONE, [], passthrough=passthrough) == ONE
 
 
+@pytest.mark.rows("B11")
 def test_b11_accept_encoding_never_goes_upstream() -> None:
     assert upstream_headers([("Accept-Encoding", "gzip, br")], ONE, []) == ONE
 
@@ -38,6 +39,7 @@ def test_other_headers_of_the_client_go_on_in_order_and_repeated() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.rows("B26", "D6")
 def test_b26_the_call_replaces_the_client_and_auth_replaces_both_whatever_the_case() -> None:
     client = [("Content-Type", "text/plain"), ("X-Team", "client"), ("x-team", "client")]
     call = [("content-type", "application/json"), ("x-team", "call")]

@@ -211,11 +211,13 @@ LIST = (
          "summaries, payloads; route: unknown key 'logging.b'; choose one of: summaries, payloads; and 1 more"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("D2", "D3", "D4", "D5")
 def test_each_error_says_where_and_what(levels: list[Any], message: str) -> None:
     assert problem(*levels) == message
 
 
 @pytest.mark.parametrize("name", sorted(ENVOY_OWNS))
+@pytest.mark.rows("B24")
 def test_what_envoy_owns_is_refused_with_envoys_field(name: str) -> None:
     assert problem({"provider": "openai", "auth": "none", name: 1}).startswith(f"route: {name}: this is Envoy's; set ")
 
@@ -253,6 +255,7 @@ def test_levels_are_laid_over_each_other() -> None:
     assert route.credentials() == [("authorization", "sk-secret")]
 
 
+@pytest.mark.rows("D5")
 def test_auth_is_never_merged_between_levels() -> None:
     below = "{provider: openai, auth: {header: {Authorization: '${KEY}'}, query: {k: v}}}"
     assert compiled(below, "auth: {header: {api-key: '${OTHER}'}}").credentials() == [("api-key", "sk-other")]
@@ -295,11 +298,13 @@ def test_a_provider_over_a_route_that_names_none_is_not_another_one() -> None:
          "/v1/projects/p%2Fq/locations/eu/endpoints/openapi/chat/completions"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("B34", "F3")
 def test_the_upstreams_dialect(text: str, client: str, dialect: str, path: str) -> None:
     target = compiled(text + "\nauth: none").target(client)
     assert (target.dialect, target.path, target.host) == (dialect, path, None)
 
 
+@pytest.mark.rows("C10")
 def test_an_explicit_argument_wins_over_the_route() -> None:
     route = compiled("{provider: anthropic, auth: none}")
     assert route.target("anthropic_messages", "openai_chat").dialect == "openai_chat"
@@ -318,6 +323,7 @@ def test_an_explicit_argument_wins_over_the_route() -> None:
         ("HTTPS://H.Example/Deploy", 443, "h.example", "/Deploy"),
     ],
 )
+@pytest.mark.rows("B15", "D14")
 def test_b15_endpoint(endpoint: str, port: int, host: str, path: str) -> None:
     route = compiled({"provider": "openai", "auth": "none", "override": {"endpoint": endpoint}})
     target = route.target("openai_chat")
@@ -344,6 +350,7 @@ AZURE = {
         ("/x?k%65y=client&API_KEY=k&beta=true&flag", "flag&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("B16", "D7")
 def test_b16_e3_query_precedence(client_path: str, query: str) -> None:
     route = compiled(AZURE)
     path = route.target("openai_chat").path
@@ -370,6 +377,7 @@ def test_nothing_configured_changes_nothing() -> None:
     assert compiled("{provider: openai, auth: none}").apply(members, "openai_chat") == members
 
 
+@pytest.mark.rows("D12", "D13")
 def test_d12_d13_options_and_model_replace_the_clients_and_keep_the_rest_of_the_bytes() -> None:
     route = compiled("{provider: openai, auth: none, options: {model: gpt-4, temperature: 0, stop: null, n: 1}}")
     members = raw('{"model":"m","big": 12345678901234567890.10,"temperature":1,"n":1,"u":"\\u00e9"}')
@@ -396,6 +404,7 @@ CAP = "override: {llm_options: {max_tokens: 5}}"
         for dialect, endpoint in row.dialects.items()
     ],
 )
+@pytest.mark.rows("D15", "D28")
 def test_d15_d28_llm_options_by_provider_and_dialect(provider: str, dialect: str, name: str | None) -> None:
     conf = {"project_id": "p", "region": "r"}
     override = {"llm_options": {"max_tokens": 5}}
@@ -433,6 +442,7 @@ override:
 CLIENT = '{"temperature":1,"stop":["s","t"],"meta":{"x":0,"y":{"w":3}},"nil":null}'
 
 
+@pytest.mark.rows("D16", "D17")
 def test_d16_d17_request_body_fills() -> None:
     assert sent(compiled(BODY), CLIENT) == {
         "temperature": 0.1,
@@ -444,6 +454,7 @@ def test_d16_d17_request_body_fills() -> None:
     }
 
 
+@pytest.mark.rows("D29", "D30")
 def test_d29_d30_request_body_forced_wins_over_llm_options() -> None:
     assert sent(compiled(BODY + "  request_body_force_override: true"), CLIENT) == {
         "temperature": 0.9,
@@ -469,6 +480,7 @@ def test_a_null_of_the_clients_is_not_missing() -> None:
     st.booleans(),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
+@pytest.mark.rows("A17", "B10")
 def test_b10_the_route_is_not_changed_by_requests_nor_requests_by_the_route(body: dict[str, Any], force: bool) -> None:
     patch = {"a": {"b": {"c": 1}, "l": [1]}, "b": [1, {"c": 2}], "c": 3}
     override = {"request_body": {"openai_chat": patch}, "request_body_force_override": force}

@@ -51,6 +51,7 @@ def refused(t: Translation, data: bytes, **more: Any) -> tuple[int, Any]:
         ("", CHAT, "openai_chat"),
     ],
 )
+@pytest.mark.rows("B6", "B33", "F1")
 def test_the_client_is_told_from_path_and_body(path: str, data: Any, client: str) -> None:
     """B6, F1, F2."""
     t = Translation(route=route("openai"))
@@ -90,6 +91,7 @@ def test_wrong_names_are_the_operators_fault() -> None:
 # ---- passing through
 
 
+@pytest.mark.rows("D33")
 def test_same_dialect_leaves_the_bytes_alone() -> None:
     data = b'{ "messages" : [ {"role":"user","content":"\\u00e9 \xc3\xa9"} ],"model":"gpt-4o", "x_new": 1.0, "n":null }'
     t = Translation("openai_chat", "openai_chat")
@@ -241,6 +243,7 @@ def test_compressed_answers_are_inflated(encoding: str, pack: Any) -> None:
         (b"Internal Server Error", [("content-type", "text/plain")], 500, "Internal Server Error"),
     ],
 )
+@pytest.mark.rows("A15")
 def test_broken_answers_are_errors_in_the_clients_shape(
     data: bytes, headers: list[tuple[str, str]], status: int, problem: str
 ) -> None:
@@ -287,6 +290,7 @@ def test_d23_streams_have_no_such_bound() -> None:
     assert t.response_body(b"data: [DONE]\n\n") == b"data: [DONE]\n\n"
 
 
+@pytest.mark.rows("A9")
 def test_a_stream_becomes_whole_and_a_whole_a_stream() -> None:
     chunks = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"yes"},"finish_reason":"stop"}]}\n\n'
     assert whole(asked(), chunks + b"data: [DONE]\n\n", SSE)["content"][0]["text"] == "yes"

@@ -31,6 +31,7 @@ def started(route: str = ANTHROPIC, *, path: str = "/v1/messages", step: float =
     return envoy
 
 
+@pytest.mark.rows("A12")
 def test_a_streams_numbers_and_the_time_to_its_first_content() -> None:
     envoy = started(step=0.25, stream=True)
     envoy.answer(200, SSE)
@@ -49,6 +50,7 @@ def test_a_streams_numbers_and_the_time_to_its_first_content() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+@pytest.mark.rows("A12")
 def test_a_cancelled_stream_leaves_what_was_known(path: str) -> None:
     envoy = started(path=path, step=0.25, stream=True)
     envoy.answer(200, SSE)
@@ -60,6 +62,7 @@ def test_a_cancelled_stream_leaves_what_was_known(path: str) -> None:
     assert "finish" not in told
 
 
+@pytest.mark.rows("A12")
 def test_a_request_that_was_never_answered() -> None:
     envoy = started()
     assert envoy.metadata["ending"] == "cancelled" and envoy.metadata["model_asked"] == "m"

@@ -40,6 +40,7 @@ def test_the_socket_is_for_no_one_else(both: Stack) -> None:
 
 
 @pytest.mark.parametrize("number", range(2))
+@pytest.mark.rows("F19")
 def test_the_printed_curl_lines(both: Stack, number: int) -> None:
     line = LINES[number].replace("127.0.0.1:10000", f"127.0.0.1:{both.port}")
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30, check=True)

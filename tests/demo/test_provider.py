@@ -28,6 +28,7 @@ def ask(provider: Provider, method: str = "POST", path: str = "/x", body: Any = 
     return connection.getresponse()
 
 
+@pytest.mark.rows("B39")
 def test_records_what_it_receives(provider: Provider) -> None:
     response = ask(provider, "POST", "/a?b=c", b'{"d": 1}')
     assert (response.status, response.read()) == (200, b'{"path":"/a?b=c"}')

@@ -26,6 +26,7 @@ CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
 # ---- Anthropic's SDK, an OpenAI upstream
 
 
+@pytest.mark.rows("C11", "F11", "F15")
 def test_anthropic_client_gets_a_whole_answer(envoy: Gateway) -> None:
     answer = envoy.anthropic().messages.create(model="gpt-5", max_tokens=99, system="Be brief.", messages=HI)
     assert "sky is blue" in answer.content[0].text  # type: ignore[union-attr]
@@ -55,6 +56,7 @@ def test_the_provider_learns_nothing_of_the_clients_network(envoy: Gateway) -> N
     assert not [name for name in names if name.startswith(("x-forwarded", "x-envoy", "x-extproc", "forwarded", "via"))]
 
 
+@pytest.mark.rows("C11")
 def test_anthropic_client_gets_a_stream(envoy: Gateway) -> None:
     with envoy.anthropic().messages.stream(model="gpt-5", max_tokens=99, messages=HI) as stream:
         text = "".join(stream.text_stream)
@@ -64,6 +66,7 @@ def test_anthropic_client_gets_a_stream(envoy: Gateway) -> None:
     assert envoy.openai_upstream.last.json()["stream"] is True
 
 
+@pytest.mark.rows("F8")
 def test_anthropic_client_gets_parallel_tools_streamed(envoy: Gateway) -> None:
     with envoy.anthropic().messages.stream(
         model="gpt-5", max_tokens=99, messages=CITIES, tools=[ANTHROPIC_TOOL]
@@ -122,6 +125,7 @@ def test_anthropic_client_gets_structured_output(envoy: Gateway) -> None:
 # ---- OpenAI's SDK, an Anthropic upstream
 
 
+@pytest.mark.rows("A1", "C7")
 def test_openai_client_gets_a_whole_answer(envoy: Gateway) -> None:
     turns: Any = [{"role": "system", "content": "Be brief."}, *HI]
     answer = envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=turns)
@@ -145,6 +149,7 @@ def test_openai_clients_key_stays_behind(envoy: Gateway) -> None:
     assert seen.header("host") == "api.anthropic.com"
 
 
+@pytest.mark.rows("A1", "C8")
 def test_openai_client_gets_a_stream(envoy: Gateway) -> None:
     stream = envoy.openai().chat.completions.create(
         model="claude-sonnet-4-5", messages=HI, stream=True, stream_options={"include_usage": True}
@@ -216,6 +221,7 @@ def test_openai_client_gets_structured_output(envoy: Gateway) -> None:
 # ---- both
 
 
+@pytest.mark.rows("A4")
 def test_text_is_passed_on_as_it_comes(envoy: Gateway) -> None:
     gate = Gate()
     first, *rest = events(*message_events(text_block("one", "two")))
@@ -233,6 +239,7 @@ def test_text_is_passed_on_as_it_comes(envoy: Gateway) -> None:
     assert seen == "onetwo"
 
 
+@pytest.mark.rows("A8", "B12")
 def test_any_cut_of_the_upstreams_bytes_is_the_same(envoy: Gateway) -> None:
     whole = b"".join(events(*message_events(text_block("naïve ", "☃ snow"))))
     for size in (1, 7, 64):
@@ -243,6 +250,7 @@ def test_any_cut_of_the_upstreams_bytes_is_the_same(envoy: Gateway) -> None:
 
 
 @pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-5"])
+@pytest.mark.rows("B35")
 def test_one_api_on_both_sides_passes_untouched(envoy: Gateway, model: str) -> None:
     body = b'{ "model": "%b", "max_tokens": 5, "x_unknown": [1.0, 1e3],\n "messages": [{"role":"user","content":"hi"}]}'
     path = "/v1/chat/completions" if model == "gpt-5" else "/v1/messages"
@@ -272,6 +280,7 @@ def test_trailers_after_a_stream_do_not_hide_its_end(envoy: Gateway) -> None:
         assert stream.get_final_message().stop_reason == "end_turn"
 
 
+@pytest.mark.rows("A12")
 def test_access_log_tells_the_exchange_without_credentials(envoy: Gateway) -> None:
     envoy.anthropic().messages.create(model="gpt-5", max_tokens=99, messages=HI)
     # Envoy writes its log every ten seconds, or when it is told to.

@@ -39,6 +39,7 @@ def check_separation(envoy: Gateway) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.rows("C9")
 def test_an_openai_client_is_answered_by_anthropic(reference: Gateway, status: int) -> None:
     reference.openai_upstream.will(as_openai.failure(status, "not now", "server_error"))
     answer = reference.openai().chat.completions.create(model="best", messages=HI)

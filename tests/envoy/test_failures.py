@@ -54,6 +54,7 @@ def ask_anthropic_upstream(envoy: Gateway, **options: Any) -> Any:
         (500, "api_error", anthropic.InternalServerError),
     ],
 )
+@pytest.mark.rows("A10")
 def test_openai_errors_are_anthropics_own(
     envoy: Gateway, status: int, kind: str, error: type[anthropic.APIStatusError]
 ) -> None:
@@ -86,6 +87,7 @@ def test_an_overloaded_openai_upstream_is_overloaded_in_anthropics_words(envoy: 
         (529, "overloaded_error", openai.InternalServerError),
     ],
 )
+@pytest.mark.rows("A10", "C13")
 def test_anthropic_errors_are_openais_own(
     envoy: Gateway, status: int, kind: str, error: type[openai.APIStatusError]
 ) -> None:
@@ -108,6 +110,7 @@ HTML_200 = Answer([b"<html>Welcome</html>"], 200, (("content-type", "text/html")
 
 
 @pytest.mark.parametrize("answer", [HTML, EMPTY, HTML_200], ids=["html", "empty", "html-200"])
+@pytest.mark.rows("A15")
 def test_answers_that_are_no_json_are_errors_in_the_clients_shape(envoy: Gateway, answer: Answer) -> None:
     envoy.openai_upstream.will(answer, answer)
     envoy.anthropic_upstream.will(answer, answer)
@@ -127,6 +130,7 @@ def test_a_200_that_carries_an_error_is_an_error(envoy: Gateway) -> None:
         ask_openai_upstream(envoy)
 
 
+@pytest.mark.rows("A9")
 def test_a_wrong_content_type_hides_no_answer(envoy: Gateway) -> None:
     plain = chat("hello")
     envoy.openai_upstream.will(Answer(plain.chunks, 200, (("content-type", "text/plain"),)))
@@ -149,12 +153,14 @@ def test_an_unreadable_compression_is_an_error(envoy: Gateway) -> None:
     assert raised.value.status_code == 502
 
 
+@pytest.mark.rows("A9")
 def test_a_whole_answer_to_a_streaming_client_is_a_stream(envoy: Gateway) -> None:
     envoy.openai_upstream.will(chat("hello"))
     with envoy.anthropic().messages.stream(model="gpt-5", max_tokens=9, messages=HI) as stream:
         assert stream.get_final_text() == "hello"
 
 
+@pytest.mark.rows("A9")
 def test_a_stream_to_a_client_that_wants_none_is_whole(envoy: Gateway) -> None:
     envoy.openai_upstream.will(chat_stream({"content": "hel"}, {"content": "lo"}))
     assert ask_openai_upstream(envoy).content[0].text == "hello"
@@ -225,6 +231,7 @@ def test_garbage_in_a_stream_never_looks_complete(envoy: Gateway, garbage: bytes
     assert b"event: error" in reply.body and b"message_stop" not in reply.body
 
 
+@pytest.mark.rows("A25")
 def test_a_reset_in_mid_stream_breaks_the_transfer(envoy: Gateway) -> None:
     envoy.openai_upstream.will(chat_stream({"content": "par"}, finish=None, done=False, ending="reset", pause=0.05))
     with (
@@ -234,6 +241,7 @@ def test_a_reset_in_mid_stream_breaks_the_transfer(envoy: Gateway) -> None:
         stream.get_final_message()
 
 
+@pytest.mark.rows("A25")
 def test_a_reset_in_mid_stream_never_looks_complete(envoy: Gateway) -> None:
     envoy.anthropic_upstream.will(
         sse_answer(events(*message_events(text_block("par"), stop=None)), ending="reset", pause=0.05)
@@ -243,6 +251,7 @@ def test_a_reset_in_mid_stream_never_looks_complete(envoy: Gateway) -> None:
     assert b'"par"' in reply.body and b"[DONE]" not in reply.body and b'"finish_reason":"stop"' not in reply.body
 
 
+@pytest.mark.rows("A15")
 def test_a_whole_answer_that_breaks_off_is_an_error(envoy: Gateway) -> None:
     broken = Answer(chat("hello").chunks, ending="reset")
     envoy.openai_upstream.will(broken, broken)
@@ -264,6 +273,7 @@ def _hang_up(request: object) -> Answer:
     raise ConnectionResetError
 
 
+@pytest.mark.rows("A25", "B23")
 def test_a_client_that_goes_away_leaves_nothing_open(envoy: Gateway) -> None:
     gate = Gate()
     envoy.anthropic_upstream.will(sse_answer([*events(*message_events(text_block("par"), stop=None)), gate]))

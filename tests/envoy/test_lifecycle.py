@@ -97,6 +97,7 @@ def test_the_log_holds_no_key(own: Gateway) -> None:
     assert not [key for key in KEYS.values() if key in log]
 
 
+@pytest.mark.rows("A25")
 def test_no_stream_stays_open(own: Gateway) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", own.envoy.port)) as connection:
         for _ in range(20):

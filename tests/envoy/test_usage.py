@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.upstream import eventually
@@ -23,6 +24,7 @@ def lines(envoy: Gateway) -> int:
     return len(envoy.access_log.read_text("utf-8").splitlines()) if envoy.access_log.exists() else 0
 
 
+@pytest.mark.rows("A12")
 def test_a_streams_tokens_are_in_the_log(envoy: Gateway) -> None:
     seen = lines(envoy)
     envoy.messages("gpt-5", stream=True)

@@ -48,6 +48,7 @@ STREAMS = [
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize(("data", "expected"), STREAMS)
+@pytest.mark.rows("A8", "B12", "B13")
 def test_every_cut(data: bytes, expected: list[ServerSentEvent], end: bytes) -> None:
     data = data.replace(b"\n", end)
     assert decoded(data) == expected
@@ -96,6 +97,7 @@ def test_the_bound_is_on_the_event_however_it_is_cut(size: int) -> None:
 
 
 @given(st.text(), st.sampled_from([b"", b"x"]))
+@pytest.mark.rows("B14")
 def test_there_and_back(text: str, event: bytes) -> None:
     data = text.encode("utf-8", "replace").replace(b"\n", b"").replace(b"\r", b"")
     assert decoded(encode(data, event)) == [e(data, event)]

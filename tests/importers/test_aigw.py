@@ -74,6 +74,7 @@ def test_anthropic_with_its_key() -> None:
     assert check(made.yaml) == []
 
 
+@pytest.mark.rows("F12")
 def test_a_local_server_for_anthropic_clients() -> None:
     """Row F12: vLLM behind an Anthropic interface needs nothing but its address."""
     level = level_of(ROUTE, *backend("b", "127.0.0.1", 8000))

@@ -138,6 +138,7 @@ def test_certificates_are_left_unverified_only_when_asked() -> None:
         ({"provider": "openai-compatible"}, "llm.example"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("A19", "B34", "D1")
 def test_hosts_of_providers(plugin: dict[str, Any], host: str) -> None:
     _, cluster, _, notes = single(**plugin)
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]

@@ -129,6 +129,7 @@ def test_malformed_bodies(client: str, upstream: str, body: bytes) -> None:
 
 
 @pairs
+@pytest.mark.rows("B35")
 def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstream: str) -> None:
     """One unknown member at a time, at every object of a body."""
     base = {"model": MODELS[upstream][0], **BASE[client], "tools": TOOLS[client]}

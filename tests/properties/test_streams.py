@@ -26,6 +26,7 @@ def test_there_is_something_to_run() -> None:
 
 
 @pairs
+@pytest.mark.rows("A8", "B12")
 def test_any_single_cut_gives_the_same_bytes(pair: Pair) -> None:
     client, upstream, path = pair
     data = path.read_bytes()
@@ -61,6 +62,7 @@ def test_line_ends_do_not_matter(pair: Pair) -> None:
 
 
 @pairs
+@pytest.mark.rows("A25")
 def test_cut_short_anywhere_ends_legally_and_never_looks_complete(pair: Pair) -> None:
     client, upstream, path = pair
     data = path.read_bytes()
@@ -150,6 +152,7 @@ JUNK = st.one_of(
 @goldens
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
+@pytest.mark.rows("F7")
 def test_whatever_the_upstream_sends_the_client_gets_one_legal_response(
     golden: tuple[str, Path], data: st.DataObject
 ) -> None:

@@ -51,6 +51,7 @@ TABLE = {
 }
 
 
+@pytest.mark.rows("A20", "B8", "D1", "D28")
 def test_d1_d28_the_whole_table() -> None:
     found = {name: [(d, e.path, e.max_tokens) for d, e in row.dialects.items()] for name, row in PROVIDERS.items()}
     assert found == TABLE
@@ -67,11 +68,13 @@ def test_every_dialect_that_is_built_may_be_named_by_a_route() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, row in PROVIDERS.items() if "openai_chat" in row.dialects])
+@pytest.mark.rows("D28")
 def test_d28_a_translated_request_names_its_limit_as_the_route_would(name: str) -> None:
     row = capabilities.packaged().find(name, "some-model")
     assert row.token_field == PROVIDERS[name].dialects["openai_chat"].max_tokens
 
 
+@pytest.mark.rows("D5")
 def test_only_openai_compatible_may_do_without_auth() -> None:
     assert [name for name, row in PROVIDERS.items() if not row.auth_required] == ["openai-compatible"]
 
@@ -119,6 +122,7 @@ def sent(route: dict[str, Any], body: Any, path: str = "/v1/chat/completions") -
         ({"provider": "azure-anthropic", "override": {"endpoint": AZURE}}, "res.services.ai.azure.com"),
     ],
 )
+@pytest.mark.rows("C1", "C2")
 def test_c1_c2_an_openai_client_on_foundrys_claude(route: dict[str, Any], host: str | None) -> None:
     call = sent({**route, "auth": {"header": {"x-api-key": "k"}}}, C2)
     assert (call.path, call.host) == ("/anthropic/v1/messages", host)
@@ -143,6 +147,7 @@ def test_c1_c2_an_openai_client_on_foundrys_claude(route: dict[str, Any], host: 
         ({}, {}, "/embeddings", "/openai/v1/embeddings"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("B18", "B19")
 def test_e3_b18_b19_azures_paths(conf: dict[str, str], options: dict[str, str], path: str, expected: str) -> None:
     route = {"provider": "azure-openai", "provider_conf": conf, "options": options}
     body = {"model": "gpt 4/o", "max_tokens": 5, "input": "x", "messages": [{"role": "user", "content": "x"}]}
@@ -165,6 +170,7 @@ def test_a_model_leads_to_no_other_path(model: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+@pytest.mark.rows("B17")
 def test_b17_a_path_never_names_a_model_that_is_not_there(path: str) -> None:
     with pytest.raises(Refused) as caught:
         sent({"provider": "azure-openai", "provider_conf": {"api_version": "v"}}, {"messages": [], "input": ""}, path)
@@ -173,6 +179,7 @@ def test_b17_a_path_never_names_a_model_that_is_not_there(path: str) -> None:
     assert (error["param"], error["message"]) == ("model", "model is required: the upstream's path names it")
 
 
+@pytest.mark.rows("C10")
 def test_c10_anthropics_own_compatible_endpoint_is_a_choice() -> None:
     tool: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {},
             "required": [], "additionalProperties": False}}}  # fmt: skip

@@ -70,6 +70,7 @@ def run_claude(url: str, folder: Path, prompt: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.rows("F6", "F19")
 def test_a_task_with_parallel_tool_calls(scripted: Gateway, tmp_path: Path) -> None:
     for word in WORDS:
         (tmp_path / f"{word}.txt").write_text(f"The word is {word}.\n")

@@ -110,6 +110,7 @@ def test_openai_sdk_calls_a_tool_and_reports_its_result(local_models: Gateway, s
     assert answer.usage.completion_tokens > 0
 
 
+@pytest.mark.rows("F14")
 def test_the_models_name_goes_through_untouched(local_models: Gateway) -> None:
     """F14: a name that only the server knows, a LoRA adapter's for example."""
     message = local_models.anthropic(timeout=PATIENCE).messages.create(model="by-chat", max_tokens=2, messages=QUESTION)

@@ -88,6 +88,7 @@ def test_a_strange_name_breaks_no_line() -> None:
     assert all(re.fullmatch(r"#.*|[a-z0-9_]+(\{.*\})? [0-9.e+]+", line) for line in lines)
 
 
+@pytest.mark.rows("B36", "F16")
 def test_every_metric_is_declared_before_its_samples() -> None:
     declared: set[str] = set()
     for line in Metrics().text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines():

@@ -66,6 +66,7 @@ def b64(text: str) -> str:
     ],
     ids=lambda value: str(value)[:50],
 )  # fmt: skip
+@pytest.mark.rows("C5")
 def test_content(block: Block, expected: Any) -> None:
     assert written(block) == expected
 

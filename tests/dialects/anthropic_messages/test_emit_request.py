@@ -35,6 +35,7 @@ def test_the_least() -> None:
         ("kimi-k3", 1_000_000, 1_000_000, []),
     ],
 )
+@pytest.mark.rows("C4")
 def test_max_tokens(model: str, asked: int | None, sent: int, losses: list[str]) -> None:
     out = emit(model, sampling=Sampling(asked), at=AT)
     assert out.body["max_tokens"] == sent
@@ -61,6 +62,7 @@ def system(*contents: Any) -> list[Message]:
         ([], None),
     ],
 )
+@pytest.mark.rows("A2", "C3")
 def test_system(contents: list[Any], expected: Any) -> None:
     assert emit(system=system(*contents)).body.get("system") == expected
 

@@ -279,6 +279,7 @@ def test_an_id_that_the_conversation_has_is_made_another(id_: str, stream: bool)
     assert ids[1] == "call_1"
 
 
+@pytest.mark.rows("F8")
 def test_interleaved_calls_come_one_after_the_other() -> None:
     got = blocks(
         e.ToolCallStarted(0, "c1", "f"), e.ToolInputDelta(0, '{"a":'),

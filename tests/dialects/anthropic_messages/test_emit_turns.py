@@ -49,6 +49,7 @@ def text(value: str) -> dict[str, Any]:
 # ---- turns
 
 
+@pytest.mark.rows("C5")
 def test_strings_stay_strings_and_neighbours_merge() -> None:
     out = talk(("user", "a"), ("user", ""), ("user", ["b"]), ("assistant", "c"), ("assistant", "d"), ("user", "e"))
     assert out.messages == [
@@ -415,6 +416,7 @@ def test_what_was_sent_before_comes_again_byte_for_byte(messages: list[Message],
 
 @settings(max_examples=100, deadline=None)
 @given(conversations(), st.sampled_from(["claude-sonnet-4-5", "claude-opus-4-8"]))
+@pytest.mark.rows("A3")
 def test_the_law_of_turns(messages: list[Message], model: str) -> None:
     turns = emit(model, messages=messages, tools=F).messages
     roles = [turn["role"] for turn in turns]

@@ -291,6 +291,7 @@ def test_an_event_that_is_no_object_breaks_the_protocol() -> None:
     assert isinstance(read(b"data: 3\n\n" + stream_of(start()))[-1], e.ResponseFailed)
 
 
+@pytest.mark.rows("A6")
 def test_the_first_event_that_is_not_json_is_skipped() -> None:
     data = stream_of(start()) + b"data: {oops\n\n" + stream_of(message_delta(), STOP)
     assert isinstance(read(data)[-1], e.ResponseEnded)

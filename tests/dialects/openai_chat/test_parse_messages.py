@@ -154,6 +154,7 @@ def test_the_older_shape() -> None:
     ],
     ids=repr,
 )
+@pytest.mark.rows("D31")
 def test_what_the_api_refuses(values: list[Any], path: str, problem: str) -> None:
     error = refused(*values)
     assert error.path == path

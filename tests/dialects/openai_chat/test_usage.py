@@ -16,6 +16,7 @@ FULL = {
 }
 
 
+@pytest.mark.rows("C6")
 def test_there_and_back() -> None:
     assert read_usage(FULL) == Usage(160, 25, 100, 50, 20)
     assert write_usage(read_usage(FULL)) == FULL

@@ -70,6 +70,7 @@ def test_a_request_that_the_route_does_not_touch_passes_byte_for_byte() -> None:
         ("/anything", {"inputs": "text"}, None),
     ],
 )
+@pytest.mark.rows("B7", "B33", "B40")
 def test_b7_detection(path: str, body: dict[str, Any], name: str | None) -> None:
     assert dialects.detect(path, json.dumps(body).encode()) == name
 
@@ -88,6 +89,7 @@ def test_b7_detection(path: str, body: dict[str, Any], name: str | None) -> None
          "openai_chat, openai_responses, openai_embeddings)"),
     ],
 )  # fmt: skip
+@pytest.mark.rows("B3", "F5")
 def test_b3_other_apis_are_refused_by_name(route: dict[str, Any], client: str, message: str) -> None:
     t = Translation(route={**route, "auth": "none"})
     with pytest.raises(Refused) as caught:
@@ -102,6 +104,7 @@ def test_b3_other_apis_are_refused_by_name(route: dict[str, Any], client: str, m
     [({"prompt_tokens": 3, "total_tokens": 3}, 3), ({"total_tokens": 4}, 4), ({}, None), (None, None),
      ({"prompt_tokens": -1}, None), ({"prompt_tokens": "3"}, None), ([], None)],
 )  # fmt: skip
+@pytest.mark.rows("B40")
 def test_usage_as_servers_write_it(usage: Any, count: int | None) -> None:
     started, ended = parsed(json.dumps({**ANSWER, "usage": usage}).encode())
     assert isinstance(started, ResponseStarted) and isinstance(ended, ResponseEnded)
