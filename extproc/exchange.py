@@ -8,7 +8,7 @@ phase; here is what they share.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from enum import Enum
 from typing import Any, ClassVar
@@ -47,7 +47,9 @@ class Ending(Enum):
     FAILED = "failed"
     """The client got an error, in the response's place or at its end."""
     REFUSED = "refused"
-    """We answered, no upstream was asked."""
+    """We answered with an error, no upstream was asked."""
+    ANSWERED = "answered"
+    """We answered what we know ourselves: an estimate, the models that there are."""
     CUT = "cut"
     """The response had begun and broke off: a reset, or a client that went away."""
     CANCELLED = "cancelled"
@@ -239,7 +241,8 @@ class Exchange:
             # Envoy can only reset what has begun.
             self._over_as = Ending.CUT
         else:
-            self._over_as = Ending.REFUSED if self.phase in (Phase.OPEN, Phase.REQUEST) else Ending.FAILED
+            refused = Ending.REFUSED if answered.status >= 400 else Ending.ANSWERED
+            self._over_as = refused if self.phase in (Phase.OPEN, Phase.REQUEST) else Ending.FAILED
             self.status = answered.status
         self.phase = Phase.OVER
         self.error = answered.error
@@ -278,9 +281,10 @@ class Exchange:
             self.response_mode = config.response_body_mode
         return self.on_request(message)
 
-    def detect(self, body: bytes) -> str | None:
-        """The client's dialect. Refuses what is beneath a dialect's path: another endpoint of the same API."""
-        self.client = dialects.detect(self.path, body)
+    def detect(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
+        """The client's dialect, where *prefixes* have it. Refuses what is beneath a dialect's path: another endpoint of
+        the same API, or the same one behind another prefix."""
+        self.client = dialects.detect(self.path, body, prefixes)
         plain = self.path.partition("?")[0]
         if self.client is None and (resembled := dialects.resembled(plain)) is not None:
             self.client = resembled

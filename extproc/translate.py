@@ -154,9 +154,10 @@ class Translation:
     ) -> Call:
         """The request for the upstream. *headers* are pairs with lower-case names. Raises Refused, RouteError."""
         call = ClientCall(method, path, headers or [], body)
-        client_name = self.client or dialects.detect(path, body)
+        client_name = self.client or dialects.detect(path, body, self.route.prefixes)
         if client_name is None:
-            raise refused(None, ErrorKind.NOT_FOUND, f"no LLM API is served at {method} {path.partition('?')[0]}")
+            alike = dialects.resembled(path.partition("?")[0])
+            raise refused(alike, ErrorKind.NOT_FOUND, f"no LLM API is served at {method} {path.partition('?')[0]}")
         self.client = client_name
         client = dialects.get(client_name)
         target = self.route.target(client_name, self.upstream)

@@ -74,6 +74,8 @@ class Translator(Exchange):
         self.waits = None
         self.detect(body)
         route = compile_route(self._levels)
+        if route.prefixes:
+            self.detect(body, route.prefixes)
         request_id = next((value for name, value in self.came if name == "x-request-id"), "")
         self._translation = translation = Translation(
             self.client,

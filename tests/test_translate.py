@@ -338,3 +338,13 @@ def test_errors_of_an_unknown_client_have_openais_shape() -> None:
     head, data = render_error(None, ResponseFailed(ErrorKind.NOT_FOUND, "nothing here", 404))
     assert head.status == 404
     assert json.loads(data)["error"]["message"] == "nothing here"
+
+
+@pytest.mark.rows("F2")
+def test_a_prefix_holds_for_the_library_too() -> None:
+    route = {"provider": "openai", "auth": "none", "prefixes": {"anthropic_messages": "/anthropic"}}
+    asked = body(MESSAGES)
+    assert Translation(route=route).request(asked, path="/anthropic/v1/messages").path == "/v1/chat/completions"
+    with pytest.raises(Refused) as refusal:
+        Translation(route=route).request(asked, path="/v1/messages")
+    assert refusal.value.status == 404 and json.loads(refusal.value.body)["type"] == "error"

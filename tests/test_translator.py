@@ -482,3 +482,19 @@ def test_a_listener_leaves_no_note() -> None:
 )
 def test_a_path_without_the_clients_key(path: str, kept: str) -> None:
     assert without_keys(path) == kept
+
+
+@pytest.mark.rows("F2")
+@pytest.mark.parametrize(
+    ("path", "served"), [("/anthropic/v1/messages", True), ("/v1/messages", False), ("/v1/chat/completions", True)]
+)
+def test_an_api_is_served_only_behind_its_prefix(path: str, served: bool) -> None:
+    envoy = Conversation()
+    envoy.headers(path, attributes=leaf(f"{OPENAI[:-1]}, prefixes: {{anthropic_messages: /anthropic}}}}"))
+    envoy.body({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]})
+    if served:
+        assert envoy.upstream[":path"] == "/v1/chat/completions"
+        return
+    assert envoy.immediate is not None
+    status, _, error, details = envoy.immediate
+    assert (status, details, error["type"]) == (404, "extproc_not_found", "error")

@@ -94,6 +94,22 @@ def wrong_route(config: Config) -> Found:
                 yield place(combination, str(error)), str(error)
 
 
+@rule(
+    "no-effect", WARNING, "`logging` has no effect yet",
+    then="nothing is logged for it, neither summaries nor payloads",
+    write="%DYNAMIC_METADATA(extproc:model)% and the like in the access log instead",
+)  # fmt: skip
+def no_effect(config: Config) -> Found:
+    for _, owner in _owners(config):
+        found = level(owner)
+        try:
+            if found.text is not None and "logging" in read(found.text, "route"):
+                yield found.node
+        except RouteError:
+            # Another rule says it.
+            continue
+
+
 _SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-date", "x-goog-user-project"}
 
 

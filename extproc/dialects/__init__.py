@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -26,6 +28,9 @@ REGISTRY: dict[str, Dialect] = {dialect.name: dialect for dialect in _ALL}
 FALLBACK = "openai_chat"
 """In whose shape a client is answered that could not be told."""
 
+ANYWHERE: Mapping[str, str] = {}
+"""No API is bound to a prefix."""
+
 _decode_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -41,20 +46,32 @@ def get(name: str) -> Dialect:
         raise UnknownDialect(f"unknown dialect {name!r}; there are {', '.join(REGISTRY)}") from None
 
 
-def detect(path: str, body: bytes) -> str | None:
+def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE) -> str | None:
     """The client's dialect: by how the path ends; where the path belongs to no API at all (``/anything``), by the
-    body's members. ``None`` for another endpoint of an API, and for what no dialect claims."""
+    body's members. ``None`` for another endpoint of an API, and for what no dialect claims.
+
+    *prefixes*: dialect -> behind which prefix alone it is recognised; the others behind any (F2)."""
     plain = path.partition("?")[0].rstrip("/")
     for dialect in _ALL:
         if plain.endswith(dialect.paths):
-            return dialect.name
+            return dialect.name if _is_mounted(dialect, plain, prefixes.get(dialect.name)) else None
     if "/v1" in plain:
         return None
     try:
         members: dict[str, Any] = _decode_top_level(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return next((dialect.name for dialect in _ALL if dialect.claims(members)), None)
+    return next((dialect.name for dialect in _ALL if dialect.name not in prefixes and dialect.claims(members)), None)
+
+
+def _is_mounted(dialect: Dialect, plain: str, prefix: str | None) -> bool:
+    """Whether *plain*, which ends as a path of *dialect*, has before that nothing but *prefix*."""
+    if prefix is None:
+        return True
+    ends = (plain.removesuffix(end) for end in dialect.paths if plain.endswith(end))
+    return any(
+        stem.startswith(prefix) and re.fullmatch(dialect.root, stem.removeprefix(prefix)) is not None for stem in ends
+    )
 
 
 def counting(name: str, path: str) -> str:

@@ -156,6 +156,8 @@ class Dialect(Protocol):
     name: str
     paths: tuple[str, ...]
     """How the path of a client's request ends when it speaks this dialect (the query left off)."""
+    root: str
+    """A pattern: what stands before each of ``paths`` where the API is mounted at a host's root."""
     converses: bool
     """It holds conversations, which the vocabulary of ``llm`` can tell, streamed or whole. Others only pass through."""
 

@@ -152,8 +152,15 @@ def _shared(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> No
     for name in ("logging", "max_response_bytes"):
         if name in plugin:
             wanted.level[name] = plugin.pop(name)
+    _logging(wanted.level, made, path)
     if "logging" in wanted.level and (moved := wanted.level["logging"].pop("override", None)):
         made.note(f"{path}.logging.override", f"does not belong into logging: {', '.join(moved)} is left out")
+
+
+def _logging(level: dict[str, Any], made: Made, path: str) -> None:
+    if "logging" in level:
+        made.note(f"{path}.logging", "is kept and has no effect yet: what a summary tells is in the access log "
+                  "(%DYNAMIC_METADATA(extproc:model)% and the like)")  # fmt: skip
 
 
 # ---- one provider
@@ -166,6 +173,7 @@ def _target(instance: dict[str, Any], wanted: Wanted, made: Made, path: str) -> 
     level: dict[str, Any] = {"provider": provider}
     auth = instance.pop("auth", {})
     level |= {name: instance.pop(name) for name in _PASSED if name in instance}
+    _logging(level, made, path)
     if "model" in instance:
         level.setdefault("options", {})["model"] = instance.pop("model")
     _auth(auth, level, provider, made, f"{path}.auth")

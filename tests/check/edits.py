@@ -192,6 +192,7 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("route", "an attribute of Envoy's", leaf("endpoint", f"{OPENAI}timeout: 30000\n")),
     ("route", "in the annotation", put("route", "metadata.filter_metadata", {"envoy-gateway": _annotated("x: 1")})),
     ("route", "wrong together", leaf("route", "upstream: bedrock_converse\n")),
+    ("no-effect", "", leaf("route", "losses: report\nlogging: {payloads: true}\n")),
     ("secret-inline", "", leaf("endpoint", "provider: openai\nauth: {header: {Authorization: Bearer sk-1}}\n")),
     ("secret-inline", "query", leaf("endpoint", "provider: openai\nauth: {query: {key: abc}}\n")),
     ("plain-text", "", put("cluster", "transport_socket", GONE)),

@@ -20,6 +20,7 @@ _ONLY_HERE = frozenset({"system", "anthropic_version", "stop_sequences", "mcp_se
 class AnthropicMessages:
     name = NAME
     paths: tuple[str, ...] = ("/v1/messages", "/v1/messages/count_tokens")
+    root = ""
     converses = True
     headers = ("anthropic-version", "anthropic-beta")
     """The headers of its own that a client sends and a same-dialect upstream gets."""

@@ -21,6 +21,7 @@ from .parse_response import ConverseParser
 class BedrockConverse:
     name = "bedrock_converse"
     paths: tuple[str, ...] = ("/converse", "/converse-stream")
+    root = "/model/[^/]+"
     converses = True
 
     def claims(self, members: dict[str, Any]) -> bool:

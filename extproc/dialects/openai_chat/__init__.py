@@ -23,6 +23,7 @@ _NOT_OURS = frozenset({"anthropic_version", "inferenceConfig", "stop_sequences",
 class OpenAIChat:
     name = NAME
     paths: tuple[str, ...] = ("/chat/completions",)
+    root = "(/v1)?"
     converses = True
 
     def claims(self, members: dict[str, Any]) -> bool:

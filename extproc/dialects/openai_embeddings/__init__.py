@@ -21,6 +21,7 @@ from .responses import EmbeddingsParser, ErrorEmitter
 class OpenAIEmbeddings:
     name = "openai_embeddings"
     paths: tuple[str, ...] = ("/embeddings",)
+    root = "(/v1)?"
     converses = False
 
     def claims(self, members: dict[str, Any]) -> bool:

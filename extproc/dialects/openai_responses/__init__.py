@@ -29,6 +29,7 @@ _ONLY_RESPONSES = frozenset(
 class OpenAIResponses:
     name = "openai_responses"
     paths: tuple[str, ...] = ("/responses",)
+    root = "(/v1)?"
     converses = True
 
     def claims(self, members: dict[str, Any]) -> bool:
