@@ -31,8 +31,9 @@ class Response(Protocol):
 
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes: ...
 
-    def abort(self, end_of_stream: bool) -> bytes:
-        """After a bug of ours: end the response once, in the client's words."""
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        """End the response here, in the client's words as far as it still can be said. Nothing is fed after it but
+        the end."""
         ...
 
 
@@ -78,8 +79,8 @@ class Translated:
                     self._emit(self._parser.end())
         return self._taken(end_of_stream)
 
-    def abort(self, end_of_stream: bool) -> bytes:
-        self._emit([INTERNAL])
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        self._emit([failed])
         return self._taken(end_of_stream)
 
     def _emit(self, events: list[ResponseEvent]) -> None:
@@ -156,8 +157,14 @@ class Passed:
             return b""
         return added or b"".join(self._kept)
 
-    def abort(self, end_of_stream: bool) -> bytes:
-        return b""
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        self._note(failed)
+        self._watching = False
+        if self.whole:
+            self._kept = [self._replaced(failed)]
+            return self.feed(b"", end_of_stream)
+        # What was passed may have ended within an event. Amid anything but a stream nothing can be said.
+        return b"\n\n" + self._emitter.emit(failed) if self._stream else b""
 
     def _watch(self, chunk: bytes, end_of_stream: bool) -> bytes:
         for event in self._parser.feed(chunk) if chunk else ():
@@ -175,6 +182,9 @@ class Passed:
         if not self.whole or failed.code != "upstream_error":
             return b""
         # An error that is no JSON.
+        return self._replaced(failed)
+
+    def _replaced(self, failed: ResponseFailed) -> bytes:
         head, body = self._dialect.emit_error(failed, self._meta)
         self._head = ResponseHead(head.status, client_headers(self._head.headers, head.headers))
         return body
@@ -195,5 +205,5 @@ class Broken:
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
         return self._made[1] if end_of_stream else b""
 
-    def abort(self, end_of_stream: bool) -> bytes:
-        return b""
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        return self.feed(b"", end_of_stream)

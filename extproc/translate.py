@@ -5,7 +5,6 @@ The one choice between translating and passing through is made here. No dialect 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 import time
@@ -29,7 +28,6 @@ from .dialects.base import (
     Upstream,
     UpstreamCall,
     encode,
-    is_stream,
 )
 from .headers import upstream_headers
 from .llm.events import (
@@ -134,6 +132,8 @@ class Translation:
         self.ended: ResponseEnded | None = None
         self.failed: ResponseFailed | None = None
         self.cancelled = False
+        self.cut = False
+        """What the client has is not whole and cannot be made so: break the transfer, that it never looks complete."""
         self.first_content_at: float | None = None
         """When the first content came, by *clock*: text, thinking, or a tool's call."""
         self.passthrough = False
@@ -146,6 +146,8 @@ class Translation:
         self._call: UpstreamCall | None = None
         self._request_losses = 0
         self._response: Response | None = None
+        self._received = 0
+        self._aborted = False
 
     # ---- the request
 
@@ -276,15 +278,10 @@ class Translation:
         call = self._call
         if call is None:
             return Broken(client, INTERNAL, self.note)
-        limits = self.limits
-        if (limit := self.route.max_response_bytes) is not None and not is_stream(head):
-            if not self.passthrough:
-                limits = dataclasses.replace(limits, max_response_bytes=limit)
-            length = head.header("content-length")
-            if length.isdecimal() and int(length) > limit:
-                message = f"the upstream's answer is larger than {limit} bytes"
-                return Broken(client, ResponseFailed(ErrorKind.API, message, 502, "upstream_error"), self.note)
-        shared = (call, head, self._env, limits, self.losses, self.report_headers(), self.note)
+        length = head.header("content-length")
+        if length.isdecimal() and self._too_large(int(length)):
+            return Broken(client, self._larger(), self.note)
+        shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
             return Passed(client, *shared, watch=not self._counting or head.status >= 400)
@@ -296,14 +293,30 @@ class Translation:
             self.response_head(200, [])
         response = self._response
         assert response is not None
+        self._received += len(chunk)
         try:
-            out = response.feed(chunk, end_of_stream)
+            if self._aborted:
+                self.cut = not response.whole
+                out = response.feed(b"", end_of_stream) if response.whole else b""
+            elif self.ended is None and self._too_large(self._received):
+                self._aborted = True
+                out = response.abort(self._larger(), end_of_stream)
+                self.cut = not response.whole and not out
+            else:
+                out = response.feed(chunk, end_of_stream)
         except Exception:
             log.exception("a bug in translating a response from %s to %s", self.upstream, self.client)
-            out = response.abort(end_of_stream)
+            out = response.abort(INTERNAL, end_of_stream)
         if end_of_stream:
             self.head = response.head()
         return out
+
+    def _too_large(self, size: int) -> bool:
+        return self.route.max_response_bytes is not None and size > self.route.max_response_bytes
+
+    def _larger(self) -> ResponseFailed:
+        message = f"the upstream's answer is larger than {self.route.max_response_bytes} bytes"
+        return ResponseFailed(ErrorKind.API, message, 502, "upstream_error")
 
     def cancel(self) -> None:
         """The exchange ended without the response's end: a reset, or a client that went away."""

@@ -189,6 +189,9 @@ class Translator(Exchange):
             return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
         last = message.response_body.end_of_stream
         data = translation.response_body(chunk, end_of_stream=last)
+        if translation.cut:
+            assert translation.failed is not None
+            raise self.said(translation.failed, "response_too_large")
         answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
         if translation.first_content_at is not None and not self._timed:
             self._timed = True

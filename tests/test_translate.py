@@ -268,6 +268,7 @@ LONG = {"id": "c", "model": "m", "choices": [{"message": {"content": "x" * 99}, 
 
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("client", ["anthropic_messages", "openai_chat"])
+@pytest.mark.rows("D23")
 def test_d23_a_routes_own_bound_of_an_answer(client: str, announced: bool) -> None:
     data = body(LONG)
     headers = [("content-type", "application/json"), *([("content-length", str(len(data)))] if announced else [])]
@@ -276,18 +277,46 @@ def test_d23_a_routes_own_bound_of_an_answer(client: str, announced: bool) -> No
         t.request(body({**CHAT, "max_tokens": 5}))
         t.response_head(200, headers)
         out = t.response_body(data[:50]) + t.response_body(data[50:], end_of_stream=True)
-        if client == "openai_chat" and not announced:
-            # It is under way before anyone could tell.
-            status = 200
-        assert t.head.status == status and (b"is larger than" in out) == (status == 502)
         assert (t.failed is None) == (status == 200)
+        if client == "openai_chat" and not announced:
+            # It is under way before anyone could tell: it can only be broken off.
+            assert t.cut == (status == 502) and len(out) == (50 if t.cut else len(data))
+        else:
+            assert t.head.status == status and (b"is larger than" in out) == (status == 502) and not t.cut
 
 
-def test_d23_streams_have_no_such_bound() -> None:
-    t = Translation("openai_chat", route=route("openai", max_response_bytes=1))
+@pytest.mark.parametrize("client", ["anthropic_messages", "openai_chat"])
+@pytest.mark.rows("D23")
+def test_d23_a_stream_beyond_the_bound_ends_in_an_error_and_is_cut(client: str) -> None:
+    chunk = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"yes"}}]}\n\n'
+    t = Translation(client, route=route("openai", max_response_bytes=len(chunk) * 2))
+    t.request(body({**MESSAGES, "stream": True}))
+    t.response_head(200, SSE)
+    first = t.response_body(chunk + chunk[:20]) + t.response_body(chunk[20:])
+    assert first.count(b"yes") == 2 and t.failed is None
+    last = t.response_body(chunk)
+    assert b"yes" not in last and b"is larger than" in last and t.failed is not None and not t.cut
+    events = [line for line in last.splitlines() if line.startswith(b"data: ")]
+    assert "error" in json.loads(events[-1].removeprefix(b"data: ")) and last.endswith(b"\n\n")
+    assert t.response_body(b"data: [DONE]\n\n", end_of_stream=True) == b"" and t.cut
+
+
+@pytest.mark.rows("D23")
+def test_d23_what_comes_after_the_end_does_not_count() -> None:
+    done = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{}}\n\ndata: [DONE]\n\n'
+    t = Translation("openai_chat", route=route("openai", max_response_bytes=len(done)))
     t.request(body({**CHAT, "stream": True}))
-    t.response_head(200, [("content-type", "text/event-stream")])
-    assert t.response_body(b"data: [DONE]\n\n") == b"data: [DONE]\n\n"
+    t.response_head(200, SSE)
+    assert t.response_body(done) + t.response_body(b": bye\n\n", end_of_stream=True) == done + b": bye\n\n"
+    assert t.failed is None and not t.cut
+
+
+@pytest.mark.rows("D23")
+def test_d23_an_error_beyond_the_bound_is_one_of_ours() -> None:
+    t = Translation("openai_chat", route=route("openai", max_response_bytes=10))
+    t.request(body(CHAT))
+    error = whole(t, body({"error": {"message": "x" * 99}}), JSON, 400)["error"]
+    assert "larger than 10 bytes" in error["message"] and t.head.status == 502
 
 
 @pytest.mark.rows("A9")
