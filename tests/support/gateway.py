@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -35,6 +36,14 @@ class Backends:
     sidecar: Sidecar
     openai: ScriptedUpstream
     anthropic: ScriptedUpstream
+
+    def metrics(self) -> str:
+        """What the sidecar's admin port says to Prometheus."""
+        port = re.search(r"extproc admin on \S+:(\d+)", self.sidecar.log.read_text("utf-8"))
+        assert port is not None, "it has no admin port"
+        with closing(http.client.HTTPConnection("127.0.0.1", int(port[1]), timeout=10)) as connection:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
 
     def reset(self) -> None:
         for upstream in (self.openai, self.anthropic):
@@ -123,7 +132,7 @@ def backends() -> Iterator[Backends]:
         first, second = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
         stack.enter_context(first)
         stack.enter_context(second)
-        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS))
+        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=("--admin", "127.0.0.1:0")))
         yield Backends(folder, sidecar, first, second)
 
 
