@@ -165,7 +165,8 @@ VLLM = {
 def test_a_call_in_an_anthropic_clients_stream(gateway: Gateway) -> None:
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
     parts = [{"index": 0, "function": {"arguments": text}} for text in ('{"a"', ":1}")]
-    deltas = [{"content": "let me see"}, {"tool_calls": [call]}, *({"tool_calls": [part]} for part in parts)]
+    deltas: list[dict[str, Any]] = [{"content": "let me see"}, {"tool_calls": [call]}]
+    deltas += [{"tool_calls": [part]} for part in parts]
     gateway.openai_upstream.will(chat_stream(*deltas, finish="tool_calls"))
     reply = gateway.messages("gpt-5", stream=True)
     assert b"chat.completion" not in reply.body and b"choices" not in reply.body and b"[DONE]" not in reply.body
