@@ -18,6 +18,8 @@ from .envoy_api.envoy.config.core.v3.base_pb2 import Metadata
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from .mutations import NAMESPACE
 from .route import RouteError
+from .routemodel import checked
+from .routetext import read
 
 FILTER = "envoy.filters.http.ext_proc"
 GATEWAY = "envoy-gateway"
@@ -92,8 +94,26 @@ class Attributes:
         value = self._fields[ATTEMPT]
         return int(value.number_value) if value.HasField("number_value") else int(value.string_value or 0)
 
+    def prefixes(self) -> Mapping[str, str]:
+        """What the route alone says of its ``prefixes``, whether or not it is a whole route. Raises RouteError."""
+        item = self._found()[0]
+        level = _read(item, _LEVEL_NAMES[0]) if item is not None else None
+        if not level:
+            return {}
+        found = _prefixes(level if isinstance(level, str) else _encode(level).decode())
+        if isinstance(found, str):
+            raise RouteError(found)
+        return found
+
     def levels(self) -> list[Level]:
         """The metadata of route, cluster and endpoint, for ``compile_route``. Raises RouteError if there is none."""
+        levels = [_read(item, _LEVEL_NAMES[i]) if item is not None else None for i, item in enumerate(self._found())]
+        if not any(levels):
+            raise RouteError(NO_METADATA)
+        return levels
+
+    def _found(self) -> list[tuple[int, str] | None]:
+        """Of each level the form in which it came, and its text."""
         found: list[tuple[int, str] | None] = [None, None, None]
         for name, value in self._fields.items():
             where = _where(name)
@@ -107,12 +127,7 @@ class Attributes:
             best = found[level]
             if best is None or form < best[0]:
                 found[level] = (form, text)
-        levels = [
-            _read(item, _LEVEL_NAMES[level]) if item is not None else None for level, item in enumerate(found)
-        ]
-        if not any(levels):
-            raise RouteError(NO_METADATA)
-        return levels
+        return found
 
 
 @lru_cache(maxsize=256)
@@ -131,6 +146,16 @@ def _read(item: tuple[int, str], level: str) -> Level:
     if text == _A_MAP:
         raise RouteError(f"{level}: extproc.route is a mapping: write it as one string of YAML, as in `route: |`")
     return _of_struct(text, level) if form == _ALL else text
+
+
+@lru_cache(maxsize=1024)
+def _prefixes(text: str) -> Mapping[str, str] | str:
+    """The ``prefixes`` of a route's *text*, or what is wrong with the route."""
+    try:
+        found: dict[str, str] = checked(read(text, "route"), "route").get("prefixes", {})
+    except RouteError as error:
+        return str(error)
+    return found
 
 
 @lru_cache(maxsize=1024)

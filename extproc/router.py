@@ -3,11 +3,13 @@ Envoy itself answers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
+from .attributes import Attributes
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingRequest
 from .exchange import Answer, Exchange, Refusal, Shared, clipped
 from .llm.events import ResponseFailed
@@ -35,13 +37,15 @@ class Router(Exchange):
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         super().__init__(shared, refusal)
         self._model = ""
+        self._prefixes: Mapping[str, str] = {}
 
     def on_request(self, message: ProcessingRequest) -> Answer:
+        self._prefixes = Attributes(message).prefixes()
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
 
     def on_request_body(self, message: ProcessingRequest) -> Answer:
         body = message.request_body.body
-        if self.detect(body) is None:
+        if self.detect(body, self._prefixes) is None:
             raise self.not_found()
         try:
             model = _decode(body).model

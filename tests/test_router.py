@@ -9,7 +9,7 @@ import pytest
 from extproc.exchange import Ending
 from extproc.router import MODEL_HEADER, Router, as_header
 
-from .conversation import Conversation, shared
+from .conversation import Conversation, leaf, shared
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
@@ -193,3 +193,40 @@ def test_a_refusal_by_a_filter_before_this_one() -> None:
     assert envoy.got_json["type"] == "error", "the path told the client's API"
     assert envoy.got_json["error"]["message"].startswith("the gateway could not authenticate")
     assert "{" not in envoy.got_json["error"]["message"]
+
+
+@pytest.mark.rows("F2")
+@pytest.mark.parametrize(
+    ("path", "served"), [("/anthropic/v1/messages", True), ("/v1/messages", False), ("/v1/chat/completions", True)]
+)
+@pytest.mark.parametrize("prefixes", ["anthropic_messages: /anthropic", "anthropic-messages: /anthropic/"])
+def test_an_api_is_served_only_behind_its_prefix(prefixes: str, path: str, served: bool) -> None:
+    envoy = router()
+    envoy.headers(path, attributes=leaf(f"prefixes: {{{prefixes}}}"))
+    envoy.body({"model": "m"})
+    if served:
+        assert envoy.upstream[MODEL_HEADER] == "m"
+        return
+    assert envoy.immediate is not None
+    status, _, error, details = envoy.immediate
+    assert (status, details, error["type"]) == (404, "extproc_not_found", "error")
+
+
+@pytest.mark.parametrize(
+    "route", ["", "losses: report", "{provider: openai, auth: {header: {Authorization: '${NO_KEY}'}}}"]
+)
+def test_a_route_need_not_be_whole_to_be_chosen_from(route: str) -> None:
+    envoy = router()
+    envoy.headers(MESSAGES, attributes=leaf(route))
+    envoy.body({"model": "m"})
+    assert envoy.upstream[MODEL_HEADER] == "m"
+
+
+@pytest.mark.parametrize("route", ["prefixes: [", "prefixes: {anthropic_messages: anthropic}", "prefix: {}"])
+def test_a_wrong_route_is_said_where_no_translator_would(route: str) -> None:
+    for _ in range(2):
+        envoy = router()
+        envoy.headers(MESSAGES, attributes=leaf(route))
+        assert envoy.immediate is not None
+        assert (envoy.immediate[0], envoy.immediate[3]) == (500, "extproc_route_error")
+        assert "gateway configuration: route:" in envoy.immediate[2]["error"]["message"]
