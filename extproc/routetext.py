@@ -44,7 +44,8 @@ def read(source: str | Mapping[str, Any], level: str) -> dict[str, Any]:
 def choose(given: Any, choices: Iterable[str]) -> str:
     """What to add to the news that *given* is unknown: the nearest name, and all of them."""
     names = list(choices)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.6) if isinstance(given, str) else []
+    wanted = given.lower() if isinstance(given, str) else ""
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
     listed = f"one of: {', '.join(names)}"
     return f"; did you mean {near[0]!r}? Choose {listed}" if near else f"; choose {listed}"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,30 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
 def test_no_dialect_knows_another(path: Path) -> None:
     others = {p.name for p in (ROOT / "dialects").iterdir() if p.is_dir()} - {path.parent.name}
     assert not {name for name in imports(path) if set(name.split(".")) & others}
+
+
+@pytest.mark.rows("A24")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_can_be_imported(path: Path) -> None:
+    names = ("extproc", *path.relative_to(ROOT).with_suffix("").parts)
+    if names[-1] != "__main__":
+        importlib.import_module(".".join(name for name in names if name != "__init__"))
+
+
+@pytest.mark.rows("B37")
+def test_the_package_holds_every_module_and_its_data() -> None:
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert settings["packages"]["find"]["include"] == ["extproc*"]
+    # A folder without one is left out, and whatever stands in it.
+    assert [path for path in ROOT.rglob("*.py") if not (path.parent / "__init__.py").is_file()] == []
+    patterns = settings["package-data"]["extproc"]
+    packed = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    others = {path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in others if path.suffix != ".py"} <= packed
+
+
+@pytest.mark.rows("A23")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_written_is_english(path: Path) -> None:
+    scripts = r"[\u0370-\u1fff\u2e80-\ud7ff\uf900-\ufaff]"
+    assert re.search(scripts, path.read_text("utf-8")) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -24,7 +24,20 @@ _ALL: tuple[Dialect, ...] = (
 )
 """In the order in which they are asked whether a body is theirs."""
 
-REGISTRY: dict[str, Dialect] = {dialect.name: dialect for dialect in _ALL}
+
+
+def registry(every: Iterable[Dialect]) -> dict[str, Dialect]:
+    """Dialects by name. Raises TypeError for one that lacks a part of the interface: at start-up, and not at the first
+    request that needs it (A16)."""
+    found: dict[str, Dialect] = {}
+    for dialect in every:
+        if not isinstance(dialect, Dialect) or dialect.name in found:
+            raise TypeError(f"{type(dialect).__name__} lacks a part of Dialect, or its name is another's")
+        found[dialect.name] = dialect
+    return found
+
+
+REGISTRY = registry(_ALL)
 FALLBACK = "openai_chat"
 """In whose shape a client is answered that could not be told."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct, field
@@ -150,6 +150,7 @@ class ResponseEmitter(Protocol):
     def emit(self, event: ResponseEvent) -> bytes: ...
 
 
+@runtime_checkable
 class Dialect(Protocol):
     """One wire API. Stateless."""
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+from typing import Any
+
+import msgspec
 import pytest
 
-from extproc.dialects import REGISTRY, detect
+import extproc
+from extproc import Translation, dialects
+from extproc.dialects import REGISTRY, detect, registry
+from extproc.dialects.base import Dialect
+from extproc.dialects.openai_chat import OpenAIChat
+from extproc.providers import PROVIDERS, Endpoint, Provider
 
 MOUNTED = {"anthropic_messages": "/anthropic", "openai_chat": "", "bedrock_converse": "/aws"}
 
@@ -53,3 +63,66 @@ def test_every_api_is_found_at_its_root(name: str) -> None:
     stem = "/model/m" if name == "bedrock_converse" else ""
     for end in REGISTRY[name].paths:
         assert detect(stem + end, b"", dict.fromkeys(REGISTRY, "")) == name
+
+
+# ---- the interface
+
+METHODS = {name: value for name, value in vars(Dialect).items() if inspect.isfunction(value) and name[0] != "_"}
+
+
+@pytest.mark.rows("A16", "B2")
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_dialect_has_the_whole_interface(name: str) -> None:
+    own = REGISTRY[name]
+    assert {"parse_request", "emit_request", "response_parser", "response_emitter", "emit_error"} <= set(METHODS)
+    for method, declared in METHODS.items():
+        implemented = inspect.signature(getattr(type(own), method))
+        assert len(implemented.parameters) == len(inspect.signature(declared).parameters), method
+    assert own.name == name and own.paths and type(own.converses) is bool
+
+
+@pytest.mark.rows("A16")
+@pytest.mark.parametrize("missing", [*METHODS, "paths", "converses"])
+def test_a_missing_part_fails_at_start_up(missing: str) -> None:
+    left_out = {missing, "__dict__", "__weakref__"}
+    parts = {name: value for name, value in vars(OpenAIChat).items() if name not in left_out}
+    half: Any = type("Half", (), parts)
+    with pytest.raises(TypeError, match="Half lacks a part of Dialect"):
+        registry([half()])
+    assert list(registry([OpenAIChat()])) == ["openai_chat"]
+
+
+@pytest.mark.rows("A16")
+def test_two_dialects_of_one_name_fail_at_start_up() -> None:
+    with pytest.raises(TypeError, match="its name is another's"):
+        registry([OpenAIChat(), OpenAIChat()])
+
+
+@pytest.mark.rows("A24")
+def test_every_dialect_on_disk_is_in_the_registry() -> None:
+    folder = Path(extproc.__file__).parent / "dialects"
+    assert {path.parent.name for path in folder.glob("*/__init__.py")} == set(REGISTRY)
+
+
+class Another(OpenAIChat):
+    """An API that is not in the package: all that makes it one is a name and a place."""
+
+    name = "another"
+    paths = ("/another",)
+
+
+@pytest.mark.rows("A22", "B4", "F17")
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+def test_a_registered_dialect_translates_with_all_others_at_once(
+    monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    monkeypatch.setitem(dialects.REGISTRY, "another", Another())
+    monkeypatch.setitem(PROVIDERS, "newcomer", Provider("newcomer", {"another": Endpoint("/another")}, "none"))
+    body = msgspec.json.encode({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]})
+    spoken = next(iter(PROVIDERS[provider].dialects))
+    for client, host, upstream in (("another", provider, spoken), (spoken, "newcomer", "another")):
+        t = Translation(client, route={"provider": host, "auth": "none"}, now=0)
+        call = t.request(body)
+        assert msgspec.json.decode(call.body)["messages"] == [{"role": "user", "content": "hi"}]
+        assert (t.client, t.upstream, t.passthrough, list(t.losses)) == (client, upstream, False, [])
+        assert (call.path == "/another") is (upstream == "another")

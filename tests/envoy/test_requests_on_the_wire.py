@@ -256,3 +256,17 @@ def test_every_role_of_openais_finds_its_place(gateway: Gateway) -> None:
     assert body["messages"][2]["content"][0]["type"] == "tool_result"
     text = repr(body["system"]) + repr(body["messages"][2:])
     assert [word in text for word in ("one", "two", "three", "go on")] == [True] * 4
+
+
+@pytest.mark.rows("C12")
+def test_open_webui_as_a_client(gateway: Gateway) -> None:
+    """It streams the chat, and asks for a title without a stream; both behind a system message."""
+    headers = {"authorization": "Bearer any-text", "content-type": "application/json"}
+    chat = {"stream": True, "stream_options": {"include_usage": True}, "model": "foundry", **C2}
+    stream = gateway.send("/v1/chat/completions", chat, headers)
+    assert stream.status == 200 and stream.body.endswith(b"data: [DONE]\n\n")
+    assert b'"total_tokens"' in stream.body and b'"delta"' in stream.body
+    title = {"stream": False, "model": "foundry", "max_completion_tokens": 1000, **C2}
+    whole = gateway.send("/v1/chat/completions", title, headers).json
+    assert whole["choices"][0]["message"]["content"] and whole["usage"]["total_tokens"] > 0
+    assert "any-text" not in repr(gateway.anthropic_upstream.received)

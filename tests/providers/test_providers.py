@@ -201,6 +201,67 @@ def test_e13_gemini() -> None:
     assert json.loads(call.body)["max_completion_tokens"] == 7
 
 
+@pytest.mark.rows("A18")
+@pytest.mark.parametrize("name", [n for n, row in PROVIDERS.items() if next(iter(row.dialects)) == "openai_chat"])
+def test_an_openai_request_goes_to_any_provider_of_that_api_as_it_is(name: str) -> None:
+    """Though the same process translates for Anthropic's upstreams."""
+    conf = {"project_id": "p", "region": "r"}
+    raw = b'{"model":"m", "messages":[{"role":"system","content":"s"}],"x":1.0, "max_tokens":5}'
+    t = Translation(route={"provider": name, "auth": "none", "provider_conf": conf}, now=0)
+    call = t.request(raw, path=CHAT)
+    assert call.body == raw and t.passthrough and call.path.startswith(PROVIDERS[name].dialects["openai_chat"].path[:4])
+    assert not [name for name, _ in call.headers if name.startswith("anthropic-")]
+
+
+@pytest.mark.rows("A26", "C2")
+@pytest.mark.parametrize("model", ["claude-3-haiku-20240307", "claude-3-opus-latest", "claude-3-5-sonnet-20241022",
+    "claude-3-7-sonnet-latest", "claude-sonnet-4-20250514", "claude-opus-4-5", "claude-haiku-4-5", "claude-of-tomorrow"]
+)  # fmt: skip
+def test_blocks_and_a_system_prompt_for_every_claude(model: str) -> None:
+    parts = [{"type": "text", "text": "What is"}, {"type": "image_url", "image_url": {"url": "https://h.example/a.png"}}]
+    asked = {"model": model, "messages": [C2["messages"][0], {"role": "user", "content": parts}]}
+    body = json.loads(sent({"provider": "anthropic"}, asked).body)
+    assert (body["model"], body["system"]) == (model, "You are a mathematician") and body["max_tokens"] >= 4096
+    assert body["messages"] == [{"role": "user", "content": [
+        {"type": "text", "text": "What is"}, {"type": "image", "source": {"type": "url", "url": "https://h.example/a.png"}},
+    ]}]  # fmt: skip
+
+
+@pytest.mark.rows("B25", "A20")
+def test_names_of_providers_come_from_the_one_table() -> None:
+    with pytest.raises(RouteError) as caught:
+        compile_route(["provider: nobody-at-all"])
+    choices = str(caught.value).partition("choose one of: ")[2].split(", ")
+    assert choices == list(PROVIDERS) and {"openai", "anthropic", "gemini"} <= set(choices)
+    for name, row in PROVIDERS.items():
+        conf = {"project_id": "p", "region": "r"}
+        compiled = compile_route([{"provider": name, "auth": "none", "provider_conf": conf}])
+        assert compiled.provider is row and row.name == name
+
+
+@pytest.mark.rows("B41")
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("openai_compatible", "openai-compatible"), ("azure_openai", "azure-openai"), ("vertex_ai", "vertex-ai")],
+)
+def test_another_spelling_of_a_provider_works(written: str, meant: str) -> None:
+    conf = {"project_id": "p", "region": "r"}
+    found = compile_route([{"provider": written, "auth": "none", "provider_conf": conf}])
+    assert found.provider is PROVIDERS[meant]
+
+
+@pytest.mark.rows("B41")
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("open-ai", "openai"), ("OpenAI", "openai"), ("azureopenai", "azure-openai"), ("deep-seek", "deepseek"),
+     ("vertexai", "vertex-ai"), ("open-router", "openrouter")],
+)  # fmt: skip
+def test_a_wrong_spelling_of_a_provider_is_answered_with_the_right_one(written: str, meant: str) -> None:
+    with pytest.raises(RouteError) as caught:
+        compile_route([f"provider: {written}\nauth: none"])
+    assert f"unknown provider '{written}'; did you mean '{meant}'? Choose one of: openai, " in str(caught.value)
+
+
 # ---- what is written about them
 
 
