@@ -271,15 +271,19 @@ class Exchange:
             # Its body never ends: waiting for it would hang.
             raise self.not_found()
         if headers.end_of_stream:
-            if self.client is None or self.method != "POST":
-                raise self.not_found()
-            raise self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
+            raise self.without_body(message)
         if message.HasField("protocol_config"):
             config = message.protocol_config
             if config.request_body_mode != ProcessingMode.BUFFERED:
                 raise Misconfigured("processing_mode.request_body_mode must be BUFFERED")
             self.response_mode = config.response_body_mode
         return self.on_request(message)
+
+    def without_body(self, message: ProcessingRequest) -> Answered:
+        """The answer to a request that is at its end with its headers."""
+        if self.client is None or self.method != "POST":
+            return self.not_found()
+        return self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
 
     def detect(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
         """The client's dialect, where *prefixes* have it. Refuses what is beneath a dialect's path: another endpoint of

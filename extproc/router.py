@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
-from .attributes import Attributes
+from . import dialects
+from .attributes import MODELS, OURS, Attributes
+from .catalogue import EMPTY, Catalogue, read_catalogue
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingRequest
-from .exchange import Answer, Exchange, Refusal, Shared, clipped
+from .exchange import Answer, Answered, Exchange, Refusal, Shared, clipped
 from .llm.events import ResponseFailed
-from .llm.failures import ErrorKind, kind_of_status
-from .mutations import UNCHANGED, proceed, set_header, with_metadata
+from .llm.failures import ErrorKind, ProtocolError, kind_of_status
+from .mutations import UNCHANGED, immediate, proceed, set_header, with_metadata
 from .phases import Kind, Phase
 
 MODEL_HEADER = "x-extproc-model"
@@ -27,6 +29,7 @@ class _Body(Struct):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Router(Exchange):
@@ -38,10 +41,33 @@ class Router(Exchange):
         super().__init__(shared, refusal)
         self._model = ""
         self._prefixes: Mapping[str, str] = {}
+        self._catalogue: Catalogue | None = None
 
     def on_request(self, message: ProcessingRequest) -> Answer:
         self._prefixes = Attributes(message).prefixes()
+        self._catalogue = catalogue_of(message)
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def without_body(self, message: ProcessingRequest) -> Answered:
+        asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
+        if asked is None:
+            return super().without_body(message)
+        self.client = dialects.asks_in(self.came)
+        catalogue = catalogue_of(message)
+        if catalogue is None:
+            return self.failure(ErrorKind.NOT_FOUND, f"no list of models is configured: set {MODELS}", "not_found")
+        found = catalogue.find(asked) if asked else catalogue.listed
+        if found is None:
+            return self._unknown(catalogue, asked)
+        try:
+            body = dialects.told(self.client, found, self.path.partition("?")[2])
+        except ProtocolError as error:
+            return self.refuse(ErrorKind.INVALID_REQUEST, str(error))
+        return Answered(immediate(200, [("content-type", "application/json")], body, OURS + "models"), 200, "")
+
+    def _unknown(self, catalogue: Catalogue, name: str) -> Answered:
+        failed = ResponseFailed(ErrorKind.NOT_FOUND, catalogue.unknown(name), 404, "model_not_found", ours=True)
+        return self.said(failed, "model_not_found")
 
     def on_request_body(self, message: ProcessingRequest) -> Answer:
         body = message.request_body.body
@@ -52,13 +78,22 @@ class Router(Exchange):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.refuse(ErrorKind.INVALID_REQUEST, f"the request body is not a JSON object: {error}") from None
         mutation = HeaderMutation()
+        renamed: bytes | None = None
         if isinstance(model, str) and model:
             self._model = model
-            set_header(mutation, MODEL_HEADER, as_header(model))
+            sent = model if self._catalogue is None else self._catalogue.sent_as(model)
+            if sent is None:
+                assert self._catalogue is not None
+                raise self._unknown(self._catalogue, model)
+            set_header(mutation, MODEL_HEADER, as_header(sent))
+            if sent != model:
+                renamed = _with_model(body, sent)
+                if any(name == "content-length" for name, _ in self.came):
+                    set_header(mutation, "content-length", str(len(renamed)))
         else:
             # The client's own must never choose a route.
             mutation.remove_headers.append(MODEL_HEADER)
-        answer = proceed(Kind.REQUEST_BODY, mutation, clear_route_cache=True)
+        answer = proceed(Kind.REQUEST_BODY, mutation, renamed, clear_route_cache=True)
         return with_metadata(answer, self.facts()), Phase.SENT
 
     def on_response_headers(self, message: ProcessingRequest) -> Answer:
@@ -71,15 +106,27 @@ class Router(Exchange):
 
     def in_our_words(self, status: int, details: str) -> ResponseFailed:
         if kind_of_status(status) is ErrorKind.NOT_FOUND and self._model:
-            message = f"the model `{self._model[:128]}` does not exist or is not served here"
+            message = (self._catalogue or EMPTY).unknown(self._model)
             return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)
         return super().in_our_words(status, details)
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
         if self._model:
-            facts["model_asked"] = clipped(self._model)
+            # A translator behind this filter says model_asked too, and means the name it was given.
+            facts["model_asked"] = facts["model_named"] = clipped(self._model)
         return facts
+
+
+def catalogue_of(message: ProcessingRequest) -> Catalogue | None:
+    """What the virtual host says of its models, ``None`` if nothing. Raises RouteError."""
+    text = Attributes(message).text(MODELS)
+    return read_catalogue(text) if text else None
+
+
+def _with_model(body: bytes, model: str) -> bytes:
+    """*body* with another model; what its other members hold stays to the byte."""
+    return msgspec.json.encode({**_members(body), "model": model})
 
 
 def as_header(model: str) -> str:

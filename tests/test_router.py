@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from extproc.attributes import MODELS
 from extproc.exchange import Ending
 from extproc.router import MODEL_HEADER, Router, as_header
 
@@ -230,3 +232,88 @@ def test_a_wrong_route_is_said_where_no_translator_would(route: str) -> None:
         assert envoy.immediate is not None
         assert (envoy.immediate[0], envoy.immediate[3]) == (500, "extproc_route_error")
         assert "gateway configuration: route:" in envoy.immediate[2]["error"]["message"]
+
+
+CATALOGUE = '{gpt-5: {owned_by: openai}, best: {model: gpt-5, name: The best}, "v/*": {model: "*"}}'
+
+
+def with_models(path: str, text: str = CATALOGUE, **options: Any) -> Conversation:
+    envoy = router()
+    envoy.headers(path, attributes={MODELS: text}, **options)
+    return envoy
+
+
+@pytest.mark.parametrize(("asked", "sent"), [("best", "gpt-5"), ("v/org/lora", "org/lora"), ("gpt-5", "gpt-5")])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+def test_another_name_for_a_model_is_routed_and_sent_as_the_model(path: str, asked: str, sent: str) -> None:
+    envoy = with_models(path, headers={"content-length": "62"})
+    body = b'{"a" : [1,  {"model":"best"}], "model": "%s", "z":1e2, "model2":""}' % asked.encode()
+    envoy.body(body)
+    assert envoy.upstream[MODEL_HEADER] == sent
+    assert envoy.sent_json == {**msgspec.json.decode(body), "model": sent}
+    if asked == sent:
+        assert envoy.sent == body
+    else:
+        assert b'[1,  {"model":"best"}]' in envoy.sent and b"1e2" in envoy.sent, "the others stay to the byte"
+        assert envoy.upstream["content-length"] == str(len(envoy.sent))
+    assert envoy.metadata["model_named"] == asked
+
+
+@pytest.mark.parametrize(("path", "kind"), [(CHAT, "openai"), (MESSAGES, "anthropic")])
+def test_a_model_that_is_not_listed_is_a_404_that_lists_those_that_are(path: str, kind: str) -> None:
+    envoy = with_models(path)
+    envoy.body({"model": "gpt-99", "messages": []})
+    assert envoy.immediate is not None
+    status, _, body, details = envoy.immediate
+    assert (status, details) == (404, "extproc_model_not_found")
+    assert "`gpt-99`" in body["error"]["message"] and body["error"]["message"].endswith("there are gpt-5, best, v/*")
+    assert body["error"].get("code", "not_found_error") in ("model_not_found", "not_found_error")
+    assert ("type" in body) == (kind == "anthropic")
+
+
+def test_the_models_in_openais_form() -> None:
+    envoy = with_models("/v1/models", method="GET", end=True, headers={"authorization": "Bearer x"})
+    assert envoy.immediate is not None
+    status, headers, body, details = envoy.immediate
+    assert (status, headers["content-type"], details) == (200, "application/json", "extproc_models")
+    assert body["object"] == "list" and [model["id"] for model in body["data"]] == ["gpt-5", "best"]
+    assert body["data"][0] == {"id": "gpt-5", "object": "model", "created": 0, "owned_by": "openai"}
+    assert envoy.metadata["error"] == ""
+
+
+@pytest.mark.parametrize("header", [{"anthropic-version": "2023-06-01"}, {"x-api-key": "k"}])
+def test_the_models_in_anthropics_form(header: dict[str, str]) -> None:
+    envoy = with_models("/anthropic/v1/models?limit=1", method="GET", end=True, headers=header)
+    assert envoy.immediate is not None
+    body = envoy.immediate[2]
+    assert [model["id"] for model in body["data"]] == ["gpt-5"] and body["has_more"] is True
+    envoy = with_models("/v1/models?limit=no", method="GET", end=True, headers=header)
+    assert envoy.immediate is not None
+    assert envoy.immediate[0] == 400 and envoy.immediate[2]["error"]["type"] == "invalid_request_error"
+
+
+def test_one_model() -> None:
+    for path, id_ in (("/v1/models/best", "best"), ("/v1/models/v%2Forg%2Flora", "v/org/lora")):
+        envoy = with_models(path, method="GET", end=True)
+        assert envoy.immediate is not None
+        assert envoy.immediate[0] == 200 and envoy.immediate[2]["id"] == id_
+    envoy = with_models("/v1/models/gpt-99", method="GET", end=True)
+    assert envoy.immediate is not None
+    assert envoy.immediate[0] == 404 and envoy.immediate[2]["error"]["code"] == "model_not_found"
+
+
+def test_a_catalogue_that_is_wrong_is_the_operators_fault() -> None:
+    for path, options in ((CHAT, {}), ("/v1/models", {"method": "GET", "end": True})):
+        envoy = with_models(path, "{a: 3}", **options)
+        assert envoy.immediate is not None
+        status, _, body, details = envoy.immediate
+        assert (status, details) == (500, "extproc_route_error")
+        assert "virtual host: models: a: expected a mapping" in body["error"]["message"]
+
+
+def test_what_no_route_serves_although_it_might_have_is_told_what_there_is() -> None:
+    envoy = with_models(CHAT, '{gpt-5: {}, "*": {}}')
+    envoy.body({"model": "gpt-99"})
+    assert envoy.upstream[MODEL_HEADER] == "gpt-99"
+    envoy.answer(404, {"content-type": "text/plain"}, details="direct_response")
+    assert envoy.got_json["error"]["message"].endswith("there are gpt-5")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..attributes import MODELS
+from ..catalogue import read_catalogue
 from ..headers import CREDENTIAL_HEADERS
 from ..routetext import RouteError, read
 from .levels import CLUSTER, ENDPOINT, ROUTE, Level, combinations, level, place, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Config, type_of
+from .topology import Config, Table, type_of
 from .tree import Node
 
 
@@ -108,6 +110,43 @@ def no_effect(config: Config) -> Found:
         except RouteError:
             # Another rule says it.
             continue
+
+
+@rule(
+    "models", ERROR, "the list of models is wrong",
+    then="every request to its virtual host gets a 500 that names the same path",
+    write="what the message says",
+)  # fmt: skip
+def wrong_models(config: Config) -> Found:
+    for leaf, _ in _catalogues(config):
+        if leaf.is_mapping or leaf.is_list:
+            yield leaf, "extproc.models is a mapping: write it as one string of YAML, as in `models: |`"
+            continue
+        try:
+            read_catalogue(leaf.text)
+        except RouteError as error:
+            yield leaf, str(error)
+
+
+@rule(
+    "models-unread", WARNING, "a list of models, and no router that reads it",
+    then="no other name for a model works, and GET /v1/models is a 404",
+    write="request_attributes: [\"xds.virtual_host_metadata.filter_metadata['extproc']['models']\"] of the filter with "
+    "the role router",
+)  # fmt: skip
+def models_unread(config: Config) -> Found:
+    for leaf, table in _catalogues(config):
+        filters = table.manager.filters if table.manager else []
+        if table.manager and not any(item.role == "router" and MODELS in item.attributes for item in filters):
+            yield leaf
+
+
+def _catalogues(config: Config) -> Iterator[tuple[Node, Table]]:
+    for table in config.tables:
+        for host in table.node.get("virtual_hosts"):
+            leaf = host.get("metadata", "filter_metadata", "extproc", "models")
+            if leaf:
+                yield leaf, table
 
 
 _SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-date", "x-goog-user-project"}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
-from .anthropic_messages import AnthropicMessages, count_tokens
-from .base import ClientCall, Dialect, encode
+from ..llm.models import Model
+from . import openai
+from .anthropic_messages import AnthropicMessages, count_tokens, models
+from .base import ClientCall, Dialect, Headers, encode
 from .bedrock_converse import BedrockConverse
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
@@ -97,6 +100,26 @@ def counting(name: str, path: str) -> str:
 def estimate(call: ClientCall) -> bytes:
     """The answer to a request that is ``counting``, without an upstream. Raises ProtocolError, Unsupported."""
     return encode({"input_tokens": count_tokens.estimate(call)})
+
+
+def listing(path: str) -> str | None:
+    """The model that a GET of *path* asks about, empty for all of them; ``None`` if it asks for something else."""
+    _, found, id_ = f"{path.partition('?')[0]}/".partition("/models/")
+    return unquote(id_).strip("/") if found else None
+
+
+def asks_in(headers: Headers) -> str:
+    """Whose form of the models a request with *headers* wants: both APIs have them at the same path."""
+    names = {name for name, _ in headers}
+    anthropic = "anthropic-version" in names or ("x-api-key" in names and "authorization" not in names)
+    return AnthropicMessages.name if anthropic else FALLBACK
+
+
+def told(name: str, found: Model | Sequence[Model], query: str) -> bytes:
+    """One model, or all of them as far as *query* asks, in the form of dialect *name*. Raises ProtocolError."""
+    if name == AnthropicMessages.name:
+        return encode(models.model_object(found) if isinstance(found, Model) else models.models_page(found, query))
+    return encode(openai.model_object(found) if isinstance(found, Model) else openai.models_list(found))
 
 
 def resembled(path: str) -> str | None:

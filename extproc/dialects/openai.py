@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
+from ..llm.models import Model
 from .base import Env, Headers, Meta, ResponseHead, encode, error_status
 
 ERROR_KINDS = {
@@ -145,3 +147,13 @@ def duration(after: float) -> str:
     hours, rest = divmod(max(0, round(after)), 3600)
     minutes, secs = divmod(rest, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{secs}s"
+
+
+def model_object(model: Model) -> dict[str, Any]:
+    """As in ``GET /v1/models/{id}`` (OpenAI API reference, Models, November 2026)."""
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
+
+
+def models_list(models: Iterable[Model]) -> dict[str, Any]:
+    """As in ``GET /v1/models``; the API knows no pages."""
+    return {"object": "list", "data": [model_object(model) for model in models]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from extproc.attributes import MODELS
 from tests.support import placements
 
 GONE = object()
@@ -108,6 +109,7 @@ def _signer(places: Places) -> None:
 
 def _no_router(places: Places) -> None:
     places.manager["http_filters"].pop(0)
+    del places.host["metadata"]  # the list of models that it read
 
 
 def _log(value: str) -> Edit:
@@ -123,6 +125,7 @@ def _small_window(places: Places) -> None:
 def translated_twice(places: Places) -> None:
     places.router["typed_config"]["grpc_service"]["initial_metadata"] = []
     places.host["routes"].pop()
+    del places.host["metadata"]
     for item in places.host["routes"]:
         item["match"].pop("headers", None)
     places.router["typed_config"].update(
@@ -193,6 +196,9 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("route", "in the annotation", put("route", "metadata.filter_metadata", {"envoy-gateway": _annotated("x: 1")})),
     ("route", "wrong together", leaf("route", "upstream: bedrock_converse\n")),
     ("no-effect", "", leaf("route", "losses: report\nlogging: {payloads: true}\n")),
+    ("models", "", put("host", "metadata.filter_metadata.extproc.models", "a: {colour: blue}")),
+    ("models", "mapping", put("host", "metadata.filter_metadata.extproc.models", {"a": {}})),
+    ("models-unread", "", without("router", MODELS)),
     ("secret-inline", "", leaf("endpoint", "provider: openai\nauth: {header: {Authorization: Bearer sk-1}}\n")),
     ("secret-inline", "query", leaf("endpoint", "provider: openai\nauth: {query: {key: abc}}\n")),
     ("plain-text", "", put("cluster", "transport_socket", GONE)),

@@ -334,7 +334,7 @@ def test_a_request_that_is_too_large_is_a_413_in_the_clients_shape(envoy: Gatewa
     ("method", "path", "shape"),
     [
         ("GET", "/", "openai"),
-        ("GET", "/v1/models", "openai"),
+        ("GET", "/v1/files", "openai"),
         ("POST", "/v1/nothing", "openai"),
         ("POST", "/v1/audio/speech", "openai"),
         ("GET", "/v1/messages", "anthropic"),

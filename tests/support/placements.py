@@ -92,6 +92,7 @@ def on_listener(config: dict[str, Any]) -> dict[str, Any]:
                 endpoint.pop("metadata", None)
     taken["typed_config"]["response_attributes"] = ["response.code_details"]
     manager(made)["http_filters"] = [_model_to_metadata(), taken, manager(made)["http_filters"][-1]]
+    del manager(made)["route_config"]["virtual_hosts"][0]["metadata"]  # the router's list of models
     for item in routes(made):
         _match_by_metadata(item)
     set_text(route(made, "openai"), OPENAI)

@@ -1,0 +1,14 @@
+"""A model, as a gateway tells its clients of it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Model(Struct, frozen=True):
+    """``id`` is what clients write. ``created`` is Unix seconds, 0 where it is not known."""
+
+    id: str
+    name: str
+    owner: str
+    created: int = 0
