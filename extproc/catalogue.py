@@ -37,7 +37,8 @@ class Entry(Struct, frozen=True):
         before, _, after = self.model.id.partition("*")
         if len(name) < len(before) + len(after) or not (name.startswith(before) and name.endswith(after)):
             return None
-        return self.target.replace("*", name[len(before) : len(name) - len(after)])
+        # No model is named by nothing at all.
+        return self.target.replace("*", name[len(before) : len(name) - len(after)]) or None
 
 
 class Catalogue:

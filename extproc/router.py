@@ -76,7 +76,7 @@ class Router(Exchange):
         try:
             model = _decode(body).model
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.refuse(ErrorKind.INVALID_REQUEST, f"the request body is not a JSON object: {error}") from None
+            raise self.malformed(error) from None
         mutation = HeaderMutation()
         renamed: bytes | None = None
         if isinstance(model, str) and model:
@@ -87,7 +87,11 @@ class Router(Exchange):
                 raise self._unknown(self._catalogue, model)
             set_header(mutation, MODEL_HEADER, as_header(sent))
             if sent != model:
-                renamed = _with_model(body, sent)
+                try:
+                    renamed = _with_model(body, sent)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                    # The names of the members are read only here.
+                    raise self.malformed(error) from None
                 if any(name == "content-length" for name, _ in self.came):
                     set_header(mutation, "content-length", str(len(renamed)))
         else:
@@ -95,6 +99,9 @@ class Router(Exchange):
             mutation.remove_headers.append(MODEL_HEADER)
         answer = proceed(Kind.REQUEST_BODY, mutation, renamed, clear_route_cache=True)
         return with_metadata(answer, self.facts()), Phase.SENT
+
+    def malformed(self, error: Exception) -> Answered:
+        return self.refuse(ErrorKind.INVALID_REQUEST, f"the request body is not a JSON object: {error}")
 
     def on_response_headers(self, message: ProcessingRequest) -> Answer:
         details = self.envoys_own(message)

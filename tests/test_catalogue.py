@@ -26,6 +26,7 @@ org/lora-a:
         ("claude/sonnet-4-5", "claude-sonnet-4-5"),
         ("claude/opus-4", "big"),
         ("claude/", "claude-"),
+        ("-latest", None),
         ("gpt-4-latest", "gpt-4"),
         ("gpt-4", None),
         ("", None),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.attributes import MODELS
 from extproc.exchange import Ending
@@ -317,3 +320,44 @@ def test_what_no_route_serves_although_it_might_have_is_told_what_there_is() -> 
     assert envoy.upstream[MODEL_HEADER] == "gpt-99"
     envoy.answer(404, {"content-type": "text/plain"}, details="direct_response")
     assert envoy.got_json["error"]["message"].endswith("there are gpt-5")
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    before=st.dictionaries(st.text(), VALUES, max_size=4),
+    after=st.dictionaries(st.text(), VALUES, max_size=4),
+    ascii_only=st.booleans(),
+    indent=st.sampled_from([None, 0, 3]),
+)
+def test_a_renamed_body_is_the_same_but_for_the_model(
+    before: dict[str, Any], after: dict[str, Any], ascii_only: bool, indent: int | None
+) -> None:
+    asked = {**before, "model": "best", **{name: value for name, value in after.items() if name != "model"}}
+    envoy = with_models(CHAT)
+    envoy.body(json.dumps(asked, ensure_ascii=ascii_only, indent=indent).encode())
+    sent = json.loads(envoy.sent)
+    assert sent == {**asked, "model": "gpt-5"}
+    assert list(sent) == list(asked), "providers' caches go by the order too"
+
+
+@given(name=st.binary(max_size=6), value=st.binary(max_size=6))
+def test_no_bytes_are_a_bug_of_ours(name: bytes, value: bytes) -> None:
+    envoy = with_models(CHAT)
+    envoy.body(b'{"' + name + b'":"' + value + b'","model":"best"}')
+    assert envoy.immediate is None or envoy.immediate[0] in (400, 404)
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+def test_a_member_whose_name_is_no_text_is_the_clients_fault(path: str) -> None:
+    envoy = with_models(path)
+    envoy.body(b'{"\xff":1,"model":"best"}')
+    assert envoy.immediate is not None
+    assert (envoy.immediate[0], envoy.immediate[3]) == (400, "extproc_refused")
+    assert envoy.immediate[2]["error"]["type"] == "invalid_request_error"

@@ -11,6 +11,8 @@ from ...llm.failures import ProtocolError
 from ...llm.models import Model
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
+MAX_DIGITS = 9
+"""Of a limit: Python refuses to read numbers of thousands of digits."""
 
 
 def model_object(model: Model) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def models_page(models: Sequence[Model], query: str) -> dict[str, Any]:
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT):
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and 1 <= int(text) <= MAX_LIMIT):
         raise ProtocolError("limit", f"expected a number from 1 to {MAX_LIMIT}")
     return int(text)
 

@@ -39,7 +39,10 @@ def test_an_empty_page() -> None:
     assert models_page(MODELS, "after_id=m24") == {"data": [], "has_more": False, "first_id": None, "last_id": None}
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "after_id=zz", "before_id=zz"])
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", f"limit={'9' * 5000}", "limit=1001", "limit=x", "limit=-1", "after_id=zz", "before_id=zz"],
+)
 def test_what_no_page_can_be(query: str) -> None:
     with pytest.raises(ProtocolError):
         models_page(MODELS, query)
