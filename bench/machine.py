@@ -47,6 +47,11 @@ def pin(pid: int, *cores: int) -> None:
             os.sched_setaffinity(int(task), cores)
 
 
+def unpin() -> None:
+    """Let this process, and those that it starts from now on, run anywhere again."""
+    pin(os.getpid(), *CORES)
+
+
 def describe() -> dict[str, Any]:
     """What the figures depend on; goes into results.json."""
     model = ""

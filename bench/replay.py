@@ -15,7 +15,6 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from hpack import Decoder
 
@@ -30,6 +29,8 @@ WINDOW = 2**28
 """What deploy/envoy.yaml lets the sidecar send."""
 PATIENCE = 30.0
 """Seconds without a byte after which a server is given up."""
+BODY = 0x22
+"""The first byte of an answer to a piece of a response's body."""
 _HEAD = frames.HEAD
 
 
@@ -68,7 +69,7 @@ class Client:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._out: list[bytes] = []
-        self._unsent = b""
+        self._unsent = memoryview(b"")
         self._rest = b""
         self._next_sid = 1
         self._by_sid: dict[int, tuple[Exchange, int]] = {}
@@ -82,8 +83,8 @@ class Client:
         self._decoder = Decoder()
         self._good: set[bytes] = set()
         self.finished = 0
-        self.events = 0
-        self.on_answer: Any = self._advance
+        self.delays = array("d")
+        """Seconds from sending a paced event to its answer: what the sidecar adds to it."""
         self._handshake()
 
     def close(self) -> None:
@@ -94,10 +95,10 @@ class Client:
     def begin(self, steps: Sequence[Step]) -> Exchange:
         """Start one exchange; it goes on as its answers come."""
         exchange = Exchange(steps, time.perf_counter())
-        self._send(exchange)
+        self.go_on(exchange)
         return exchange
 
-    def _send(self, exchange: Exchange) -> None:
+    def go_on(self, exchange: Exchange) -> None:
         """The next step that has an answer, and all before it."""
         steps = exchange.steps
         while exchange.at < len(steps):
@@ -158,7 +159,7 @@ class Client:
         if step is None or step.slot != slot or step.tag != tag:
             raise Wrong(f"the answer to {step and step.name} has the first byte {tag:#x}")
         exchange.at += 1
-        self._send(exchange)
+        self.go_on(exchange)
 
     # ---- the connection
 
@@ -178,15 +179,15 @@ class Client:
 
     def flush(self) -> None:
         """Send what the socket takes."""
-        if self._out:
-            self._unsent = self._unsent + b"".join(self._out) if self._unsent else b"".join(self._out)
-            self._out.clear()
-        if self._unsent:
-            try:
-                sent = self._socket.send(self._unsent)
-            except BlockingIOError:
+        if not self._unsent:
+            if not self._out:
                 return
-            self._unsent = self._unsent[sent:]
+            self._unsent = memoryview(b"".join(self._out))
+            self._out.clear()
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            pass
 
     def read(self) -> bool:
         """Handle what has come; False if nothing has."""
@@ -234,7 +235,12 @@ class Client:
             missing[slot] -= taken
             at += taken
             if not missing[slot]:
-                self.on_answer(exchange, slot, exchange.key)
+                if not exchange.sent:
+                    self._advance(exchange, slot, exchange.key)
+                elif exchange.key == BODY:
+                    self.delays.append(time.perf_counter() - exchange.sent.popleft())
+                else:
+                    raise Wrong(f"the answer to a paced event has the first byte {exchange.key:#x}")
 
     def _on_frame(self, kind: int, flags: int, sid: int, payload: bytes) -> None:
         if kind == frames.WINDOW_UPDATE:
@@ -302,12 +308,10 @@ class Paced:
     """*streams* exchanges that are held open, one event of each every ``1 / rate`` seconds.
 
     The streams' phases are random: real models do not tick together. The client spins, so that an event leaves when it
-    is due; ``late`` says how well that went.
+    is due; ``late`` says how well that went. The delays are in the client.
     """
 
     def __init__(self, client: Client, script: Script, streams: int, rate: float = 50.0) -> None:
-        self.delays = array("d")
-        """Seconds from sending an event to its answer: what the sidecar adds to it."""
         self.late = array("d")
         """Seconds by which events left after they were due."""
         self._client = client
@@ -315,34 +319,31 @@ class Paced:
         self._period = 1 / rate
         self._exchanges: list[Exchange] = []
         self._open(streams)
-
-    def _open(self, streams: int) -> None:
-        # As far as the first event; the rest is sent by the clock.
-        head = [*self._script.before, Step(1, (), 0x22, False, "paced")]
-        head[-1] = head[-1]._replace(slot=self._script.events[0].slot)
-        client = self._client
-        while len(self._exchanges) < streams:
-            for _ in range(min(16, streams - len(self._exchanges))):
-                self._exchanges.append(client.begin(head))
-            while any(exchange.at < len(head) - 1 for exchange in self._exchanges[-16:]):
-                client.wait()
         dice = random.Random(7)
         phases = sorted(dice.random() * self._period for _ in self._exchanges)
         # Each event of a stream is the same: its frame can be built once.
         self._due = list(zip(phases, self._exchanges, map(self._frame, self._exchanges), strict=True))
+
+    def _open(self, streams: int) -> None:
+        # As far as the first event; the rest is sent by the clock.
+        head = [*self._script.before, Step(self._script.events[0].slot, (), BODY, False, "paced")]
+        while len(self._exchanges) < streams:
+            some = [self._client.begin(head) for _ in range(min(16, streams - len(self._exchanges)))]
+            while any(exchange.at < len(head) - 1 for exchange in some):
+                self._client.wait()
+            self._exchanges += some
 
     def _frame(self, exchange: Exchange) -> bytes:
         step = self._script.events[0]
         ((kind, flags, payload),) = step.frames
         return _HEAD.pack(len(payload) << 8 | kind, flags, exchange.sids[step.slot]) + payload
 
-    def run(self, seconds: float) -> int:
-        """Send for so long. Returns how many events were sent."""
+    def run(self, seconds: float, beside: Sequence[Step] = ()) -> int:
+        """Send for so long. *beside*: an exchange to be begun each second. Returns how many events were sent."""
         client, clock = self._client, time.perf_counter
-        client.on_answer = self._answered
         begin, sent, slot = clock() + 0.01, 0, self._script.events[0].slot
-        rounds = max(1, round(seconds / self._period))
-        for number in range(rounds):
+        due_beside = begin if beside else math.inf
+        for number in range(max(1, round(seconds / self._period))):
             start = begin + number * self._period
             for phase, exchange, frame in self._due:
                 due = start + phase
@@ -356,8 +357,10 @@ class Paced:
                 if not sent & 31:
                     client.flush()
                     client.read()
-        self._settle(clock() + 10)
-        client.on_answer = client._advance
+            if start >= due_beside:
+                client.begin(beside)
+                due_beside += 1
+        self._settle(clock() + 30)
         return sent
 
     def _settle(self, until: float) -> None:
@@ -366,11 +369,6 @@ class Paced:
                 raise Wrong("answers to paced events are missing")
             self._client.wait()
 
-    def _answered(self, exchange: Exchange, slot: int, tag: int) -> None:
-        if tag != 0x22 or not exchange.sent:
-            raise Wrong(f"an answer to a paced event has the first byte {tag:#x}")
-        self.delays.append(time.perf_counter() - exchange.sent.popleft())
-
     def close(self) -> None:
         """End the streams."""
         client = self._client
@@ -378,6 +376,6 @@ class Paced:
         for exchange in self._exchanges:
             exchange.steps = self._script.after
             exchange.at = 0
-            client._send(exchange)
+            client.go_on(exchange)
         while client.finished < len(self._exchanges):
             client.wait()

@@ -1,0 +1,166 @@
+"""The sidecar alone, holding many things at once: paced streams, one large request beside them, memory.
+
+As in sidecar.py, what Envoy sends is recorded and replayed on one connection, the sidecar on one core, its client on
+another. An exchange is as shipped: the router's stream and the translator's.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import machine
+import payloads
+import record
+import replay
+from extproc.demo.processes import Sidecar
+from machine import percentile
+from record import Script
+from rig import Rig
+from sidecar import IN_FLIGHT, connected, on_its_core
+
+RATE = 50.0
+"""Events a second of each stream."""
+LADDER = (64, 250, 500, 750, 1000, 1250, 1500, 2000)
+BOUND_MS = 5.0
+"""What the sidecar may add to an event at its 99th percentile."""
+HOPELESS_MS = 50.0
+"""Beyond this, more streams are not tried."""
+CLIENT_BOUND_MS = 1.0
+"""A client that sends later than this (99th percentile) is itself what is measured."""
+LARGE = 20_000_000
+BESIDE = 64
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def scripts(rig: Rig) -> dict[str, Script]:
+    """The recorded exchanges."""
+    to = payloads.TO_OPENAI
+    return record.record(
+        rig,
+        to,
+        {
+            "chat": payloads.chat(to.client, "gpt-whole"),
+            "stream": payloads.chat(to.client, f"gpt-paced-{record.EVENTS}x50", stream=True),
+            "large": payloads.image("gpt-whole", LARGE),
+        },
+    )
+
+
+def paced(sidecar: Sidecar, script: Script, streams: int, seconds: float) -> Row:
+    """*streams* at RATE: what the sidecar adds to an event, and what one costs it."""
+    with connected(sidecar) as client:
+        held = replay.Paced(client, script, streams, RATE)
+        rss = machine.rss_kb(sidecar.pid)
+        held.run(0.3)
+        del client.delays[:], held.late[:]
+        before = machine.cpu_seconds(sidecar.pid)
+        sent = held.run(seconds)
+        used = machine.cpu_seconds(sidecar.pid) - before
+        held.close()
+        delays, late = sorted(client.delays), sorted(held.late)
+    return {
+        "streams": streams,
+        "delay_p50_ms": round(percentile(delays, 0.5) * 1e3, 3),
+        "delay_p99_ms": round(percentile(delays, 0.99) * 1e3, 3),
+        "late_p99_ms": round(percentile(late, 0.99) * 1e3, 3),
+        "cpu_us": round(used / sent * 1e6, 1),
+        "core": round(used / seconds, 2),
+        "rss_kb": rss,
+    }
+
+
+def ladder(
+    rig: Rig,
+    script: Script,
+    transports: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    say: Say,
+    steps: Sequence[int] = LADDER,
+) -> dict[str, list[Row]]:
+    """How many streams a core holds: more and more of them, each round through all transports."""
+    servers = {transport: on_its_core(rig.sidecar(transport)) for transport in transports}
+    seen: dict[str, dict[int, list[Row]]] = {transport: {} for transport in transports}
+    for number in range(rounds):
+        for transport, server in servers.items():
+            for streams in steps:
+                row = paced(server, script, streams, seconds)
+                seen[transport].setdefault(streams, []).append(row)
+                say(
+                    f"the sidecar alone, {transport}, round {number + 1} of {rounds}: {streams} streams, p99 delay "
+                    f"{row['delay_p99_ms']} ms, {row['cpu_us']} us per event"
+                )
+                if row["delay_p99_ms"] > HOPELESS_MS:
+                    break
+    for server in servers.values():
+        server.stop()
+    return {transport: [_median(rows) for rows in found.values()] for transport, found in seen.items()}
+
+
+def _median(rows: list[Row]) -> Row:
+    made = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    made["delay_p99_least"] = min(row["delay_p99_ms"] for row in rows)
+    made["delay_p99_most"] = max(row["delay_p99_ms"] for row in rows)
+    made["holds"] = made["delay_p99_ms"] <= BOUND_MS and made["late_p99_ms"] <= CLIENT_BOUND_MS
+    return made
+
+
+def most(rows: list[Row]) -> int:
+    """The most streams that held; none above a number that did not hold counts."""
+    found = 0
+    for row in sorted(rows, key=lambda row: row["streams"]):
+        if not row["holds"]:
+            break
+        found = row["streams"]
+    return found
+
+
+def beside_large(rig: Rig, found: dict[str, Script], transport: str, seconds: float, streams: int = BESIDE) -> Row:
+    """Paced streams, without and with one request of 20 MB a second on the same connection."""
+    server = on_its_core(rig.sidecar(transport))
+    row: Row = {"transport": transport, "streams": streams, "bytes": LARGE}
+    with connected(server) as client:
+        held = replay.Paced(client, found["stream"], streams, RATE)
+        held.run(0.3)
+        for name, beside in (("without", ()), ("with", found["large"].steps(0))):
+            del client.delays[:], held.late[:]
+            held.run(seconds, beside)
+            delays, late = sorted(client.delays), sorted(held.late)
+            row[f"delay_p99_ms_{name}"] = round(percentile(delays, 0.99) * 1e3, 3)
+            row[f"delay_max_ms_{name}"] = round(delays[-1] * 1e3, 3)
+            row[f"late_p99_ms_{name}"] = round(percentile(late, 0.99) * 1e3, 3)
+        held.close()
+    server.stop()
+    return row
+
+
+def memory(rig: Rig, found: dict[str, Script], transport: str, *, streams: int, exchanges: int, say: Say) -> Row:
+    """KB of a fresh process, with *streams* open, and its growth over *exchanges* after a warm-up of a tenth."""
+    server = on_its_core(rig.sidecar(transport))
+    idle = machine.rss_kb(server.pid)
+    with connected(server) as client:
+        steps = found["chat"].steps(0)
+        replay.closed(client, steps, IN_FLIGHT, exchanges=exchanges // 10)
+        warm = machine.rss_kb(server.pid)
+        say(f"memory, {transport}: {idle} KB idle, {warm} KB after {exchanges // 10} exchanges; {exchanges} more")
+        replay.closed(client, steps, IN_FLIGHT, exchanges=exchanges)
+        grown = machine.rss_kb(server.pid)
+        held = replay.Paced(client, found["stream"], streams, RATE)
+        held.run(0.2)
+        opened = machine.rss_kb(server.pid)
+        held.close()
+    server.stop()
+    return {
+        "transport": transport,
+        "idle_kb": idle,
+        "warm_kb": warm,
+        "exchanges": exchanges,
+        "grown_kb": grown - warm,
+        "streams": streams,
+        "open_kb": opened,
+        "per_stream_kb": round((opened - grown) / streams, 1),
+    }

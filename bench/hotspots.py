@@ -1,0 +1,102 @@
+"""Where the sidecar's CPU goes: `extproc serve` under cProfile while it is loaded as in sidecar.py.
+
+    python bench/hotspots.py [--transport h2|grpcio] [--lines 25]
+
+cProfile makes calls of Python functions dearer than they are; what it is good for is the order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pstats
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import payloads
+import record
+import replay
+import sidecar
+from extproc.demo.processes import Sidecar
+from record import Step
+from rig import TRANSPORTS, Rig
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 3.0
+STARTING = ("<built-in method marshal.loads>", "<built-in method builtins.compile>", "<built-in method run>")
+
+
+class Profiled(Sidecar):
+    """A sidecar that writes its profile when it ends."""
+
+    grace = 30.0
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "profile"
+
+    def command(self) -> Sequence[str]:
+        own = [str(arg) for arg in super().command()]
+        return [own[0], "-m", "cProfile", "-o", str(self.result), *own[1:]]
+
+
+def profile(rig: Rig, transport: str, steps: Sequence[Step], seconds: float = SECONDS) -> pstats.Stats:
+    """What the process did while it answered as many of these exchanges as it could."""
+    server = Profiled(rig.folder(), environ=payloads.KEYS, arguments=["--transport", transport])
+    with server:
+        sidecar.on_its_core(server)
+        with sidecar.connected(server) as client:
+            replay.closed(client, steps, sidecar.IN_FLIGHT, seconds=seconds)
+    return pstats.Stats(str(server.result))
+
+
+def parts(stats: pstats.Stats) -> list[tuple[str, float]]:
+    """The share of each part of the program in the time that was not spent waiting or starting, largest first."""
+    seconds: Counter[str] = Counter()
+    for (file, _, name), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+        part = _part(file, name)
+        if part:
+            seconds[part] += own
+    total = sum(seconds.values())
+    return [(part, own / total) for part, own in seconds.most_common()]
+
+
+def _part(file: str, name: str) -> str:
+    if "/extproc/" in file:
+        inside = file.rpartition("/extproc/")[2].removesuffix(".py").split("/")
+        return "extproc/" + "/".join(inside[:2])
+    if "importlib" in file or "uvloop" in name or name in STARTING:
+        return ""
+    if "msgspec" in name:
+        return "msgspec"
+    if "upb" in name or "google" in name or "SerializeToString" in name or "FromString" in name:
+        return "protobuf"
+    return "built-in functions" if file == "~" else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--transport", choices=TRANSPORTS, default="h2")
+    parser.add_argument("--lines", type=int, default=25)
+    args = parser.parse_args()
+    with Rig() as rig:
+        scripts = record.record(rig, payloads.TO_OPENAI, sidecar.bodies(payloads.TO_OPENAI, large=False))
+        asked = {
+            "1 KB chat, whole, as shipped": scripts["1 KB chat"].steps(0),
+            "200-event stream, translator": scripts["stream"].only(sidecar.TRANSLATOR).steps(200),
+        }
+        for name, steps in asked.items():
+            stats = profile(rig, args.transport, steps)
+            print(f"\n== {name}, {args.transport}")
+            for part, share in parts(stats)[:12]:
+                print(f"{share:6.1%}  {part}")
+            out = io.StringIO()
+            stats.stream = out  # type: ignore[attr-defined]
+            stats.sort_stats("tottime").print_stats(args.lines)
+            sys.stdout.write(out.getvalue().replace(str(ROOT) + "/", ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The figures that this project set itself, and whether a run reached them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import held
+
+Results = dict[str, Any]
+GROWTH_KB = 1024
+"""What still counts as no growth: a thousandth of it is one leaked byte an exchange."""
+AGAINST = {"LiteLLM": 25.0, "llm-rosetta": 3.0, "TensorZero": 1.0}
+"""How many times a peer's throughput ours is to be."""
+
+
+class Judged(NamedTuple):
+    name: str
+    target: str
+    measured: str
+    verdict: str
+
+
+def judged(results: Results) -> Iterator[Judged]:
+    """Every target, measured or not."""
+    yield from _costs(results)
+    yield from _streams(results)
+    yield from _latency(results)
+    yield from _throughput(results)
+    yield from _memory(results)
+
+
+def _said(name: str, target: str, measured: str | None, reached: bool) -> Judged:
+    if measured is None:
+        return Judged(name, target, "not measured", "-")
+    return Judged(name, target, measured, "yes" if reached else "**no**")
+
+
+def _costs(results: Results) -> Iterator[Judged]:
+    cost = {(row["case"], row["transport"]): row["cpu_us"] for row in results.get("sidecar", [])}
+
+    def of(case: str) -> float | None:
+        return cost.get((case, "h2"))
+
+    noop, other = of("no-op, 4 messages"), cost.get(("no-op, 4 messages", "grpcio"))
+    ratio = other / noop if noop and other else None
+    said = ratio and f"{ratio:.1f} times ({noop:.0f} us against {other:.0f})"
+    yield _said("no-op exchange, CPU, `h2` against `grpcio`", "at least 10 times less", said, bool(ratio and ratio >= 10))
+    for case, name in (
+        ("1 KB chat, whole, translator", "full translation, 1 KB chat, whole, CPU per exchange: the translator's stream"),
+        ("1 KB chat, whole, as shipped", "the same with the router's stream, as `deploy/envoy.yaml` has it"),
+    ):
+        us = of(case)
+        yield _said(name, "at most 150 us", us and f"{us:.0f} us", bool(us and us <= 150))
+    us = of("stream event")
+    yield _said("full translation, CPU per stream event", "at most 20 us", us and f"{us:.1f} us", bool(us and us <= 20))
+
+
+def _streams(results: Results) -> Iterator[Judged]:
+    rows = results.get("held", {}).get("h2")
+    most = held.most(rows) if rows else 0
+    name = "concurrent translated streams per core at 50 events/s, p99 added delay at most 5 ms (the sidecar alone)"
+    yield _said(name, "at least 1,000", f"{most:,.0f}" if rows else None, most >= 1000)
+    about = "64 paced streams beside one 20 MB request a second: growth of the p99"
+    found = [row["delay_p99_ms_with"] - row["delay_p99_ms_without"] for row in _of(results, "beside", "transport", "h2")]
+    yield _said(f"{about} (the sidecar alone)", "at most 50 ms", _ms(found), bool(found and found[0] <= 50))
+    found = [row["added_p99_ms_with"] - row["added_p99_ms_without"] for row in _of(results, "beside_envoy", "way", "full h2")]
+    yield _said(f"{about} gap (through Envoy)", "at most 50 ms", _ms(found), bool(found and found[0] <= 50))
+
+
+def _of(results: Results, part: str, key: str, value: str) -> list[dict[str, Any]]:
+    return [row for row in results.get(part, []) if row[key] == value]
+
+
+def _ms(found: list[float]) -> str | None:
+    return f"{found[0]:.1f} ms" if found else None
+
+
+def _latency(results: Results) -> Iterator[Judged]:
+    rows = [row for row in _of(results, "requests", "way", "full h2") if row["scenario"] == "1 KB chat"]
+    name = "added latency at one connection over Envoy alone, 1 KB chat, p50 / p99"
+    if not rows or "added_p50_ms" not in rows[0]:
+        yield _said(name, "at most 0.5 / 1.5 ms", None, False)
+        return
+    p50, p99 = rows[0]["added_p50_ms"], rows[0]["added_p99_ms"]
+    yield _said(name, "at most 0.5 / 1.5 ms", f"{p50:.2f} / {p99:.2f} ms", p50 <= 0.5 and p99 <= 1.5)
+
+
+def _throughput(results: Results) -> Iterator[Judged]:
+    rows = results.get("peers", {}).get("rows", [])
+    for peer, times in AGAINST.items():
+        found = [row["ratio"] for row in rows if row["gateway"] == peer and "ratio" in row]
+        target = f"at least {times:g} times" if times > 1 else "level"
+        said = " and ".join(f"{ratio:.1f}" for ratio in found) + " times" if found else None
+        yield _said(f"throughput through Envoy, 8 connections, against {peer}", target, said, min(found, default=0) >= times)
+
+
+def _memory(results: Results) -> Iterator[Judged]:
+    rows = _of(results, "memory", "transport", "h2")
+    row = rows[0] if rows else None
+    idle = row["idle_kb"] / 1024 if row else 0
+    yield _said("memory, idle process", "60 MB", f"{idle:.0f} MB" if row else None, bool(row) and idle <= 60)
+    each = row["per_stream_kb"] if row else 0
+    yield _said("memory per open stream", "20 KB", f"{each:.1f} KB" if row else None, bool(row) and each <= 20)
+    grown = row["grown_kb"] if row else 0
+    said = f"{grown / 1024:+.2f} MB over {row['exchanges']:,}" if row else None
+    yield _said("memory, growth over 100,000 exchanges", "none", said, bool(row) and grown <= GROWTH_KB)
