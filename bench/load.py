@@ -93,7 +93,7 @@ class Closed(asyncio.Protocol):
                 return
             length = _LENGTH.search(held, 0, end)
             self._missing = end + int(length[1]) if length else 0
-        if self._missing and len(held) >= self._missing or not self._missing and held.endswith(_END):
+        if (self._missing and len(held) >= self._missing) or (not self._missing and held.endswith(_END)):
             self._answered(held)
 
     def _answered(self, held: bytes) -> None:

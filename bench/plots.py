@@ -16,8 +16,8 @@ def lines(title: str, across: str, up: str, series: Mapping[str, Points], bound:
     """Lines over a logarithmic axis, with one dashed line for *bound*."""
     points = [point for line in series.values() for point in line]
     right = max(x for x, _ in points)
-    low = math.floor(math.log10(min(min(y for _, y in points), bound[1])))
-    high = math.ceil(math.log10(max(max(y for _, y in points), bound[1])))
+    low = math.floor(math.log10(min(bound[1], *(y for _, y in points))))
+    high = math.ceil(math.log10(max(bound[1], *(y for _, y in points))))
 
     def at(x: float, y: float) -> tuple[float, float]:
         inner = HEIGHT - TOP - BOTTOM
@@ -43,9 +43,8 @@ def lines(title: str, across: str, up: str, series: Mapping[str, Points], bound:
         x, y = at(*line[-1])
         out.append(_text(min(x + 9, WIDTH - RIGHT + 6), y - 8, name, "start", colour))
     out.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, across, "middle"))
-    out.append(
-        f'<text x="16" y="{HEIGHT / 2}" transform="rotate(-90 16 {HEIGHT / 2})" text-anchor="middle">{escape(up)}</text>'
-    )
+    turned = f'transform="rotate(-90 16 {HEIGHT / 2})" text-anchor="middle"'
+    out.append(f'<text x="16" y="{HEIGHT / 2}" {turned}>{escape(up)}</text>')
     return _end(out)
 
 

@@ -65,10 +65,9 @@ def of_held(results: Results) -> Table:
     for transport, found in results.get("held", {}).items():
         for row in found:
             delay = f"{number(row['delay_p99_ms'])} ({number(row['delay_p99_least'])}-{number(row['delay_p99_most'])})"
-            cells = [delay, number(row["cpu_us"]), f"{row['core']:.0%}", number(row["late_p99_ms"])]
-            rows.append(
-                [transport, str(int(row["streams"])), number(row["delay_p50_ms"]), *cells, "yes" if row["holds"] else "no"]
-            )
+            cells = [number(row["delay_p50_ms"]), delay, number(row["cpu_us"]), f"{row['core']:.0%}"]
+            cells += [number(row["late_p99_ms"]), "yes" if row["holds"] else "no"]
+            rows.append([transport, str(int(row["streams"])), *cells])
     head = ["transport", "streams", "delay p50, ms", "delay p99, ms", "CPU us per event", "of its core"]
     return [*head, "client late p99, ms", "holds"], rows
 

@@ -70,10 +70,12 @@ class Rig:
             self._provider = self._stack.enter_context(MockProvider(self.folder()))
         return self._provider
 
-    def sidecar(self, transport: str, *, noop: bool = False) -> Sidecar:
+    def sidecar(
+        self, transport: str, *, noop: bool = False, environ: Mapping[str, str] = payloads.KEYS
+    ) -> Sidecar:
         """``extproc serve`` on a Unix socket, or what does nothing in its place."""
         kind = Noop if noop else Sidecar
-        made = kind(self.folder(), environ=payloads.KEYS, arguments=["--transport", transport])
+        made = kind(self.folder(), environ=environ, arguments=["--transport", transport])
         started: Sidecar = self._stack.enter_context(made)
         return started
 

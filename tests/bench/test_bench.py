@@ -1,0 +1,164 @@
+"""The benchmark runs, reports no figure for what is wrong, and the page is what its results say. No timing is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parent.parent.parent / "bench"
+sys.path.insert(0, str(BENCH))
+
+import envoys  # noqa: E402
+import held  # noqa: E402
+import payloads  # noqa: E402
+import plots  # noqa: E402
+import record  # noqa: E402
+import replay  # noqa: E402
+import report  # noqa: E402
+import sidecar  # noqa: E402
+from load import Generator, Spec  # noqa: E402
+from machine import Wrong  # noqa: E402
+from rig import Rig  # noqa: E402
+from targets import judged  # noqa: E402
+
+TO = payloads.TO_OPENAI
+pytestmark = pytest.mark.envoy
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with Rig() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scripts(rig: Rig) -> dict[str, record.Script]:
+    return record.record(rig, TO, sidecar.bodies(TO, large=False))
+
+
+def spec(rig: Rig, model: str, **more: Any) -> Spec:
+    body = rig.folder() / "body"
+    body.write_bytes(payloads.chat(TO.upstream, model, stream="whole" not in model))
+    complete = payloads.complete(TO.upstream, "whole" not in model).decode()
+    return Spec(rig.provider().port, TO.upstream, str(body), complete, seconds=0.3, **more)
+
+
+# ---- the load generator and the mock provider
+
+
+@pytest.mark.parametrize("model", ["gpt-whole", "gpt-burst-20"])
+def test_the_generator_counts_whole_answers(rig: Rig, model: str) -> None:
+    figures = Generator(spec(rig, model, connections=2)).result()
+    assert figures["exchanges"] > 0
+    assert ("first_p50_ms" in figures) == ("burst" in model)
+
+
+def test_paced_streams_keep_their_pace(rig: Rig) -> None:
+    figures = Generator(spec(rig, "gpt-paced-500x50", connections=3, rate=50.0)).result()
+    assert 0 < figures["events"] < 100
+
+
+def test_a_status_other_than_200_is_no_figure(rig: Rig) -> None:
+    with pytest.raises(Wrong, match="500 Internal"):
+        Generator(spec(rig, "gpt-broken")).result()
+
+
+def test_an_answer_that_is_not_whole_is_no_figure(rig: Rig) -> None:
+    told = spec(rig, "gpt-whole")
+    with pytest.raises(Wrong, match="not whole"):
+        Generator(Spec(**{**told.__dict__, "complete": "another end"})).result()
+
+
+def test_a_stream_that_ends_early_is_no_figure(rig: Rig) -> None:
+    with pytest.raises(Wrong):
+        Generator(spec(rig, "gpt-broken", rate=50.0)).result()
+
+
+# ---- the recording and its replay
+
+
+def test_a_recording_is_what_envoy_sends(scripts: dict[str, record.Script]) -> None:
+    names = [(step.slot, step.name) for step in scripts["1 KB chat"].steps(0)]
+    router, translator = ([name for slot, name in names if slot == number and name] for number in (0, 1))
+    assert router == ["request_headers", "request_body", "response_headers"]
+    assert translator == ["request_headers", "request_body", "response_headers", "response_body"]
+    assert len(scripts["stream"].steps(50)) == len(scripts["stream"].steps(0)) + 50
+
+
+@pytest.mark.parametrize("transport", ["h2", "grpcio"])
+def test_a_recording_can_be_replayed(rig: Rig, scripts: dict[str, record.Script], transport: str) -> None:
+    server = rig.sidecar(transport)
+    with sidecar.connected(server) as client:
+        assert replay.closed(client, scripts["1 KB chat"].steps(0), 4, exchanges=10)[0] == 10
+        assert replay.closed(client, scripts["stream"].steps(20), 4, exchanges=5)[0] == 5
+    row = held.paced(server, scripts["stream"], 5, 0.3)
+    assert row["streams"] == 5 and row["delay_p99_ms"] > 0
+    server.stop()
+
+
+def test_an_answer_of_another_kind_is_no_figure(rig: Rig, scripts: dict[str, record.Script]) -> None:
+    """A sidecar without the key refuses: an immediate response in the place of the body's."""
+    server = rig.sidecar("h2", environ={"OPENAI_API_KEY": ""})
+    with sidecar.connected(server) as client, pytest.raises(Wrong, match="first byte"):
+        replay.closed(client, scripts["1 KB chat"].steps(0), 1, exchanges=1)
+    server.stop()
+
+
+# ---- through Envoy
+
+
+def test_requests_go_through_envoy_in_both_ways(rig: Rig) -> None:
+    through = envoys.ways(rig, ["h2"])
+    assert [way.name for way in through] == ["direct", "Envoy alone", "no-op h2", "full h2"]
+    asked = [envoys.scenarios()[0], envoys.scenarios()[3]]
+    rows = envoys.requests(rig, through, asked, rounds=1, seconds=0.2, say=lambda text: None)
+    assert len(rows) == len(through) * len(asked)
+    assert all(row["per_second"] > 0 for row in rows)
+    broken = envoys.Scenario("broken", payloads.chat(TO.client, "gpt-broken"))
+    with pytest.raises(Wrong, match="full h2"):
+        envoys.requests(rig, through[-1:], [broken], rounds=1, seconds=0.2, say=lambda text: None)
+
+
+# ---- the report
+
+
+def test_the_page_is_what_the_results_say() -> None:
+    check = subprocess.run([sys.executable, str(BENCH / "report.py"), "--check"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+
+
+def test_the_report_follows_the_results() -> None:
+    results = json.loads(report.RESULTS.read_text("utf-8"))
+    results["machine"]["cpu"] = "another machine"
+    assert "another machine" in report.written(results)[report.PAGE]
+
+
+def test_targets_are_judged_not_assumed() -> None:
+    assert {each.verdict for each in judged({})} == {"-"}
+
+    def verdict(us: float) -> str:
+        rows = [{"case": "stream event", "transport": "h2", "cpu_us": us}]
+        return next(each.verdict for each in judged({"sidecar": rows}) if "per stream event" in each.name)
+
+    assert (verdict(19.9), verdict(20.1)) == ("yes", "**no**")
+
+
+def test_streams_above_a_number_that_did_not_hold_do_not_count() -> None:
+    rows = [{"streams": streams, "holds": streams != 500} for streams in (64, 250, 500, 1000)]
+    assert held.most(rows) == 250
+
+
+def test_plots_are_well_formed() -> None:
+    from xml.etree import ElementTree
+
+    for svg in (
+        plots.lines("a & b", "x", "y", {"one": [(1, 0.5), (10, 50)]}, ("5 ms", 5)),
+        plots.bars("c < d", [("one", 10.0), ("two", 5.0)], "/s"),
+    ):
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
