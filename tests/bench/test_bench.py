@@ -1,4 +1,4 @@
-"""The benchmark runs, reports no figure for what is wrong, and the page is what its results say. No timing is asserted."""
+"""The benchmark runs and has no figure for what is wrong; the page is what its results say. No timing is asserted."""
 
 from __future__ import annotations
 
@@ -129,7 +129,8 @@ def test_requests_go_through_envoy_in_both_ways(rig: Rig) -> None:
 
 
 def test_the_page_is_what_the_results_say() -> None:
-    check = subprocess.run([sys.executable, str(BENCH / "report.py"), "--check"], capture_output=True, text=True)
+    command = [sys.executable, str(BENCH / "report.py"), "--check"]
+    check = subprocess.run(command, capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout
 
 
