@@ -499,3 +499,11 @@ def test_a_client_that_wants_no_usage_keeps_its_stream_options() -> None:
     raw = json.dumps({**ASKED, "stream": True, "stream_options": {"include_usage": False}}).encode()
     t = Translation(CHAT, route={"provider": "openai", "auth": "none"}, now=0)
     assert t.request(raw).body == raw
+
+
+@pytest.mark.rows("F14")
+@pytest.mark.parametrize("model", ["my-base/sql-lora@v2", "qwen3:8b", "/models/llama 3", "\u6771\u4eac"])
+def test_a_local_models_name_goes_on_as_it_is(model: str) -> None:
+    t = Translation(MESSAGES, route={"provider": "openai-compatible"}, now=0)
+    assert json.loads(t.request(json.dumps({**ASKED, "model": model}).encode()).body)["model"] == model
+    assert (t.model_asked, t.model_sent) == (model, model)

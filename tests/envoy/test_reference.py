@@ -76,6 +76,13 @@ def test_every_endpoints_route_compiles(config: dict[str, Any]) -> None:
                 compile_route(["losses: report", None, text], environ=KEYS).credentials()
 
 
+@pytest.mark.rows("A19")
+def test_anthropics_own_host_and_port(config: dict[str, Any]) -> None:
+    (locality,) = placements.clusters(config)["anthropic"]["load_assignment"]["endpoints"]
+    (endpoint,) = locality["lb_endpoints"]
+    assert endpoint["endpoint"]["address"]["socket_address"] == {"address": "api.anthropic.com", "port_value": 443}
+
+
 def test_nothing_that_does_not_go_together_stands_together(config: dict[str, Any]) -> None:
     text = yaml.safe_dump(config)
     for word in ("hedge_policy", "internal_redirect_policy", "request_mirror_policies"):

@@ -57,6 +57,25 @@ def test_d1_d28_the_whole_table() -> None:
     assert found == TABLE
 
 
+@pytest.mark.rows("A19", "B34", "D1")
+def test_default_hosts() -> None:
+    """Where a route leads whose cluster is made from the provider's own host (``extproc import``)."""
+    hosts = {name: row.host or row.regional_host for name, row in PROVIDERS.items()}
+    assert hosts == {
+        "openai": "api.openai.com",
+        "azure-openai": "{resource}.openai.azure.com",
+        "deepseek": "api.deepseek.com",
+        "aimlapi": "api.aimlapi.com",
+        "anthropic": "api.anthropic.com",
+        "azure-anthropic": "{resource}.services.ai.azure.com",
+        "openrouter": "openrouter.ai",
+        "gemini": "generativelanguage.googleapis.com",
+        "vertex-ai": "aiplatform.googleapis.com",
+        "bedrock": "bedrock-runtime.{region}.amazonaws.com",
+        "openai-compatible": None,
+    }
+
+
 def test_every_dialect_of_a_row_may_be_named_by_a_route() -> None:
     assert {dialect for row in PROVIDERS.values() for dialect in row.dialects} <= set(DIALECTS)
 
@@ -199,6 +218,22 @@ def test_e13_gemini() -> None:
     call = sent(route, {**C2, "model": "gemini-2.5-pro"})
     assert call.path == "/v1beta/openai/chat/completions"
     assert json.loads(call.body)["max_completion_tokens"] == 7
+
+
+@pytest.mark.rows("C4")
+def test_the_limit_that_is_sent_where_a_client_names_none() -> None:
+    for route, limit in (({}, 64000), ({"quirks": {"max_output": 2000}}, 2000), ({"options": {"max_tokens": 7}}, 7)):
+        assert json.loads(sent({"provider": "anthropic", **route}, C2).body)["max_tokens"] == limit
+
+
+@pytest.mark.rows("A17")
+def test_two_routes_of_a_provider_have_each_their_own_host_and_path() -> None:
+    ends = ("https://one.example:1/a", "https://two.example/b")
+    calls = [sent({"provider": "anthropic", "override": {"endpoint": end}}, C2) for end in (*ends, ends[0])]
+    assert [(call.host, call.path) for call in calls] == [
+        ("one.example:1", "/a"), ("two.example", "/b"), ("one.example:1", "/a"),
+    ]  # fmt: skip
+    assert sent({"provider": "anthropic"}, C2).host is None
 
 
 @pytest.mark.rows("A18")

@@ -32,6 +32,7 @@ def page(*outcomes: Outcome) -> list[str]:
     return metrics.text(2).splitlines()
 
 
+@pytest.mark.rows("F16")
 def test_an_exchange_is_counted_by_who_and_how() -> None:
     lines = page(DONE, DONE, replace(DONE, ending=Ending.CUT), replace(DONE, status=0, ending=Ending.CANCELLED))
     who = 'role="translator",client="anthropic_messages",upstream="openai_chat",provider="openai"'
@@ -99,6 +100,7 @@ def test_every_metric_is_declared_before_its_samples() -> None:
     assert {"extproc_h2_resets_total", "extproc_h2_abuse_total", "extproc_tokens_total"} <= declared
 
 
+@pytest.mark.rows("B36")
 def test_the_transports_own_counters() -> None:
     lines = Metrics().text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines()
     assert "extproc_h2_resets_total 3" in lines and 'extproc_h2_abuse_total{bound="max_pings"} 1' in lines

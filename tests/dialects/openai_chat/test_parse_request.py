@@ -217,6 +217,7 @@ def test_streams_betas_and_caching() -> None:
     ],
     ids=repr,
 )
+@pytest.mark.rows("D31")
 def test_what_the_api_refuses(members: Any, path: str) -> None:
     with pytest.raises(ProtocolError) as error:
         parse(members)

@@ -106,6 +106,7 @@ def usage(events: e.ResponseEnded) -> tuple[int | None, ...]:
         ("details_only", [("thinking", "Let me think."), ("text", "Done")], END, (None, None, None, None)),
     ],
 )
+@pytest.mark.rows("F6")
 def test_golden(name: str, blocks: list[Any], stop: StopReason, counts: tuple[Any, ...]) -> None:
     got = golden(name)
     # A scheme without a seal says nothing.
