@@ -1,92 +1,34 @@
-"""What servers and clients really send, beside what the documents say: whole exchanges through the library."""
+"""What servers really answer, beside what the documents say."""
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from extproc import Refused, Translation
+from extproc import Translation
+from tests.support.exchanges import (
+    ASKED,
+    CHAT,
+    JSON,
+    MESSAGES,
+    SSE,
+    USAGE,
+    asked,
+    calls,
+    chat_answer,
+    data_of,
+    function,
+    shape,
+    stop_of,
+    streamed,
+    usage_chunk,
+    usage_of,
+    whole,
+)
 from tests.support.upstream import chat_chunk, events, message, message_events, text_block
-
-ASKED: dict[str, Any] = {"model": "gpt-4o", "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
-TOOLS = {
-    "anthropic_messages": [{"name": "f", "input_schema": {"type": "object"}}],
-    "openai_chat": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
-}
-SSE = [("content-type", "text/event-stream")]
-JSON = [("content-type", "application/json")]
-CHAT, MESSAGES = "openai_chat", "anthropic_messages"
-USAGE = {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}
-
-
-def asked(client: str, upstream: str, **members: Any) -> tuple[Translation, Any]:
-    provider = {CHAT: "openai", MESSAGES: "anthropic"}[upstream]
-    t = Translation(client, route={"provider": provider, "auth": "none"}, now=0)
-    call = t.request(json.dumps({**ASKED, "tools": TOOLS[client], **members}).encode())
-    return t, json.loads(call.body)
-
-
-def sent(client: str, upstream: str, **members: Any) -> Any:
-    return asked(client, upstream, **members)[1]
-
-
-def streamed(client: str, upstream: str, wire: bytes) -> list[Any]:
-    t, _ = asked(client, upstream, stream=True)
-    t.response_head(200, SSE)
-    out = t.response_body(wire) + t.response_body(b"", end_of_stream=True)
-    return [json.loads(line[6:]) if line != b"data: [DONE]" else "[DONE]" for line in _data(out)]
-
-
-def _data(out: bytes) -> Iterator[bytes]:
-    return (line for line in out.split(b"\n") if line.startswith(b"data: "))
-
-
-def whole(client: str, upstream: str, answer: Any, status: int = 200) -> tuple[Translation, Any]:
-    t, _ = asked(client, upstream)
-    t.response_head(status, JSON)
-    return t, json.loads(t.response_body(json.dumps(answer).encode(), end_of_stream=True))
-
-
-def shape(told: list[Any]) -> list[Any]:
-    """A Messages stream in short: the kinds of its events, of a block's with the block's index and kind."""
-    short: list[Any] = []
-    for event in told:
-        kind = event["type"]
-        if kind == "content_block_start":
-            short.append((event["index"], event["content_block"]["type"]))
-        elif kind == "content_block_delta":
-            value = next(value for name, value in event["delta"].items() if name != "type")
-            short.append((event["index"], value))
-        elif kind == "content_block_stop":
-            short.append((event["index"], "stop"))
-        elif kind != "ping":
-            short.append(kind)
-    return short
-
-
-def calls(*parts: tuple[int | None, str | None, str | None, str | None]) -> dict[str, Any]:
-    made = []
-    for index, id_, name, arguments in parts:
-        function = {"name": name, "arguments": arguments}
-        part = {"index": index, "id": id_, "function": {k: v for k, v in function.items() if v is not None}}
-        made.append({name: value for name, value in part.items() if value is not None})
-    return chat_chunk(tool_calls=made)
-
-
-def usage_chunk(**usage: Any) -> dict[str, Any]:
-    return {**chat_chunk(), "choices": [], "usage": {**USAGE, **usage}}
-
-
-def stop_of(told: list[Any]) -> Any:
-    return next(event["delta"]["stop_reason"] for event in told if event["type"] == "message_delta")
-
-
-def usage_of(told: list[Any]) -> Any:
-    return next(event["usage"] for event in told if event["type"] == "message_delta")
-
 
 START, END = ["message_start"], ["message_delta", "message_stop"]
 HELLO = [*START, (0, "text"), (0, "hello"), (0, "stop"), *END]
@@ -257,15 +199,6 @@ def test_all_texts_of_a_whole_answer_are_joined_and_usage_counts_the_cache() -> 
 # ---- whole answers of OpenAI's for Anthropic's clients
 
 
-def chat_answer(finish: str = "stop", **message_: Any) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", **message_}, "finish_reason": finish}
-    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1.5, "model": "m", "choices": [choice]}
-
-
-def function(arguments: Any, id_: str | None = "call_1") -> dict[str, Any]:
-    return {"type": "function", "function": {"name": "f", "arguments": arguments}, **({"id": id_} if id_ else {})}
-
-
 @pytest.mark.parametrize(
     ("arguments", "given"),
     [('{"a":1}', {"a": 1}), ("", {}), ({"a": 1}, {"a": 1}), (None, {})],
@@ -333,177 +266,68 @@ def test_a_success_that_is_no_answer_is_a_clean_error(body: Any) -> None:
         assert answer["content"] == [] and body in ({}, {"choices": None})
 
 
-# ---- requests of Anthropic's clients
+# ---- streaming that the route decides, and compression
 
 
-def result(**members: Any) -> dict[str, Any]:
-    return {"type": "tool_result", "tool_use_id": "toolu_1", **members}
-
-
-HISTORY = [
-    {"role": "user", "content": "go"},
-    {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
-]
-
-
-def test_results_come_directly_after_their_calls_whatever_stands_beside_them() -> None:
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
-    turn = {"role": "user", "content": [{"type": "text", "text": "first"}, result(content="done"), image]}
-    sent_ = sent(MESSAGES, CHAT, messages=[*HISTORY, turn])["messages"]
-    assert [m["role"] for m in sent_] == ["user", "assistant", "tool", "user"]
-    assert sent_[1]["tool_calls"][0]["function"]["arguments"] == "{}" and sent_[2]["content"] == "done"
-    assert [part["type"] for part in sent_[3]["content"]] == ["text", "image_url"]
-
-
-@pytest.mark.parametrize(
-    ("members", "content"),
-    [({}, ""), ({"content": []}, ""),
-     ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb")],
-)  # fmt: skip
-def test_contents_of_results(members: dict[str, Any], content: str) -> None:
-    messages = sent(MESSAGES, CHAT, messages=[*HISTORY, {"role": "user", "content": [result(**members)]}])["messages"]
-    assert len(messages) == 3 and messages[2]["role"] == "tool"
-    text = messages[2]["content"]
-    assert (text if isinstance(text, str) else "".join(part["text"] for part in text)) == content
-
-
-def test_a_failed_result_says_so_to_the_model() -> None:
-    turns = [{"role": "user", "content": [result(content="boom", is_error=flag)]} for flag in (True, False)]
-    failed, good = (sent(MESSAGES, CHAT, messages=[*HISTORY, turn])["messages"][2]["content"] for turn in turns)
-    assert "boom" in failed and failed != good == "boom"
-
-
-def test_zero_is_a_value() -> None:
-    body = sent(MESSAGES, CHAT, temperature=0, top_p=0)
-    assert (body["temperature"], body["top_p"], body["max_completion_tokens"]) == (0, 0, 99)
-    assert "max_tokens" not in body
-
-
-@pytest.mark.parametrize("tools", [[], [{"type": "computer_20250124", "name": "computer"}]])
-def test_no_choice_is_sent_among_no_tools(tools: list[Any]) -> None:
-    choice = {"type": "auto", "disable_parallel_tool_use": True}
-    try:
-        body = sent(MESSAGES, CHAT, tools=tools, tool_choice=choice)
-    except Refused as refused:
-        assert refused.status == 400 and tools
+@pytest.mark.rows("A9", "D12")
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+def test_a_stream_that_only_the_route_asked_for(client: str) -> None:
+    """The other API's client, who asked for none, gets a whole answer; one of the same API what passes."""
+    t = Translation(client, route={"provider": "openai", "auth": "none", "options": {"stream": True}}, now=0)
+    assert json.loads(t.request(json.dumps(ASKED).encode()).body)["stream"] is True
+    t.response_head(200, SSE)
+    wire = b"".join(events(ROLE, TEXT, STOP, usage_chunk(), done=True))
+    out = t.response_body(wire) + t.response_body(b"", end_of_stream=True)
+    if client == CHAT:
+        assert (t.whole, out) == (False, wire)
     else:
-        assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
+        assert t.whole and json.loads(out)["content"] == [{"type": "text", "text": "hello"}]
+    assert t.usage.output_tokens == 7
 
 
-def test_a_long_name_is_shortened_everywhere_and_restored_in_the_answer() -> None:
-    name = "mcp__" + "x" * 70
-    tool = {"name": name, "input_schema": {"type": "object"}}
-    call_ = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
-    turns = [{"role": "assistant", "content": [call_]}, {"role": "user", "content": [result(content="x")]}]
-    history = [HISTORY[0], *turns]
-    t, body = asked(MESSAGES, CHAT, tools=[tool], tool_choice={"type": "tool", "name": name}, messages=history)
-    short = body["tools"][0]["function"]["name"]
-    assert len(short) <= 64 and body["tool_choice"]["function"]["name"] == short
-    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == short
+@pytest.mark.rows("A9", "D12")
+def test_a_stream_that_the_route_forbids_is_made_of_the_whole_answer() -> None:
+    t = Translation(MESSAGES, route={"provider": "openai", "auth": "none", "options": {"stream": False}}, now=0)
+    assert json.loads(t.request(json.dumps({**ASKED, "stream": True}).encode()).body)["stream"] is False
     t.response_head(200, JSON)
-    call = {"type": "function", "id": "c", "function": {"name": short, "arguments": "{}"}}
-    answer = json.loads(t.response_body(json.dumps(chat_answer(content=None, tool_calls=[call])).encode(), True))
-    assert answer["content"][0]["name"] == name
+    out = t.response_body(json.dumps(chat_answer(content="hello")).encode(), end_of_stream=True)
+    assert dict(t.head.headers)["content-type"].startswith("text/event-stream")
+    assert shape([json.loads(line[6:]) for line in data_of(out)]) == HELLO
 
 
-@pytest.mark.parametrize("source", [True, "x", {}, {"type": "base64"}, {"type": "url", "url": 5}])
-def test_an_image_that_is_none_is_refused_with_its_path(source: Any) -> None:
-    with pytest.raises(Refused) as refused:
-        sent(MESSAGES, CHAT, messages=[{"role": "user", "content": [{"type": "image", "source": source}]}])
-    error = json.loads(refused.value.body)
-    assert refused.value.status == 400 and error["error"]["message"].startswith("messages.0.content.0")
+@pytest.mark.parametrize("status", [200, 429])
+def test_compressed_errors_and_empty_compressed_bodies(status: int) -> None:
+    for body in (gzip.compress(b'{"error":{"message":"slow down","code":429}}'), gzip.compress(b""), b""):
+        t, _ = asked(MESSAGES, CHAT)
+        t.response_head(status, [*JSON, ("content-encoding", "gzip"), ("retry-after", "3")])
+        answer = json.loads(t.response_body(body, end_of_stream=True))
+        assert answer["type"] == "error" and t.head.status in (429, 502)
+        assert "content-encoding" not in dict(t.head.headers)
+        if len(body) > 25:
+            assert "slow down" in answer["error"]["message"] and t.head.status == 429
 
 
-@pytest.mark.parametrize("messages", [[], None, {}, "x", [{"content": "x"}], [{"role": "user"}], [5]])
-def test_messages_that_are_none_are_refused(messages: Any) -> None:
-    with pytest.raises(Refused) as refused:
-        sent(MESSAGES, CHAT, messages=messages)
-    assert refused.value.status == 400 and "messages" in json.loads(refused.value.body)["error"]["message"]
+@pytest.mark.parametrize("first", [usage_chunk(), {"id": "x"}, {**ROLE, "choices": None}, {"choices": [{}]}])
+def test_a_stream_that_begins_oddly(first: Any) -> None:
+    told = streamed(MESSAGES, CHAT, b"".join(events(first, ROLE, TEXT, STOP, done=True)))
+    assert shape(told) == HELLO
 
 
-def test_a_document_reaches_the_model_or_is_refused() -> None:
-    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "the text"}}
-    assert "the text" in json.dumps(sent(MESSAGES, CHAT, messages=[{"role": "user", "content": [document]}]))
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+def test_limits_and_retries_are_said_in_the_clients_words(client: str) -> None:
+    upstream = CHAT if client == MESSAGES else MESSAGES
+    theirs = {
+        CHAT: [("x-ratelimit-remaining-requests", "9"), ("x-request-id", "req-1")],
+        MESSAGES: [("anthropic-ratelimit-requests-remaining", "9"), ("request-id", "req-1")],
+    }
+    t, _ = asked(client, upstream)
+    t.response_head(429, [*JSON, ("retry-after", "7"), *theirs[upstream]])
+    t.response_body(b'{"error":{"message":"slow down"}}', end_of_stream=True)
+    head = dict(t.head.headers)
+    assert head["retry-after"] == "7" and all(head[name] == value for name, value in theirs[client])
+    assert not [name for name, _ in theirs[upstream] if name in head]
 
 
-def test_cache_markers_and_foreign_members_do_not_reach_openai() -> None:
-    system = [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]
-    t, body = asked(MESSAGES, CHAT, system=system, top_k=5, context_management={}, metadata={"user_id": "u" * 300})
-    text = json.dumps(body)
-    assert "cache_control" not in text and "top_k" not in text and "context_management" not in text
-    assert body["messages"][0] == {"role": "system", "content": "be brief"}
-    assert len(body.get("safety_identifier") or body.get("user") or "") <= 64
-    assert {"top_k:dropped"} <= set(map(str, t.losses))
-
-
-# ---- requests of OpenAI's clients
-
-
-def test_parallel_calls_are_forbidden_without_a_choice_too() -> None:
-    body = sent(CHAT, MESSAGES, parallel_tool_calls=False)
-    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
-
-
-@pytest.mark.parametrize("stop", ["x", ["x"], None])
-def test_stop_as_text_or_list(stop: Any) -> None:
-    assert sent(CHAT, MESSAGES, stop=stop).get("stop_sequences") == (["x"] if stop else None)
-
-
-def test_a_temperature_beyond_anthropics_is_clamped_and_said() -> None:
-    t, body = asked(CHAT, MESSAGES, model="claude-sonnet-4-5", temperature=1.7)
-    assert body["temperature"] == 1 and "temperature:clamped" in set(map(str, t.losses))
-
-
-def test_images_and_pdfs_by_data_url() -> None:
-    parts = [
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}},
-    ]
-    content = sent(CHAT, MESSAGES, messages=[{"role": "user", "content": parts}])["messages"][0]["content"]
-    assert [(block["type"], block["source"]["media_type"]) for block in content] == [
-        ("image", "image/png"),
-        ("document", "application/pdf"),
-    ]
-
-
-def test_signed_thinking_comes_back_as_it_was_signed() -> None:
-    """A reasoning turn of Claude's, told to an OpenAI client, which sends it back with the result of its call."""
-    blocks: list[dict[str, Any]] = [{"type": "thinking", "thinking": "hm", "signature": "c2lnbmVk"},
-        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}]  # fmt: skip
-    _, answer = whole(CHAT, MESSAGES, message(*blocks, stop="tool_use"))
-    said = answer["choices"][0]["message"]
-    history = [HISTORY[0], said, {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "x"}]
-    body = sent(CHAT, MESSAGES, model="claude-sonnet-4-5", reasoning_effort="high", messages=history)
-    assert body["messages"][1]["content"] == blocks
-
-
-def test_thinking_of_another_provider_never_reaches_anthropic_signed() -> None:
-    turn = {"role": "assistant", "content": "so", "reasoning_content": "hm"}
-    body = sent(CHAT, MESSAGES, model="claude-sonnet-4-5", messages=[HISTORY[0], turn, HISTORY[0]])
-    assert "signature" not in json.dumps(body)
-
-
-# ---- the same API on both sides
-
-
-def test_numbers_escapes_and_empty_things_survive_a_changed_member() -> None:
-    raw = (
-        b'{"model":"m","messages":[{"role":"user","content":"\\u00e9\\ud83d\\ude00"}],'
-        b'"a":12345678901234567890,"b":1.0,"c":[],"d":null,"e":{}}'
-    )
-    t = Translation(CHAT, route={"provider": "openai", "auth": "none", "options": {"model": "other"}}, now=0)
-    assert t.request(raw).body == raw.replace(b'"m"', b'"other"')
-
-
-def test_a_client_that_wants_no_usage_keeps_its_stream_options() -> None:
-    raw = json.dumps({**ASKED, "stream": True, "stream_options": {"include_usage": False}}).encode()
-    t = Translation(CHAT, route={"provider": "openai", "auth": "none"}, now=0)
-    assert t.request(raw).body == raw
-
-
-@pytest.mark.rows("F14")
-@pytest.mark.parametrize("model", ["my-base/sql-lora@v2", "qwen3:8b", "/models/llama 3", "\u6771\u4eac"])
-def test_a_local_models_name_goes_on_as_it_is(model: str) -> None:
-    t = Translation(MESSAGES, route={"provider": "openai-compatible"}, now=0)
-    assert json.loads(t.request(json.dumps({**ASKED, "model": model}).encode()).body)["model"] == model
-    assert (t.model_asked, t.model_sent) == (model, model)
+def test_an_answer_of_several_choices_is_read_by_its_first() -> None:
+    second = {**TEXT, "choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": None}]}
+    assert shape(streamed(MESSAGES, CHAT, b"".join(events(ROLE, second, TEXT, STOP, done=True)))) == HELLO
