@@ -163,8 +163,8 @@ class Passed:
         if self.whole:
             self._kept = [self._replaced(failed)]
             return self.feed(b"", end_of_stream)
-        # What was passed may have ended within an event. Amid anything but a stream nothing can be said.
-        return b"\n\n" + self._emitter.emit(failed) if self._stream else b""
+        # Amid anything but a stream nothing can be said.
+        return self._said(failed) if self._stream else b""
 
     def _watch(self, chunk: bytes, end_of_stream: bool) -> bytes:
         for event in self._parser.feed(chunk) if chunk else ():
@@ -178,11 +178,15 @@ class Passed:
 
     def _ending(self, failed: ResponseFailed) -> bytes:
         if self._stream:
-            return self._emitter.emit(failed) if failed.code == "stream_truncated" else b""
+            return self._said(failed) if failed.code == "stream_truncated" else b""
         if not self.whole or failed.code != "upstream_error":
             return b""
         # An error that is no JSON.
         return self._replaced(failed)
+
+    def _said(self, failed: ResponseFailed) -> bytes:
+        # What was passed may have stopped within an event, which would swallow this one.
+        return b"\n\n" + self._emitter.emit(failed)
 
     def _replaced(self, failed: ResponseFailed) -> bytes:
         head, body = self._dialect.emit_error(failed, self._meta)
