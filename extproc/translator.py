@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .attributes import MEMORY, Attributes, Level, Memory, recall, remember
+from .attributes import CODE_DETAILS, MEMORY, OURS, Attributes, Level, Memory, recall, remember
 from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from .exchange import Answer, Ending, Exchange, Misconfigured, Outcome, Refusal, Shared, clipped
@@ -141,6 +141,9 @@ class Translator(Exchange):
         if details is not None or self.phase is Phase.REQUEST:
             return self.reshape(message, details or "request_not_sent")
         if translation is None:
+            if Attributes(message).text(CODE_DETAILS).startswith(OURS):
+                # The router before this filter has answered by itself.
+                return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
             raise Misconfigured("the filter needs request_header_mode: SEND")
         pseudo, self.came = read_headers(message.response_headers.headers)
         self.status = int(pseudo.get(":status", "0") or 0)

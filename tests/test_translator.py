@@ -498,3 +498,11 @@ def test_an_api_is_served_only_behind_its_prefix(path: str, served: bool) -> Non
     assert envoy.immediate is not None
     status, _, error, details = envoy.immediate
     assert (status, details, error["type"]) == (404, "extproc_not_found", "error")
+
+
+def test_an_answer_of_the_router_before_this_filter_passes() -> None:
+    envoy = Conversation()
+    envoy.answer(200, {"content-type": "application/json"}, details="extproc_models")
+    assert envoy.chunk(b'{"object":"list"}', end=True) == b'{"object":"list"}'
+    assert envoy.client["content-type"] == "application/json" and envoy.immediate is None
+    assert envoy.close().ending is Ending.PASSED

@@ -7,7 +7,7 @@ its metadata without their prefix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,26 @@ def manifests() -> list[dict[str, Any]]:
     return [item for file in files for item in yaml.safe_load_all((MANIFESTS / file).read_text("utf-8"))]
 
 
-def of_kind(kind: str) -> list[dict[str, Any]]:
-    return [item for item in manifests() if item["kind"] == kind]
+def of_kind(kind: str, objects: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """Those of *objects*, by default of the kustomization, that are of *kind*."""
+    return [item for item in (manifests() if objects is None else objects) if item["kind"] == kind]
 
 
-def bootstrap(sidecar: str, upstreams: Mapping[str, int], secrets: Mapping[str, str]) -> dict[str, Any]:
+def bootstrap(
+    sidecar: str,
+    upstreams: Mapping[str, int],
+    secrets: Mapping[str, str],
+    objects: Sequence[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """*sidecar* is its socket; *upstreams* maps a host to the port of loopback that stands in for it; *secrets* maps
-    paths that routes name to others."""
-    (policy,) = of_kind("EnvoyExtensionPolicy")
-    (client,) = of_kind("ClientTrafficPolicy")
+    paths that routes name to others; *objects* are the manifests, by default those of the kustomization."""
+    (policy,) = of_kind("EnvoyExtensionPolicy", objects)
+    (client,) = of_kind("ClientTrafficPolicy", objects)
     targets = {ref["name"] for ref in policy["spec"]["targetRefs"]}
     (processor,) = policy["spec"]["extProc"]
     routes = [
         made
-        for item in of_kind("HTTPRoute")
+        for item in of_kind("HTTPRoute", objects)
         for rule in item["spec"]["rules"]
         for made in _routes(item, rule, item["metadata"]["name"] in targets, secrets)
     ]
@@ -63,7 +69,7 @@ def bootstrap(sidecar: str, upstreams: Mapping[str, int], secrets: Mapping[str, 
         "per_connection_buffer_limit_bytes": _bytes(client["spec"]["connection"]["bufferLimit"]),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
-    clusters = [_backend(item, upstreams) for item in of_kind("Backend")]
+    clusters = [_backend(item, upstreams) for item in of_kind("Backend", objects)]
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "static_resources": {"listeners": [listener], "clusters": [*clusters, _sidecar(processor, sidecar)]},

@@ -1,0 +1,127 @@
+"""The examples, run: one sidecar for all, one Envoy for each, scripted providers in the place of the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extproc.demo import as_anthropic, as_openai
+from extproc.demo import config as envoy_config
+from extproc.demo.processes import Envoy, Sidecar
+from extproc.demo.provider import Answer, Received, json_answer
+from tests.support import envoygateway
+from tests.support.gateway import Backends, Gateway
+from tests.support.token_endpoint import TokenEndpoint
+from tests.support.upstream import ScriptedUpstream
+
+from .readme import NAMES, ROOT
+
+HERE = Path(__file__).parent
+KEYS = (
+    "OPENAI_API_KEY", "DEEPSEEK_API_KEY", "AZURE_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+)  # fmt: skip
+ANTHROPIC_HOSTS = ("api.anthropic.com", "my-resource.services.ai.azure.com")
+OTHER_HOSTS = (
+    "api.openai.com", "api.deepseek.com", "my-resource.openai.azure.com", "generativelanguage.googleapis.com",
+    "europe-west1-aiplatform.googleapis.com", "127.0.0.1", "vllm.models.svc.cluster.local",
+)  # fmt: skip
+SECRET_FILE = "/run/secrets/openai-authorization"
+
+
+def key(name: str) -> str:
+    """The secret under *name*."""
+    return f"key-of-{name.removesuffix('_API_KEY').lower()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.envoy)
+
+
+def embedding(request: Received) -> Answer:
+    """As OpenAI's ``/v1/embeddings``."""
+    data = [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]
+    usage = {"prompt_tokens": 2, "total_tokens": 2}
+    return json_answer({"object": "list", "data": data, "model": request.json()["model"], "usage": usage})
+
+
+def as_others(request: Received) -> Answer:
+    return embedding(request) if request.path.endswith("/embeddings") else as_openai.answer(request)
+
+
+@dataclass(frozen=True)
+class World:
+    """What the examples share."""
+
+    backends: Backends
+    run: Callable[..., Gateway]
+    """Starts Envoy with a configuration."""
+
+    def example(self, name: str) -> Gateway:
+        config = envoy_config.load(ROOT / name / "envoy.yaml")
+        for secret in config["static_resources"].get("secrets", []):
+            path = self.backends.folder / "authorization"
+            path.write_text("Bearer " + key("OPENAI_API_KEY"), "utf-8")
+            assert secret["generic_secret"]["secret"]["filename"] == SECRET_FILE
+            secret["generic_secret"]["secret"]["filename"] = str(path)
+        sidecar = self.backends.sidecar.socket
+        assert sidecar is not None
+        upstreams = {host: ("127.0.0.1", port) for host, port in self.ports.items()}
+        return self.run(name, envoy_config.rewrite(config, sidecar=sidecar, upstreams=upstreams))
+
+    def on_envoy_gateway(self, name: str, objects: list[dict[str, Any]]) -> Gateway:
+        """*objects* in the form in which Envoy Gateway's Envoy gets them."""
+        sidecar = self.backends.sidecar.socket
+        assert sidecar is not None
+        secrets = {"/run/keys": str(self.backends.folder)}
+        return self.run(f"{name}-gateway", envoygateway.bootstrap(sidecar, self.ports, secrets, objects))
+
+    @property
+    def ports(self) -> dict[str, int]:
+        first = dict.fromkeys(OTHER_HOSTS, self.backends.openai.port)
+        return first | dict.fromkeys(ANTHROPIC_HOSTS, self.backends.anthropic.port)
+
+
+@pytest.fixture(scope="session")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("examples")
+    with ExitStack() as stack:
+        tokens = TokenEndpoint()
+        stack.callback(tokens.close)
+        others, anthropic = ScriptedUpstream(as_others), ScriptedUpstream(as_anthropic.answer)
+        stack.enter_context(others)
+        stack.enter_context(anthropic)
+        environ = {name: key(name) for name in KEYS} | {"GCP_SERVICE_ACCOUNT": tokens.key()}
+        for name, value in environ.items():
+            (folder / name).write_text(value, "utf-8")
+        shared = Backends(folder, stack.enter_context(Sidecar(folder, environ=environ)), others, anthropic)
+        running: dict[str, Gateway] = {}
+
+        def run(name: str, config: dict[str, Any]) -> Gateway:
+            if name not in running:
+                (folder / name).mkdir()
+                envoy = stack.enter_context(Envoy(folder / name, config))
+                running[name] = Gateway("example", envoy, shared, folder / name / "access.log")
+            return running[name]
+
+        yield World(shared, run)
+
+
+@pytest.fixture
+def world(_world: World) -> World:
+    _world.backends.reset()
+    return _world
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each example in turn."""
+    found: str = request.param
+    return found

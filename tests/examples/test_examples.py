@@ -1,0 +1,257 @@
+"""Every example does what its README says."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+import yaml
+
+from extproc.cli import main
+from extproc.demo.processes import envoy_binary
+from extproc.demo.provider import Received
+from tests.support import envoygateway
+from tests.support.gateway import Gateway, Reply
+from tests.support.upstream import chat
+
+from .conftest import ANTHROPIC_HOSTS, KEYS, SECRET_FILE, World, key
+from .readme import NAMES, ROOT, asked, blocks
+
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the provider must receive of the README's request."""
+
+    host: str
+    path: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key(name)}"}
+
+
+DEPLOYMENT = "/openai/deployments/gpt-4/chat/completions?api-version=2024-02-15-preview"
+VERTEX = "/v1/projects/my-project/locations/europe-west1/endpoints/openapi/chat/completions"
+FOUNDRY = "my-resource.services.ai.azure.com"
+EXPECTED = {
+    "openai": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
+    "deepseek": Sent(
+        "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
+    ),
+    "azure-openai": Sent(
+        "my-resource.openai.azure.com", DEPLOYMENT, {"api-key": key("AZURE_OPENAI_API_KEY")}, {"model": "gpt-4"}
+    ),
+    "openai-embeddings": Sent(
+        "api.openai.com", "/v1/embeddings", bearer("OPENAI_API_KEY"),
+        {"model": "text-embedding-3-small", "encoding_format": "float", "input": "hello"},
+    ),
+    "anthropic": Sent(
+        "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
+        {"model": "claude-sonnet-4-20250514"},
+    ),
+    "anthropic-to-openai": Sent(
+        "api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4", "max_completion_tokens": 1024},
+    ),
+    "gemini": Sent(
+        "generativelanguage.googleapis.com", "/v1beta/openai/chat/completions", bearer("GEMINI_API_KEY"),
+        {"model": "gemini-2.5-flash"},
+    ),
+    "vertex-ai": Sent(
+        "europe-west1-aiplatform.googleapis.com", VERTEX, {"authorization": "Bearer token-1"},
+        {"model": "google/gemini-2.5-flash"},
+    ),
+    "by-model": Sent(
+        "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
+    ),
+    "claude-code-vllm": Sent("127.0.0.1:*", CHAT, {}, {"model": "sql-lora", "max_tokens": 99}),
+    "open-webui-foundry": Sent(
+        FOUNDRY, "/anthropic/v1/messages", {"x-api-key": key("AZURE_ANTHROPIC_API_KEY")},
+        {"model": "claude-opus-4-5", "messages": [{"role": "user", "content": "What is 1+1?"}]},
+    ),
+    "two-providers": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5"}),
+    "envoy-credentials": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
+}  # fmt: skip
+
+
+def sent(gateway: Gateway, expected: Sent) -> Received:
+    upstream = gateway.anthropic_upstream if expected.host in ANTHROPIC_HOSTS else gateway.openai_upstream
+    return upstream.last
+
+
+def ask(gateway: Gateway, example: str, **members: Any) -> Reply:
+    """The README's request, with other *members*."""
+    request = asked(example)
+    return gateway.send(request.path, {**request.body, **members}, request.headers)
+
+
+def check_sent(got: Received, expected: Sent) -> None:
+    """Its own host, path, key and body, and no other key."""
+    host = got.header("host") or ""
+    assert host.startswith(expected.host.removesuffix("*")) if expected.host.endswith("*") else host == expected.host
+    assert got.path == expected.path
+    assert {name: got.header(name) for name in expected.headers} == expected.headers
+    body = got.json()
+    assert {name: body[name] for name in expected.body} == expected.body
+    others = {key(name) for name in KEYS} - {value.removeprefix("Bearer ") for value in expected.headers.values()}
+    assert not [other for other in [*others, "the-clients-own", "any"] if f"'{other}'" in repr(got.headers)]
+
+
+@pytest.mark.rows("E1", "E2", "E3", "E4", "E5", "E6", "E7", "E11", "E13", "C1", "C2", "F14", "D14")
+def test_its_request_arrives_and_is_answered(world: World, name: str) -> None:
+    gateway = world.example(name)
+    reply = ask(gateway, name)
+    assert reply.status == 200, reply.body
+    check_sent(sent(gateway, EXPECTED[name]), EXPECTED[name])
+    shape = {CHAT: ("object", "chat.completion"), MESSAGES: ("type", "message")}.get(asked(name).path)
+    member, value = shape or ("object", "list")
+    assert reply.json[member] == value
+    assert gateway.envoy.alive() and world.backends.sidecar.alive()
+
+
+@pytest.mark.parametrize("example", [name for name in NAMES if name != "openai-embeddings"])
+@pytest.mark.rows("C8", "F8")
+def test_its_request_as_a_stream(world: World, example: str) -> None:
+    gateway = world.example(example)
+    reply = ask(gateway, example, stream=True)
+    assert (reply.status, reply.broken) == (200, False), reply.body
+    end = b"data: [DONE]\n\n" if asked(example).path == CHAT else b'data: {"type":"message_stop"}\n\n'
+    assert reply.body.endswith(end) and sent(gateway, EXPECTED[example]).json()["stream"] is True
+
+
+def test_each_has_an_expectation_and_a_line_in_the_index() -> None:
+    index = (ROOT / "README.md").read_text("utf-8")
+    assert sorted(EXPECTED) == NAMES
+    for name in NAMES:
+        assert f"[{name}]({name}/README.md)" in index
+        assert f"envoy -c examples/{name}/envoy.yaml" in "".join(blocks(name))
+
+
+def test_its_commands_name_the_variables_that_it_needs(name: str) -> None:
+    """E11: secrets come by reference, and the README says which."""
+    text = (ROOT / name / "envoy.yaml").read_text("utf-8")
+    shown = "".join(blocks(name))
+    for variable in (*KEYS, "GCP_SERVICE_ACCOUNT"):
+        if f"${{{variable}}}" in text:
+            assert f"{variable}=" in shown
+    if "gcp:" in text:
+        assert "GCP_SERVICE_ACCOUNT=" in shown
+
+
+def test_check_finds_nothing_in_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(ROOT / name / "envoy.yaml")]) == 0
+    assert "nothing found" in capsys.readouterr().out
+
+
+def test_envoy_takes_it_as_it_is(name: str, tmp_path: Path) -> None:
+    text = (ROOT / name / "envoy.yaml").read_text("utf-8")
+    (tmp_path / "secret").write_text("Bearer x", "utf-8")
+    (tmp_path / "envoy.yaml").write_text(text.replace(SECRET_FILE, str(tmp_path / "secret")), "utf-8")
+    command = [str(envoy_binary()), "--mode", "validate", "-c", str(tmp_path / "envoy.yaml"), "-l", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---- for Envoy Gateway
+
+
+def manifests(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((ROOT / name / "gateway.yaml").read_text("utf-8")))
+
+
+GATEWAYS = [name for name in NAMES if (ROOT / name / "gateway.yaml").exists()]
+
+
+@pytest.mark.rows("E10")
+@pytest.mark.parametrize("example", GATEWAYS)
+def test_it_works_behind_envoy_gateway(world: World, example: str) -> None:
+    own = manifests(example)
+    (policy,) = [item for item in envoygateway.manifests() if item["kind"] == "EnvoyExtensionPolicy"]
+    (route,) = [item for item in own if item["kind"] == "HTTPRoute"]
+    policy["spec"]["targetRefs"] = [{"kind": "HTTPRoute", "name": route["metadata"]["name"]}]
+    shared = [item for item in envoygateway.manifests() if item["kind"] == "ClientTrafficPolicy"]
+    gateway = world.on_envoy_gateway(example, [policy, *shared, *own])
+    reply = ask(gateway, example)
+    assert reply.status == 200, reply.body
+    expected = EXPECTED[example]
+    got = sent(gateway, expected)
+    assert got.path == expected.path
+    headers = {name: got.header(name) for name in expected.headers}
+    assert headers == expected.headers
+    assert got.header("host") in (expected.host, "vllm.models.svc.cluster.local")
+
+
+@pytest.mark.rows("E10")
+@pytest.mark.parametrize("example", NAMES)
+def test_where_there_is_no_form_for_kubernetes_it_says_so(example: str) -> None:
+    text = (ROOT / example / "README.md").read_text("utf-8")
+    if example in GATEWAYS:
+        assert "[gateway.yaml](gateway.yaml)" in text
+    else:
+        assert "for envoy gateway" in text.lower()
+
+
+# ---- what single ones are for
+
+
+@pytest.mark.rows("E7")
+@pytest.mark.parametrize("model", ["openai", {"name": "openai"}])
+def test_the_upstream_by_a_member_of_the_body(world: World, model: Any) -> None:
+    gateway = world.example("by-model")
+    assert ask(gateway, "by-model", model=model).status == 200
+    got = gateway.openai_upstream.last
+    assert (got.header("host"), got.json()["model"]) == ("api.openai.com", "gpt-4")
+    assert ask(gateway, "by-model", model={"name": "deepseek"}).status == 200
+    assert gateway.openai_upstream.last.header("host") == "api.deepseek.com"
+    unknown = ask(gateway, "by-model", model="nobody")
+    assert unknown.status == 404 and "error" in unknown.json
+
+
+@pytest.mark.rows("F14", "F4", "F15")
+def test_claude_codes_requests_on_vllm(world: World) -> None:
+    gateway = world.example("claude-code-vllm")
+    client: anthropic.Anthropic = gateway.anthropic()
+    hi: Any = [{"role": "user", "content": "hi"}]
+    with client.messages.stream(model="org/sql-lora:v2", max_tokens=9, messages=hi) as stream:
+        assert stream.get_final_message().stop_reason == "end_turn"
+    got = gateway.openai_upstream.last
+    assert got.json()["model"] == "org/sql-lora:v2", "untouched"
+    assert got.header("x-api-key") is None and got.header("authorization") is None
+    counted = client.messages.with_raw_response.count_tokens(model="sql-lora", messages=hi)
+    assert counted.headers["x-llm-translation"] == "input_tokens:estimated" and counted.parse().input_tokens > 0
+    gateway.openai().chat.completions.create(model="sql-lora", messages=hi)
+    assert gateway.openai_upstream.last.json()["messages"] == hi, "the same route serves the other API"
+
+
+@pytest.mark.rows("C2", "C4", "C12")
+def test_open_webuis_requests_on_foundry(world: World) -> None:
+    gateway = world.example("open-webui-foundry")
+    client = gateway.openai()
+    assert [model.id for model in client.models.list()] == ["claude-opus-4-5", "claude-sonnet-4-5"]
+    ask(gateway, "open-webui-foundry")
+    body = gateway.anthropic_upstream.last.json()
+    assert body["system"] in ("You are a mathematician", [{"type": "text", "text": "You are a mathematician"}])
+    assert body["max_tokens"] >= 1 and all(message["role"] != "system" for message in body["messages"])
+
+
+@pytest.mark.rows("A11", "C9")
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+def test_the_second_provider_answers_when_the_first_cannot(world: World, status: int) -> None:
+    gateway = world.example("two-providers")
+    for path in (CHAT, MESSAGES):
+        failed = chat()
+        gateway.openai_upstream.will(type(failed)(failed.chunks, status))
+        body = {"model": "any", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        reply = gateway.send(path, body)
+        assert reply.status == 200 and ("choices" in reply.json) == (path == CHAT)
+        got = gateway.anthropic_upstream.last
+        assert (got.path, got.json()["model"]) == (MESSAGES, "claude-sonnet-4-5")
+        assert got.header("x-api-key") == key("ANTHROPIC_API_KEY") and got.header("authorization") is None
