@@ -133,10 +133,10 @@ def test_a_passed_stream_that_is_cut_gets_its_dialects_error(left: bytes) -> Non
     t.request(body({**CHAT, "stream": True}))
     t.response_head(200, SSE)
     assert t.response_body(chunk) == chunk
-    end = left + t.response_body(left, True)[len(left) :]
+    end = t.response_body(left, True)
     # An event by itself, wherever the upstream stopped.
-    said = end.split(b"\n\n")[-2]
-    assert json.loads(said.removeprefix(b"data: "))["error"]["code"] == "stream_truncated"
+    said = end.split(b"\n\n")[-2].strip()
+    assert end.startswith(left) and json.loads(said.removeprefix(b"data: "))["error"]["code"] == "stream_truncated"
     assert t.truncated
 
 
