@@ -59,6 +59,12 @@ class Settings:
     max_concurrent_streams: int = _setting(
         16384, "count", "How many streams are served at once; the next ones are told that the gateway is overloaded."
     )
+    max_connections: int = _setting(
+        1024,
+        "count",
+        "How many connections the `h2` transport keeps open; the next one is closed at once. An Envoy opens one for "
+        "each of its threads.",
+    )
     transport: str = _setting(
         "grpcio",
         "transport",

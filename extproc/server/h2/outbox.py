@@ -81,6 +81,8 @@ class Outbox:
         size = len(payload)
         if (
             not stream.queue
+            # Small answers must not take the connection's window from a large one, again and again.
+            and not self.waiting
             and size <= stream.send_window
             and size <= self.window
             and size <= self.longest_frame

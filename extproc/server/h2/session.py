@@ -55,6 +55,9 @@ class Outlet(Protocol):
     def stay(self) -> None:
         """Do not end the call by ourselves when its client has sent all."""
 
+    def settle(self) -> None:
+        """End it then again; now, if the client has."""
+
 
 Method = Callable[[Head, Outlet], Answerer]
 """Makes the answerer of a call from its request's head. May raise CallFailed."""
@@ -82,6 +85,11 @@ class _Call:
 
     def stay(self) -> None:
         self.stays = True
+
+    def settle(self) -> None:
+        self.stays = False
+        if self.ended:
+            self._session.finish(self)
 
     def send(self, message: bytes) -> None:
         self._session.send(self, message)
@@ -160,7 +168,7 @@ class Session:
                     call = self._calls.get(event.stream_id)
                     if call:
                         call.ended = True
-                        self._finish(call)
+                        self.finish(call)
                 elif isinstance(event, StreamReset):
                     call = self._calls.get(event.stream_id)
                     if call:
@@ -220,7 +228,7 @@ class Session:
             connection.handled(call.stream_id, call.unhandled)
             call.unhandled = 0
             if call.ended:
-                self._finish(call)
+                self.finish(call)
 
     def _account(self, call: _Call) -> None:
         held = len(call.inbox)
@@ -231,7 +239,7 @@ class Session:
                 self._counters.met("max_buffered_bytes")
                 self.end(call, Status.RESOURCE_EXHAUSTED, "too many bytes wait to be handled")
 
-    def _finish(self, call: _Call) -> None:
+    def finish(self, call: _Call) -> None:
         """End the call if its client is done and all that it sent is answered."""
         if call.waits or call.over:
             return

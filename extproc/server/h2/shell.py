@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
+import os
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 from .heads import Head
 from .limits import Counters, H2Limits
 from .session import Method, Session
+
+log = logging.getLogger(__name__)
 
 WRITE_BUFFER = 256 * 1024
 """Unsent bytes of one connection at which we stop reading from it."""
@@ -21,6 +28,9 @@ LINGER_SECONDS = 1.0
 """How long a connection that we ended is still read (and what comes discarded): closing a socket that holds unread
 bytes would take our GOAWAY from the peer."""
 
+EVERYWHERE = frozenset({"0.0.0.0", "[::]", "::"})
+"""Hosts that mean all addresses, of IPv4 and of IPv6, however they are spelt: as gRPC's own library takes them."""
+
 
 class H2Protocol(asyncio.Protocol):
     """One connection."""
@@ -29,7 +39,7 @@ class H2Protocol(asyncio.Protocol):
         self._owner = owner
         self._loop = owner.loop
         self._transport: asyncio.Transport
-        self._session: Session
+        self._session: Session | None = None
         self._paused = False
         self._closing = False
         self._unsent = 0
@@ -38,21 +48,28 @@ class H2Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         owner = self._owner
         self._transport = cast(asyncio.Transport, transport)
+        if len(owner.connections) >= owner.max_connections:
+            owner.counters.met("max_connections")
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._session = Session(owner.methods, owner.limits, owner.counters, self._loop.time(), owner.cache)
         owner.counters.connections += 1
         owner.made(self)
+        if owner.draining:
+            # It was on its way when we stopped to listen.
+            self._session.drain(self._loop.time())
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        if not self._closing:
+        if self._session is not None and not self._closing:
             self._session.receive(data, self._loop.time())
             self.flush()
 
     def flush(self) -> None:
         """Write what the machine has to say, while the socket takes it."""
         session = self._session
-        if self._closing:
+        if session is None or self._closing:
             return
         now = self._loop.time()
         while not self._paused and (out := session.output(now)):
@@ -74,14 +91,15 @@ class H2Protocol(asyncio.Protocol):
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._session.abandon()
-        self._owner.lost(self)
+        if self._session is not None:
+            self._session.abandon()
+            self._owner.lost(self)
 
     def tick(self, now: float) -> None:
         """Once a second."""
         if self._paused:
             self._check_socket(now)
-        else:
+        elif self._session is not None:
             self._session.tick(now)
             self.flush()
 
@@ -95,8 +113,9 @@ class H2Protocol(asyncio.Protocol):
 
     def drain(self) -> None:
         """Say goodbye; the connection closes when its last call has ended."""
-        self._session.drain(self._loop.time())
-        self.flush()
+        if self._session is not None:
+            self._session.drain(self._loop.time())
+            self.flush()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -106,14 +125,22 @@ class H2Protocol(asyncio.Protocol):
 class H2Listener:
     """Listens on addresses and keeps the connections."""
 
-    def __init__(self, methods: Mapping[str, Method], limits: H2Limits, counters: Counters) -> None:
+    def __init__(
+        self, methods: Mapping[str, Method], limits: H2Limits, counters: Counters, max_connections: int = 1024
+    ) -> None:
+        """``max_connections`` are open at once, over all addresses; the next one is closed unheard."""
         self.methods = methods
         self.limits = limits
+        self.max_connections = max_connections
+        self.draining = False
         self.counters = counters
         self.cache: dict[bytes, Head] = {}
         self.connections: dict[H2Protocol, None] = {}
         self.loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
+        self._files: dict[str, int] = {}
+        """Our Unix sockets: the inode at each path."""
+
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -136,18 +163,46 @@ class H2Listener:
         if address.startswith("unix:"):
             path = address.removeprefix("unix:")
             # gRPC's two spellings: unix:path and unix:///absolute/path.
-            return await self.loop.create_unix_server(self._connection, path[2:] if path.startswith("///") else path)
+            return await self._bound_unix(path[2:] if path.startswith("///") else path)
         host, _, port = address.rpartition(":")
-        return await self.loop.create_server(self._connection, host.strip("[]"), int(port))
+        if host in EVERYWHERE and socket.has_dualstack_ipv6():
+            both = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+            return await self.loop.create_server(self._connection, sock=both)
+        # A kernel without IPv6 has IPv4 only.
+        host = "0.0.0.0" if host in EVERYWHERE else host.strip("[]")
+        return await self.loop.create_server(self._connection, host, int(port))
+
+    async def _bound_unix(self, path: str) -> asyncio.Server:
+        # asyncio replaces the file that a dead process left, but it would as soon replace that of a living one.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            if probe.connect_ex(path) in (0, errno.EAGAIN):
+                raise OSError(errno.EADDRINUSE, "another process listens there")
+        server = await self.loop.create_unix_server(self._connection, path)
+        self._files[path] = os.stat(path).st_ino
+        return server
+
+    def _remove_files(self) -> None:
+        for path, inode in self._files.items():
+            # What another process has put there meanwhile is not ours.
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_ino == inode:
+                    Path(path).unlink()
+        self._files.clear()
 
     def _connection(self) -> H2Protocol:
         return H2Protocol(self)
 
     def _tick(self) -> None:
         now = self.loop.time()
-        for connection in list(self.connections):
-            connection.tick(now)
         self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
+        for connection in list(self.connections):
+            try:
+                connection.tick(now)
+            except Exception:
+                # The other connections' bounds on time hang on this timer too.
+                log.exception("a bug in a connection")
+                connection.abort()
 
     def made(self, connection: H2Protocol) -> None:
         """Keep a new connection."""
@@ -168,6 +223,8 @@ class H2Listener:
     async def drain(self, seconds: float) -> None:
         """Take no new connections and calls; wait for the open ones, for so long; then cut what is left. May be called
         again, to wait no longer."""
+        self.draining = True
+        self._remove_files()
         for server in self._servers:
             server.close()
         for connection in list(self.connections):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -15,6 +16,8 @@ from .limits import Counters, H2Limits
 from .messages import CallFailed, Status
 from .session import Answerer, Outlet
 from .shell import H2Listener
+
+log = logging.getLogger(__name__)
 
 SPARE_STREAMS = 1024
 """Streams of one connection beyond those that the service takes: it refuses them in the client's own words, and health
@@ -33,7 +36,9 @@ class H2Server:
             max_concurrent_streams=settings.max_concurrent_streams + SPARE_STREAMS,
             max_message_bytes=settings.max_message_bytes,
         )
-        self._listener = H2Listener({PROCESS: self._open, **self._health.methods()}, limits, self.counters)
+        methods = {PROCESS: self._open, **self._health.methods()}
+        self._listener = H2Listener(methods, limits, self.counters, settings.max_connections)
+        self._max_held_bytes = settings.max_message_bytes
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
@@ -54,19 +59,22 @@ class H2Server:
         await self._listener.drain(seconds)
 
     def _open(self, head: Head, outlet: Outlet) -> Answerer:
-        return _Process(self._service.open(head.get(ROLE_HEADER)), outlet, self._listener)
+        session = self._service.open(head.get(ROLE_HEADER))
+        return _Process(session, outlet, self._listener, self._max_held_bytes)
 
 
 class _Process:
     """One stream; it alone knows both what a session and what a gRPC call fails with."""
 
-    __slots__ = ("_held", "_listener", "_outlet", "_over", "_session", "_task")
+    __slots__ = ("_held", "_held_bytes", "_listener", "_max_held_bytes", "_outlet", "_over", "_session", "_task")
 
-    def __init__(self, session: Session, outlet: Outlet, listener: H2Listener) -> None:
+    def __init__(self, session: Session, outlet: Outlet, listener: H2Listener, max_held_bytes: int) -> None:
         self._session = session
         self._outlet = outlet
         self._listener = listener
         self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._max_held_bytes = max_held_bytes
         self._task: asyncio.Task[None] | None = None
         self._over = False
 
@@ -74,6 +82,11 @@ class _Process:
         waits = self._session.waits
         if self._held or (waits is not None and not waits.done()):
             self._held.append(message)
+            # An empty message costs as well.
+            self._held_bytes += len(message) + 64
+            if self._held_bytes > self._max_held_bytes:
+                raise CallFailed(Status.RESOURCE_EXHAUSTED, "too many bytes wait to be handled")
+            self._outlet.stay()
             if self._task is None and waits is not None:
                 self._task = self._listener.loop.create_task(self._later(waits))
             return ()
@@ -86,13 +99,19 @@ class _Process:
         """Handle what is held back, when it need not wait any more."""
         # Not ``wait_for``: that would cancel what others wait for too.
         await asyncio.wait([asyncio.wrap_future(waits)], timeout=FIRST_TOKEN_SECONDS)
-        held, self._held, self._task = self._held, [], None
+        held, self._held, self._held_bytes, self._task = self._held, [], 0, None
         try:
-            for message in [] if self._over else held:
+            for message in held:
+                if self._over:
+                    break
                 for answer in self._session.receive(message):
                     self._outlet.send(answer)
+            self._outlet.settle()
         except NotAMessage as error:
             self._outlet.end(Status.INTERNAL, str(error))
+        except Exception:
+            log.exception("a bug in a stream's handler")
+            self._outlet.end(Status.INTERNAL, "internal error")
         self._listener.flush()
 
     def close(self) -> None:

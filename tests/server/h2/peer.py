@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,11 @@ REQUEST = block(
 )
 SETTINGS_ACK = frames.frame(frames.SETTINGS, frames.ACK)
 HELLO = frames.PREFACE + frames.settings({}) + SETTINGS_ACK
+
+
+def examples(count: int) -> int:
+    """How many examples a property is tried on: *count*, or fifty times as many with HYPOTHESIS_PROFILE=long."""
+    return count * (50 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1)
 
 
 class Frame(NamedTuple):

@@ -22,7 +22,7 @@ from extproc.server.h2.limits import Counters, H2Limits
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import Outlet, Session
 
-from .peer import ECHO, Echo
+from .peer import ECHO, Echo, examples
 
 LIMITS = st.builds(
     H2Limits,
@@ -204,7 +204,7 @@ class Client:
         raise AssertionError("some calls never end")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(LIMITS, st.tuples(OPEN, OPEN), STEPS)
 def test_any_legal_conversation(
     limits: H2Limits, first: tuple[tuple[Any, ...], ...], steps: list[tuple[Any, ...]]
@@ -226,7 +226,7 @@ def test_any_legal_conversation(
     assert not held._connection.outbox.waiting and not held._connection.outbox.blocked
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(0, 60_000), min_size=1, max_size=6), st.integers(1, 3000))
 def test_an_answer_crosses_any_window(sizes: list[int], window: int) -> None:
     client = Client(H2Limits())

@@ -13,7 +13,7 @@ from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import Session
 from extproc.server.h2.states import Phase
 
-from .peer import HELLO, REQUEST, Caller, data, headers, rst
+from .peer import HELLO, REQUEST, Caller, data, examples, headers, rst
 
 WRONG = st.tuples(st.integers(0, 10**6), st.integers(0, 255))
 LIMITS = H2Limits(
@@ -86,25 +86,25 @@ def run(peer: Caller, wire: bytes, cut: int) -> None:
     assert all(each.closed == 1 for each in peer.answerers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=400), st.booleans(), st.integers(1, 400))
 def test_any_bytes(wire: bytes, greeted: bool, cut: int) -> None:
     run(Caller(LIMITS, hello=greeted), wire, cut)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.one_of(FRAMES, GOOD, GOOD), min_size=5, max_size=100), st.integers(1, 2000))
 def test_any_frames(sent: list[bytes], cut: int) -> None:
     run(Caller(LIMITS), b"".join(sent), cut)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(GOOD, min_size=1, max_size=8), st.integers(2, 60))
 def test_anything_over_and_over(sent: list[bytes], times: int) -> None:
     run(Caller(LIMITS), b"".join(sent) * times, 5000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(GOOD, min_size=5, max_size=30), st.lists(WRONG, max_size=4))
 def test_a_legal_conversation_with_wrong_bytes_in_it(sent: list[bytes], wrong: list[tuple[int, int]]) -> None:
     wire = bytearray(HELLO + headers(1, block=EMPTY_TABLE + REQUEST) + b"".join(sent))

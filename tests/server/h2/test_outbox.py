@@ -171,3 +171,14 @@ def test_frames_are_no_longer_than_the_peer_takes_and_leave_others_a_turn() -> N
         outbox.limit_frames(allowed)
         outbox.data(one, bytes(100_000))
         assert max(len(payload) for _, payload in sent(outbox)) == expected
+
+
+def test_small_answers_do_not_take_the_window_from_a_large_one() -> None:
+    outbox, large, small = Outbox(100, 0.0), stream(1, 10**6), stream(3, 10**6)
+    outbox.window = 0
+    outbox.data(large, bytes(100))
+    for _ in range(5):
+        outbox.widen(None, 10)
+        outbox.data(small, b"small")
+    assert next(stream_id for stream_id, _ in sent(outbox)) == 1
+    assert large.queued == 50

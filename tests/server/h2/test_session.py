@@ -245,6 +245,24 @@ def test_an_answerer_that_speaks_without_being_asked() -> None:
     assert end(peer.hear(), 5)["grpc-status"] == "0"
 
 
+def test_an_answerer_may_stay_for_a_while() -> None:
+    peer = Caller()
+    peer.say(headers(3), headers(5))
+    first, second = (each.outlet for each in peer.answerers)
+    first.stay()
+    second.stay()
+    peer.say(data(3, end=True))
+    assert peer.hear() == []
+    first.send(b"late")
+    first.settle()
+    second.settle()
+    heard = peer.hear()
+    assert answers(heard) == prefixed(b"late") and end(heard)["grpc-status"] == "0"
+    assert peer.answerers[1].closed == 0
+    peer.say(data(5, end=True))
+    assert end(peer.hear(), 5)["grpc-status"] == "0"
+
+
 class Hasty(Echo):
     def receive(self, message: bytes) -> Sequence[bytes]:
         self.received.append(message)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -44,11 +46,12 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Call
 class Server:
     """A listener that echoes, and what it made."""
 
-    def __init__(self, limits: H2Limits | None = None) -> None:
+    def __init__(self, limits: H2Limits | None = None, max_connections: int = 100) -> None:
         self.counters = Counters()
         self.answerers: list[Echo] = []
         self.health = Health(("",))
-        self.listener = H2Listener({ECHO: self._echo, **self.health.methods()}, limits or H2Limits(), self.counters)
+        methods = {ECHO: self._echo, **self.health.methods()}
+        self.listener = H2Listener(methods, limits or H2Limits(), self.counters, max_connections)
 
     def _echo(self, head: Any, outlet: Any) -> Echo:
         self.answerers.append(Echo(head, outlet))
@@ -60,8 +63,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(limits: H2Limits | None = None, address: str = "127.0.0.1:0") -> AsyncIterator[tuple[Server, str]]:
-    server = Server(limits)
+async def serving(
+    limits: H2Limits | None = None, address: str = "127.0.0.1:0", max_connections: int = 100
+) -> AsyncIterator[tuple[Server, str]]:
+    server = Server(limits, max_connections)
     where = await server.listener.listen(address)
     try:
         yield server, where
@@ -302,5 +307,116 @@ def test_a_socket_file_that_was_left_behind_is_replaced(run: Any, tmp_path: Path
             pass
         async with serving(address=address) as (_, where), connected(where) as channel:
             await echoed(channel, b"x")
+
+    run(talk())
+
+
+def test_a_socket_file_goes_with_its_process(run: Any, tmp_path: Path) -> None:
+    async def talk() -> None:
+        path = tmp_path / "socket"
+        async with serving(address=f"unix:{path}"):
+            assert path.is_socket()
+        assert not path.exists()
+        async with serving(address=f"unix:{path}"):
+            path.unlink()
+            path.write_text("another's")
+        assert path.read_text() == "another's"
+
+    run(talk())
+
+
+def test_the_socket_of_a_living_process_is_not_taken(run: Any, tmp_path: Path) -> None:
+    async def talk() -> None:
+        address = f"unix:{tmp_path}/socket"
+        async with serving(address=address) as (_, where):
+            with pytest.raises(OSError, match="another process listens there"):
+                await Server().listener.listen(address)
+            async with connected(where) as channel:
+                await echoed(channel, b"x")
+
+    run(talk())
+
+
+def test_a_socket_file_that_a_dead_process_left_is_replaced(run: Any, tmp_path: Path) -> None:
+    async def talk() -> None:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(f"{tmp_path}/socket")
+            dead.listen()
+        async with serving(address=f"unix:{tmp_path}/socket") as (_, where), connected(where) as channel:
+            await echoed(channel, b"x")
+
+    run(talk())
+
+
+def test_the_next_connection_is_closed_at_once(run: Any) -> None:
+    async def talk() -> None:
+        async with serving(max_connections=2) as (server, where), talking(where) as (first, _), talking(where):
+            await server.until(lambda: len(server.listener.connections) == 2)
+            async with talking(where) as (reader, writer):
+                writer.write(HELLO)
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            assert server.counters.abuse == {"max_connections": 1} and server.counters.connections == 2
+            assert await first.read(1)
+            for connection in list(server.listener.connections):
+                connection.abort()
+            await server.until(lambda: not server.listener.connections)
+            async with connected(where) as channel:
+                await echoed(channel, b"room again")
+
+    run(talk())
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(
+    ("listening", "asked"),
+    [("[::1]", ["[::1]"]), ("[::]", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["[::1]", "127.0.0.1"])],
+)
+def test_addresses_of_both_families(run: Any, listening: str, asked: list[str]) -> None:
+    async def talk() -> None:
+        async with serving(address=f"{listening}:0") as (_, where):
+            host, _, port = where.rpartition(":")
+            assert host == listening
+            for each in asked:
+                async with connected(f"{each}:{port}") as channel:
+                    await echoed(channel, b"x")
+
+    run(talk())
+
+
+def test_without_ipv6_everywhere_is_ipv4(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+
+    async def talk() -> None:
+        async with serving(address="[::]:0") as (_, where), connected(f"127.0.0.1:{where[5:]}") as channel:
+            await echoed(channel, b"x")
+
+    run(talk())
+
+
+def test_a_bug_in_one_connection_leaves_the_others_their_timer(
+    run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk() -> None:
+        limits = H2Limits(handshake_seconds=0.4)
+        async with serving(limits) as (server, where), talking(where), talking(where) as (reader, writer):
+            await server.until(lambda: len(server.listener.connections) == 2)
+            first = next(iter(server.listener.connections))
+            monkeypatch.setattr(first, "tick", lambda now: 1 / 0)
+            await server.until(lambda: len(server.listener.connections) == 1)
+            writer.write(frames.PREFACE[:5])
+            assert (await frames_of(reader))[-1][0] == frames.GOAWAY
+
+    caplog.set_level(logging.ERROR)
+    run(talk())
+    assert "a bug in a connection" in caplog.text
+
+
+def test_who_connects_during_a_drain_is_told(run: Any) -> None:
+    async def talk() -> None:
+        async with serving() as (server, where):
+            server.listener.draining = True
+            async with talking(where) as (reader, _):
+                assert (await frames_of(reader))[-1][0] == frames.GOAWAY
 
     run(talk())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import grpc
 import pytest
 
 from extproc.server import Transport
 from extproc.server.h2.transport import H2Server
 from tests.server import test_grpcio
 from tests.server.test_grpcio import *  # noqa: F403
+from tests.support.token_endpoint import TokenEndpoint
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +24,18 @@ async def test_both_are_transports() -> None:
     async with test_grpcio.serving() as (server, _, _):
         ours: Transport = server
         assert isinstance(ours, H2Server)
+
+
+@test_grpcio.run
+async def test_a_client_that_half_closes_while_it_waits_is_answered(tokens: TokenEndpoint) -> None:
+    tokens.gate.clear()
+    async with test_grpcio.serving() as (_, service, channel):
+        call = test_grpcio.process(channel)
+        waiting = asyncio.create_task(test_grpcio.asked(call, route=test_grpcio.vertex(tokens)))
+        await asyncio.sleep(0.3)
+        await call.done_writing()
+        await asyncio.sleep(0.1)
+        assert service.open_sessions == 1 and not waiting.done()
+        tokens.gate.set()
+        assert (await waiting).WhichOneof("response") == "request_body"
+        assert await call.code() is grpc.StatusCode.OK
