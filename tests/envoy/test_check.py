@@ -85,7 +85,8 @@ def test_the_clients_key_goes_upstream(wrong: Start, code: str, edit: Edit) -> N
 def test_without_response_headers_answers_break_off(wrong: Start) -> None:
     with wrong("response-headers-skip", mode("filter", "response_header_mode", "SKIP")) as gateway:
         reply = gateway.messages("gpt-5")
-        assert reply.broken and reply.body == b""
+        # Whether Envoy can still say why depends on how soon the body came behind its headers.
+        assert reply.status == 500 or (reply.broken and reply.body == b"")
 
 
 def test_full_duplex_bodies_are_not_understood(wrong: Start) -> None:
