@@ -185,3 +185,59 @@ def test_a_local_models_name_goes_on_as_it_is(model: str) -> None:
     t = Translation(MESSAGES, route={"provider": "openai-compatible"}, now=0)
     assert json.loads(t.request(json.dumps({**ASKED, "model": model}).encode()).body)["model"] == model
     assert (t.model_asked, t.model_sent) == (model, model)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"null", b"{", b"\xff", b"[" * 100_000, b'{"messages":' * 5000])
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+@pytest.mark.parametrize("upstream", [CHAT, MESSAGES])
+def test_a_body_that_is_no_request_is_refused(client: str, upstream: str, raw: bytes) -> None:
+    provider = {CHAT: "openai", MESSAGES: "anthropic"}[upstream]
+    t = Translation(client, route={"provider": provider, "auth": "none"}, now=0)
+    if raw == b"{}" and client == upstream:
+        # What is missing, the upstream says: it is its own API.
+        assert t.request(raw).body == raw
+        return
+    with pytest.raises(Refused) as refused:
+        t.request(raw)
+    error = json.loads(refused.value.body)["error"]
+    assert (refused.value.status, error["type"]) == (400, "invalid_request_error") and len(error["message"]) < 1000
+
+
+def test_the_case_of_a_members_name_counts() -> None:
+    with pytest.raises(Refused, match="model"):
+        Translation(CHAT, MESSAGES).request(b'{"Model": "m", "messages": [{"role": "user", "content": "x"}]}')
+
+
+@pytest.mark.parametrize("field", ["cache_control", "citations"])
+def test_an_anthropic_client_of_anthropic_keeps_every_marker(field: str) -> None:
+    block = {"type": "text", "text": "x", field: {"type": "ephemeral", "ttl": "1h"}}
+    raw = json.dumps({**ASKED, "system": [block], "messages": [{"role": "user", "content": [block]}]}).encode()
+    assert Translation(MESSAGES, MESSAGES).request(raw).body == raw
+
+
+def test_cache_markers_of_an_openai_client_reach_anthropic() -> None:
+    """As OpenRouter's clients write them."""
+    marker = {"type": "ephemeral"}
+    parts = [{"type": "text", "text": "long", "cache_control": marker}]
+    body = sent(CHAT, MESSAGES, messages=[{"role": "system", "content": parts}, {"role": "user", "content": parts}])
+    assert body["system"] == [{"type": "text", "text": "long", "cache_control": marker}]
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "long", "cache_control": marker}]
+
+
+def test_results_of_parallel_calls_stand_in_one_turn() -> None:
+    made = [{"id": f"call_{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in range(3)]
+    results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": str(n)} for n in (2, 0, 1)]
+    messages = [HISTORY[0], {"role": "assistant", "content": "", "tool_calls": made}, *results, HISTORY[0]]
+    turns = sent(CHAT, MESSAGES, messages=messages)["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert [block["type"] for block in turns[1]["content"]] == ["tool_use"] * 3
+    found = [(block["tool_use_id"], block.get("content")) for block in turns[2]["content"][:3]]
+    assert {id_ for id_, _ in found} == {"call_0", "call_1", "call_2"}
+    assert all(str(content).count(id_[-1]) for id_, content in found)
+    assert turns[2]["content"][3] == {"type": "text", "text": "go"}
+
+
+def test_empty_turns_reach_no_upstream() -> None:
+    messages = [HISTORY[0], {"role": "assistant", "content": ""}, HISTORY[0], {"role": "assistant", "content": []}]
+    turns = sent(CHAT, MESSAGES, messages=[*messages[:3], HISTORY[0]])["messages"]
+    assert all(turn["content"] for turn in turns) and turns[-1]["role"] == "user"

@@ -331,3 +331,18 @@ def test_limits_and_retries_are_said_in_the_clients_words(client: str) -> None:
 def test_an_answer_of_several_choices_is_read_by_its_first() -> None:
     second = {**TEXT, "choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": None}]}
     assert shape(streamed(MESSAGES, CHAT, b"".join(events(ROLE, second, TEXT, STOP, done=True)))) == HELLO
+
+
+@pytest.mark.parametrize("cut", [0, 7])
+def test_the_usage_of_a_passing_anthropic_stream_is_that_of_its_start_and_its_end(cut: int) -> None:
+    told = message_events(text_block("hi"))
+    told[0]["message"]["usage"] = {"input_tokens": 3, "cache_read_input_tokens": 80, "cache_creation_input_tokens": 10,
+                                   "output_tokens": 1}  # fmt: skip
+    wire = b"".join(events(*told))
+    t, _ = asked(MESSAGES, MESSAGES, stream=True)
+    t.response_head(200, SSE)
+    pieces = [wire[at : at + cut] for at in range(0, len(wire), cut)] if cut else [wire]
+    assert b"".join(t.response_body(piece) for piece in pieces) + t.response_body(b"", end_of_stream=True) == wire
+    usage = t.usage
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_tokens) == (93, 80, 10)
+    assert usage.output_tokens == 5 and t.failed is None

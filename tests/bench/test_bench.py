@@ -92,6 +92,7 @@ def test_a_recording_is_what_envoy_sends(scripts: dict[str, record.Script]) -> N
 
 
 @pytest.mark.parametrize("transport", ["h2", "grpcio"])
+@pytest.mark.rows("F13")
 def test_a_recording_can_be_replayed(rig: Rig, scripts: dict[str, record.Script], transport: str) -> None:
     server = rig.sidecar(transport)
     with sidecar.connected(server) as client:
@@ -140,6 +141,7 @@ def test_the_report_follows_the_results() -> None:
     assert "another machine" in report.written(results)[report.PAGE]
 
 
+@pytest.mark.rows("F13")
 def test_targets_are_judged_not_assumed() -> None:
     assert {each.verdict for each in judged({})} == {"-"}
 

@@ -270,3 +270,24 @@ def test_open_webui_as_a_client(gateway: Gateway) -> None:
     whole = gateway.send("/v1/chat/completions", title, headers).json
     assert whole["choices"][0]["message"]["content"] and whole["usage"]["total_tokens"] > 0
     assert "any-text" not in repr(gateway.anthropic_upstream.received)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "text/plain", "application/octet-stream"])
+def test_a_body_is_read_whatever_its_content_type_says(gateway: Gateway, kind: str) -> None:
+    body = {"model": "native", "messages": HI}
+    assert gateway.send("/v1/chat/completions", body, {"content-type": kind}).status == 200
+    assert gateway.anthropic_upstream.last.header("content-type") == "application/json"
+
+
+def test_what_only_anthropics_clients_say_stays_with_anthropic(gateway: Gateway) -> None:
+    """The query and the betas that Claude Code sends with every request."""
+    headers = {"anthropic-version": "2023-06-01", "anthropic-beta": "claude-code-20250219", "x-stainless-os": "Linux"}
+    for model in ("plain", "native"):
+        reply = gateway.send("/v1/messages?beta=true", {"model": model, "max_tokens": 9, "messages": HI}, headers)
+        assert reply.status == 200
+    openai, anthropic = gateway.openai_upstream.last, gateway.anthropic_upstream.last
+    assert (openai.path, anthropic.path) == ("/v1/chat/completions", "/v1/messages?beta=true")
+    assert anthropic.header("anthropic-beta") == "claude-code-20250219"
+    for seen in (openai, anthropic):
+        assert not [name for name, _ in seen.headers if name.startswith("x-stainless")]
+    assert not [name for name, _ in openai.headers if name.startswith("anthropic")]
