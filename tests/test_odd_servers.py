@@ -346,3 +346,15 @@ def test_the_usage_of_a_passing_anthropic_stream_is_that_of_its_start_and_its_en
     usage = t.usage
     assert (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_tokens) == (93, 80, 10)
     assert usage.output_tokens == 5 and t.failed is None
+
+
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+def test_an_event_of_two_megabytes_is_not_lost(client: str) -> None:
+    text = "x" * 2_000_000
+    upstream = CHAT if client == MESSAGES else MESSAGES
+    long = [ROLE, chat_chunk(content=text), STOP] if upstream == CHAT else message_events(text_block(text))
+    wire = b"".join(events(*long, done=upstream == CHAT))
+    t, _ = asked(client, upstream, stream=True)
+    t.response_head(200, SSE)
+    out = b"".join(t.response_body(wire[at : at + 65536]) for at in range(0, len(wire), 65536))
+    assert out.count(b"x" * 2_000_000) == 1 and t.failed is None and t.ended is not None

@@ -118,7 +118,9 @@ def _parse(block: bytes) -> ServerSentEvent | None:
 
 
 def encode(data: bytes, event: bytes = b"") -> bytes:
-    """One event on the wire. *data* holds no line end."""
+    """One event on the wire: of *data* a field for each of its lines. It holds no carriage return."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
     if event:
         return b"event: " + event + b"\ndata: " + data + b"\n\n"
     return b"data: " + data + b"\n\n"

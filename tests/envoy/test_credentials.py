@@ -119,7 +119,7 @@ def test_a_signature_goes_to_no_other_provider(gateway: Gateway) -> None:
     assert "AKIDTEST" not in repr(seen) and "token-of-aws" not in repr(seen)
 
 
-@pytest.mark.rows("B27", "D8")
+@pytest.mark.rows("B27", "D8", "D9")
 def test_the_first_request_waits_for_googles_token(gateway: Gateway) -> None:
     for _ in range(2):
         reply = gateway.chat("gcp")

@@ -99,8 +99,23 @@ def test_the_bound_is_on_the_event_however_it_is_cut(size: int) -> None:
 @given(st.text(), st.sampled_from([b"", b"x"]))
 @pytest.mark.rows("B14")
 def test_there_and_back(text: str, event: bytes) -> None:
-    data = text.encode("utf-8", "replace").replace(b"\n", b"").replace(b"\r", b"")
+    data = text.encode("utf-8", "replace").replace(b"\r", b"")
     assert decoded(encode(data, event)) == [e(data, event)]
+
+
+@pytest.mark.rows("B14")
+@pytest.mark.parametrize(
+    ("data", "wire"),
+    [
+        (b"{}", b"data: {}\n\n"),
+        (b"", b"data: \n\n"),
+        (b"a\nb", b"data: a\ndata: b\n\n"),
+        (b"a\n", b"data: a\ndata: \n\n"),
+    ],
+)
+def test_a_field_for_each_line_and_none_more(data: bytes, wire: bytes) -> None:
+    assert encode(data) == wire
+    assert encode(data, b"x") == b"event: x\n" + wire
 
 
 def test_a_comment_there_and_back() -> None:
