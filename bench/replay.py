@@ -179,15 +179,14 @@ class Client:
 
     def flush(self) -> None:
         """Send what the socket takes."""
-        if not self._unsent:
-            if not self._out:
+        while self._unsent or self._out:
+            if not self._unsent:
+                self._unsent = memoryview(b"".join(self._out))
+                self._out.clear()
+            try:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            except BlockingIOError:
                 return
-            self._unsent = memoryview(b"".join(self._out))
-            self._out.clear()
-        try:
-            self._unsent = self._unsent[self._socket.send(self._unsent) :]
-        except BlockingIOError:
-            pass
 
     def read(self) -> bool:
         """Handle what has come; False if nothing has."""
