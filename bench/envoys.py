@@ -24,6 +24,7 @@ TO = payloads.TO_OPENAI
 SATURATED = 8
 """Connections."""
 LADDER = (64, 250, 500, 1000, 1500, 2000)
+WITHOUT_ROUTER = "full h2, translator only"
 GAP_BOUND_MS = 5.0
 SHARE = 0.98
 """Of the events that a paced run should see: with fewer the streams did not keep their pace."""
@@ -50,8 +51,17 @@ def scenarios() -> list[Scenario]:
 class Way:
     """One way from the load generator to the provider."""
 
-    def __init__(self, name: str, port: int, envoy: Envoy | None = None, sidecar: Sidecar | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        envoy: Envoy | None = None,
+        sidecar: Sidecar | None = None,
+        *,
+        router: bool = False,
+    ) -> None:
         self.name = name
+        self.router = router
         self.port = port
         self.envoy = envoy
         self.sidecar = sidecar
@@ -61,7 +71,7 @@ class Way:
         """A load that takes this way."""
         api = TO.client if self.translates else TO.upstream
         headers = {"authorization": "Bearer the-clients"}
-        if not self.translates:
+        if not (self.translates and self.router):
             # Nobody else says it.
             headers[MODEL_HEADER] = "gpt-bench"
         complete = payloads.complete(api, stream).decode()
@@ -81,7 +91,11 @@ def ways(rig: Rig, transports: Sequence[str] = TRANSPORTS) -> list[Way]:
         for transport in transports:
             sidecar = rig.sidecar(transport, noop=work == "no-op")
             envoy = rig.envoy(sidecar)
-            made.append(Way(f"{work} {transport}", envoy.port, envoy, sidecar))
+            made.append(Way(f"{work} {transport}", envoy.port, envoy, sidecar, router=True))
+    if "h2" in transports:
+        sidecar = rig.sidecar("h2")
+        envoy = rig.envoy(sidecar, router=False)
+        made.append(Way(WITHOUT_ROUTER, envoy.port, envoy, sidecar))
     return made
 
 

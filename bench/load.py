@@ -25,6 +25,7 @@ from machine import Wrong, percentile
 from payloads import TOKEN
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _END = b"0\r\n\r\n"
 FEWEST = 5
 """Exchanges that a figure needs."""
@@ -52,20 +53,20 @@ class Spec:
 
 
 class Closed(asyncio.Protocol):
-    """One connection: a request, its answer, the next request."""
+    """One connection: a request, its answer, the next request. *opened*: when it was begun."""
 
-    def __init__(self, owner: Load) -> None:
+    def __init__(self, owner: Load, opened: float) -> None:
         self._owner = owner
         self._transport: asyncio.Transport
         self._held = b""
         self._missing = -1
-        self._began = 0.0
+        self._began = opened
         self._first = 0.0
         self._stopped = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._ask()
+        self._transport.write(self._owner.request)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._stopped:
@@ -102,6 +103,10 @@ class Closed(asyncio.Protocol):
             owner.fail(f"an answer is not whole: {held[-300:].decode('latin-1')}")
             return
         owner.done(now, now - self._began, self._first - self._began if self._first else 0.0)
+        if _CLOSE.search(held, 0, held.find(b"\r\n\r\n")):
+            self.stop()
+            owner.again()
+            return
         wait = owner.spec.interval - (now - self._began)
         if wait > 0:
             asyncio.get_running_loop().call_later(wait, self._ask)
@@ -110,18 +115,18 @@ class Closed(asyncio.Protocol):
 
 
 class Stream(asyncio.Protocol):
-    """One connection with one stream, which is read until the end of the run."""
+    """One connection with one stream, which is read until the end of the run. *opened*: when it was begun."""
 
-    def __init__(self, owner: Load) -> None:
+    def __init__(self, owner: Load, opened: float) -> None:
         self._owner = owner
         self._transport: asyncio.Transport
+        self._began = opened
         self._last = 0.0
         self._head = b""
         self._stopped = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._began = time.perf_counter()
         self._transport.write(self._owner.request)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -165,8 +170,21 @@ class Load:
         """Events that came in one read with the one before them."""
         self.all = 0
         """Exchanges that were finished, those of the warm-up too."""
+        self._made: list[Closed | Stream] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._from = self._until = float("inf")
         self._failed: asyncio.Future[None]
+
+    def again(self) -> None:
+        """The other side wants a new connection for each request."""
+        task = asyncio.get_running_loop().create_task(self._connect(Closed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, kind: type[Closed | Stream]) -> None:
+        began, loop = time.perf_counter(), asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(lambda: kind(self, began), "127.0.0.1", self.spec.port)
+        self._made.append(protocol)
 
     def fail(self, why: str) -> None:
         if not self._failed.done():
@@ -194,13 +212,11 @@ class Load:
         """The figures. Raises Wrong."""
         spec, loop = self.spec, asyncio.get_running_loop()
         self._failed = loop.create_future()
-        made: list[Closed | Stream] = []
         kind = Stream if spec.rate else Closed
         pause = spec.warm / spec.connections if spec.rate else 0.0
         began = time.perf_counter()
         for number in range(spec.connections):
-            _, protocol = await loop.create_connection(lambda: kind(self), "127.0.0.1", spec.port)
-            made.append(protocol)
+            await self._connect(kind)
             if (ahead := began + number * pause - time.perf_counter()) > 0:
                 await asyncio.sleep(ahead)
             if self._failed.done():
@@ -214,7 +230,7 @@ class Load:
                     await asyncio.shield(self._failed)
             except TimeoutError:
                 pass
-        for protocol in made:
+        for protocol in self._made:
             protocol.stop()
         return self._paced() if spec.rate else self._closed()
 

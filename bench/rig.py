@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,8 @@ from extproc.demo.processes import Envoy, Process, Sidecar
 HERE = Path(__file__).parent
 TRANSPORTS = ("h2", "grpcio")
 MODEL_HEADER = "x-extproc-model"
+ROUTER, TRANSLATOR = "extproc.listener", "extproc.translate"
+"""The filters of deploy/envoy.yaml."""
 
 
 class Noop(Sidecar):
@@ -51,6 +54,9 @@ class Rig:
         self._provider: MockProvider | None = None
 
     def __enter__(self) -> Rig:
+        if threading.current_thread() is threading.main_thread():
+            # What was started must end, however this is ended.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._root = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-bench-")))
         return self
 
@@ -79,9 +85,9 @@ class Rig:
         started: Sidecar = self._stack.enter_context(made)
         return started
 
-    def envoy(self, sidecar: Sidecar | str | None) -> Envoy:
+    def envoy(self, sidecar: Sidecar | str | None, *, router: bool = True) -> Envoy:
         """Envoy with deploy/envoy.yaml, one worker, in front of the provider. *sidecar*: it, or the path of its socket;
-        None takes the two ext_proc filters out."""
+        None takes both ext_proc filters out, and without *router* that of the listener: the client names the model."""
         folder = self.folder()
         where = sidecar.socket if isinstance(sidecar, Sidecar) else sidecar
         to = ("127.0.0.1", self.provider().port)
@@ -91,38 +97,19 @@ class Rig:
             upstreams={"api.openai.com": to, "api.anthropic.com": to},
             access_log=str(folder / "access.log"),
         )
-        started: Envoy = self._stack.enter_context(Envoy(folder, made if where else without_ext_proc(made)))
+        needed = {ROUTER: bool(where) and router, TRANSLATOR: bool(where)}
+        without_filters(made, *(name for name, is_needed in needed.items() if not is_needed))
+        started: Envoy = self._stack.enter_context(Envoy(folder, made))
         return started
 
-    def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start something else, to be ended with the rest."""
-        child = subprocess.Popen(command, env=environ)
-        self._stack.callback(_end, child)
-        return child
 
-
-def without_ext_proc(made: dict[str, Any]) -> dict[str, Any]:
-    """*made* without its ext_proc filters and without the sidecar's cluster; the client names the model itself."""
+def without_filters(made: dict[str, Any], *names: str) -> None:
+    """Take the filters of these names out of a configuration."""
     resources = made["static_resources"]
-    for listener in resources["listeners"]:
-        for chain in listener["filter_chains"]:
-            for item in chain["filters"]:
-                _drop(item["typed_config"])
-    resources["clusters"] = [each for each in resources["clusters"] if each["name"] != "extproc"]
+    holders = [item["typed_config"] for listener in resources["listeners"] for chain in listener["filter_chains"]
+               for item in chain["filters"]]  # fmt: skip
     for cluster in resources["clusters"]:
-        for options in cluster["typed_extension_protocol_options"].values():
-            _drop(options)
-    return made
-
-
-def _drop(options: dict[str, Any]) -> None:
-    options["http_filters"] = [each for each in options["http_filters"] if not each["name"].startswith("extproc.")]
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
-    try:
-        child.wait(5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        holders += cluster["typed_extension_protocol_options"].values()
+    for holder in holders:
+        if "http_filters" in holder:
+            holder["http_filters"] = [each for each in holder["http_filters"] if each["name"] not in names]
