@@ -42,6 +42,7 @@ CACHE = Path(__file__).parent.parent / ".cache" / "peers"
 START_SECONDS = 90.0
 DONE = {CHAT: '"stop"', MESSAGES: '"end_turn"'}
 """What a whole answer contains, however its JSON is spaced."""
+BOTH = (TO_OPENAI, TO_ANTHROPIC)
 
 
 class Skipped(Exception):
@@ -147,8 +148,8 @@ def router(folder: Path, port: int, provider: int) -> tuple[Sequence[str], Mappi
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("LiteLLM", "litellm[proxy]>=1.106,<1.107", (TO_OPENAI, TO_ANTHROPIC), litellm, "Python, one worker"),
-        Peer("llm-rosetta", "llm-rosetta[gateway]==0.13.0", (TO_OPENAI, TO_ANTHROPIC), rosetta, "Python, closes each connection"),
+        Peer("LiteLLM", "litellm[proxy]>=1.106,<1.107", BOTH, litellm, "Python, one worker"),
+        Peer("llm-rosetta", "llm-rosetta[gateway]==0.13.0", BOTH, rosetta, "Python, closes each connection"),
         Peer(
             "TensorZero",
             "tensorzero==2026.6.0",
