@@ -165,12 +165,17 @@ class H2Listener:
             # gRPC's two spellings: unix:path and unix:///absolute/path.
             return await self._bound_unix(path[2:] if path.startswith("///") else path)
         host, _, port = address.rpartition(":")
-        if host in EVERYWHERE and socket.has_dualstack_ipv6():
-            both = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
-            return await self.loop.create_server(self._connection, sock=both)
-        # A kernel without IPv6 has IPv4 only.
-        host = "0.0.0.0" if host in EVERYWHERE else host.strip("[]")
-        return await self.loop.create_server(self._connection, host, int(port))
+        if host not in EVERYWHERE:
+            return await self.loop.create_server(self._connection, host.strip("[]"), int(port))
+        if socket.has_dualstack_ipv6():
+            try:
+                both = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+                return await self.loop.create_server(self._connection, sock=both)
+            except OSError as error:
+                # A container may have the protocol and no address of it.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+        return await self.loop.create_server(self._connection, "0.0.0.0", int(port))
 
     async def _bound_unix(self, path: str) -> asyncio.Server:
         # asyncio replaces the file that a dead process left, but it would as soon replace that of a living one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -384,8 +385,13 @@ def test_addresses_of_both_families(run: Any, listening: str, asked: list[str]) 
     run(talk())
 
 
-def test_without_ipv6_everywhere_is_ipv4(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+@pytest.mark.parametrize("lacks", ["protocol", "address"])
+def test_without_ipv6_everywhere_is_ipv4(run: Any, monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "no such address")
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: lacks == "address")
+    monkeypatch.setattr(socket, "create_server", refuse)
 
     async def talk() -> None:
         async with serving(address="[::]:0") as (_, where), connected(f"127.0.0.1:{where[5:]}") as channel:
