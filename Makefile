@@ -28,7 +28,7 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers"
-	EXTPROC_TRANSPORT=h2 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
+	EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
 	$(BIN)/pytest -q -m containers tests/containers
 
 soak: $(VENV)/.dev

@@ -66,10 +66,10 @@ class Settings:
         "each of its threads.",
     )
     transport: str = _setting(
-        "grpcio",
+        "h2",
         "transport",
-        "How gRPC is spoken: `grpcio` is gRPC's own library; `h2` is the lean HTTP/2 of this project, which needs a "
-        "fraction of the CPU and has no TLS.",
+        "How gRPC is spoken: `h2` is the lean HTTP/2 of this project; `grpcio` is gRPC's own library, which needs "
+        "more CPU.",
     )
     admin: str = _setting(
         "",

@@ -15,7 +15,7 @@ SAMPLES = {
     "level": ("DEBUG", "debug"),
     "path": ("/etc/models.yaml", "/etc/models.yaml"),
     "seconds": ("1.5", 1.5),
-    "transport": ("h2", "h2"),
+    "transport": ("grpcio", "grpcio"),
 }
 
 
