@@ -9,6 +9,7 @@ import sys
 from typing import Any, cast
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.server import Stop, announce
 from extproc.server import run as run_transport
 from extproc.server.grpcio import GrpcioServer
 from extproc.server.h2.transport import H2Server
@@ -39,7 +40,7 @@ class NoService:
 async def serve(transport: str, address: str) -> None:
     settings = Settings(listen=address, transport=transport)
     made: Any = H2Server if transport == "h2" else GrpcioServer
-    await run_transport(made(settings, cast(Any, NoService())), settings)
+    await run_transport(made(settings, cast(Any, NoService())), settings, Stop(0), announce)
 
 
 if __name__ == "__main__":

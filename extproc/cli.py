@@ -360,22 +360,25 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _health_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Status 0 if every address serves; without addresses, if all those of one worker do (EXTPROC_WORKERS)."
+    )
     parser.add_argument("address", nargs="*", help="host:port or unix:/path; left out: EXTPROC_LISTEN, or its default")
     parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS", help="for each address (%(default)s)")
     parser.set_defaults(run=_health)
 
 
 def _health(args: argparse.Namespace) -> int:
-    from .server import health
+    from .server import health, workers
 
     try:
-        addresses = args.address or settings.load({}, os.environ).listen.split(",")
+        asked = [args.address] if args.address else workers.spread(settings.load({}, os.environ))
     except settings.SettingError as error:
         raise UsageError(str(error)) from None
-    said = {address: health.check(address, args.timeout) for address in addresses}
+    said = {address: health.check(address, args.timeout) for addresses in asked for address in addresses}
     for address, word in said.items():
         print(f"{address} {word}")
-    return 0 if set(said.values()) == {"SERVING"} else 1
+    return 0 if any(all(said[address] == "SERVING" for address in addresses) for addresses in asked) else 1
 
 
 def _settings(args: argparse.Namespace) -> int:

@@ -49,6 +49,13 @@ class Settings:
         "Where to listen: `host:port` (port 0: any free one) or `unix:/path`; several are separated by commas. "
         "The gRPC health service answers on each.",
     )
+    workers: int = _setting(
+        1,
+        "count",
+        "How many processes serve, each on addresses of its own, made from those of `--listen`: port 50051 becomes "
+        "50051, 50052 and so on, `unix:/run/x.sock` becomes `/run/x.0.sock`, `/run/x.1.sock` and so on. Envoy needs "
+        "each as an endpoint. Every bound holds for each process.",
+    )
     drain_seconds: float = _setting(30.0, "seconds", "After SIGTERM, how long streams may take to finish.")
     drain_delay_seconds: float = _setting(
         0.0, "seconds", "After SIGTERM, how long new streams are still taken while the health service says NOT_SERVING."
@@ -146,6 +153,13 @@ def _values(
         elif text := environ.get(setting.variable):
             values[setting.name] = setting.parse(text, setting.variable)
     return values
+
+
+def as_flags(settings: Settings) -> list[str]:
+    """The flags that make *settings*, whatever the environment says."""
+    values = [(item, getattr(settings, item.name)) for item in OF_SERVER]
+    values += [(item, getattr(settings.limits, item.name)) for item in OF_LIMITS]
+    return [f"{item.flag}={value:f}" if item.kind == "seconds" else f"{item.flag}={value}" for item, value in values]
 
 
 def markdown() -> str:

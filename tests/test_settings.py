@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from extproc.settings import ALL, MIB, Limits, SettingError, Settings, add_arguments, from_arguments, load, markdown
+from extproc.settings import (
+    ALL,
+    MIB,
+    Limits,
+    SettingError,
+    Settings,
+    add_arguments,
+    as_flags,
+    from_arguments,
+    load,
+    markdown,
+)
 
 SAMPLES = {
     "addresses": ("0.0.0.0:1, unix:/run/x.sock", "0.0.0.0:1,unix:/run/x.sock"),
@@ -46,6 +57,13 @@ def test_each_comes_by_flag_and_by_variable_and_the_flag_wins(setting: Any) -> N
     assert value_of(parsed(**{setting.variable: ""}), setting.name) == setting.default
 
 
+@pytest.mark.parametrize("setting", [None, *ALL], ids=lambda s: s.name if s else "defaults")
+def test_as_flags_and_back(setting: Any) -> None:
+    settings = parsed(setting.flag, SAMPLES[setting.kind][0]) if setting else Settings()
+    environ = {each.variable: SAMPLES[each.kind][0] for each in ALL}
+    assert parsed(*as_flags(settings), **environ) == settings
+
+
 @pytest.mark.parametrize("setting", ALL, ids=lambda s: s.name)
 def test_the_docs_name_each(setting: Any) -> None:
     row = next(line for line in markdown().splitlines() if f"`{setting.flag}`" in line)
@@ -78,6 +96,9 @@ def test_sizes(text: str, size: int) -> None:
         ("max_event_bytes", "many"),
         ("max_open_blocks", "0"),
         ("max_concurrent_streams", "-3"),
+        ("workers", "0"),
+        ("workers", "-2"),
+        ("workers", "auto"),
         ("log_level", "loud"),
         ("transport", "quic"),
     ],

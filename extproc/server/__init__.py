@@ -1,6 +1,7 @@
 """Carries Envoy's messages to exchanges and their answers back; health; drain.
 
-``service`` is what a transport sees of the rest; ``grpcio`` and ``h2`` are the transports.
+``service`` is what a transport sees of the rest; ``grpcio`` and ``h2`` are the transports; ``workers`` runs several
+processes of it, each of which is a ``worker``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import contextlib
 import logging
 import signal
 import sys
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
 from ..settings import Settings
 from ..telemetry.admin import Admin
@@ -39,35 +41,85 @@ class Transport(Protocol):
         ...
 
 
+class Stop:
+    """How a server is told to end: *asked*, it finishes what is open; *insisted*, it does not wait any more."""
+
+    def __init__(self, delay: float) -> None:
+        self.asked = asyncio.Event()
+        self.insisted = asyncio.Event()
+        self.delay = delay
+        """Seconds for which new streams are still taken, so that who balances them can look elsewhere."""
+
+    def on_signal(self) -> None:
+        """Ask; insist when asked already."""
+        (self.insisted if self.asked.is_set() else self.asked).set()
+
+
 def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT, then drain; the exit status. Prints one line for each address it listens on to
-    standard error. Raises CapabilityError, and OSError if an address cannot be had."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    service = Service(settings)
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(_run(settings, service))
-    else:
-        uvloop.run(_run(settings, service))
+    standard error. Raises SettingError, CapabilityError, and OSError if an address cannot be had."""
+    if settings.workers > 1:
+        from .workers import supervise
+
+        return supervise(settings)
+    set_up_log(settings)
+    run_loop(_alone(settings, Service(settings)))
     return 0
 
 
-async def _run(settings: Settings, service: Service) -> None:
-    transport = _transport(settings, service)
-    if (metrics := service.metrics) is None:
-        await run(transport, settings)
-        return
-    draining = asyncio.Event()
-    admin = Admin(lambda: metrics.text(service.open_sessions, transport.counts()), lambda: not draining.is_set())
-    print(f"extproc admin on {await admin.start(settings.admin)}", file=sys.stderr, flush=True)
+def set_up_log(settings: Settings, who: str = "") -> None:
+    """Log to standard error; each line names *who* if it is given."""
+    form = f"%(asctime)s {who}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=settings.log_level.upper(), format=form)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run *main* on the fastest loop there is."""
     try:
-        await run(transport, settings, draining)
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+def announce(addresses: list[str]) -> None:
+    """Say where the process listens."""
+    for address in addresses:
+        print(f"extproc listens on {address}", file=sys.stderr, flush=True)
+
+
+@contextlib.asynccontextmanager
+async def admin_port(
+    address: str, metrics: Callable[[], Awaitable[str]], unwell: Callable[[], str]
+) -> AsyncIterator[None]:
+    """Answer operators on *address*; if it is empty, nobody. Raises OSError."""
+    if not address:
+        yield
+        return
+    admin = Admin(metrics, unwell)
+    print(f"extproc admin on {await admin.start(address)}", file=sys.stderr, flush=True)
+    try:
+        yield
     finally:
         admin.close()
 
 
-def _transport(settings: Settings, service: Service) -> Transport:
+async def _alone(settings: Settings, service: Service) -> None:
+    transport = transport_of(settings, service)
+    stop = Stop(settings.drain_delay_seconds)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.on_signal)
+
+    async def page() -> str:
+        return service.page(transport.counts())
+
+    async with admin_port(settings.admin, page, lambda: "draining" if stop.asked.is_set() else ""):
+        await run(transport, settings, stop, announce)
+
+
+def transport_of(settings: Settings, service: Service) -> Transport:
+    """The transport that *settings* name."""
     if settings.transport == "h2":
         from .h2.transport import H2Server
 
@@ -77,27 +129,17 @@ def _transport(settings: Settings, service: Service) -> Transport:
     return GrpcioServer(settings, service)
 
 
-async def run(transport: Transport, settings: Settings, draining: asyncio.Event | None = None) -> None:
-    """Serve with *transport* until a signal, then drain. A second signal ends the wait. *draining* is set by the first.
-    """
-    asked, insisted = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        (insisted if asked.is_set() else asked).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    for address in await transport.start():
-        print(f"extproc listens on {address}", file=sys.stderr, flush=True)
-    await asked.wait()
-    if draining is not None:
-        draining.set()
+async def run(
+    transport: Transport, settings: Settings, stop: Stop, listening: Callable[[list[str]], None]
+) -> None:
+    """Serve with *transport* until *stop* asks, then drain. *listening* is told the addresses. Raises OSError."""
+    listening(await transport.start())
+    await stop.asked.wait()
     transport.stop_advertising()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(insisted.wait(), settings.drain_delay_seconds)
+        await asyncio.wait_for(stop.insisted.wait(), stop.delay)
     drained = asyncio.ensure_future(transport.drain(settings.drain_seconds))
-    waiting = asyncio.ensure_future(insisted.wait())
+    waiting = asyncio.ensure_future(stop.insisted.wait())
     await asyncio.wait({drained, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if not drained.done():

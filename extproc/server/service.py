@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from google.protobuf.message import DecodeError
@@ -90,6 +90,10 @@ class Service:
             refusal = _OVERLOADED
         self.open_sessions += 1
         return Session(kind(self._shared, refusal), self._closed)
+
+    def page(self, of_transport: Mapping[str, int | Mapping[str, int]]) -> str:
+        """The metrics as they are now, with what the transport counts; empty if none are kept."""
+        return self.metrics.text(self.open_sessions, of_transport) if self.metrics is not None else ""
 
     def _closed(self, exchange: Exchange) -> None:
         self.open_sessions -= 1

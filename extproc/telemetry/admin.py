@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -19,11 +19,12 @@ Answer = tuple[HTTPStatus, str, str]
 
 
 class Admin:
-    """``start`` once, ``close`` once. *metrics* makes the page; *healthy* says whether new streams are welcome."""
+    """``start`` once, ``close`` once. *metrics* makes the page; *unwell* says in a word why new streams are not
+    welcome, and nothing when they are."""
 
-    def __init__(self, metrics: Callable[[], str], healthy: Callable[[], bool]) -> None:
+    def __init__(self, metrics: Callable[[], Awaitable[str]], unwell: Callable[[], str]) -> None:
         self._metrics = metrics
-        self._healthy = healthy
+        self._unwell = unwell
         self._server: asyncio.Server | None = None
         self._open = 0
 
@@ -49,7 +50,7 @@ class Admin:
             if self._open <= MAX_CONNECTIONS:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self.answer(head))
+                    writer.write(await self.answer(head))
                     await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             # Whoever cannot say what they want gets nothing.
@@ -60,10 +61,10 @@ class Admin:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    def answer(self, head: bytes) -> bytes:
+    async def answer(self, head: bytes) -> bytes:
         """The whole answer to a request's *head*."""
         method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
-        status, kind, body = self._answer(method, rest.partition(" ")[0].partition("?")[0])
+        status, kind, body = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
         data = body.encode()
         lines = [
             f"HTTP/1.1 {status.value} {status.phrase}",
@@ -75,13 +76,13 @@ class Admin:
             lines.append("allow: GET, HEAD")
         return "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else data)
 
-    def _answer(self, method: str, path: str) -> Answer:
+    async def _answer(self, method: str, path: str) -> Answer:
         if path not in ("/metrics", "/healthz"):
             return HTTPStatus.NOT_FOUND, _TEXT, "there are /metrics and /healthz\n"
         if method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, "GET only\n"
         if path == "/metrics":
-            return HTTPStatus.OK, _METRICS_TYPE, self._metrics()
-        if self._healthy():
-            return HTTPStatus.OK, _TEXT, "ok\n"
-        return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, "draining\n"
+            return HTTPStatus.OK, _METRICS_TYPE, await self._metrics()
+        if reason := self._unwell():
+            return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n"
+        return HTTPStatus.OK, _TEXT, "ok\n"

@@ -15,8 +15,12 @@ from extproc.telemetry import admin as module
 from extproc.telemetry.admin import Admin
 
 
-def ask(head: bytes, *, healthy: bool = True) -> tuple[int, bytes]:
-    answer = Admin(lambda: "m 1\n", lambda: healthy).answer(head)
+async def page() -> str:
+    return "m 1\n"
+
+
+def ask(head: bytes, *, unwell: str = "") -> tuple[int, bytes]:
+    answer = asyncio.run(Admin(page, lambda: unwell).answer(head))
     top, _, body = answer.partition(b"\r\n\r\n")
     return int(top.split()[1]), body
 
@@ -38,11 +42,11 @@ def test_what_is_answered(line: bytes, status: int, body: bytes) -> None:
 
 
 def test_draining_is_not_healthy() -> None:
-    assert ask(b"GET /healthz HTTP/1.1\r\n\r\n", healthy=False) == (503, b"draining\n")
+    assert ask(b"GET /healthz HTTP/1.1\r\n\r\n", unwell="draining") == (503, b"draining\n")
 
 
 async def _converse(sent: bytes, *, others: int = 0) -> bytes:
-    admin = Admin(lambda: "m 1\n", lambda: True)
+    admin = Admin(page, lambda: "")
     address = await admin.start("127.0.0.1:0")
     host, _, port = address.rpartition(":")
     idle = [await asyncio.open_connection(host, int(port)) for _ in range(others)]

@@ -1,0 +1,102 @@
+"""One of the processes that ``workers`` starts: the server, with its supervisor at the other end of standard input.
+
+Lines come: ``drain``, ``insist``, ``metrics``. Lines of JSON go: ``{"listening": [...]}`` once, and
+``{"metrics": page}`` when asked and at the end. When the supervisor is gone, however it went, this process drains and
+ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import msgspec
+
+from .. import settings as all_settings
+from ..capabilities import CapabilityError
+from ..settings import Settings
+from . import Stop, Transport, run, run_loop, set_up_log, transport_of
+from .service import Service
+
+FAILED = 2
+"""The status of a process that cannot serve, after its one line of why."""
+
+
+def main() -> int:
+    """Serve until told to end; the exit status. All settings come as flags."""
+    parser = argparse.ArgumentParser()
+    all_settings.add_arguments(parser)
+    settings = all_settings.from_arguments(parser.parse_args(), {})
+    # Off standard input: a process that ours starts would hold the supervisor's line open.
+    line = socket.socket(fileno=os.dup(0))
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    set_up_log(settings, f"worker {os.getpid()} ")
+    try:
+        run_loop(_serve(settings, Service(settings), line))
+    except (CapabilityError, OSError) as error:
+        print(f"extproc: {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+async def _serve(settings: Settings, service: Service, line: socket.socket) -> None:
+    supervisor = _Supervisor(*await asyncio.open_unix_connection(sock=line))
+    stop = Stop(settings.drain_delay_seconds)
+    # Some signal each process of a group (systemd): what the supervisor hears too must not count twice.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.asked.set)
+    transport = transport_of(settings, service)
+    obeying = asyncio.create_task(supervisor.obey(stop, service, transport))
+    await run(transport, settings, stop, lambda addresses: supervisor.tell(listening=addresses))
+    obeying.cancel()
+    await supervisor.part(service.page(transport.counts()))
+
+
+class _Supervisor:
+    """The line to the supervisor."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def tell(self, **message: Any) -> None:
+        self._writer.write(msgspec.json.encode(message) + b"\n")
+
+    async def obey(self, stop: Stop, service: Service, transport: Transport) -> None:
+        """Do what it says until it is gone."""
+        while word := await self._word():
+            if word == b"metrics":
+                self.tell(metrics=service.page(transport.counts()))
+            else:
+                stop.asked.set()
+                if word == b"insist":
+                    stop.insisted.set()
+        # Its successor may want the addresses: no delay.
+        stop.delay = 0.0
+        stop.asked.set()
+
+    async def _word(self) -> bytes:
+        try:
+            return (await self._reader.readline()).strip()
+        except ConnectionError:
+            return b""
+
+    async def part(self, page: str) -> None:
+        """Leave the last *page* behind."""
+        self.tell(metrics=page)
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            # It went first.
+            pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,341 @@
+"""Several processes that serve, and the supervisor that keeps them: ``extproc serve --workers 4``.
+
+Each worker is the same program started anew, not a fork: there is no library (gRPC's least of all) whose threads and
+locks would have to survive one, a restarted worker is as clean as the first, and a reload takes new code too. Each has
+addresses of its own, because Envoy balances streams over *endpoints*: it keeps one connection to each for each of its
+threads, so that processes that share one port get whole connections, or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from .. import capabilities
+from .. import settings as all_settings
+from ..settings import SettingError, Settings
+from ..telemetry.summed import summed
+from . import admin_port, announce, set_up_log
+from .worker import FAILED
+
+log = logging.getLogger(__name__)
+
+MAX_WORKERS = 256
+STABLE_SECONDS = 10.0
+"""A worker that lived so long is started again at once; one that did not has to wait, each time longer."""
+FIRST_WAIT_SECONDS = 0.25
+MAX_WAIT_SECONDS = 10.0
+GRACE_SECONDS = 5.0
+"""Beyond the bounds on draining, before a worker that does not end is killed."""
+ASK_SECONDS = 0.5
+"""How long a worker may take to tell its metrics; after that, what it told last is shown."""
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+def spread(settings: Settings) -> list[list[str]]:
+    """The addresses of each worker. Worker number i listens on the i-th port from that of ``--listen``, and on a Unix
+    socket with i before the suffix; port 0 stays 0. Raises SettingError."""
+    addresses, count = settings.listen.split(","), settings.workers
+    if count == 1:
+        return [addresses]
+    if count > MAX_WORKERS:
+        raise SettingError(f"--workers: {count} is more than {MAX_WORKERS}")
+    made = [[_nth(address, number) for address in addresses] for number in range(count)]
+    seen: set[str] = set()
+    for address in (each for one in made for each in one if not each.endswith(":0")):
+        if address in seen:
+            raise SettingError(f"--listen: {settings.listen} leads to {address} twice with {count} workers")
+        seen.add(address)
+    return made
+
+
+def _nth(address: str, number: int) -> str:
+    if address.startswith("unix:"):
+        folder, slash, name = address.rpartition("/")
+        if not slash:
+            folder, name = "unix:", address.removeprefix("unix:")
+        stem, dot, suffix = name.rpartition(".")
+        return f"{folder}{slash}{stem}.{number}.{suffix}" if dot and stem else f"{folder}{slash}{name}.{number}"
+    host, _, text = address.rpartition(":")
+    port = int(text)
+    if port and port + number > 65535:
+        raise SettingError(f"--workers: worker {number} of {address} would listen on port {port + number}")
+    return f"{host}:{port + number if port else 0}"
+
+
+def supervise(settings: Settings) -> int:
+    """Run the workers until SIGTERM or SIGINT, then drain them; a second signal insists. SIGHUP replaces them one by
+    one. The exit status: 0 when all drained. Raises SettingError, CapabilityError, and OSError for the admin port."""
+    set_up_log(settings)
+    capabilities.load(settings.capabilities or None)
+    return asyncio.run(Supervisor(settings).run())
+
+
+class Process:
+    """One process, from its start to its end. ``run`` it once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.listening: list[str] = []
+        """Its addresses, once it serves."""
+        self.page = ""
+        """The metrics that it told last."""
+        self.drained = False
+        """It was told to end."""
+        self.killed = False
+        """It was told, and did not."""
+        self.pid = 0
+        self._settings = settings
+        self._child: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._killer: asyncio.TimerHandle | None = None
+        self._asked: asyncio.Future[None] | None = None
+
+    @property
+    def serves(self) -> bool:
+        """New streams are welcome there."""
+        return bool(self.listening) and self._writer is not None and not self.drained
+
+    async def run(self, serving: Callable[[], None]) -> int:
+        """Start it, tell when it is *serving*, wait for its end; the exit status, negative for a signal."""
+        ours, theirs = socket.socketpair()
+        # It must not import from the folder that we happen to be in, unless we do.
+        safe = [] if os.getcwd() in sys.path else ["-P"]
+        command = [sys.executable, *safe, "-m", "extproc.server.worker", *all_settings.as_flags(self._settings)]
+        with theirs:
+            # A session of its own: Ctrl-C in a terminal is for the supervisor alone, which then says it to all.
+            self._child = await asyncio.create_subprocess_exec(
+                *command, stdin=theirs.fileno(), start_new_session=True
+            )
+        self.pid = self._child.pid
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        if self.drained:
+            self._say(b"drain")
+        hearing = asyncio.create_task(self._hear(reader, serving))
+        status = await self._child.wait()
+        await hearing
+        if self._killer is not None:
+            self._killer.cancel()
+        self._writer.close()
+        self._writer = None
+        self._answered()
+        return status
+
+    async def _hear(self, reader: asyncio.StreamReader, serving: Callable[[], None]) -> None:
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                message: dict[str, Any] = msgspec.json.decode(line)
+                if "listening" in message:
+                    self.listening = message["listening"]
+                    serving()
+                else:
+                    self.page = message["metrics"]
+                    self._answered()
+
+    def drain(self, *, insist: bool = False) -> None:
+        """Have it finish its streams and end; not wait for them if we *insist*. If it does not, it is killed."""
+        self.drained = True
+        self._say(b"insist" if insist else b"drain")
+        bound = GRACE_SECONDS
+        if not insist:
+            bound += self._settings.drain_delay_seconds + self._settings.drain_seconds
+        if self._killer is not None:
+            self._killer.cancel()
+        self._killer = asyncio.get_running_loop().call_later(bound, self._kill)
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.returncode is None:
+            self.killed = True
+            log.error("the worker with pid %d did not drain in time: killed", self.pid)
+            self._child.kill()
+
+    async def refresh(self) -> None:
+        """Have ``page`` be of now; give up after ASK_SECONDS."""
+        if self._writer is None:
+            return
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_future()
+            self._say(b"metrics")
+        await asyncio.wait([self._asked], timeout=ASK_SECONDS)
+
+    def _answered(self) -> None:
+        if self._asked is not None:
+            self._asked.set_result(None)
+            self._asked = None
+
+    def _say(self, word: bytes) -> None:
+        if self._writer is not None:
+            self._writer.write(word + b"\n")
+
+
+class Worker:
+    """One place among the workers: its addresses, and the processes that serve there one after the other."""
+
+    def __init__(self, number: int, settings: Settings, ended: Callable[[Process], None]) -> None:
+        self.number = number
+        self.process = Process(settings)
+        self.served = asyncio.Event()
+        """It has served at least once."""
+        self._settings = settings
+        self._ended = ended
+        self._over = asyncio.Event()
+        self._replaced: asyncio.Future[bool] | None = None
+
+    async def keep(self) -> int:
+        """Run a process, and another when it has ended, until told to end; the last one's exit status. The very first
+        is not followed by another if it never serves: it has said why."""
+        loop = asyncio.get_running_loop()
+        short_lives = 0
+        while True:
+            began = loop.time()
+            process = self.process = Process(self._settings)
+            status = await process.run(self._serving)
+            self._ended(process)
+            if self._over.is_set() or not self.served.is_set():
+                self._settle(False)
+                return status
+            if process.drained:
+                continue
+            self._settle(False)
+            lived = loop.time() - began
+            short_lives = short_lives + 1 if lived < STABLE_SECONDS else 0
+            wait = min(FIRST_WAIT_SECONDS * 2 ** min(short_lives - 1, 10), MAX_WAIT_SECONDS) if short_lives else 0.0
+            log.warning(
+                "worker %d (pid %d) on %s %s after %.1f s; another starts in %g s",
+                self.number, process.pid, self._settings.listen, _how(status), lived, wait,
+            )  # fmt: skip
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), wait)
+            if self._over.is_set():
+                return status
+
+    def _serving(self) -> None:
+        # Where any free port was asked for, the next process gets the same one.
+        self._settings = dataclasses.replace(self._settings, listen=",".join(self.process.listening))
+        if self.served.is_set():
+            log.info("worker %d (pid %d) serves on %s", self.number, self.process.pid, self._settings.listen)
+        self.served.set()
+        self._settle(True)
+
+    def _settle(self, serves: bool) -> None:
+        if self._replaced is not None and not self._replaced.done():
+            self._replaced.set_result(serves)
+
+    async def replace(self) -> bool:
+        """Drain the process and start another; whether that one serves."""
+        self._replaced = asyncio.get_running_loop().create_future()
+        self.process.drain()
+        return await self._replaced
+
+    def end(self, *, insist: bool = False) -> None:
+        """Drain the process and start no other."""
+        self._over.set()
+        self.process.drain(insist=insist)
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
+
+
+class Supervisor:
+    """All workers. ``run`` once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._past = ""
+        self._killed = False
+        self._draining = False
+        self._reload = asyncio.Event()
+        # Each alone knows nothing of workers; what they count is shown only if someone can ask.
+        each = dataclasses.replace(settings, workers=1)
+        self._workers = [
+            Worker(number, dataclasses.replace(each, listen=",".join(addresses)), self._bury)
+            for number, addresses in enumerate(spread(settings))
+        ]
+
+    async def run(self) -> int:
+        """Until all workers have ended; the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        async with admin_port(self._settings.admin, self._page, self._unwell):
+            keeping = [asyncio.create_task(worker.keep()) for worker in self._workers]
+            if not await self._started(keeping):
+                for worker in self._workers:
+                    worker.end(insist=True)
+                statuses = await asyncio.gather(*keeping)
+                return 0 if self._draining else next(filter(None, statuses), FAILED)
+            announce([address for worker in self._workers for address in worker.process.listening])
+            async with _beside(self._reload_when_asked()):
+                await asyncio.gather(*keeping)
+        return 1 if self._killed else 0
+
+    async def _started(self, keeping: list[asyncio.Task[int]]) -> bool:
+        """Wait until all serve; false when one has ended before."""
+        async with _beside(asyncio.gather(*(worker.served.wait() for worker in self._workers))) as serving:
+            await asyncio.wait([serving, *keeping], return_when=asyncio.FIRST_COMPLETED)
+            return serving.done()
+
+    def _on_signal(self) -> None:
+        insist, self._draining = self._draining, True
+        for worker in self._workers:
+            worker.end(insist=insist)
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            if not self._draining:
+                await self._roll()
+
+    async def _roll(self) -> None:
+        """Replace the workers one after the other. One that cannot serve ends it: the others stay as they are."""
+        try:
+            capabilities.load(self._settings.capabilities or None)
+        except capabilities.CapabilityError as error:
+            log.error("not reloaded: %s", error)
+            return
+        log.info("reloading %d workers, one after the other", len(self._workers))
+        for worker in self._workers:
+            if not await worker.replace():
+                log.error("reload stopped: worker %d does not serve", worker.number)
+                return
+            # As long as Envoy takes to see that a worker goes, it takes to see that one is back.
+            await asyncio.sleep(self._settings.drain_delay_seconds)
+        log.info("reloaded")
+
+    def _unwell(self) -> str:
+        if self._draining:
+            return "draining"
+        return "" if any(worker.process.serves for worker in self._workers) else "no worker serves"
+
+    async def _page(self) -> str:
+        await asyncio.gather(*(worker.process.refresh() for worker in self._workers))
+        return summed([self._past, *(worker.process.page for worker in self._workers)])
+
+    def _bury(self, process: Process) -> None:
+        # A sum of counters that fell when a worker ends would look like a restart of all.
+        self._past, process.page = summed([self._past, process.page], gauges=False), ""
+        self._killed = self._killed or process.killed
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> AsyncIterator[asyncio.Future[Any]]:
+    """Cancelled at the end of the block."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
