@@ -15,7 +15,7 @@ from typing import Any
 import machine
 import payloads
 from extproc.demo.processes import Envoy, Sidecar
-from held import HOPELESS_MS, LARGE, RATE, Row, Say
+from held import LARGE, RATE, Row, Say
 from load import Generator, Spec
 from machine import Wrong
 from rig import MODEL_HEADER, TRANSPORTS, Rig
@@ -26,6 +26,8 @@ SATURATED = 8
 LADDER = (64, 250, 500, 1000, 1500, 2000)
 WITHOUT_ROUTER = "full h2, translator only"
 GAP_BOUND_MS = 5.0
+HOPELESS_MS = 100.0
+"""Beyond this, more streams are not tried."""
 SHARE = 0.98
 """Of the events that a paced run should see: with fewer the streams did not keep their pace."""
 
@@ -151,10 +153,19 @@ def paced(
 ) -> list[Row]:
     """More and more paced streams on each way, until their pace is lost."""
     seen: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    failed: dict[tuple[str, int], str] = {}
     for number in range(rounds):
         for way in through:
             for streams in steps:
-                row = _paced(rig, way, streams, seconds)
+                try:
+                    row = _paced(rig, way, streams, seconds)
+                except Wrong as error:
+                    if streams == steps[0]:
+                        raise
+                    # Too much for this machine: that is a result, and no figure.
+                    say(f"paced streams, {way.name}: {streams} streams failed: {error}")
+                    failed[way.name, streams] = str(error)
+                    break
                 seen.setdefault((way.name, streams), []).append(row)
                 say(
                     f"paced streams, round {number + 1} of {rounds}, {way.name}: {streams} streams, p99 of the gap "
@@ -167,6 +178,7 @@ def paced(
         row = {"way": name, "streams": streams, **_spread(rows)}
         row["holds"] = row["added_p99_ms"] <= GAP_BOUND_MS and row["share"] >= SHARE
         made.append(row)
+    made += [{"way": name, "streams": streams, "failed": why} for (name, streams), why in failed.items()]
     return made
 
 

@@ -25,8 +25,8 @@ RATE = 50.0
 LADDER = (64, 250, 500, 750, 1000, 1250, 1500, 2000)
 BOUND_MS = 5.0
 """What the sidecar may add to an event at its 99th percentile."""
-HOPELESS_MS = 50.0
-"""Beyond this, more streams are not tried."""
+HOPELESS_MS = 20.0
+"""When the median event is delayed so long, the core is full: more streams are not tried."""
 CLIENT_BOUND_MS = 1.0
 """A client that sends later than this (99th percentile) is itself what is measured."""
 LARGE = 20_000_000
@@ -89,12 +89,16 @@ def ladder(
         for transport, server in servers.items():
             for streams in steps:
                 row = paced(server, script, streams, seconds)
+                if row["late_p99_ms"] > CLIENT_BOUND_MS and row["delay_p50_ms"] <= HOPELESS_MS:
+                    # Something else had the client's core.
+                    again = paced(server, script, streams, seconds)
+                    row = min(row, again, key=lambda each: each["late_p99_ms"])
                 seen[transport].setdefault(streams, []).append(row)
                 say(
                     f"the sidecar alone, {transport}, round {number + 1} of {rounds}: {streams} streams, p99 delay "
                     f"{row['delay_p99_ms']} ms, {row['cpu_us']} us per event"
                 )
-                if row["delay_p99_ms"] > HOPELESS_MS:
+                if row["delay_p50_ms"] > HOPELESS_MS:
                     break
     for server in servers.values():
         server.stop()

@@ -85,6 +85,9 @@ def of_requests(results: Results) -> Table:
 def of_paced(results: Results) -> Table:
     rows = []
     for row in results.get("paced", []):
+        if "failed" in row:
+            rows.append([row["way"], str(row["streams"]), *["-"] * 6, "no: answers failed"])
+            continue
         cells = [f"{row['share']:.0%}", number(row["first_p50_ms"]) if "first_p50_ms" in row else "-"]
         cells += [number(row[name]) if name in row else "-" for name in ("sidecar_us_per_event", "envoy_us_per_event")]
         gap = [number(row["added_p50_ms"]), number(row["added_p99_ms"])]

@@ -29,6 +29,8 @@ from extproc.demo.processes import NotReady
 from rig import TRANSPORTS, Rig
 
 RESULTS = Path(__file__).with_name("results.json")
+BUSY = 0.5
+"""The load average from which others are seen to work here."""
 PARTS = ("sidecar", "held", "requests", "paced", "hotspots")
 
 
@@ -169,6 +171,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     described = machine.describe()
     print(machine.line(described), flush=True)
+    if described["load_before"] > BUSY:
+        print(f"This machine is not idle (load {described['load_before']}): the figures will say so.", flush=True)
     try:
         made = measure(Plan(args.quick, args.rounds), only)
     except (machine.Wrong, NotReady, OSError) as error:
