@@ -1,0 +1,189 @@
+"""Every byte that every upstream received, searched for keys that are not its own: under retries, failover, mirroring,
+and many clients at once."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extproc.demo import as_anthropic, as_openai
+from extproc.demo import config as envoy_config
+from extproc.demo.processes import Envoy, Sidecar
+from extproc.demo.provider import Answer, Received, Respond
+from tests.support.gateway import Backends, Gateway, Reply
+from tests.support.placements import add_cluster, add_route, clusters, http_options, route
+from tests.support.tapped import TappedUpstream
+from tests.support.upstream import eventually
+
+KEYS = {
+    "OPENAI_API_KEY": "secret-openai-1f3a", "ANTHROPIC_API_KEY": "secret-anthropic-77b0",
+    "DEEPSEEK_API_KEY": "secret-deepseek-c41d", "MIRROR_API_KEY": "secret-mirror-90ee",
+}  # fmt: skip
+CLIENT = {"bearer": "secret-of-client-aa", "x-api-key": "secret-of-client-bb", "api-key": "secret-of-client-cc"}
+NEVER_UPSTREAM = (
+    *CLIENT.values(), "x-extproc", "openai-organization", "openai-project", "x-stainless", "org-of-client",
+)  # fmt: skip
+DEEPSEEK = """
+provider: deepseek
+options: {model: deepseek-chat}
+auth: {header: {Authorization: "Bearer ${DEEPSEEK_API_KEY}"}}
+"""
+MIRROR = DEEPSEEK.replace("DEEPSEEK_API_KEY", "MIRROR_API_KEY")
+CLIENTS, EACH = 6, 40
+HI: Any = [{"role": "user", "content": "hi"}]
+
+
+@dataclass(frozen=True)
+class World:
+    envoy: Envoy
+    sidecar: Sidecar
+    upstreams: dict[str, TappedUpstream]
+    access_log: Path
+
+    def leaks(self) -> list[str]:
+        """What stands where it must not: "key at upstream"."""
+        found = []
+        for name, upstream in self.upstreams.items():
+            raw = bytes(upstream.raw).lower()
+            foreign = [key for variable, key in KEYS.items() if not variable.lower().startswith(name)]
+            found += [f"{word} at {name}" for word in (*foreign, *NEVER_UPSTREAM) if word.lower().encode() in raw]
+        return found
+
+    def everything_else(self) -> dict[str, bytes]:
+        """What the sidecar and Envoy tell of themselves."""
+        (admin,) = [line for line in self.sidecar.log.read_text().splitlines() if "admin on" in line]
+        with urllib.request.urlopen(f"http://{admin.rpartition(' ')[2]}/metrics") as page:
+            metrics = page.read()
+        return {
+            "the sidecar's log": self.sidecar.log.read_bytes(),
+            "Envoy's log": self.envoy.log.read_bytes(),
+            "the access log": self.access_log.read_bytes(),
+            "the metrics": metrics,
+        }
+
+
+def unsteady(usual: Respond, seed: int) -> Respond:
+    """*usual*, but for every third answer or so, which fails in some way."""
+    chance = random.Random(seed)
+
+    def respond(request: Received) -> Answer:
+        turn = chance.random()
+        if turn < 0.25:
+            return as_openai.failure(chance.choice([429, 500, 503, 529]), "not now", "server_error")
+        if turn < 0.33:
+            return Answer((b"{",), ending="reset")
+        return usual(request)
+
+    return respond
+
+
+def config(world_folder: Path, sidecar: str, ports: dict[str, int], *, filtered_mirror: bool) -> dict[str, Any]:
+    upstreams = {f"api.{name}.com": ("127.0.0.1", ports[name]) for name in ("openai", "anthropic")}
+    made = envoy_config.rewrite(
+        envoy_config.reference(), sidecar=sidecar, upstreams=upstreams, access_log=str(world_folder / "access.log")
+    )
+    mirror = add_cluster(made, "mirror", "openai", ports["mirror"], MIRROR)
+    if not filtered_mirror:
+        http_options(mirror).pop("http_filters")
+    mirrored = add_route(made, "gpt-mirrored", "openai")
+    mirrored["route"]["request_mirror_policies"] = [{"cluster": "mirror"}]
+    third = add_cluster(made, "three", "openai", ports["deepseek"], DEEPSEEK)
+    localities = clusters(made)["any_provider"]["load_assignment"]["endpoints"]
+    last = {**third["load_assignment"]["endpoints"][0], "priority": 2}
+    third["load_assignment"]["endpoints"] = [*envoy_config.copy_all(localities), last]
+    three = add_route(made, "three", "any_provider", cluster="three")
+    three["route"]["retry_policy"]["num_retries"] = 2
+    route(made, "openai")["route"]["retry_policy"]["num_retries"] = 2
+    return made
+
+
+@contextmanager
+def running(folder: Path, *, filtered_mirror: bool = True) -> Iterator[World]:
+    with ExitStack() as stack:
+        made = {
+            "openai": TappedUpstream(unsteady(as_openai.answer, 1)),
+            "anthropic": TappedUpstream(unsteady(as_anthropic.answer, 2)),
+            "deepseek": TappedUpstream(as_openai.answer),
+            "mirror": TappedUpstream(unsteady(as_openai.answer, 3)),
+        }
+        for upstream in made.values():
+            stack.enter_context(upstream)
+        arguments = ("--log-level", "debug", "--admin", "127.0.0.1:0")
+        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=arguments))
+        assert sidecar.socket is not None
+        ports = {name: upstream.port for name, upstream in made.items()}
+        envoy = stack.enter_context(
+            Envoy(folder, config(folder, sidecar.socket, ports, filtered_mirror=filtered_mirror))
+        )
+        yield World(envoy, sidecar, made, folder / "access.log")
+
+
+def requests(seed: int) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Mixed requests without end: path, body and headers."""
+    chance = random.Random(seed)
+    models = ["gpt-5", "gpt-mirrored", "claude-sonnet-4-5", "best", "three", "fast", "nobody-serves-this"]
+    for model in itertools.chain.from_iterable(itertools.repeat(models)):
+        headers = {"x-stainless-lang": "python", "openai-organization": "org-of-client", "openai-project": "p"}
+        kind = chance.choice(list(CLIENT))
+        headers |= {"authorization": f"Bearer {CLIENT[kind]}"} if kind == "bearer" else {kind: CLIENT[kind]}
+        path = chance.choice(["/v1/chat/completions", "/v1/messages"])
+        body = {"model": model, "max_tokens": 50, "messages": HI, "stream": chance.random() < 0.5}
+        yield f"{path}?key={CLIENT['api-key']}", body, headers
+
+
+def send(world: World, path: str, body: dict[str, Any], headers: dict[str, str]) -> Reply:
+    shared = Backends(world.access_log.parent, world.sidecar, world.upstreams["openai"], world.upstreams["anthropic"])
+    return Gateway("upstream", world.envoy, shared, world.access_log).send(path, body, headers)
+
+
+def load(world: World) -> list[Reply]:
+    """Many clients at once; all that they got."""
+    replies: list[Reply] = []
+
+    def client(seed: int) -> None:
+        for path, body, headers in itertools.islice(requests(seed), EACH):
+            replies.append(send(world, path, body, headers))
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(replies) == CLIENTS * EACH
+    assert all(eventually(lambda u=u: u.open == 0) for u in world.upstreams.values())  # type: ignore[misc]
+    return replies
+
+
+@pytest.mark.rows("B10", "B26")
+def test_no_key_is_seen_where_it_does_not_belong(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        replies = load(world)
+        assert all(upstream.received for upstream in world.upstreams.values()), "each had its part"
+        for name, upstream in world.upstreams.items():
+            assert KEYS[f"{name.upper()}_API_KEY"].encode() in upstream.raw
+        assert world.leaks() == []
+        assert sum(reply.status == 200 for reply in replies) > len(replies) / 3
+        secrets = [*KEYS.values(), *CLIENT.values()]
+        told = b"".join(reply.body + repr(reply.headers).encode() for reply in replies)
+        for where, text in {"an answer": told, **world.everything_else()}.items():
+            assert not [secret for secret in secrets if secret.encode() in text], where
+        assert world.envoy.alive() and world.sidecar.alive()
+
+
+def test_the_scan_finds_what_a_mirror_without_the_filter_gets(tmp_path: Path) -> None:
+    with running(tmp_path, filtered_mirror=False) as world:
+        for path, body, headers in itertools.islice(requests(1), 12):
+            send(world, path, {**body, "model": "gpt-mirrored"}, headers)
+        assert eventually(lambda: bool(world.upstreams["mirror"].received))
+        leaks = world.leaks()
+        assert leaks and all(leak.endswith(" at mirror") for leak in leaks)
+        assert any(leak.startswith("secret-of-client") for leak in leaks)
