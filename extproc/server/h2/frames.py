@@ -118,9 +118,14 @@ class FrameReader:
 
         Must be run to its end, or not be used again. Raises ConnectionFault for a frame that is too long.
         """
-        if self._rest:
-            data = self._rest + data
         unpack, position, size = HEAD.unpack_from, 0, len(data)
+        if self._rest:
+            # Only the frame that was cut is put together: most reads of a long message begin within one, and are long.
+            rest, self._rest = self._rest, b""
+            position = _lacking(rest, data)
+            yield from self.feed(rest + data[:position])
+            if position >= size:
+                return
         while size - position >= 9:
             word, flags, stream_id = unpack(data, position)
             start = position + 9
@@ -132,6 +137,13 @@ class FrameReader:
             position = end
             yield word & 0xFF, flags, stream_id & MAX_STREAM_ID, data[start:end]
         self._rest = data[position:]
+
+
+def _lacking(rest: bytes, data: bytes) -> int:
+    """How many bytes the frame that begins with ``rest`` lacks. ``data`` follows; if it ends within the head, any
+    number of bytes that it has not."""
+    start = rest[: HEAD.size] + data[: HEAD.size]
+    return HEAD.size - len(rest) + (WORD.unpack_from(start)[0] >> 8 if len(start) >= HEAD.size else HEAD.size)
 
 
 def unpadded(payload: bytes) -> bytes:

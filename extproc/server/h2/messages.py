@@ -11,6 +11,9 @@ from .heads import block
 PREFIX = struct.Struct(">BI")
 """Five bytes before each message: the compressed flag and the length."""
 
+SHORT = 4096
+"""What comes behind so short a piece is put to it, so that many tiny pieces are not kept as such."""
+
 
 class Status(IntEnum):
     """The gRPC statuses that this server gives."""
@@ -76,53 +79,79 @@ def prefixed(message: bytes) -> bytes:
 
 class Inbox:
     """Cuts one call's DATA into messages: several in one frame, one over many. Holds bytes, never cut messages, so that
-    a flood of tiny ones costs no more than its bytes."""
+    a flood of tiny ones costs no more than its bytes.
 
-    __slots__ = ("_bytes", "_encoding", "_limit")
+    A message over many frames is put together once, when it is whole: a third of what growing it with each frame costs.
+    """
+
+    __slots__ = ("_at", "_chunks", "_encoding", "_length", "_limit", "_size")
 
     def __init__(self, limit: int, encoding: str) -> None:
         """``limit``: bytes of one message. ``encoding``: the call's grpc-encoding header."""
-        self._bytes: bytes | bytearray = b""
+        self._chunks: list[bytes] = []
+        self._at = 0
+        """Where in the first chunk that begins which has not been given out."""
+
+        self._size = 0
+        """What has not been given out, without the prefix that ``_length`` was read from."""
+
+        self._length: int | None = None
+        """Of a message whose prefix stands in the chunks no more."""
+
         self._limit = limit
         self._encoding = encoding
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return self._size if self._length is None else self._size + PREFIX.size
 
     def feed(self, data: bytes) -> None:
         """Add what came."""
-        if not self._bytes:
-            self._bytes = data
+        chunks = self._chunks
+        if chunks and len(chunks[-1]) < SHORT:
+            chunks[-1] += data
         else:
-            if not isinstance(self._bytes, bytearray):
-                self._bytes = bytearray(self._bytes)
-            self._bytes += data
+            chunks.append(data)
+        self._size += len(data)
 
     def next(self) -> bytes | None:
         """The next message, or None while it is not all there. Raises CallFailed for one that cannot be taken."""
-        held = self._bytes
-        size = len(held)
-        if size < 5:
+        length = self._length
+        if length is None:
+            if self._size < PREFIX.size:
+                return None
+            length, start = self._announced()
+            first = self._chunks[0]
+            end = start + length
+            if end <= len(first):
+                self._size -= PREFIX.size + length
+                if end == len(first):
+                    del self._chunks[0]
+                    end = 0
+                self._at = end
+                return first[start : start + length]
+            self._chunks[0] = first[start:]
+            self._at = 0
+            self._size -= PREFIX.size
+            self._length = length
+        if self._size < length:
             return None
-        compressed, length = PREFIX.unpack_from(held)
+        held = b"".join(self._chunks)
+        self._length = None
+        self._size -= length
+        self._chunks = [held[length:]] if self._size else []
+        return held[:length]
+
+    def _announced(self) -> tuple[int, int]:
+        """The next message's length, and where it begins in the first chunk. Raises CallFailed."""
+        if len(self._chunks[0]) - self._at < PREFIX.size:
+            self._chunks = [b"".join(self._chunks)[self._at :]]
+            self._at = 0
+        compressed, length = PREFIX.unpack_from(self._chunks[0], self._at)
         if compressed:
             raise self._compressed(compressed)
         if length > self._limit:
             raise MessageTooLong(length, self._limit)
-        end = length + 5
-        if size < end:
-            return None
-        if size == end:
-            self._bytes = b""
-        if isinstance(held, bytes):
-            if size > end:
-                # A bytearray loses its beginning without being copied, however many messages follow.
-                self._bytes = bytearray(memoryview(held)[end:])
-            return held[5:end]
-        message = bytes(memoryview(held)[5:end])
-        if size > end:
-            del held[:end]
-        return message
+        return length, self._at + PREFIX.size
 
     def _compressed(self, flag: int) -> CallFailed:
         if flag == 1 and self._encoding not in ("", "identity"):
