@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -148,6 +149,15 @@ def _annotation_alone(places: Places) -> None:
     places.filter["typed_config"]["request_attributes"].remove(name)
 
 
+def _router_before(places: Places) -> None:
+    """A router on the listener before the translator there, seeing the heads of answers."""
+    made = copy.deepcopy(places.filter)
+    made["name"] = "extproc.router"
+    made["typed_config"]["grpc_service"]["initial_metadata"] = [{"key": "x-extproc-role", "value": "router"}]
+    made["typed_config"]["processing_mode"] = {"request_body_mode": "BUFFERED", "response_body_mode": "NONE"}
+    places.manager["http_filters"].insert(1, made)
+
+
 UPSTREAM_LEAF = "xds.upstream_host_metadata.filter_metadata['extproc']['route']"
 OPENAI = "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\n"
 
@@ -246,6 +256,7 @@ LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
     ),
     ("endpoint-on-listener", "", leaf("endpoint", OPENAI)),
     ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
+    ("answers-lost", "", _router_before),
     ("response-trailers", "", mode("filter", "response_trailer_mode", "SKIP")),
     ("route", "", leaf("route", "provider: nobody\n")),
     ("hedge-policy", None, put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),
