@@ -133,9 +133,16 @@ def test_the_same_provider_with_another_key(lab: Lab, kind: str, status: int) ->
 
 
 @pytest.mark.rows("C9")
-def test_two_keys_for_one_address(lab: Lab) -> None:
+@pytest.mark.parametrize("discovery", ["STATIC", "STRICT_DNS"])
+def test_two_keys_for_one_address(lab: Lab, discovery: str) -> None:
+    def by_name(cluster: dict[str, Any], route: dict[str, Any]) -> None:
+        cluster["type"] = discovery
+        for place in cluster["load_assignment"]["endpoints"] if discovery == "STRICT_DNS" else ():
+            place["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["address"] = "localhost"
+        cluster["dns_lookup_family"] = "V4_ONLY"
+
     same = priorities(endpoint(lab.first.port, OPENAI), endpoint(lab.first.port, SECOND))
-    with lab.envoy(same) as gateway:
+    with lab.envoy(same, by_name) as gateway:
         lab.first.will(failing(429))
         assert is_answer(ask(gateway, "chat"), "chat")
     keys = [seen.header("authorization") for seen in lab.first.received]

@@ -24,7 +24,7 @@ from .readme import NAMES, ROOT
 HERE = Path(__file__).parent
 KEYS = (
     "OPENAI_API_KEY", "DEEPSEEK_API_KEY", "AZURE_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_ANTHROPIC_API_KEY",
-    "GEMINI_API_KEY",
+    "GEMINI_API_KEY", "OPENAI_API_KEY_2",
 )  # fmt: skip
 ANTHROPIC_HOSTS = ("api.anthropic.com", "my-resource.services.ai.azure.com")
 OTHER_HOSTS = (

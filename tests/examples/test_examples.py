@@ -78,6 +78,7 @@ EXPECTED = {
         {"model": "claude-opus-4-5", "messages": [{"role": "user", "content": "What is 1+1?"}]},
     ),
     "two-providers": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5"}),
+    "two-keys": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5"}),
     "envoy-credentials": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
 }  # fmt: skip
 
@@ -260,3 +261,14 @@ def test_the_second_provider_answers_when_the_first_cannot(world: World, status:
         got = gateway.anthropic_upstream.last
         assert (got.path, got.json()["model"]) == (MESSAGES, "claude-sonnet-4-5")
         assert got.header("x-api-key") == key("ANTHROPIC_API_KEY") and got.header("authorization") is None
+
+
+@pytest.mark.rows("A11", "C9")
+def test_the_second_key_is_used_when_the_first_is_used_up(world: World) -> None:
+    gateway = world.example("two-keys")
+    refused = chat()
+    gateway.openai_upstream.will(type(refused)(refused.chunks, 429))
+    assert ask(gateway, "two-keys", stream=True).status == 200
+    first, second = gateway.openai_upstream.received
+    assert first.header("authorization") == f"Bearer {key('OPENAI_API_KEY')}"
+    assert second.header("authorization") == f"Bearer {key('OPENAI_API_KEY_2')}"
