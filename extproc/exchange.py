@@ -94,6 +94,17 @@ class Shared(Struct, frozen=True):
     capabilities: CapabilityTable | None = None
 
 
+_HANDLERS = {
+    Kind.REQUEST_HEADERS: "_on_request_headers",
+    Kind.REQUEST_BODY: "on_request_body",
+    Kind.REQUEST_TRAILERS: "on_request_trailers",
+    Kind.RESPONSE_HEADERS: "on_response_headers",
+    Kind.RESPONSE_BODY: "on_response_body",
+    Kind.RESPONSE_TRAILERS: "on_response_trailers",
+}
+"""By name: an exchange that held its methods would be a cycle, and its bodies would stay until Python looks for one."""
+
+
 class Misconfigured(Exception):
     """The filter is configured in a way in which nothing can be translated: the operator's fault."""
 
@@ -135,14 +146,6 @@ class Exchange:
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self._refusal = refusal
         self._over_as = Ending.REFUSED
-        self._on: dict[Kind, Callable[[ProcessingRequest], Answer]] = {
-            Kind.REQUEST_HEADERS: self._on_request_headers,
-            Kind.REQUEST_BODY: self.on_request_body,
-            Kind.REQUEST_TRAILERS: self.on_request_trailers,
-            Kind.RESPONSE_HEADERS: self.on_response_headers,
-            Kind.RESPONSE_BODY: self.on_response_body,
-            Kind.RESPONSE_TRAILERS: self.on_response_trailers,
-        }
 
     # ---- what a role says
 
@@ -198,7 +201,7 @@ class Exchange:
             allowed = expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
                 return [UNCHANGED[kind]]
-            answer, phase = self._on[kind](message)
+            answer, phase = getattr(self, _HANDLERS[kind])(message)
             assert phase in allowed, f"{kind} led from {self.phase} to {phase}"
             self.phase = phase
             return [answer]

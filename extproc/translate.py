@@ -323,6 +323,10 @@ class Translation:
         if not self.over:
             self.cancelled = True
 
+    def release(self) -> None:
+        """Nothing more is to come: let go of what would keep the bodies until Python looks for cycles."""
+        self._response = None
+
     # ---- what is known of it
 
     @property

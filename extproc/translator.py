@@ -281,7 +281,10 @@ class Translator(Exchange):
         translation = self._translation
         if translation is not None and self.phase in (Phase.SENT, Phase.WHOLE, Phase.STREAMING):
             translation.cancel()
-        return super().close()
+        outcome = super().close()
+        if translation is not None:
+            translation.release()
+        return outcome
 
     def outcome(self, ending: Ending) -> Outcome:
         translation = self._translation

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from ..settings import Settings
 from ..telemetry.admin import Admin
+from . import memory
 from .service import Service
 
 __all__ = ["Service", "Transport", "serve"]
@@ -133,6 +134,7 @@ async def run(
     transport: Transport, settings: Settings, stop: Stop, listening: Callable[[list[str]], None]
 ) -> None:
     """Serve with *transport* until *stop* asks, then drain. *listening* is told the addresses. Raises OSError."""
+    memory.settle()
     listening(await transport.start())
     await stop.asked.wait()
     transport.stop_advertising()

@@ -266,6 +266,8 @@ class Session:
                 call.answerer.close()
             except Exception:
                 log.exception("closing a call failed")
+            # It may hold its outlet, the call: a cycle, and messages in it.
+            call.answerer = None
 
     # ---- answers
 
