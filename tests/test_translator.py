@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import msgspec
@@ -506,3 +507,32 @@ def test_an_answer_of_the_router_before_this_filter_passes() -> None:
     assert envoy.chunk(b'{"object":"list"}', end=True) == b'{"object":"list"}'
     assert envoy.client["content-type"] == "application/json" and envoy.immediate is None
     assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.rows("B10")
+def test_a_thousand_routes_in_turn_see_nothing_of_each_other_and_leave_nothing_behind() -> None:
+    """Distinct metadata, mixed providers, clients and sizes, more than the cache holds: three times over."""
+
+    def ask(i: int) -> None:
+        anthropic_client, anthropic_upstream = i % 2 == 0, i % 3 == 0
+        provider, name = ("anthropic", "x-api-key") if anthropic_upstream else ("openai", "Authorization")
+        auth = f"{{header: {{{name}: key-{i}-end}}, query: {{q{i}: v{i}}}}}"
+        text = f"{{provider: {provider}, options: {{model: model-{i}}}, auth: {auth}}}"
+        envoy = Conversation()
+        envoy.headers("/v1/messages" if anthropic_client else "/v1/chat/completions", attributes=leaf(text))
+        envoy.body({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": f"text-{i}-end"}]})
+        assert envoy.upstream[name.lower()] == f"key-{i}-end"
+        assert envoy.upstream[":path"].partition("?")[2] == f"q{i}=v{i}"
+        assert envoy.sent_json["model"] == f"model-{i}" and f"text-{i}-end" in envoy.sent.decode()
+        envoy.close()
+
+    def held() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    for i in range(1000):
+        ask(i)
+    before = held()
+    for i in [*range(1000)] * 2:
+        ask(i)
+    assert held() - before < 500
