@@ -297,3 +297,14 @@ def test_sdk_lists_of_betas_do_not_disturb(envoy: Gateway) -> None:
     )
     assert isinstance(answer, anthropic.types.beta.BetaMessage)
     assert envoy.openai_upstream.last.path == "/v1/chat/completions"
+
+
+@pytest.mark.rows("F10")
+def test_a_search_that_nobody_would_carry_out_is_refused_once(envoy: Gateway) -> None:
+    """Claude Code asks for a search by a request of its own: told at once that there is none, it goes on without."""
+    search: Any = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 8}]
+    asked: Any = [{"role": "user", "content": "Perform a web search for the query: weather in Paris"}]
+    with pytest.raises(anthropic.BadRequestError, match="web search is not supported for this model"):
+        envoy.anthropic(max_retries=2).messages.create(model="gpt-5", max_tokens=99, messages=asked, tools=search)
+    assert envoy.openai_upstream.received == [], "no model was asked, and the SDK did not ask again"
+    assert len(envoy.backends.anthropic.received) == 0
