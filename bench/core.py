@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 
+import payloads
 from extproc import Translation
 
 EVENTS = 3000
@@ -35,23 +36,6 @@ def messages_events() -> Iterator[bytes]:
 
 def event(kind: str, **members: object) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **members}, separators=(',', ':'))}\n\n".encode()
-
-
-def messages_request() -> bytes:
-    """An agent's request: 60 messages, 20 tools, about 78 KB."""
-    schema = {"type": "object", "properties": {f"p{n}": {"type": "string", "description": "x" * 60} for n in range(8)}}
-    tools = [{"name": f"tool_{n}", "description": "y" * 300, "input_schema": schema} for n in range(20)]
-    messages: list[dict[str, object]] = []
-    for n in range(20):
-        use = {"type": "tool_use", "id": f"toolu_{n}", "name": f"tool_{n}", "input": {"p0": "z" * 200}}
-        result = {"type": "tool_result", "tool_use_id": f"toolu_{n}", "content": "w" * 1200}
-        messages += [
-            {"role": "user", "content": "q" * 200},
-            {"role": "assistant", "content": [{"type": "text", "text": "t" * 200}, use]},
-            {"role": "user", "content": [result]},
-        ]
-    body = {"model": "gpt-4o", "max_tokens": 1000, "system": "s" * 3000, "tools": tools, "messages": messages}
-    return json.dumps(body).encode()
 
 
 def best(work: Callable[[], int], runs: int = 15) -> float:
@@ -81,7 +65,7 @@ def request(body: bytes) -> int:
 
 
 def main() -> None:
-    chat, messages, body = list(chat_chunks()), list(messages_events()), messages_request()
+    chat, messages, body = list(chat_chunks()), list(messages_events()), payloads.agent("gpt-4o")
     there, back = ("anthropic_messages", "openai_chat"), ("openai_chat", "anthropic_messages")
     rows = {
         "stream, Chat upstream to a Messages client, per event": lambda: stream(*there, chat),

@@ -52,16 +52,15 @@ class Spec:
     """Not 0: requests begin so many seconds apart, at least."""
 
 
-class Closed(asyncio.Protocol):
-    """One connection: a request, its answer, the next request. *opened*: when it was begun."""
+class Connection(asyncio.Protocol):
+    """One connection, which asks as soon as it is there. *opened*: when it was begun."""
+
+    name: str
 
     def __init__(self, owner: Load, opened: float) -> None:
         self._owner = owner
         self._transport: asyncio.Transport
-        self._held = b""
-        self._missing = -1
         self._began = opened
-        self._first = 0.0
         self._stopped = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,11 +69,23 @@ class Closed(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._stopped:
-            self._owner.fail(f"the connection was closed: {error}")
+            self._owner.fail(f"{self.name} was closed: {error}")
 
     def stop(self) -> None:
         self._stopped = True
         self._transport.abort()
+
+
+class Closed(Connection):
+    """A request, its answer, the next request."""
+
+    name = "the connection"
+
+    def __init__(self, owner: Load, opened: float) -> None:
+        super().__init__(owner, opened)
+        self._held = b""
+        self._missing = -1
+        self._first = 0.0
 
     def _ask(self) -> None:
         self._held, self._missing, self._first = b"", -1, 0.0
@@ -114,28 +125,15 @@ class Closed(asyncio.Protocol):
             self._ask()
 
 
-class Stream(asyncio.Protocol):
-    """One connection with one stream, which is read until the end of the run. *opened*: when it was begun."""
+class Stream(Connection):
+    """One stream, which is read until the end of the run."""
+
+    name = "a stream"
 
     def __init__(self, owner: Load, opened: float) -> None:
-        self._owner = owner
-        self._transport: asyncio.Transport
-        self._began = opened
+        super().__init__(owner, opened)
         self._last = 0.0
         self._head = b""
-        self._stopped = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(self._owner.request)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self._stopped:
-            self._owner.fail(f"a stream was closed: {error}")
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         now, last = time.perf_counter(), self._last

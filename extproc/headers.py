@@ -187,7 +187,7 @@ def _goes_upstream(name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _goes_translated(name: str) -> bool:
-    return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_UPSTREAM_FAMILIES + _DIALECT_FAMILIES)
+    return _goes_upstream(name) and not name.startswith(_DIALECT_FAMILIES)
 
 
 @lru_cache(maxsize=1024)
