@@ -122,8 +122,10 @@ class _Health:
             yield HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
             await self._stopped.wait()
             return
-        yield self._status()
-        if not self._stopped.is_set():
+        told = self._status()
+        yield told
+        # What was told counts, not what is so now: the stop may come while the first answer is being sent.
+        if told.status == HealthCheckResponse.SERVING:
             # It ends then: a watch that stayed open would keep the server from draining.
             await self._stopped.wait()
             yield self._status()

@@ -210,6 +210,15 @@ async def test_health_is_watched() -> None:
 
 
 @run
+async def test_who_was_told_serving_is_told_of_a_stop_that_came_while_that_was_sent() -> None:
+    health = grpcio._Health()
+    watched = health._watch(HealthCheckRequest(service=SERVICE), None)
+    assert (await anext(watched)).status == HealthCheckResponse.SERVING
+    health.stop()
+    assert [answer.status async for answer in watched] == [HealthCheckResponse.NOT_SERVING]
+
+
+@run
 async def test_a_drain_lets_streams_finish() -> None:
     async with serving() as (server, _, channel):
         call = process(channel)
