@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 from google.protobuf import json_format, text_format
-from msgspec import Struct
 
 from .envoy_api.envoy.config.core.v3.base_pb2 import Metadata
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
@@ -33,9 +32,6 @@ OURS = "extproc_"
 """How the details of our own answers begin."""
 BY_UPSTREAM = "via_upstream"
 
-MEMORY = "memory"
-"""The member of our dynamic metadata that one attempt leaves for the next."""
-
 NO_METADATA = (
     "no route metadata came: set filter_metadata.extproc.route on the route, the cluster or the endpoint, and ask for "
     "it in request_attributes: xds.route_metadata.filter_metadata['extproc']['route']"
@@ -53,26 +49,9 @@ _SUFFIXES = {
 }
 _DEBUG_PREFIX = re.compile(r"^\s*goo\.gle/\S+\s*")
 
-Level = str | Mapping[str, Any] | None
-
-
-class Memory(Struct, frozen=True):
-    """What the first attempt knew and later ones need: Envoy hands each attempt the headers that the one before it
-    left. Holds no credential."""
-
-    path: str
-    set: list[str]
-    """Names of the headers that are not as the client sent them."""
-    saved: list[tuple[str, str]]
-    """Headers of the client's that an attempt took away or overwrote."""
-    authority: str = ""
-    """The client's, where an attempt has set another."""
-    host: str = ""
-    """That other one."""
-
-
-_decode_memory = msgspec.json.Decoder(Memory).decode
 _encode = msgspec.json.Encoder().encode
+
+Level = str | Mapping[str, Any] | None
 
 
 class Attributes:
@@ -184,19 +163,3 @@ def _annotation(metadata: Metadata) -> str | None:
     resources = members.get("resources") or [{}]
     text = resources[0].get("annotations", {}).get(NAMESPACE)
     return text if isinstance(text, str) else None
-
-
-def recall(message: ProcessingRequest) -> Memory | None:
-    """What an earlier attempt left."""
-    spaces = message.metadata_context.filter_metadata
-    if NAMESPACE not in spaces or MEMORY not in spaces[NAMESPACE].fields:
-        return None
-    try:
-        return _decode_memory(spaces[NAMESPACE].fields[MEMORY].string_value)
-    except msgspec.DecodeError:
-        return None
-
-
-def remember(memory: Memory) -> str:
-    """*memory* as the value of our dynamic metadata's ``memory``."""
-    return _encode(memory).decode()

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Struct
-
+from .frozen import Frozen
 from .llm.models import Model
 from .routetext import RouteError, choose, read, shown
 
@@ -20,7 +19,7 @@ MAX_NAMED_LENGTH = 128
 _MEMBERS = ("model", "name", "owned_by", "created")
 
 
-class Entry(Struct, frozen=True):
+class Entry(Frozen):
     """One line. In ``model.id`` one ``*`` stands for any text, and then in ``target`` for the same text."""
 
     model: Model

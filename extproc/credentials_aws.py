@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
 from .credentials import MASK, Secret, SecretFile, Unresolvable, sound
+from .frozen import Frozen
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ SERVICE = "bedrock"
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
 
 
-class Keys(Struct, frozen=True):
+class Keys(Frozen):
     """By the names that botocore's signer reads them."""
 
     access_key: str

@@ -13,13 +13,12 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Any, ClassVar
 
-from msgspec import Struct
-
 from . import dialects
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .capabilities import CapabilityTable
 from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from .frozen import Frozen
 from .llm.events import NO_USAGE, ResponseFailed, Usage
 from .llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
@@ -58,7 +57,7 @@ class Ending(Enum):
     """Not ours to watch."""
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Frozen):
     """What is known of an exchange after its end."""
 
     role: str
@@ -84,7 +83,7 @@ class Outcome(Struct, frozen=True):
     """From the stream's first message to the first content of a streamed answer."""
 
 
-class Shared(Struct, frozen=True):
+class Shared(Frozen):
     """What all exchanges of a process share. *now* gives Unix seconds; *new_id* names an exchange that came without an
     ``x-request-id``."""
 
@@ -215,8 +214,8 @@ class Exchange:
         except (RouteError, Misconfigured) as error:
             log_once(str(error))
             return [self._over(self.failure(ErrorKind.API, f"gateway configuration: {error}", "route_error"))]
-        except Unexpected as error:
-            log_once(f"{error}: {_advice(kind)}")
+        except Unexpected as unexpected:
+            log_once(f"{unexpected}: {_advice(kind)}")
             message_text = f"gateway configuration: {_advice(kind)}"
             return [self._over(self.failure(ErrorKind.API, message_text, "misconfigured"))]
         except Exception:

@@ -17,12 +17,12 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote_plus
 
 import msgspec
-from msgspec import Struct
 
 from . import capabilities
 from .credentials import MASK, Secret
 from .credentials_aws import AwsAuth
 from .credentials_gcp import GcpAuth
+from .frozen import Frozen
 from .llm.failures import Unsupported
 from .providers import PROVIDERS, Provider
 from .routeauth import Credentials, Secrets, credentials
@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder().decode
 _MODEL = "{model}"
 
 
-class Target(Struct, frozen=True):
+class Target(Frozen):
     """Where a request goes. ``path`` may bring a query of its own, and ``{model}`` where the model belongs. ``host`` is
     for ``:authority``, when the route names the upstream's own or signs for it; otherwise Envoy says it."""
 
@@ -74,7 +74,7 @@ class Target(Struct, frozen=True):
         return self.path.replace(_MODEL, quote(model, safe=""))
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint(Frozen):
     """``override.endpoint`` in its parts; ``path`` is empty when it names none. The connection is Envoy's: what shapes
     the request is ``authority``, ``path`` and ``query``."""
 
@@ -97,7 +97,7 @@ class Endpoint(Struct, frozen=True):
 _PORTS = {"http": 80, "https": 443}
 
 
-class Route(Struct, frozen=True):
+class Route(Frozen):
     """A compiled route. Immutable: nothing that a request brings can change it (B10)."""
 
     provider: Provider

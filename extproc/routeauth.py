@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from msgspec import Struct
-
 from .credentials import Secret, Unresolvable, resolve
 from .credentials_aws import SERVICE, AwsAuth, FileKeys, Keys, environment_keys, shared_file, static_keys
 from .credentials_gcp import EXPIRE_EARLY_SECONDS, GcpAuth
+from .frozen import Frozen
 from .providers import Provider
 from .routetext import RouteError
 
@@ -17,7 +16,7 @@ T = TypeVar("T")
 Pairs = tuple[tuple[str, Secret], ...]
 
 
-class Credentials(Struct, frozen=True):
+class Credentials(Frozen):
     """Who we are to an upstream."""
 
     headers: Pairs = ()

@@ -3,11 +3,10 @@ Envoy itself answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct
 
 from . import dialects
 from .attributes import MODELS, OURS, Attributes
@@ -24,11 +23,7 @@ MAX_MODEL = 256
 """Characters of a model's name in the header."""
 
 
-class _Body(Struct):
-    model: Any = None
-
-
-_decode = msgspec.json.Decoder(_Body).decode
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder(msgspec.defstruct("Body", [("model", Any, None)])).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

@@ -12,23 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from . import capabilities as capability_data
 from . import dialects, providers
 from .credentials import NotReady
-from .dialects.base import (
-    ClientCall,
-    Dialect,
-    Env,
-    Headers,
-    Meta,
-    ResponseHead,
-    Upstream,
-    UpstreamCall,
-    encode,
-)
+from .dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
+from .frozen import Frozen
 from .headers import upstream_headers
 from .llm.events import (
     NO_USAGE,
@@ -61,7 +51,7 @@ _decode_value = msgspec.json.Decoder().decode
 _CONTENT = frozenset({TextDelta, ThinkingDelta, ThinkingSealed, ToolCallStarted, ToolInputDelta, OpaqueStarted})
 
 
-class Call(Struct, frozen=True):
+class Call(Frozen):
     """What goes upstream: ``path`` with its query, all the headers (no pseudo headers, no content-length), the body.
     ``host`` is set when the route names the upstream's own."""
 
@@ -174,13 +164,13 @@ class Translation:
             else:
                 make = self._pass_request if self.passthrough else self._translate_request
                 made = make(client, call, target)
-        except ProtocolError as error:
-            raise refused(client_name, ErrorKind.INVALID_REQUEST, str(error), "invalid_value", error.path) from None
+        except ProtocolError as wrong:
+            raise refused(client_name, ErrorKind.INVALID_REQUEST, str(wrong), "invalid_value", wrong.path) from None
         except Unsupported as error:
             raise refused(client_name, ErrorKind.INVALID_REQUEST, error.message, error.code, error.path) from None
-        except NotReady as error:
+        except NotReady as waiting:
             # As an overloaded upstream would: SDKs ask again by themselves.
-            failed = ResponseFailed(ErrorKind.OVERLOADED, str(error), None, "credential_not_ready", ours=True)
+            failed = ResponseFailed(ErrorKind.OVERLOADED, str(waiting), None, "credential_not_ready", ours=True)
             raise Refused(failed, *client.emit_error(failed, Meta(retry_after="1"))) from None
         except (Refused, RouteError):
             raise

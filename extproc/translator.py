@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .attributes import CODE_DETAILS, MEMORY, OURS, Attributes, Level, Memory, recall, remember
+from .attempts import MEMORY, Memory, recall, remember
+from .attributes import CODE_DETAILS, OURS, Attributes, Level
 from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from .envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from .exchange import Answer, Ending, Exchange, Misconfigured, Outcome, Refusal, Shared, clipped

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "extproc"
-CORE = {"llm", "framing"}
+CORE = {"frozen", "llm", "framing"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "llm": {"llm"},
+    "frozen": set(),
+    "llm": {"frozen", "llm"},
     "framing": {"framing"},
     "capabilities": set(),
     "settings": set(),
@@ -92,7 +93,7 @@ def test_the_package_holds_every_module_and_its_data() -> None:
     patterns = settings["package-data"]["extproc"]
     packed = {path for pattern in patterns for path in ROOT.glob(pattern)}
     others = {path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert {path for path in others if path.suffix != ".py"} <= packed
+    assert {path for path in others if path.suffix not in (".py", ".so")} <= packed
 
 
 @pytest.mark.rows("A23")

@@ -4,17 +4,8 @@ from typing import Any
 
 import pytest
 
-from extproc.attributes import (
-    FILTER,
-    MEMORY,
-    NO_METADATA,
-    Attributes,
-    Memory,
-    recall,
-    remember,
-)
+from extproc.attributes import FILTER, NO_METADATA, Attributes
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from extproc.mutations import NAMESPACE
 from extproc.route import RouteError, compile_route
 
 LEAF = ".filter_metadata['extproc']['route']"
@@ -132,18 +123,3 @@ def test_a_mapping_is_read_from_all_of_the_metadata_if_that_came_too() -> None:
 def test_no_metadata_at_all() -> None:
     with pytest.raises(RouteError, match="no route metadata came"):
         attributes({"request.path": "/v1/messages"}).levels()
-
-
-def test_what_is_remembered_is_recalled() -> None:
-    memory = Memory("/v1/messages?beta=true", ["x-api-key"], [("anthropic-beta", "a,b")], "gateway", "provider.example")
-    message = ProcessingRequest()
-    message.metadata_context.filter_metadata[NAMESPACE].update({MEMORY: remember(memory), "model": "m"})
-    assert recall(message) == memory
-
-
-@pytest.mark.parametrize("fields", [{}, {"model": "m"}, {MEMORY: ""}, {MEMORY: "{}"}, {MEMORY: 3}])
-def test_nothing_to_recall(fields: dict[str, Any]) -> None:
-    message = ProcessingRequest()
-    assert recall(message) is None
-    message.metadata_context.filter_metadata[NAMESPACE].update(fields)
-    assert recall(message) is None

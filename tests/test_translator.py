@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from extproc.attributes import MEMORY, Memory
+from extproc.attempts import MEMORY, Memory
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.exchange import Ending
 from extproc.headers import CREDENTIAL_HEADERS

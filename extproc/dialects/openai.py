@@ -10,7 +10,8 @@ from typing import Any
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
 from ..llm.models import Model
-from .base import Env, Headers, Meta, ResponseHead, encode, error_status
+from .base import Env, Headers, Meta, ResponseHead, encode
+from .emitter import error_status
 
 ERROR_KINDS = {
     "invalid_request_error": ErrorKind.INVALID_REQUEST,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from .events import (
     NO_USAGE,
@@ -32,8 +32,8 @@ from .events import (
 
 class TextBlock(Struct):
     refusal: bool = False
-    parts: list[str] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
+    parts: list[str] = []
+    citations: list[Citation] = []
 
     @property
     def text(self) -> str:
@@ -41,7 +41,7 @@ class TextBlock(Struct):
 
 
 class ThinkingBlock(Struct):
-    parts: list[str] = field(default_factory=list)
+    parts: list[str] = []
     signature: str | None = None
     encrypted: str | None = None
     signer: str = ""
@@ -56,7 +56,7 @@ class ToolCallBlock(Struct):
     name: str
     kind: str = "function"
     extra: Extra | None = None
-    parts: list[str] = field(default_factory=list)
+    parts: list[str] = []
 
     @property
     def input(self) -> str:
@@ -66,7 +66,7 @@ class ToolCallBlock(Struct):
 class OpaqueBlock(Struct):
     dialect: str
     content: Extra
-    deltas: list[Extra] = field(default_factory=list)
+    deltas: list[Extra] = []
 
 
 FoldedBlock = TextBlock | ThinkingBlock | ToolCallBlock | OpaqueBlock

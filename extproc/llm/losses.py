@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from msgspec import Struct
+from ..frozen import Frozen
 
 
 class Action(Enum):
@@ -29,7 +29,7 @@ MAX_LOSSES = 64
 """More distinct losses than this are not kept: a stream, or a hostile request, must not grow the report."""
 
 
-class Loss(Struct, frozen=True):
+class Loss(Frozen):
     """One loss. ``path`` is in the client's own words; ``str(loss)`` is ``path:action``."""
 
     path: str

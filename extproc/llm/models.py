@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from ..frozen import Frozen
 
 
-class Model(Struct, frozen=True):
+class Model(Frozen):
     """``id`` is what clients write. ``created`` is Unix seconds, 0 where it is not known."""
 
     id: str

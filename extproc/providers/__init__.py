@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec import Struct
+from ..frozen import Frozen
 
 DIALECTS = ("openai_chat", "anthropic_messages", "openai_responses", "openai_embeddings", "bedrock_converse")
 """The names of wire APIs that a route may say."""
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint(Frozen):
     """One dialect at a provider."""
 
     path: str
@@ -30,7 +30,7 @@ class Endpoint(Struct, frozen=True):
         return next((path for name, path in self.paths_with if conf.get(name)), self.path)
 
 
-class Provider(Struct, frozen=True):
+class Provider(Frozen):
     """Who hosts. ``dialects`` stand in order of preference."""
 
     name: str

@@ -74,6 +74,7 @@ def test_what_is_no_message_is_the_only_thing_that_raises() -> None:
 SERVICE = Service(Settings())
 
 
+@pytest.mark.replaces_code
 def test_a_bug_in_closing_does_not_escape(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     service = Service(Settings())
     session = service.open()

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...llm.failures import ProtocolError
 from ...llm.losses import LossReport
-from ..base import ClientCall, decode, encode
+from ..base import ClientCall, encode
+from ..parser import decode
 from .parse_request import parse_request
 
 PATH = "/count_tokens"

@@ -33,9 +33,11 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ...llm.request import ToolCall
+from ...llm.losses import LossReport
+from ...llm.request import Request, ToolCall
 from ...llm.serial import Serializer
-from ..base import EmitterBase, Headers, Meta, encode, settled_stop
+from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..emitter import EmitterBase, settled_stop
 from ..naming import made_tool_id, unused_id
 from .emit_blocks import tool_input
 from .meta import error_object, write_meta
@@ -48,8 +50,10 @@ _REFUSABLE = (StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
 class MessagesEmitter(EmitterBase):
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
+    ) -> None:
+        super().__init__(dialect, request, upstream, meta, env, losses)
         self.serial = self._serial = Serializer()
         self._index = -1  # of the block that was written last
         self._prefix = b""  # of the open block's deltas, up to the delta's type

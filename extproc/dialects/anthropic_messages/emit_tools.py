@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
@@ -32,11 +32,11 @@ _FREE_TEXT = {
 class Tools(Struct):
     """What a request says of tools, and what must be undone in the response."""
 
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[dict[str, Any]] = []
     choice: dict[str, Any] | None = None
     forced: bool = False
-    betas: list[str] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
+    betas: list[str] = []
+    names: dict[str, str] = {}
     """As sent -> as the client knows them, where they differ."""
     custom: frozenset[str] = frozenset()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
@@ -26,8 +26,8 @@ class Turn(Struct):
     one source message that was a string."""
 
     role: str
-    results: list[dict[str, Any]] = field(default_factory=list)
-    blocks: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
     text: str | None = None
 
     @property

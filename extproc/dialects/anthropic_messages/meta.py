@@ -8,7 +8,8 @@ from typing import Any
 
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
-from ..base import Env, Headers, Meta, ResponseHead, encode, error_status
+from ..base import Env, Headers, Meta, ResponseHead, encode
+from ..emitter import error_status
 from .vocabulary import ERROR_TYPES
 
 OVERLOADED = 529

@@ -21,7 +21,8 @@ from ...llm.request import (
     ToolChoice,
     WebSearch,
 )
-from ..base import ClientCall, decode
+from ..base import ClientCall
+from ..parser import decode
 from .parse_blocks import blocks, cache_marker
 from .vocabulary import BILLING_LINE, NAME, VERSIONS
 

@@ -11,7 +11,7 @@ block's start, gaps in the indexes, a missing content_block_stop, counts of zero
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from ...llm import marker
 from ...llm.events import (
@@ -36,7 +36,10 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.failures import ErrorKind, ProtocolError
-from ..base import ParserBase, encode
+from ...llm.losses import LossReport
+from ...settings import Limits
+from ..base import ResponseHead, UpstreamCall, encode
+from ..parser import ParserBase
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
 _TEXT, _THINKING, _TOOL, _OPAQUE = range(4)
@@ -57,10 +60,10 @@ class _Block:
 
 
 class MessagesParser(ParserBase):
-    error_kinds: dict[str, ErrorKind] = ERROR_KINDS
+    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
+        super().__init__(call, head, limits, losses)
         self._blocks: dict[int, _Block] = {}  # by the upstream's index
         self._count = 0
         self._started = False

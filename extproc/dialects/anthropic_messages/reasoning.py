@@ -64,8 +64,8 @@ class Planner:
 
     def _plan(self, max_tokens: int) -> Plan:
         wish, mode = self._wish, self._wish.mode
-        if wish.effort is not None and wish.effort not in (*BUDGETS, "none"):
-            known = ", ".join(("none", *BUDGETS))
+        if wish.effort is not None and wish.effort != "none" and wish.effort not in BUDGETS:
+            known = ", ".join(["none", *BUDGETS])
             raise Unsupported(self._effort_at, f"{self._effort_at} must be one of {known}", "invalid_value")
         if mode == "between_tools" and self._row.thinking_off == "between_tools":
             return self._off("between_tools")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from ...framing import eventstream
 from ...llm.events import (
@@ -28,7 +28,8 @@ from ...llm.fold import Folded, FoldedBlock, TextBlock, ThinkingBlock, ToolCallB
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, EmitterBase, Env, Headers, Meta, ResponseHead, encode, settled_stop
+from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..emitter import EmitterBase, settled_stop
 from ..naming import made_tool_id
 from . import opaque
 from .errors import message, meta_headers, stream_exception
@@ -54,7 +55,7 @@ def _frame(name: str, payload: Members) -> bytes:
 class ConverseEmitter(EmitterBase):
     """A block's index is given with the first thing it has to say: a text that stays empty is no block at all."""
 
-    stream_type = "application/vnd.amazon.eventstream"
+    stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
 
     def __init__(
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...llm.failures import ProtocolError
 from ...llm.fold import OpaqueBlock
-from ..base import decode, encode
+from ..base import encode
+from ..parser import decode
 
 _WITH_START = ("toolUse", "toolResult", "image")
 """The kinds that may travel in a stream."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ...framing.eventstream import Corrupt, EventStreamDecoder, Message
 from ...llm.events import (
@@ -30,7 +30,8 @@ from ...llm.failures import ProtocolError
 from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
-from ..base import ParserBase, ResponseHead, UpstreamCall, encode
+from ..base import ResponseHead, UpstreamCall, encode
+from ..parser import ParserBase
 from .errors import ERROR_TYPE, REQUEST_ID, exception_name, failure
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 
@@ -44,14 +45,14 @@ class _Open(Struct):
 
     block: int
     kind: str
-    signature: list[str] = field(default_factory=list)
+    signature: list[str] = []
 
 
 class ConverseParser(ParserBase):
     """Text and reasoning have no event for their start: their first delta opens them. The response ends with
     ``metadata``, which comes behind ``messageStop``; without it, with the stream."""
 
-    stream_types = ("application/vnd.amazon.eventstream",)
+    stream_types: ClassVar[tuple[str, ...]] = ("application/vnd.amazon.eventstream",)
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)

@@ -25,7 +25,7 @@ SCHEMA_NAME = "response"
 """The API demands a name for a schema; nobody reads it."""
 
 
-class ChatCall(UpstreamCall, frozen=True):
+class ChatCall(UpstreamCall):
     """``think_tags``: the server leaves reasoning in the text, between tags."""
 
     think_tags: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ...framing import sse
 from ...llm import marker
@@ -30,7 +30,10 @@ from ...llm.events import (
     ToolInputDelta,
 )
 from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ..base import EmitterBase, Headers, Meta, encode, settled_stop
+from ...llm.losses import LossReport
+from ...llm.request import Request
+from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..emitter import EmitterBase, settled_stop
 from ..naming import made_tool_id
 from ..openai import error_members, write_meta
 from .parse_request import ChatState
@@ -48,16 +51,18 @@ class _Open(Struct):
     start: int = 0
     call: int = -1
     prefix: bytes = b""
-    parts: list[str] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
+    parts: list[str] = []
+    citations: list[Citation] = []
     seal: ThinkingSealed | None = None
 
 
 class ChatEmitter(EmitterBase):
     """Calls may be open at once, as in the events: each has its index. Everything else is told flat."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
+    ) -> None:
+        super().__init__(dialect, request, upstream, meta, env, losses)
         state = self.request.client_state
         self._legacy = isinstance(state, ChatState) and state.legacy
         self._hidden = self.request.reasoning.exclude

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
@@ -20,8 +20,8 @@ from .vocabulary import NAME
 class Tools(Struct):
     """What a request says of tools: the members to write, and what must be undone in the response."""
 
-    members: dict[str, Any] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    members: dict[str, Any] = {}
+    names: dict[str, str] = {}
     """As sent -> as the client knows them, where they differ."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
+from ...frozen import Frozen
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Member, Output, Reasoning, Request, Sampling
-from ..base import ClientCall, decode
+from ..base import ClientCall
+from ..parser import decode
 from .parse_messages import read_messages
 from .parse_tools import read_choice, read_tools
 from .vocabulary import NAME, REQUEST_TIERS
@@ -37,7 +37,7 @@ _STATEFUL = frozenset({"container", "mcp_servers"})
 _DEFAULTS: dict[str, Any] = {"logit_bias": {}, "metadata": {}, "store": False, "verbosity": "medium"}
 
 
-class ChatState(Struct, frozen=True):
+class ChatState(Frozen):
     """What the response's emitter needs to know of the request. ``legacy``: the client knows ``function_call`` only."""
 
     legacy: bool = False

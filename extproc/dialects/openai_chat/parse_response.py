@@ -7,7 +7,7 @@ how calls are numbered, where usage comes, how the end is told.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from ...llm import marker
 from ...llm.events import (
@@ -29,8 +29,11 @@ from ...llm.events import (
     ToolInputDelta,
 )
 from ...llm.failures import ErrorKind, ProtocolError
-from ..base import ParserBase
+from ...llm.losses import LossReport
+from ...settings import Limits
+from ..base import ResponseHead, UpstreamCall
 from ..openai import ERROR_KINDS
+from ..parser import ParserBase
 from .calls import Call, Calls, fragment
 from .thinktags import ThinkTags
 from .usage import read_usage
@@ -48,10 +51,10 @@ _LEGACY_ID = "fc_0"
 
 
 class ChatParser(ParserBase):
-    error_kinds: dict[str, ErrorKind] = ERROR_KINDS
+    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
+        super().__init__(call, head, limits, losses)
         self._started = False
         self._text: int | None = None  # the open block of text, of refusal, of thinking
         self._refusal: int | None = None

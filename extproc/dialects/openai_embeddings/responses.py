@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason, Usage
 from ...llm.failures import ErrorKind
-from ..base import Meta, ParserBase, ResponseHead
+from ..base import Meta, ResponseHead
 from ..openai import ERROR_KINDS, emit_error
+from ..parser import ParserBase
 
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value = msgspec.json.Decoder().decode
@@ -19,8 +20,8 @@ _value = msgspec.json.Decoder().decode
 class EmbeddingsParser(ParserBase):
     """Model and usage; the vectors, which are nearly all of the bytes, are not decoded. There is no stream."""
 
-    stream_types = ()
-    error_kinds = ERROR_KINDS
+    stream_types: ClassVar[tuple[str, ...]] = ()
+    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
 
     def decode_whole(self, body: bytes) -> Any:
         try:

@@ -28,7 +28,8 @@ from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallB
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, EmitterBase, Env, Headers, Meta, ResponseHead, encode, settled_stop
+from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..emitter import EmitterBase, settled_stop
 from ..openai import error_members, write_meta
 from .items import Items, Members, input_member, last_status
 

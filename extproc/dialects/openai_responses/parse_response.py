@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ...llm.events import (
     BlockEnded,
@@ -25,11 +25,13 @@ from ...llm.events import (
     ToolCallStarted,
     ToolInputDelta,
 )
+from ...llm.failures import ErrorKind
 from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
-from ..base import ParserBase, ResponseHead, UpstreamCall
+from ..base import ResponseHead, UpstreamCall
 from ..openai import ERROR_KINDS
+from ..parser import ParserBase
 from .words import CLAUDE, NAME, SIGNER, Carried, read_annotation, read_carrier, read_usage
 
 _CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
@@ -59,7 +61,7 @@ class _Open(Struct):
     ended: bool = False
     # Of thinking only: its text, with which a seal may have to be compared; the member, and the part of it, from which
     # the text comes.
-    texts: list[str] = field(default_factory=list)
+    texts: list[str] = []
     source: tuple[str, int | None] = ("", None)
 
 
@@ -67,7 +69,7 @@ class ResponsesParser(ParserBase):
     """A part of a message, a reasoning item and a call become a block each. What a stream's deltas left out is taken
     from the events that repeat it whole; a block that has no text never starts."""
 
-    error_kinds = ERROR_KINDS
+    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)

@@ -6,11 +6,11 @@ import base64
 import binascii
 from typing import Any
 
-from msgspec import Struct
-
+from ...frozen import Frozen
 from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
-from ..base import decode, encode
+from ..base import encode
+from ..parser import decode
 
 NAME = "openai_responses"
 SIGNER = "openai-responses-v1"
@@ -19,7 +19,7 @@ CARRIER = "anthropic:"
 """Begins an ``encrypted_content`` of our own making, which carries Claude's signed thinking."""
 
 
-class Carried(Struct, frozen=True):
+class Carried(Frozen):
     """One of Claude's blocks of thinking: ``signature`` over ``text``, or ``encrypted`` instead of both."""
 
     text: str = ""

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from . import frames
+from .events import ConnectionEnded, DataReceived, Event, RequestEnded, RequestReceived, StreamReset
 from .frames import Code, ConnectionFault, StreamFault
 from .heads import EMPTY_TABLE, Head, HeadReader, block
 from .limits import Counters, H2Limits, Rate
@@ -21,44 +20,6 @@ REMEMBERED = 4096
 
 DRAIN_PING = b"draining"
 HEADERS_TOO_LARGE = block((":status", "431"))
-
-
-class RequestReceived(msgspec.Struct, frozen=True, gc=False):
-    """A stream opened with a well-formed request."""
-
-    stream_id: int
-    head: Head
-
-
-class DataReceived(msgspec.Struct, frozen=True, gc=False):
-    """Bytes of a request's body. Whoever handled them says so with ``Connection.handled``."""
-
-    stream_id: int
-    data: bytes
-
-
-class RequestEnded(msgspec.Struct, frozen=True, gc=False):
-    """The peer sends nothing more on this stream."""
-
-    stream_id: int
-
-
-class StreamReset(msgspec.Struct, frozen=True, gc=False):
-    """The stream is over, by the peer's RST_STREAM or by ours; nothing can be sent on it."""
-
-    stream_id: int
-    code: int
-    by_peer: bool
-
-
-class ConnectionEnded(msgspec.Struct, frozen=True, gc=False):
-    """The peer broke the connection's rules. Send what ``output`` gives, then close. All streams are over."""
-
-    code: Code
-    reason: str
-
-
-Event = RequestReceived | DataReceived | RequestEnded | StreamReset | ConnectionEnded
 
 
 class Connection:
@@ -134,9 +95,9 @@ class Connection:
             for kind, flags, stream_id, payload in self._reader.feed(data):
                 try:
                     self._on_frame(kind, flags, stream_id, payload)
-                except StreamFault as fault:
+                except StreamFault as broken:
                     self._counters.stream_errors += 1
-                    self._reset(stream_id, fault.code)
+                    self._reset(stream_id, broken.code)
         except ConnectionFault as fault:
             self._fail(fault)
         events, self._events = self._events, []

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import msgspec
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
+from ...frozen import Frozen
 from .frames import Code, ConnectionFault
 from .limits import Counters
 
@@ -27,7 +27,7 @@ CACHED_BLOCKS = 256
 CACHED_BLOCK_BYTES = 1024
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
+class Head(Frozen):
     """One decoded header block. ``fault`` is empty unless the request is malformed; then nothing else counts."""
 
     method: str = ""

@@ -69,13 +69,15 @@ class H2Limits:
     is closed; the connection is cut where the socket or the connection's window is."""
 
 
+_COUNTED = (
+    "abuse", "connection_errors", "connections", "header_cache_hits", "messages", "resets", "stream_errors", "streams",
+)  # fmt: skip
+
+
 class Counters:
     """Plain numbers that only grow; whoever publishes metrics reads them. Shared by the connections of a process."""
 
-    __slots__ = (
-        "abuse", "connection_errors", "connections", "header_cache_hits", "messages", "resets", "stream_errors",
-        "streams",
-    )  # fmt: skip
+    __slots__ = _COUNTED
 
     def __init__(self) -> None:
         self.connections = 0
@@ -90,7 +92,7 @@ class Counters:
 
     def read(self) -> dict[str, int | dict[str, int]]:
         """All of them, by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in _COUNTED}
 
     def met(self, name: str) -> None:
         """Count a bound that was met. ``name`` is the setting's."""

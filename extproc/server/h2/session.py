@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from .connection import Connection, DataReceived, Event, RequestEnded, RequestReceived, StreamReset
+from .connection import Connection
+from .events import DataReceived, Event, RequestEnded, RequestReceived, StreamReset
 from .heads import Head
 from .limits import Counters, H2Limits
 from .messages import (

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import hpack
 
 from extproc.server.h2 import frames
-from extproc.server.h2.connection import Connection, Event
+from extproc.server.h2.connection import Connection
+from extproc.server.h2.events import Event
 from extproc.server.h2.frames import Code
 from extproc.server.h2.heads import EMPTY_TABLE, Head, block
 from extproc.server.h2.limits import Counters, H2Limits

@@ -6,16 +6,8 @@ import hpack
 import pytest
 
 from extproc.server.h2 import frames
-from extproc.server.h2.connection import (
-    DRAIN_PING,
-    REMEMBERED,
-    Connection,
-    ConnectionEnded,
-    DataReceived,
-    RequestEnded,
-    RequestReceived,
-    StreamReset,
-)
+from extproc.server.h2.connection import DRAIN_PING, REMEMBERED, Connection
+from extproc.server.h2.events import ConnectionEnded, DataReceived, RequestEnded, RequestReceived, StreamReset
 from extproc.server.h2.frames import Code
 from extproc.server.h2.heads import EMPTY_TABLE, block
 from extproc.server.h2.limits import Counters, H2Limits

@@ -1,0 +1,15 @@
+"""The base of values that never change once they are made."""
+
+from __future__ import annotations
+
+from typing import dataclass_transform
+
+from msgspec import Struct, field
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Frozen(Struct, frozen=True):
+    """A ``msgspec.Struct`` that is frozen, as are those made of it.
+
+    Said once, here: a class statement's keywords are lost where its module is compiled (see setup.py).
+    """
