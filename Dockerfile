@@ -10,10 +10,15 @@ COPY pyproject.toml /src/
 RUN python3 -m venv /opt/extproc \
  && python3 -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; extras = p["optional-dependencies"]; print(*p["dependencies"], *(need for name in "'"${EXTRAS}"'".split() for need in extras[name]), sep="\n")' > /src/needed \
  && /opt/extproc/bin/pip install --no-cache-dir --quiet -r /src/needed
-COPY README.md LICENSE /src/
+# COMPILE=1: what handles each message is compiled, which halves the CPU and takes some minutes. The base needs apt.
+ARG COMPILE=0
+RUN [ "${COMPILE}" != 1 ] || { apt-get -q update && apt-get -qy install --no-install-recommends gcc libc6-dev \
+ && { [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
+      || apt-get -qy install --no-install-recommends python3-dev; }; }
+COPY README.md LICENSE setup.py /src/
 COPY deploy/envoy.yaml /src/deploy/envoy.yaml
 COPY extproc /src/extproc
-RUN /opt/extproc/bin/pip install --no-cache-dir --quiet --no-deps /src \
+RUN EXTPROC_COMPILE=${COMPILE} /opt/extproc/bin/pip install --no-cache-dir --quiet --no-deps /src \
  && /opt/extproc/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM ${BASE}

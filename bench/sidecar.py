@@ -27,6 +27,8 @@ from rig import TRANSPORTS, Rig
 
 IN_FLIGHT = 16
 EVENTS = 200
+SOURCE = "h2, source"
+"""The transport h2 in a process that does not run compiled code."""
 TRANSLATOR = 1
 """The slot of its stream in a recording."""
 Row = dict[str, Any]
@@ -126,18 +128,21 @@ def costs(
     there = record.record(rig, payloads.TO_OPENAI, bodies(payloads.TO_OPENAI, large=large))
     back = record.record(rig, payloads.TO_ANTHROPIC, bodies(payloads.TO_ANTHROPIC, large=False))
     everything = list(cases(there, back))
+    builds = {transport: transport for transport in transports}
+    if "h2" in builds and machine.is_compiled():
+        builds[SOURCE] = "h2"
     servers = {
-        (transport, noop): on_its_core(rig.sidecar(transport, noop=noop))
-        for transport in transports
+        (label, noop): on_its_core(rig.sidecar(transport, noop=noop, source=label == SOURCE))
+        for label, transport in builds.items()
         for noop in (True, False)
     }
     seen: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for number in range(rounds):
         say(f"the sidecar alone: round {number + 1} of {rounds}, {len(everything)} cases")
         for case in everything:
-            for transport in transports:
-                measured = cost(servers[transport, case.noop], case, seconds)
-                seen.setdefault((case.name, transport), []).append(measured)
+            for label in builds:
+                measured = cost(servers[label, case.noop], case, seconds)
+                seen.setdefault((case.name, label), []).append(measured)
     units = {case.name: case.unit for case in everything}
     return [_row(name, transport, units[name], values) for (name, transport), values in seen.items()]
 
@@ -171,7 +176,7 @@ def main() -> None:
     for row in rows:
         spread = f"({row['cpu_us_least']:.0f}-{row['cpu_us_most']:.0f})"
         print(
-            f"{row['case']:45} {row['transport']:7} {row['cpu_us']:9.1f} us per {row['unit']:8} {spread:16} "
+            f"{row['case']:45} {row['transport']:10} {row['cpu_us']:9.1f} us per {row['unit']:8} {spread:16} "
             f"{row['per_second']:7}/s"
         )
 

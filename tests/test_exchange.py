@@ -85,6 +85,7 @@ def test_an_upstreams_answer_to_what_was_never_seen_does_not_pass_untranslated()
     assert "request_header_mode" in envoy.immediate[2]["error"]["message"]
 
 
+@pytest.mark.replaces_code
 def test_a_bug_in_a_request_is_the_clients_own_500(monkeypatch: Any, caplog: pytest.LogCaptureFixture) -> None:
     envoy = begun()
     monkeypatch.setattr(Translation, "request", lambda *args: 1 / 0)
@@ -96,6 +97,7 @@ def test_a_bug_in_a_request_is_the_clients_own_500(monkeypatch: Any, caplog: pyt
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.replaces_code
 def test_a_bug_in_a_stream_breaks_it_visibly(monkeypatch: Any) -> None:
     envoy = begun()
     envoy.body({**MESSAGES, "stream": True})
@@ -106,6 +108,7 @@ def test_a_bug_in_a_stream_breaks_it_visibly(monkeypatch: Any) -> None:
     assert envoy.close().ending is Ending.CUT
 
 
+@pytest.mark.replaces_code
 def test_a_bug_in_a_whole_answer_is_an_error(monkeypatch: Any) -> None:
     envoy = begun()
     envoy.body(MESSAGES)
@@ -115,6 +118,7 @@ def test_a_bug_in_a_whole_answer_is_an_error(monkeypatch: Any) -> None:
     assert envoy.close().ending is Ending.FAILED
 
 
+@pytest.mark.replaces_code
 def test_a_bug_in_the_record_does_not_lose_the_answer(monkeypatch: Any) -> None:
     envoy = begun()
     monkeypatch.setattr(Translator, "facts", lambda self: 1 / 0)

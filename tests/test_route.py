@@ -515,6 +515,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
+@pytest.mark.replaces_code
 @pytest.mark.usefixtures("fresh")
 def test_compiled_once_per_distinct_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counting(monkeypatch)
@@ -525,6 +526,7 @@ def test_compiled_once_per_distinct_metadata(monkeypatch: pytest.MonkeyPatch) ->
     assert len(calls) == 3
 
 
+@pytest.mark.replaces_code
 @pytest.mark.usefixtures("fresh")
 def test_an_error_is_kept_too_but_not_its_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counting(monkeypatch)

@@ -28,7 +28,7 @@ def upstream_clusters(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_the_demo_and_the_tests_run_the_file_that_is_shipped() -> None:
-    assert REFERENCE.resolve() == ROOT / "deploy" / "envoy.yaml"
+    assert REFERENCE.read_bytes() == (ROOT / "deploy" / "envoy.yaml").read_bytes()
 
 
 def test_the_two_filters_have_different_names(config: dict[str, Any]) -> None:

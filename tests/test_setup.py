@@ -1,0 +1,67 @@
+"""What is compiled stays such that compiled it does the same."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def setup() -> Any:
+    spec = importlib.util.spec_from_file_location("setup_of_extproc", ROOT / "setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SETUP = setup()
+HOT: list[str] = SETUP.hot()
+
+
+def every(kind: type[ast.AST], path: str) -> Iterator[Any]:
+    return (node for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))) if isinstance(node, kind))
+
+
+def test_what_is_left_as_it_is_would_be_compiled_else() -> None:
+    assert all((ROOT / path).is_file() for path in SETUP.AS_IT_IS)
+    assert "extproc/exchange.py" in HOT and SETUP.AS_IT_IS.isdisjoint(HOT)
+    assert not [path for path in HOT if path.endswith("__init__.py")]
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_a_class_says_nothing_that_the_compiler_drops(path: str) -> None:
+    """Keywords of a class statement, and defaults that only msgspec understands."""
+    for node in every(ast.ClassDef, path):
+        assert not node.keywords, f"{node.name}: derive it from Frozen, or leave its module as it is"
+        assert not any("runtime_checkable" in ast.unparse(each) for each in node.decorator_list), node.name
+        bases = {ast.unparse(base) for base in node.bases}
+        if bases & {"Struct", "Frozen"}:
+            values = [each.value for each in node.body if isinstance(each, ast.AnnAssign) and each.value is not None]
+            assert not [value for value in values if ast.unparse(value).startswith("field(")], node.name
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_two_kinds_of_exception_have_two_names(path: str) -> None:
+    """Within a function a name has one type, and another exception under it would raise TypeError."""
+    for function in every(ast.FunctionDef, path):
+        caught: dict[str, set[str]] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
+                caught.setdefault(node.name, set()).add(ast.unparse(node.type))
+        assert not {name: kinds for name, kinds in caught.items() if len(kinds) > 1}, function.name
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_nothing_is_decoded_into_a_class_of_a_compiled_module(path: str) -> None:
+    """Its annotations are not what the source says: msgspec would check against something else."""
+    own = {node.name for node in every(ast.ClassDef, path)}
+    for node in every(ast.Call, path):
+        if ast.unparse(node.func).endswith("Decoder"):
+            assert not own & {ast.unparse(argument) for argument in node.args}
