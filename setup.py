@@ -7,6 +7,7 @@ needs a C compiler and Python's headers. What is not compiled Python runs as it 
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from pathlib import Path
 
@@ -41,8 +42,11 @@ AS_IT_IS = {
     "extproc/server/h2/transport.py",
 }
 """Of those, what a compiler cannot make better: declarations of values and protocols, and what asyncio calls."""
-TYPES = ["mypy>=2.4,<3", "types-protobuf", "types-pyyaml", "types-grpcio"]
-"""What the compiler needs beside the package's own dependencies."""
+COMPILER = ["mypy[mypyc]>=2.4,<3", "types-grpcio", "types-protobuf", "types-pyyaml"]
+"""Needed to compile, beside the package's own dependencies, whose types it uses."""
+OPTIONS = ["--config-file=", "--ignore-missing-imports"]
+"""Types are checked elsewhere; what is optional may be missing here."""
+BUILDING = {"build", "build_ext", "bdist_wheel"}
 
 
 def hot() -> list[str]:
@@ -51,14 +55,18 @@ def hot() -> list[str]:
     return sorted(path for path in found - AS_IT_IS if not path.endswith("__init__.py"))
 
 
-if os.environ.get("EXTPROC_COMPILE") == "1" and __name__ == "__main__":
-    try:
-        from mypyc.build import mypycify
-    except ImportError:
-        # The build's frontend asks first what is needed.
+def main() -> None:
+    if os.environ.get("EXTPROC_COMPILE") != "1":
+        setup()
+    elif BUILDING.isdisjoint(sys.argv):
+        # A frontend asks first what is needed.
         needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["dependencies"]
-        setup(setup_requires=[*TYPES, *needed])
+        setup(setup_requires=[*COMPILER, *needed])
     else:
-        setup(ext_modules=mypycify(["--config-file=pyproject.toml", *hot()], opt_level="2"))
-elif __name__ == "__main__":
-    setup()
+        from mypyc.build import mypycify
+
+        setup(ext_modules=mypycify([*OPTIONS, *hot()], opt_level="2"))
+
+
+if __name__ == "__main__":
+    main()
