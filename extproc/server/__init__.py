@@ -136,7 +136,9 @@ async def run(
     """Serve with *transport* until *stop* asks, then drain. *listening* is told the addresses. Raises OSError."""
     memory.settle()
     listening(await transport.start())
+    giving_back = asyncio.create_task(memory.give_back())
     await stop.asked.wait()
+    giving_back.cancel()
     transport.stop_advertising()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.insisted.wait(), stop.delay)
