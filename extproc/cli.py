@@ -369,16 +369,32 @@ def _health_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _health(args: argparse.Namespace) -> int:
-    from .server import health, workers
+    from .server import health
 
     try:
-        asked = [args.address] if args.address else workers.spread(settings.load({}, os.environ))
+        asked = [args.address] if args.address else _plain(settings.load({}, os.environ))
     except settings.SettingError as error:
         raise UsageError(str(error)) from None
     said = {address: health.check(address, args.timeout) for addresses in asked for address in addresses}
     for address, word in said.items():
         print(f"{address} {word}")
     return 0 if any(all(said[address] == "SERVING" for address in addresses) for addresses in asked) else 1
+
+
+def _plain(found: settings.Settings) -> list[list[str]]:
+    """The addresses of each worker; with TLS its Unix sockets, which have none. Raises SettingError."""
+    from .server import workers
+
+    asked = workers.spread(found)
+    if not found.tls_cert:
+        return asked
+    sockets = [[address for address in addresses if address.startswith("unix:")] for addresses in asked]
+    if not all(sockets):
+        raise settings.SettingError(
+            "EXTPROC_TLS_CERT: the addresses speak TLS, of which this command knows nothing: add a unix:/path to "
+            "EXTPROC_LISTEN, or ask /healthz of EXTPROC_ADMIN"
+        )
+    return sockets
 
 
 def _settings(args: argparse.Namespace) -> int:

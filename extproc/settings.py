@@ -76,7 +76,17 @@ class Settings:
         "h2",
         "transport",
         "How gRPC is spoken: `h2` is the lean HTTP/2 of this project; `grpcio` is gRPC's own library, which needs "
-        "more CPU.",
+        "more CPU and speaks TLS.",
+    )
+    tls_cert: str = _setting(
+        "",
+        "path",
+        "The certificate (PEM, with its chain) that the addresses `host:port` of the `grpcio` transport show; read "
+        "anew when it changes. Empty: no TLS. Unix sockets have none.",
+    )
+    tls_key: str = _setting("", "path", "The certificate's private key (PEM).")
+    tls_client_ca: str = _setting(
+        "", "path", "Authorities (PEM), one of which must have signed the certificate of whoever connects: mutual TLS."
     )
     admin: str = _setting(
         "",

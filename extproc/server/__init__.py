@@ -59,6 +59,11 @@ class Stop:
 def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT, then drain; the exit status. Prints one line for each address it listens on to
     standard error. Raises SettingError, CapabilityError, and OSError if an address cannot be had."""
+    if settings.tls_cert or settings.tls_key or settings.tls_client_ca:
+        from .tls import identity
+
+        # Said before a worker or a port is there.
+        identity(settings)
     if settings.workers > 1:
         from .workers import supervise
 
@@ -120,7 +125,7 @@ async def _alone(settings: Settings, service: Service) -> None:
 
 
 def transport_of(settings: Settings, service: Service) -> Transport:
-    """The transport that *settings* name."""
+    """The transport that *settings* name. Raises SettingError."""
     if settings.transport == "h2":
         from .h2.transport import H2Server
 

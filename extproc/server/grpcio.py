@@ -1,4 +1,4 @@
-"""The transport on grpc.aio: TCP or a Unix socket, health, drain."""
+"""The transport on grpc.aio: TCP, with TLS if it is asked for, or a Unix socket; health, drain."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import grpc.aio
 from ..credentials_gcp import FIRST_TOKEN_SECONDS
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from ..settings import Settings
+from . import tls
 from .service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class GrpcioServer:
         self._settings = settings
         self._service = service
         self._health = _Health()
+        self._identity = tls.identity(settings)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -50,12 +52,17 @@ class GrpcioServer:
         listening = []
         for address in self._settings.listen.split(","):
             try:
-                port = self._server.add_insecure_port(address)
+                port = self._add(address)
             except RuntimeError as error:
                 raise OSError(f"cannot listen on {address}: {error}") from None
             listening.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
         await self._server.start()
         return listening
+
+    def _add(self, address: str) -> int:
+        if self._identity is None or address.startswith("unix:"):
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, self._identity.credentials())
 
     def counts(self) -> dict[str, int | dict[str, int]]:
         """gRPC's own library counts nothing for us."""

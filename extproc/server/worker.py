@@ -19,7 +19,7 @@ import msgspec
 
 from .. import settings as all_settings
 from ..capabilities import CapabilityError
-from ..settings import Settings
+from ..settings import SettingError, Settings
 from . import Stop, Transport, run, run_loop, set_up_log, transport_of
 from .service import Service
 
@@ -39,7 +39,7 @@ def main() -> int:
     set_up_log(settings, f"worker {os.getpid()} ")
     try:
         run_loop(_serve(settings, Service(settings), line))
-    except (CapabilityError, OSError) as error:
+    except (CapabilityError, OSError, SettingError) as error:
         print(f"extproc: {error}", file=sys.stderr)
         return FAILED
     return 0
