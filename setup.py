@@ -26,6 +26,7 @@ HOT = (
     "extproc/headers.py",
     "extproc/mutations.py",
     "extproc/phases.py",
+    "extproc/pieces.py",
     "extproc/response.py",
     "extproc/route.py",
     "extproc/router.py",

@@ -161,6 +161,9 @@ class Exchange:
     def on_response_body(self, message: ProcessingRequest) -> Answer:
         raise NotImplementedError
 
+    def on_piece(self, chunk: bytes) -> bytes:
+        raise NotImplementedError
+
     def on_response_trailers(self, message: ProcessingRequest) -> Answer:
         raise NotImplementedError
 
@@ -221,6 +224,19 @@ class Exchange:
         except Exception:
             log.exception("a bug in the %s's answer to %s", self.role, kind.value)
             return [self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))]
+
+    def receive_piece(self, chunk: bytes) -> bytes:
+        """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
+        The same as ``receive``, for by far the most messages."""
+        try:
+            return self.on_piece(chunk)
+        except Answered as answered:
+            over = self._over(answered)
+        except Exception:
+            log.exception("a bug in the %s's answer to a piece", self.role)
+            over = self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))
+        broken: bytes = over.SerializeToString()
+        return broken
 
     def close(self) -> Outcome:
         """The stream has ended. What became of the exchange, told by its own state: Envoy ends good streams and bad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
 from .attributes import CODE_DETAILS, OURS, Attributes, Level
 from .envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
@@ -192,19 +193,43 @@ class Translator(Exchange):
             data = translation.response_body(chunk, end_of_stream=True)
             return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
         last = message.response_body.end_of_stream
+        data = self._streamed(translation, chunk, last)
+        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        answer = self._telling(answer, translation)
+        return self._noting(answer) if last else answer, Phase.ENDED if last else Phase.STREAMING
+
+    def on_piece(self, chunk: bytes) -> bytes:
+        translation = self._translation
+        assert translation is not None
+        data = self._streamed(translation, chunk, False)
+        if self._is_news(translation):
+            answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+            told: bytes = self._telling(answer, translation).SerializeToString()
+            return told
+        return pieces.UNCHANGED if data == chunk else pieces.write(data)
+
+    def _streamed(self, translation: Translation, chunk: bytes, last: bool) -> bytes:
         data = translation.response_body(chunk, end_of_stream=last)
         if translation.cut:
             assert translation.failed is not None
             raise self.said(translation.failed, "response_too_large")
-        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        return data
+
+    def _is_news(self, translation: Translation) -> bool:
+        """Whether something is known of a stream that has not been told."""
+        began = translation.first_content_at is not None and not self._timed
+        return began or (not self._noted and (translation.ended is not None or translation.failed is not None))
+
+    def _telling(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
+        """*answer* with what is news of a stream."""
         if translation.first_content_at is not None and not self._timed:
             self._timed = True
             # A client that goes away in mid-stream is charged for what it asked, if the upstream told so far.
             answer = self._with_costs(with_metadata(answer, self._usage_facts(translation)), translation)
-        if last or (not self._noted and (translation.ended is not None or translation.failed is not None)):
+        if translation.ended is not None or translation.failed is not None:
             # As soon as the end is known: many a client goes away before the upstream has closed.
             answer = self._noting(answer)
-        return answer, Phase.ENDED if last else Phase.STREAMING
+        return answer
 
     def on_response_trailers(self, message: ProcessingRequest) -> Answer:
         translation = self._translation

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from extproc import pieces
 from extproc.attributes import FILTER
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
@@ -18,6 +19,7 @@ from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 from extproc.exchange import Exchange, Outcome, Shared
 from extproc.mutations import NAMESPACE
+from extproc.phases import Phase
 from extproc.settings import Limits
 from extproc.translator import Translator
 
@@ -132,15 +134,23 @@ class Conversation:
     def close(self) -> Outcome:
         return self.exchange.close()
 
+    def _answer(self, message: bytes) -> ProcessingResponse | None:
+        """The one answer, as ``server.service`` asks for it."""
+        if self.exchange.phase is Phase.STREAMING and (chunk := pieces.read(message)) is not None:
+            return ProcessingResponse.FromString(self.exchange.receive_piece(chunk))
+        answers = self.exchange.receive(ProcessingRequest.FromString(message))
+        if not answers:
+            return None
+        (answer,) = answers
+        return ProcessingResponse.FromString(answer.SerializeToString())
+
     # ---- what it makes of the answers
 
     def say(self, message: ProcessingRequest) -> ProcessingResponse | None:
         """Send *message* as bytes, as on the wire, and take the one answer to it."""
-        answers = self.exchange.receive(ProcessingRequest.FromString(message.SerializeToString()))
-        if not answers:
+        answer = self._answer(message.SerializeToString())
+        if answer is None:
             return None
-        (answer,) = answers
-        answer = ProcessingResponse.FromString(answer.SerializeToString())
         kind = answer.WhichOneof("response")
         for name, value in answer.dynamic_metadata.fields.items():
             into = self.metadata if name == NAMESPACE else self.elsewhere.setdefault(name, {})

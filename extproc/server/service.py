@@ -11,10 +11,11 @@ from concurrent.futures import Future
 
 from google.protobuf.message import DecodeError
 
-from .. import capabilities
+from .. import capabilities, pieces
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from ..exchange import Ending, Exchange, Refusal, Shared, log_once
 from ..llm.failures import ErrorKind
+from ..phases import Phase
 from ..router import Router
 from ..settings import Settings
 from ..telemetry.metrics import Metrics
@@ -44,6 +45,8 @@ class Session:
 
     def receive(self, message: bytes) -> list[bytes]:
         """The answers to one message, in their order. Raises NotAMessage, and nothing else."""
+        if self._exchange.phase is Phase.STREAMING and (chunk := pieces.read(message)) is not None:
+            return [self._exchange.receive_piece(chunk)]
         try:
             request = ProcessingRequest.FromString(message)
         except DecodeError:
