@@ -50,7 +50,7 @@ test-compiled: compiled
 compiled: build/compiled/.done
 
 build/compiled/.done: setup.py $(shell find extproc -name '*.py') | $(VENV)/.dev
-	@rm -rf build/compiled
+	@rm -rf build/compiled && mkdir -p build
 	@echo "Compiling into build/compiled (some minutes) ..."
 	@EXTPROC_COMPILE=1 $(BIN)/python setup.py --quiet build --build-lib build/compiled 2> build/compile.log || \
 	  { tail -n 20 build/compile.log; exit 1; }
