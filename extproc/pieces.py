@@ -1,8 +1,8 @@
 """A stream's pieces, read and written by hand: of a long stream nearly every message is one, and says nothing else.
 
-protobuf would build its tree of objects for each, with the dynamic metadata that Envoy sends along every time; and its
-allocator has the C library give all free memory back to the kernel (``malloc_trim``) every 1,700 pieces, as was seen: all
-streams wait meanwhile, and the next large body finds none of the memory that the last one left.
+protobuf would build its tree of objects for each, with the dynamic metadata that Envoy sends along every time. Its
+allocator also has the C library give all free memory back to the kernel (``malloc_trim``), every 1,700 pieces as was
+seen: all streams wait meanwhile, and the next large body finds none of the memory that the last one left.
 
 Whatever looks unlike such a message is left to protobuf: ``read`` says so with ``None``.
 """
