@@ -9,6 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ def unpin() -> None:
     pin(os.getpid(), *CORES)
 
 
+@cache
 def is_compiled() -> bool:
-    """Whether there is a compiled package, and of the sources as they are now."""
+    """Whether there is a compiled package, and of the sources as they are when this is first asked."""
     sources = list((ROOT / "extproc").rglob("*.py"))
     same = (COMPILED / path.relative_to(ROOT) for path in sources)
     return any(COMPILED.glob("extproc/**/*.so")) and all(

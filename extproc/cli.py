@@ -386,7 +386,7 @@ def _plain(found: settings.Settings) -> list[list[str]]:
     from .server import workers
 
     asked = workers.spread(found)
-    if not found.tls_cert:
+    if not found.wants_tls:
         return asked
     sockets = [[address for address in addresses if address.startswith("unix:")] for addresses in asked]
     if not all(sockets):

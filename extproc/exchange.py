@@ -222,8 +222,7 @@ class Exchange:
             message_text = f"gateway configuration: {_advice(kind)}"
             return [self._over(self.failure(ErrorKind.API, message_text, "misconfigured"))]
         except Exception:
-            log.exception("a bug in the %s's answer to %s", self.role, kind.value)
-            return [self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))]
+            return [self._bug(kind.value)]
 
     def receive_piece(self, chunk: bytes) -> bytes:
         """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
@@ -233,8 +232,7 @@ class Exchange:
         except Answered as answered:
             over = self._over(answered)
         except Exception:
-            log.exception("a bug in the %s's answer to a piece", self.role)
-            over = self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))
+            over = self._bug("a piece")
         broken: bytes = over.SerializeToString()
         return broken
 
@@ -253,6 +251,11 @@ class Exchange:
             case _:
                 ending = Ending.CANCELLED
         return self.outcome(ending)
+
+    def _bug(self, asked: str) -> ProcessingResponse:
+        """The answer to what was *asked* when an exception came of it, which is logged."""
+        log.exception("a bug in the %s's answer to %s", self.role, asked)
+        return self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))
 
     def _over(self, answered: Answered) -> ProcessingResponse:
         if self.phase is Phase.STREAMING:

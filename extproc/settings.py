@@ -98,6 +98,11 @@ class Settings:
     log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
     limits: Limits = Limits()
 
+    @property
+    def wants_tls(self) -> bool:
+        """Whether any of the three settings of TLS is there; ``server.tls`` says whether they make sense."""
+        return bool(self.tls_cert or self.tls_key or self.tls_client_ca)
+
 
 class Setting(NamedTuple):
     """One setting as flags, environment and docs see it."""

@@ -194,17 +194,15 @@ class Translator(Exchange):
             return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
         last = message.response_body.end_of_stream
         data = self._streamed(translation, chunk, last)
-        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
-        answer = self._telling(answer, translation)
+        answer = self._telling(translation, chunk, data)
         return self._noting(answer) if last else answer, Phase.ENDED if last else Phase.STREAMING
 
     def on_piece(self, chunk: bytes) -> bytes:
         translation = self._translation
         assert translation is not None
         data = self._streamed(translation, chunk, False)
-        if self._is_news(translation):
-            answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
-            told: bytes = self._telling(answer, translation).SerializeToString()
+        if self._has_begun(translation) or self._has_ended(translation):
+            told: bytes = self._telling(translation, chunk, data).SerializeToString()
             return told
         return pieces.UNCHANGED if data == chunk else pieces.write(data)
 
@@ -215,18 +213,22 @@ class Translator(Exchange):
             raise self.said(translation.failed, "response_too_large")
         return data
 
-    def _is_news(self, translation: Translation) -> bool:
-        """Whether something is known of a stream that has not been told."""
-        began = translation.first_content_at is not None and not self._timed
-        return began or (not self._noted and (translation.ended is not None or translation.failed is not None))
+    def _has_begun(self, translation: Translation) -> bool:
+        """Content has come, and nothing has been told of it."""
+        return translation.first_content_at is not None and not self._timed
 
-    def _telling(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
-        """*answer* with what is news of a stream."""
-        if translation.first_content_at is not None and not self._timed:
+    def _has_ended(self, translation: Translation) -> bool:
+        """The end is known, and has not been told."""
+        return not self._noted and (translation.ended is not None or translation.failed is not None)
+
+    def _telling(self, translation: Translation, chunk: bytes, data: bytes) -> ProcessingResponse:
+        """The answer that puts *data* in the place of *chunk*, with what has not been told of the stream."""
+        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        if self._has_begun(translation):
             self._timed = True
             # A client that goes away in mid-stream is charged for what it asked, if the upstream told so far.
             answer = self._with_costs(with_metadata(answer, self._usage_facts(translation)), translation)
-        if translation.ended is not None or translation.failed is not None:
+        if self._has_ended(translation):
             # As soon as the end is known: many a client goes away before the upstream has closed.
             answer = self._noting(answer)
         return answer

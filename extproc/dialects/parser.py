@@ -1,4 +1,4 @@
-"""What every parser of responses shares."""
+"""What parsers share: how JSON is read, and the base of all that read responses."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Stop:
 def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT, then drain; the exit status. Prints one line for each address it listens on to
     standard error. Raises SettingError, CapabilityError, and OSError if an address cannot be had."""
-    if settings.tls_cert or settings.tls_key or settings.tls_client_ca:
+    if settings.wants_tls:
         from .tls import identity
 
         # Said before a worker or a port is there.

@@ -55,14 +55,13 @@ def _configuration(texts: list[str]) -> grpc.ServerCertificateConfiguration:
 
 def identity(settings: Settings) -> Identity | None:
     """What *settings* say of TLS, ``None`` if nothing. Raises SettingError."""
-    certificate, key, client_ca = settings.tls_cert, settings.tls_key, settings.tls_client_ca
-    if not (certificate or key or client_ca):
+    if not settings.wants_tls:
         return None
-    if not (certificate and key):
+    if not (settings.tls_cert and settings.tls_key):
         raise SettingError("--tls-cert and --tls-key go together, and --tls-client-ca with both")
     if settings.transport != "grpcio":
         raise SettingError(f"--tls-cert needs --transport grpcio: {settings.transport} does not speak TLS")
-    return Identity(certificate, key, client_ca)
+    return Identity(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 def _opened(flag: str, path: str) -> SecretFile:

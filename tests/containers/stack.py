@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 LOCAL_BASE = "extproc-base:local"
@@ -69,14 +70,6 @@ def base() -> Mapping[str, str]:
         # Without a registry there is no BuildKit front end either.
         made["DOCKER_BUILDKIT"] = made["COMPOSE_DOCKER_CLI_BUILD"] = "0"
     return made
-
-
-def free_port() -> int:
-    """A port of loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Stack:

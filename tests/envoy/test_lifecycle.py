@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Gate, sse_answer
 from tests.support.gateway import KEYS, Backends, Gateway, configured
+from tests.support.ports import free_port
 from tests.support.upstream import events, eventually, message_events, text_block
 
 
@@ -22,18 +22,11 @@ def own(shared: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """An Envoy with a sidecar of its own, which the test may end, on a TCP port."""
     shared.reset()
     folder = tmp_path_factory.mktemp("own")
-    with Sidecar(folder, address=f"127.0.0.1:{_free_port()}", environ=KEYS) as sidecar:
+    with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ=KEYS) as sidecar:
         mine = Backends(folder, sidecar, shared.openai, shared.anthropic)
         log = folder / "access.log"
         with Envoy(folder, configured(mine, "upstream", log)) as envoy:
             yield Gateway("upstream", envoy, mine, log)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_over_tcp(own: Gateway) -> None:

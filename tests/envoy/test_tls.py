@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket as sockets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from tests.support.certificates import NAME, Authority
 from tests.support.gateway import KEYS, Backends, Gateway, configured
 from tests.support.placements import clusters
+from tests.support.ports import free_port
 from tests.support.upstream import ScriptedUpstream
 
 TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
@@ -54,12 +54,6 @@ def backends(tmp_path: Path, authority: Authority) -> Iterator[Backends]:
     )
     with openai, anthropic, sidecar:
         yield Backends(tmp_path, sidecar, openai, anthropic)
-
-
-def free_port() -> int:
-    with sockets.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def gateway(shared: Backends, authority: Authority, own: tuple[Path, Path] | None) -> tuple[Gateway, Envoy]:
