@@ -43,8 +43,6 @@ AS_IT_IS = {
     "extproc/server/h2/transport.py",
 }
 """Of those, what a compiler cannot make better: declarations of values and protocols, and what asyncio calls."""
-COMPILER = ["mypy[mypyc]>=2.4,<3", "types-grpcio", "types-protobuf", "types-pyyaml"]
-"""Needed to compile, beside the package's own dependencies, whose types it uses."""
 OPTIONS = ["--config-file=", "--ignore-missing-imports"]
 """Types are checked elsewhere; what is optional may be missing here."""
 BUILDING = {"build", "build_ext", "bdist_wheel"}
@@ -61,8 +59,8 @@ def main() -> None:
         setup()
     elif BUILDING.isdisjoint(sys.argv):
         # A frontend asks first what is needed.
-        needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["dependencies"]
-        setup(setup_requires=[*COMPILER, *needed])
+        project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+        setup(setup_requires=[*project["dependencies"], *project["optional-dependencies"]["compile"]])
     else:
         from mypyc.build import mypycify
 
