@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.upstream import eventually
 
 HI: Any = [{"role": "user", "content": "hi"}]
-
-
-def logged(envoy: Gateway, model: str) -> dict[str, Any]:
-    """The log's one line about *model*. Envoy writes it late, and others that are older with it."""
-    found: list[dict[str, Any]] = []
-
-    def look() -> bool:
-        entries = map(msgspec.json.decode, envoy.access_log.read_text("utf-8").splitlines())
-        found[:] = [entry for entry in entries if entry["model"] == model]
-        return bool(found)
-
-    assert eventually(look, 15)
-    (entry,) = found
-    return entry
 
 
 @pytest.mark.rows("A12")
 def test_a_streams_tokens_are_in_the_log(envoy: Gateway) -> None:
     envoy.messages("gpt-5-in-the-log", stream=True)
-    entry = logged(envoy, "gpt-5-in-the-log")
+    entry = envoy.logged("gpt-5-in-the-log")
     assert (entry["client_api"], entry["upstream_api"]) == ("anthropic_messages", "openai_chat")
     assert int(entry["input_tokens"]) > 0 and int(entry["output_tokens"]) > 0
 

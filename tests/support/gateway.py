@@ -20,7 +20,7 @@ from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy, Sidecar
 
 from . import placements
-from .upstream import ScriptedUpstream
+from .upstream import ScriptedUpstream, eventually
 
 CLIENT_KEY = "key-of-the-client"
 KEYS = {"OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
@@ -85,6 +85,21 @@ class Gateway:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.envoy.port}"
+
+    def logged(self, model: str) -> dict[str, Any]:
+        """The access log's one line about *model*. Envoy writes it late, and others that are older with it."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            # Else it would write every ten seconds.
+            self.envoy.admin("POST", "/reopen_logs")
+            entries = map(msgspec.json.decode, self.access_log.read_text("utf-8").splitlines())
+            found[:] = [entry for entry in entries if entry["model"] == model]
+            return bool(found)
+
+        assert eventually(look, 15)
+        (entry,) = found
+        return entry
 
     def openai(self, **options: Any) -> openai.OpenAI:
         """OpenAI's SDK as a client, without its own retries."""
