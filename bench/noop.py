@@ -1,6 +1,6 @@
 """The transports as they are, with sessions that do nothing: what carrying the messages costs.
 
-    python bench/noop.py h2|grpcio ADDRESS      says so on standard error when it listens, as `extproc serve` does
+python bench/noop.py h2|grpcio ADDRESS      says so on standard error when it listens, as `extproc serve` does
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables and plots out of bench/results.json.
 
-    python bench/report.py [--check]      writes them into docs/benchmarks.md, between its markers, and docs/*.svg
+python bench/report.py [--check]      writes them into docs/benchmarks.md, between its markers, and docs/*.svg
 """
 
 from __future__ import annotations

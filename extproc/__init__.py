@@ -1,11 +1,11 @@
 """Translates between LLM APIs, beside Envoy or as a library.
 
-    from extproc import Translation
+from extproc import Translation
 
-    t = Translation(client="anthropic_messages", upstream="openai_chat")
-    call = t.request(body, method="POST", path="/v1/messages", headers=[...])
-    t.response_head(200, [("content-type", "text/event-stream")])
-    data = t.response_body(chunk, end_of_stream=False)
+t = Translation(client="anthropic_messages", upstream="openai_chat")
+call = t.request(body, method="POST", path="/v1/messages", headers=[...])
+t.response_head(200, [("content-type", "text/event-stream")])
+data = t.response_body(chunk, end_of_stream=False)
 """
 
 from __future__ import annotations

@@ -167,9 +167,7 @@ class GcpAuth:
             tokens = _all.get(key)
             if tokens is None:
                 info = service_account(text)
-                tokens = _all[key] = Tokens(
-                    google_fetch(info), info["client_email"], self._max_ttl, self._expire_early
-                )
+                tokens = _all[key] = Tokens(google_fetch(info), info["client_email"], self._max_ttl, self._expire_early)
             _all.move_to_end(key)
             while len(_all) > MAX_KEYS:
                 _all.popitem(last=False)[1].close()

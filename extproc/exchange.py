@@ -410,4 +410,3 @@ def log_once(message: str) -> None:
 
 def clipped(text: str) -> str:
     return text[:MAX_METADATA_TEXT]
-

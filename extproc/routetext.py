@@ -170,9 +170,7 @@ def _plain(value: Any, level: str, path: str, depth: int) -> Any:
             raise RouteError(f"{level}: {_short(path)}: a number that no JSON number can be")
         return float(value)
     if isinstance(value, Mapping):
-        return {
-            _key(key, level, path): _plain(item, level, f"{path}.{key}", depth + 1) for key, item in value.items()
-        }
+        return {_key(key, level, path): _plain(item, level, f"{path}.{key}", depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, level, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     raise RouteError(f"{level}: {_short(path)}: {type(value).__name__} is not a kind of JSON value")

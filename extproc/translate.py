@@ -141,9 +141,7 @@ class Translation:
 
     # ---- the request
 
-    def request(
-        self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None
-    ) -> Call:
+    def request(self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None) -> Call:
         """The request for the upstream. *headers* are pairs with lower-case names. Raises Refused, RouteError."""
         call = ClientCall(method, path, headers or [], body)
         client_name = self.client or dialects.detect(path, body, self.route.prefixes)

@@ -33,11 +33,13 @@ def test_the_attempt(value: Any, attempt: int) -> None:
 
 
 def test_levels_stand_in_their_order() -> None:
-    found = attributes({
-        f"xds.upstream_host_metadata{LEAF}": "c",
-        f"xds.route_metadata{LEAF}": "a",
-        f"xds.cluster_metadata{LEAF}": "b",
-    })
+    found = attributes(
+        {
+            f"xds.upstream_host_metadata{LEAF}": "c",
+            f"xds.route_metadata{LEAF}": "a",
+            f"xds.cluster_metadata{LEAF}": "b",
+        }
+    )
     assert found.levels() == ["a", "b", "c"]
 
 

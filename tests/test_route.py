@@ -337,7 +337,9 @@ def test_b15_endpoint(endpoint: str, port: int, host: str, path: str) -> None:
 AZURE = {
     "provider": "azure-openai",
     "auth": {"header": {"api-key": "${KEY}"}, "query": {"sig": "a&b =", "z": "auth"}},
-    "override": {"endpoint": "https://r.example/openai/deployments/d/chat/completions?api-version=2024-02-15&z=end&y=end"},
+    "override": {
+        "endpoint": "https://r.example/openai/deployments/d/chat/completions?api-version=2024-02-15&z=end&y=end"
+    },
 }
 
 

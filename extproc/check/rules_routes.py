@@ -268,4 +268,3 @@ def shadowed(config: Config) -> Found:
         noted = [item.get("annotations", "extproc") for item in spaces.get("envoy-gateway", "resources")]
         if spaces.get("extproc") and any(noted):
             yield from (item for item in noted if item)
-

@@ -165,9 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     pairs = (item.partition("=") for item in args.upstream)
     upstreams = {name: _address(where) for name, _, where in pairs}
     sidecar = args.sidecar if args.sidecar.startswith("/") else _address(args.sidecar)
-    made = rewrite(
-        reference(), sidecar=sidecar, upstreams=upstreams, real=real, listen=args.listen, admin=args.admin
-    )
+    made = rewrite(reference(), sidecar=sidecar, upstreams=upstreams, real=real, listen=args.listen, admin=args.admin)
     write(made, args.file)
     return 0
 

@@ -28,7 +28,6 @@ _ALL: tuple[Dialect, ...] = (
 """In the order in which they are asked whether a body is theirs."""
 
 
-
 def registry(every: Iterable[Dialect]) -> dict[str, Dialect]:
     """Dialects by name. Raises TypeError for one that lacks a part of the interface: at start-up, and not at the first
     request that needs it (A16)."""

@@ -100,7 +100,6 @@ class EventStreamDecoder:
             return None
         return int(total)
 
-
     def _message(self, data: bytes, start: int, size: int) -> Message:
         end = start + size - 4
         if crc32(memoryview(data)[start:end]) != _U32.unpack_from(data, end)[0]:

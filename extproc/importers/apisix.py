@@ -100,9 +100,7 @@ def _one_of(words: list[str]) -> dict[str, Any]:
     return {"safe_regex": {"regex": "|".join(map(re.escape, words))}}
 
 
-def _condition(
-    condition: Any, headers: list[dict[str, Any]], parameters: list[dict[str, Any]], made: Made
-) -> None:
+def _condition(condition: Any, headers: list[dict[str, Any]], parameters: list[dict[str, Any]], made: Made) -> None:
     """One of ``vars``: a name, an operator, a value."""
     if isinstance(condition, list) and len(condition) == 3:
         name, operator, value = map(str, condition)

@@ -135,9 +135,7 @@ def transport_of(settings: Settings, service: Service) -> Transport:
     return GrpcioServer(settings, service)
 
 
-async def run(
-    transport: Transport, settings: Settings, stop: Stop, listening: Callable[[list[str]], None]
-) -> None:
+async def run(transport: Transport, settings: Settings, stop: Stop, listening: Callable[[list[str]], None]) -> None:
     """Serve with *transport* until *stop* asks, then drain. *listening* is told the addresses. Raises OSError."""
     memory.settle()
     listening(await transport.start())

@@ -113,9 +113,7 @@ class Process:
         command = [sys.executable, *safe, "-m", "extproc.server.worker", *all_settings.as_flags(self._settings)]
         with theirs:
             # A session of its own: Ctrl-C in a terminal is for the supervisor alone, which then says it to all.
-            self._child = await asyncio.create_subprocess_exec(
-                *command, stdin=theirs.fileno(), start_new_session=True
-            )
+            self._child = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), start_new_session=True)
         self.pid = self._child.pid
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         if self.drained:

@@ -32,9 +32,7 @@ class Admin:
         """Listen on ``host:port`` (port 0: any free one); returns the address with the real port. Raises OSError."""
         host, _, port = address.rpartition(":")
         try:
-            self._server = await asyncio.start_server(
-                self._serve, host.strip("[]"), int(port), limit=MAX_HEAD_BYTES
-            )
+            self._server = await asyncio.start_server(self._serve, host.strip("[]"), int(port), limit=MAX_HEAD_BYTES)
         except OSError as error:
             raise OSError(f"cannot listen on {address}: {error}") from None
         return f"{host}:{self._server.sockets[0].getsockname()[1]}"

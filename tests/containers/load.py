@@ -30,9 +30,7 @@ class Ask:
 
     def body(self) -> bytes:
         messages = [{"role": "user", "content": "What colour is the sky?"}]
-        return json.dumps(
-            {"model": self.model, "max_tokens": 99, "stream": self.stream, "messages": messages}
-        ).encode()
+        return json.dumps({"model": self.model, "max_tokens": 99, "stream": self.stream, "messages": messages}).encode()
 
 
 ASKS = [

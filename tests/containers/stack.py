@@ -31,9 +31,7 @@ def docker(*arguments: str, seconds: float = 120, check: bool = True) -> str:
     return run(["docker", *arguments], seconds=seconds, check=check)
 
 
-def run(
-    command: Sequence[str], *, seconds: float, check: bool = True, environ: Mapping[str, str] | None = None
-) -> str:
+def run(command: Sequence[str], *, seconds: float, check: bool = True, environ: Mapping[str, str] | None = None) -> str:
     """The standard output of *command*. Raises Failed, with both outputs' last lines."""
     env = {**os.environ, **(environ or {})}
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=ROOT, env=env, check=False)

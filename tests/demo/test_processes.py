@@ -46,8 +46,9 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 
 def test_one_that_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match=r"(?s)ended with status 3.*no such file"), Script(
-        tmp_path, "print('no such file'); raise SystemExit(3)"
+    with (
+        pytest.raises(NotReady, match=r"(?s)ended with status 3.*no such file"),
+        Script(tmp_path, "print('no such file'); raise SystemExit(3)"),
     ):
         pass
 

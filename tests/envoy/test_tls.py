@@ -49,9 +49,7 @@ def backends(tmp_path: Path, authority: Authority) -> Iterator[Backends]:
     tls = ["--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", str(authority.certificate)]
     openai, anthropic = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
     port = free_port()
-    sidecar = Sidecar(
-        tmp_path, address=f"127.0.0.1:{port}", environ=KEYS, arguments=["--transport", "grpcio", *tls]
-    )
+    sidecar = Sidecar(tmp_path, address=f"127.0.0.1:{port}", environ=KEYS, arguments=["--transport", "grpcio", *tls])
     with openai, anthropic, sidecar:
         yield Backends(tmp_path, sidecar, openai, anthropic)
 

@@ -109,7 +109,7 @@ def test_a_stream_cut_before_its_end_never_looks_complete(trailing: tuple[Gatewa
 
 
 def test_a_stream_cut_before_anything_reached_the_client_is_an_error(
-    trailing: tuple[Gateway, TrailingUpstream]
+    trailing: tuple[Gateway, TrailingUpstream],
 ) -> None:
     gateway, upstream = trailing
     upstream.chunks, upstream.content_type = ENDED[:1], "text/event-stream"

@@ -158,9 +158,7 @@ def test_told_to_end_all_finish_what_they_have(pair: tuple[Gateway, Workers]) ->
     gateway, made = pair
     gateway.openai_upstream.always(lambda request: as_openai.answer(request, pause=0.3))
     replies: list[Reply] = []
-    asking = [
-        threading.Thread(target=lambda: replies.append(gateway.messages("gpt-5", stream=True))) for _ in range(6)
-    ]
+    asking = [threading.Thread(target=lambda: replies.append(gateway.messages("gpt-5", stream=True))) for _ in range(6)]
     for thread in asking:
         thread.start()
     assert eventually(lambda: gateway.openai_upstream.open == 6)

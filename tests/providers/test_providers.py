@@ -253,7 +253,10 @@ def test_an_openai_request_goes_to_any_provider_of_that_api_as_it_is(name: str) 
     "claude-3-7-sonnet-latest", "claude-sonnet-4-20250514", "claude-opus-4-5", "claude-haiku-4-5", "claude-of-tomorrow"]
 )  # fmt: skip
 def test_blocks_and_a_system_prompt_for_every_claude(model: str) -> None:
-    parts = [{"type": "text", "text": "What is"}, {"type": "image_url", "image_url": {"url": "https://h.example/a.png"}}]
+    parts = [
+        {"type": "text", "text": "What is"},
+        {"type": "image_url", "image_url": {"url": "https://h.example/a.png"}},
+    ]
     asked = {"model": model, "messages": [C2["messages"][0], {"role": "user", "content": parts}]}
     body = json.loads(sent({"provider": "anthropic"}, asked).body)
     assert (body["model"], body["system"]) == (model, "You are a mathematician") and body["max_tokens"] >= 4096

@@ -282,9 +282,7 @@ async def test_a_request_waits_for_the_first_token_and_holds_no_other_up(tokens:
 
 
 @run
-async def test_a_request_waits_no_longer_than_the_bound(
-    tokens: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_waits_no_longer_than_the_bound(tokens: TokenEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     for transport in (grpcio, h2):
         monkeypatch.setattr(transport, "FIRST_TOKEN_SECONDS", 0.1)
     tokens.gate.clear()

@@ -117,9 +117,7 @@ async def _kept(worker: Worker, lives: int) -> int:
     return await keeping
 
 
-def test_a_crash_loop_is_slowed_down_to_a_bound(
-    pretended: type[Pretended], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_crash_loop_is_slowed_down_to_a_bound(pretended: type[Pretended], caplog: pytest.LogCaptureFixture) -> None:
     assert asyncio.run(_kept(Worker(0, Settings(), lambda ended: None), 8)) == -9
     assert waits(caplog)[:7] == [0.001, 0.002, 0.004, 0.008, 0.016, 0.02, 0.02]
     assert re.fullmatch(
@@ -142,9 +140,7 @@ def test_a_first_process_that_never_serves_is_the_last(pretended: type[Pretended
     assert pretended.begun == 1
 
 
-def test_an_end_does_not_wait_for_the_next_start(
-    pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_end_does_not_wait_for_the_next_start(pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "FIRST_WAIT_SECONDS", 60.0)
     monkeypatch.setattr(workers, "MAX_WAIT_SECONDS", 60.0)
 

@@ -1,6 +1,6 @@
 """Runs the soak: one line a minute, a summary, and status 1 if anything was seen that must never be.
 
-    python -m tests.soak --minutes 30 --rate 25 --transport h2
+python -m tests.soak --minutes 30 --rate 25 --transport h2
 """
 
 from __future__ import annotations

@@ -48,9 +48,7 @@ class Quiet(NamedTuple):
 class Soak:
     """``run`` once; then ``violations`` says what must not have been."""
 
-    def __init__(
-        self, transport: str, seconds: float, *, rate: float = 25.0, clients: int = 48, seed: int = 1
-    ) -> None:
+    def __init__(self, transport: str, seconds: float, *, rate: float = 25.0, clients: int = 48, seed: int = 1) -> None:
         """*rate* exchanges begin each second, as long as fewer than *clients* are open."""
         self.violations: list[str] = []
         self.outcomes: Counter[str] = Counter()

@@ -311,5 +311,3 @@ def _user_id(user_id: str) -> str:
     if "@" in user_id or len(user_id) > MAX_USER_ID or _PHONE.match(user_id):
         return sha256(user_id)
     return user_id
-
-

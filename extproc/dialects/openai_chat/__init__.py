@@ -39,9 +39,7 @@ class OpenAIChat:
         # What other providers' answers leave in a history, this API ignores: nothing of it is checked.
         return body
 
-    def response_parser(
-        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
-    ) -> ChatParser:
+    def response_parser(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> ChatParser:
         return ChatParser(call, head, limits, losses)
 
     def response_emitter(

@@ -84,9 +84,7 @@ def test_a_whole_response_is_told_as_its_stream(name: str) -> None:
 def test_start_and_end() -> None:
     events = parsed((GOLDEN / "text.sse").read_bytes())
     started, ended = events[0], events[-1]
-    assert started == e.ResponseStarted(
-        "resp_68af4030baa48193b0b43b4c2a176a1a", "gpt-5-2026-08-07", created=1792600000
-    )
+    assert started == e.ResponseStarted("resp_68af4030baa48193b0b43b4c2a176a1a", "gpt-5-2026-08-07", created=1792600000)
     usage = e.Usage(1300, 12, 1024, 200, 0)
     assert ended == e.ResponseEnded(e.StopReason.END, usage, native_reason="completed", service_tier="standard")
 
