@@ -43,9 +43,10 @@ test: lint
 test-compiled: export PYTHONPATH := $(CURDIR)/build/compiled:$(CURDIR)
 test-compiled: export PYTHONSAFEPATH := 1
 test-compiled: compiled
-	@$(BIN)/python -c 'from extproc import exchange; assert exchange.__file__.endswith(".so"), exchange.__file__'
+	@$(BIN)/python -c 'from extproc.exchange import machine; assert machine.__file__.endswith(".so"), machine.__file__'
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --import-mode=importlib -m "not real and not containers" \
-	  tests/dialects tests/envoy tests/framing tests/llm tests/properties tests/server tests/test_*.py
+	  tests/dialects tests/envoy tests/exchange tests/framing tests/llm tests/properties tests/route tests/server \
+	  tests/translation tests/test_*.py
 
 compiled: build/compiled/.done
 
@@ -64,6 +65,7 @@ engine: $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 # Goes on without what cannot be downloaded, and says so: tests skip what they miss.

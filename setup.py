@@ -15,27 +15,21 @@ from setuptools import setup
 
 HERE = Path(__file__).parent
 HOT = (
-    "extproc/dialects/*.py",
-    "extproc/dialects/*/*.py",
+    "extproc/headers.py",
+    "extproc/dialects/**/*.py",
+    "extproc/exchange/*.py",
     "extproc/framing/*.py",
     "extproc/llm/*.py",
+    "extproc/route/route.py",
+    "extproc/route/merge.py",
     "extproc/server/h2/*.py",
     "extproc/server/service.py",
-    "extproc/attributes.py",
-    "extproc/exchange.py",
-    "extproc/headers.py",
-    "extproc/mutations.py",
-    "extproc/phases.py",
-    "extproc/pieces.py",
-    "extproc/response.py",
-    "extproc/route.py",
-    "extproc/router.py",
-    "extproc/translate.py",
-    "extproc/translator.py",
+    "extproc/translation/*.py",
 )
 """What runs for every message."""
 AS_IT_IS = {
     "extproc/dialects/base.py",
+    "extproc/exchange/attempts.py",
     "extproc/llm/events.py",
     "extproc/llm/request.py",
     "extproc/server/h2/events.py",

@@ -13,8 +13,8 @@ from typing import Any
 
 import machine
 import payloads
-from extproc.demo import config
 from extproc.demo.processes import Envoy, Process, Sidecar
+from extproc.reference import config
 
 HERE = Path(__file__).parent
 TRANSPORTS = ("h2", "grpcio")

@@ -13,6 +13,6 @@ from __future__ import annotations
 from .llm.events import Usage
 from .llm.losses import Loss
 from .route import Route, RouteError, compile_route
-from .translate import Call, Refused, Translation
+from .translation.translation import Call, Refused, Translation
 
 __all__ = ["Call", "Loss", "Refused", "Route", "RouteError", "Translation", "Usage", "compile_route"]

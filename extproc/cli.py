@@ -24,10 +24,10 @@ from .llm.failures import ProtocolError, Unsupported
 from .llm.losses import Loss, LossReport
 from .llm.request import Message, Request
 from .providers import PROVIDERS, native_to
-from .response import Passed, Response, Translated
 from .route import Route, RouteError, compile_route
 from .settings import Limits
-from .translate import Refused, Translation
+from .translation.response import Passed, Response, Translated
+from .translation.translation import Refused, Translation
 
 CHUNK = 64 * 1024
 """Bytes of input that are translated at once; less when less has come."""

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from extproc import exchange
+from extproc.exchange import machine
 
-IS_COMPILED = exchange.__file__.endswith(".so")
+IS_COMPILED = machine.__file__.endswith(".so")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

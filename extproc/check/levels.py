@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..route import LEVELS, RouteError, compile_route
-from ..routemodel import checked
-from ..routetext import read
+from ..route import RouteError, compile_route
+from ..route.compile import LEVELS
+from ..route.model import checked
+from ..route.text import read
 from .topology import Cluster, Config, Filter
 from .tree import Node, Unreadable, parse
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..attributes import MODELS
-from ..catalogue import read_catalogue
+from ..exchange.attributes import MODELS
 from ..headers import CREDENTIAL_HEADERS
-from ..routetext import RouteError, read
+from ..route.catalogue import read_catalogue
+from ..route.text import RouteError, read
 from .levels import CLUSTER, ENDPOINT, ROUTE, Level, combinations, level, place, problem
 from .rule import ERROR, WARNING, Found, rule
 from .topology import Config, Table, type_of

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import config as envoy_config
+from ..reference import config as envoy_config
 
 
 class NotReady(Exception):

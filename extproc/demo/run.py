@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from . import config
+from ..reference import config
 from .processes import Envoy, NotReady, Sidecar
 from .provider import Provider
 from .screen import Screen

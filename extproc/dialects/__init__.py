@@ -10,13 +10,13 @@ from urllib.parse import unquote
 import msgspec
 
 from ..llm.models import Model
-from . import openai
 from .anthropic_messages import AnthropicMessages, count_tokens, models
 from .base import ClientCall, Dialect, Headers, encode
 from .bedrock_converse import BedrockConverse
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
 from .openai_responses import OpenAIResponses
+from .shared import openai
 
 _ALL: tuple[Dialect, ...] = (
     OpenAIChat(),

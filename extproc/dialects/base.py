@@ -13,10 +13,7 @@ from msgspec import Struct
 
 from ..capabilities import Capabilities
 from ..frozen import Frozen
-from ..llm.events import (
-    ResponseEvent,
-    ResponseFailed,
-)
+from ..llm.events import ResponseEvent, ResponseFailed
 from ..llm.losses import LossReport
 from ..llm.request import Request
 from ..settings import Limits

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from ..demo import config as reference
 from ..headers import CREDENTIAL_HEADERS
 from ..providers import PROVIDERS
-from ..routemodel import split_endpoint
+from ..reference import config as reference
+from ..route.model import split_endpoint
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _KEYLIKE = re.compile(r"key|token|secret|auth|password|credential", re.IGNORECASE)

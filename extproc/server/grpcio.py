@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ..credentials_gcp import FIRST_TOKEN_SECONDS
+from ..credentials.gcp import FIRST_TOKEN_SECONDS
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from ..settings import Settings
 from . import tls

@@ -11,15 +11,17 @@ from concurrent.futures import Future
 
 from google.protobuf.message import DecodeError
 
-from .. import capabilities, pieces
+from .. import capabilities
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from ..exchange import Ending, Exchange, Refusal, Shared, log_once
+from ..exchange import pieces
+from ..exchange.machine import Exchange, Refusal, Shared, log_once
+from ..exchange.phases import Phase
+from ..exchange.router import Router
+from ..exchange.translator import Translator
 from ..llm.failures import ErrorKind
-from ..phases import Phase
-from ..router import Router
 from ..settings import Settings
 from ..telemetry.metrics import Metrics
-from ..translator import Translator
+from ..telemetry.outcome import Ending
 
 log = logging.getLogger(__name__)
 

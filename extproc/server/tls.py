@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from ..credentials import SecretFile, Unresolvable
+from ..credentials.secrets import SecretFile, Unresolvable
 from ..settings import SettingError, Settings
 
 

@@ -1,1 +1,1 @@
-"""What operators see of the process: counters of every exchange, and the port where they are read."""
+"""The record of an exchange, and who reads it."""

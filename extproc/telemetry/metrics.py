@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from ..exchange import Outcome
+from .outcome import Outcome
 
 MAX_NAME = 64
 """Characters of a name from outside."""

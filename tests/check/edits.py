@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from extproc.attributes import MODELS
+from extproc.exchange.attributes import MODELS
 from tests.support import placements
 
 GONE = object()

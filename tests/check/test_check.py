@@ -8,8 +8,8 @@ import pytest
 
 from extproc.check import RULES, Unreadable, check, markdown
 from extproc.cli import main
-from extproc.demo import config as envoy_config
-from extproc.demo.config import REFERENCE
+from extproc.reference import config as envoy_config
+from extproc.reference.config import REFERENCE
 from tests.check.edits import Places
 
 TEXT = REFERENCE.read_text("utf-8")

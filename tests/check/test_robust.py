@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from extproc.check import Unreadable, check
-from extproc.demo import config as envoy_config
+from extproc.reference import config as envoy_config
 
 ODD: list[Any] = [None, 0, -1, 1.5, "", "x", "${A}", "0s", True, [], {}, [1], [[]], [None], {"a": 1}, {"value": {}}]
 

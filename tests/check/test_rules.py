@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from extproc.check import RULES, check
-from extproc.demo import config as envoy_config
-from extproc.demo.config import REFERENCE
+from extproc.reference import config as envoy_config
+from extproc.reference.config import REFERENCE
 from tests.check.edits import EDITS, LISTENER_EDITS, Edit, Places
 from tests.support import placements
 

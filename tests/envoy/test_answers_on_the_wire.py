@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo.config import copy_all
 from extproc.demo.processes import Envoy
 from extproc.demo.provider import Answer, Gate, sse_answer
+from extproc.reference.config import copy_all
 from tests.support import placements
 from tests.support.gateway import Backends, Gateway, Reply, configured
 from tests.support.upstream import (

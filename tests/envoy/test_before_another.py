@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy
+from extproc.reference import config as envoy_config
 from tests.support import placements
 from tests.support.gateway import Backends, Gateway
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Answer, Received, Respond
+from extproc.reference import config as envoy_config
 from tests.support.gateway import Backends, Gateway, Reply
 from tests.support.placements import add_cluster, add_route, clusters, http_options, route
 from tests.support.tapped import TappedUpstream

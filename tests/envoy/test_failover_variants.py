@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Answer, Gate, Received, json_answer, sse_answer
+from extproc.reference import config as envoy_config
 from tests.support.gateway import DEAD_PORT, Backends, Gateway, Reply
 from tests.support.placements import add_cluster, add_route, http_options
 from tests.support.upstream import ScriptedUpstream, events, eventually, message_events, text_block

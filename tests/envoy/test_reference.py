@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.demo import config as envoy_config
-from extproc.demo.config import REFERENCE
+from extproc.reference import config as envoy_config
+from extproc.reference.config import REFERENCE
 from extproc.route import compile_route
 from tests.support import placements
 from tests.support.gateway import KEYS

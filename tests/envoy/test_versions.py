@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from extproc.demo import as_openai
-from extproc.demo.config import REFERENCE, write
+from extproc.reference.config import REFERENCE, write
 from tests.support.binaries import VERSIONS, Unavailable, binary
 from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured, gateway
 

@@ -16,8 +16,8 @@ from typing import Any, cast
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy, Sidecar
+from extproc.reference import config as envoy_config
 from tests.support.gateway import KEYS, Backends, Gateway, Reply
 from tests.support.placements import clusters
 from tests.support.upstream import ScriptedUpstream, eventually

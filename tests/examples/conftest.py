@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Answer, Received, json_answer
+from extproc.reference import config as envoy_config
 from tests.support import envoygateway
 from tests.support.gateway import Backends, Gateway
 from tests.support.token_endpoint import TokenEndpoint

@@ -8,9 +8,9 @@ import yaml
 
 from extproc.check import check
 from extproc.cli import main
-from extproc.demo.config import copy_all
 from extproc.importers import Imported, ImportFailed, convert
 from extproc.importers.aigw import duration
+from extproc.reference.config import copy_all
 from tests.support import placements
 
 GROUP = "aigateway.envoyproxy.io/v1beta1"

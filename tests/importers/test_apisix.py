@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from extproc.check import check
-from extproc.demo.config import copy_all
 from extproc.importers import Imported, ImportFailed, convert
+from extproc.reference.config import copy_all
 from tests.support import placements
 
 AZURE = "https://a.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-02-15-preview"

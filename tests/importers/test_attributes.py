@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.routemodel import ENVOY_OWNS, Level
+from extproc.route.model import ENVOY_OWNS, Level
 
 PAGE = (Path(__file__).parents[2] / "docs" / "from-ai-proxy.md").read_text("utf-8")
 BOTH = """provider provider_conf provider_conf.project_id provider_conf.region auth auth.header auth.query auth.gcp

@@ -14,8 +14,8 @@ from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, Tool
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Request
-from extproc.response import Translated
 from extproc.settings import Limits
+from extproc.translation.response import Translated
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = [name for name, dialect in dialects.REGISTRY.items() if dialect.converses]

@@ -14,16 +14,16 @@ import grpc
 import grpc.aio
 import pytest
 
-from extproc.attributes import FILTER
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from extproc.exchange import Ending
+from extproc.exchange.attributes import FILTER
 from extproc.server import grpcio
 from extproc.server.grpcio import GrpcioServer
 from extproc.server.h2 import transport as h2
 from extproc.server.service import PROCESS, SERVICE, Service, Session
 from extproc.settings import Settings
-from tests.conversation import OPENAI, leaf
+from extproc.telemetry.outcome import Ending
+from tests.exchange.conversation import OPENAI, leaf
 from tests.support.token_endpoint import TokenEndpoint
 
 LOOPBACK = replace(Settings(), listen="127.0.0.1:0")

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from extproc.attributes import FILTER
 from extproc.capabilities import CapabilityError
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.exchange import Ending, Exchange
+from extproc.exchange.attributes import FILTER
+from extproc.exchange.machine import Exchange
 from extproc.server.service import NotAMessage, Service
 from extproc.settings import Settings
-from tests.conversation import OPENAI, leaf
+from extproc.telemetry.outcome import Ending
+from tests.exchange.conversation import OPENAI, leaf
 
 
 def first(path: str = "/v1/messages") -> bytes:

@@ -19,9 +19,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-from extproc.demo import config
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Provider
+from extproc.reference import config
 from tests.support.gateway import KEYS
 
 from .relay import Relay

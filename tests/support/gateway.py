@@ -16,8 +16,8 @@ import msgspec
 import openai
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo import config as envoy_config
 from extproc.demo.processes import Envoy, Sidecar
+from extproc.reference import config as envoy_config
 
 from . import placements
 from .upstream import ScriptedUpstream, eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from extproc.demo import config as envoy_config
+from extproc.reference import config as envoy_config
 
 OPENAI = "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\nlosses: report\n"
 ANTHROPIC = "provider: anthropic\nauth: {header: {x-api-key: '${ANTHROPIC_API_KEY}'}}\nlosses: report\n"

@@ -5,9 +5,9 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from extproc.exchange import Ending, Outcome
 from extproc.llm.events import Usage
 from extproc.telemetry.metrics import MAX_MODELS, Metrics
+from extproc.telemetry.outcome import Ending, Outcome
 
 DONE = Outcome(
     "translator",

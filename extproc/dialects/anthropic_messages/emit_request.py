@@ -9,7 +9,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
-from ..naming import sha256
+from ..shared.naming import sha256
 from . import schema as subset
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, write_tools

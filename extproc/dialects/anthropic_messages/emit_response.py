@@ -37,8 +37,8 @@ from ...llm.losses import LossReport
 from ...llm.request import Request, ToolCall
 from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
-from ..emitter import EmitterBase, settled_stop
-from ..naming import made_tool_id, unused_id
+from ..shared.emitter import EmitterBase, settled_stop
+from ..shared.naming import made_tool_id, unused_id
 from .emit_blocks import tool_input
 from .meta import error_object, write_meta
 from .vocabulary import NAME, SIGNER, STOP_NAMES

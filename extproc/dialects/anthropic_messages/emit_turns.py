@@ -14,7 +14,7 @@ from msgspec import Struct
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
-from ..naming import ToolIds, made_tool_id, tool_name
+from ..shared.naming import ToolIds, made_tool_id, tool_name
 from .emit_blocks import BlockWriter, with_cache
 from .vocabulary import CONTINUE, ILLEGAL_IN_TOOL_ID, SIGNER
 

@@ -14,7 +14,7 @@ import msgspec
 from ...llm import marker
 from ...llm.losses import LossReport
 from ..base import encode
-from ..naming import ToolIds
+from ..shared.naming import ToolIds
 from .vocabulary import ILLEGAL_IN_TOOL_ID
 
 _MARK = marker.PREFIX.encode()

@@ -9,7 +9,7 @@ from typing import Any
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
 from ..base import Env, Headers, Meta, ResponseHead, encode
-from ..emitter import error_status
+from ..shared.emitter import error_status
 from .vocabulary import ERROR_TYPES
 
 OVERLOADED = 529

@@ -9,20 +9,9 @@ import msgspec
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
-from ...llm.request import (
-    Member,
-    Message,
-    Output,
-    Reasoning,
-    Request,
-    Sampling,
-    Text,
-    Tool,
-    ToolChoice,
-    WebSearch,
-)
+from ...llm.request import Member, Message, Output, Reasoning, Request, Sampling, Text, Tool, ToolChoice, WebSearch
 from ..base import ClientCall
-from ..parser import decode
+from ..shared.parser import decode
 from .parse_blocks import blocks, cache_marker
 from .vocabulary import BILLING_LINE, NAME, VERSIONS
 

@@ -29,8 +29,8 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
-from ..emitter import EmitterBase, settled_stop
-from ..naming import made_tool_id
+from ..shared.emitter import EmitterBase, settled_stop
+from ..shared.naming import made_tool_id
 from . import opaque
 from .errors import message, meta_headers, stream_exception
 from .words import CLAUDE, NAME, RAW_REDACTED, stop_word, write_citation, write_redacted, write_tier, write_usage

@@ -7,8 +7,8 @@ from typing import Any
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
 from ..base import Headers, Meta, ResponseHead, encode
-from ..emitter import error_status
-from ..errors import read_error
+from ..shared.emitter import error_status
+from ..shared.errors import read_error
 
 ERROR_TYPE = "x-amzn-errortype"
 REQUEST_ID = "x-amzn-requestid"

@@ -31,7 +31,7 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
-from ..parser import ParserBase
+from ..shared.parser import ParserBase
 from .errors import ERROR_TYPE, REQUEST_ID, exception_name, failure
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 

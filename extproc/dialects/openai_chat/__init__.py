@@ -9,7 +9,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
-from ..openai import emit_error, read_meta
+from ..shared.openai import emit_error, read_meta
 from .emit_request import emit_request
 from .emit_response import ChatEmitter
 from .parse_request import parse_request

@@ -16,7 +16,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, Image, Message, Text, Thinking, ToolCall, ToolResult
 from ..base import encode
-from ..naming import ToolIds, made_tool_id, tool_name
+from ..shared.naming import ToolIds, made_tool_id, tool_name
 from .emit_parts import Part, PartWriter, text_part
 
 Written = dict[str, Any]

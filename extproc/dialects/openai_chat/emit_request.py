@@ -8,7 +8,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
-from ..naming import sha256
+from ..shared.naming import sha256
 from .emit_messages import Conversation
 from .emit_parts import PartWriter
 from .emit_tools import write_tools

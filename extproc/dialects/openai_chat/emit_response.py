@@ -33,9 +33,9 @@ from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallB
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
-from ..emitter import EmitterBase, settled_stop
-from ..naming import made_tool_id
-from ..openai import error_members, write_meta
+from ..shared.emitter import EmitterBase, settled_stop
+from ..shared.naming import made_tool_id
+from ..shared.openai import error_members, write_meta
 from .parse_request import ChatState
 from .usage import write_usage
 from .vocabulary import FINISH_NAMES, NAMELESS_STOPS, TIERS_WRITTEN

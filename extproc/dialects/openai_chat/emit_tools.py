@@ -11,7 +11,7 @@ from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Request, Tool, WebSearch
-from ..naming import tool_name
+from ..shared.naming import tool_name
 from .emit_parts import PartWriter
 from .schema import is_strict
 from .vocabulary import NAME

@@ -32,8 +32,8 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from ..openai import ERROR_KINDS
-from ..parser import ParserBase
+from ..shared.openai import ERROR_KINDS
+from ..shared.parser import ParserBase
 from .calls import Call, Calls, fragment
 from .thinktags import ThinkTags
 from .usage import read_usage

@@ -13,8 +13,8 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from .. import openai
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..shared import openai
 from .responses import EmbeddingsParser, ErrorEmitter
 
 

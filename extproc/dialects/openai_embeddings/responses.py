@@ -10,8 +10,8 @@ import msgspec
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason, Usage
 from ...llm.failures import ErrorKind
 from ..base import Meta, ResponseHead
-from ..openai import ERROR_KINDS, emit_error
-from ..parser import ParserBase
+from ..shared.openai import ERROR_KINDS, emit_error
+from ..shared.parser import ParserBase
 
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value = msgspec.json.Decoder().decode

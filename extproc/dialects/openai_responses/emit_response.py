@@ -29,8 +29,8 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
-from ..emitter import EmitterBase, settled_stop
-from ..openai import error_members, write_meta
+from ..shared.emitter import EmitterBase, settled_stop
+from ..shared.openai import error_members, write_meta
 from .items import Items, Members, input_member, last_status
 
 

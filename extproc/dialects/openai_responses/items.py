@@ -7,7 +7,7 @@ from typing import Any
 from ...llm.events import Citation, ResponseEnded, ResponseStarted, StopReason
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from ...llm.losses import LossReport
-from ..naming import made_tool_id
+from ..shared.naming import made_tool_id
 from .words import CLAUDE, NAME, SIGNER, Carried, write_annotation, write_carrier, write_usage
 
 Members = dict[str, Any]

@@ -30,8 +30,8 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from ..openai import ERROR_KINDS
-from ..parser import ParserBase
+from ..shared.openai import ERROR_KINDS
+from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, SIGNER, Carried, read_annotation, read_carrier, read_usage
 
 _CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}

@@ -10,7 +10,7 @@ from ...frozen import Frozen
 from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
 from ..base import encode
-from ..parser import decode
+from ..shared.parser import decode
 
 NAME = "openai_responses"
 SIGNER = "openai-responses-v1"

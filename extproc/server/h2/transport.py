@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from ...credentials_gcp import FIRST_TOKEN_SECONDS
+from ...credentials.gcp import FIRST_TOKEN_SECONDS
 from ...settings import Settings
 from ..service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session
 from .heads import Head

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.naming import tool_name
+from extproc.dialects.shared.naming import tool_name
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import CacheMarker, Message, Tool, ToolCall, ToolChoice, ToolResult, WebSearch
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.dialects.naming import hash8
+from extproc.dialects.shared.naming import hash8
 from extproc.llm import marker
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import Block, CacheMarker, Message, Opaque, Text, Thinking, Tool, ToolCall, ToolResult

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.dialects.naming import hash8
+from extproc.dialects.shared.naming import hash8
 from extproc.llm import marker
 from extproc.llm.losses import LossReport
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.naming import sha256
+from extproc.dialects.shared.naming import sha256
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import CacheMarker, Member, Output, Sampling
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from extproc.dialects.base import Env, Meta, ResponseHead
-from extproc.dialects.openai import duration, read_meta, seconds, write_meta
+from extproc.dialects.shared.openai import duration, read_meta, seconds, write_meta
 from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
 

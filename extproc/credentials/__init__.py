@@ -1,0 +1,1 @@
+"""Whose key goes out: references to secrets, signatures, tokens that are fetched. The only I/O below ``server``."""

@@ -1,0 +1,1 @@
+"""What parsers and emitters of several dialects share."""

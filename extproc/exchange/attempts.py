@@ -1,0 +1,47 @@
+"""What one attempt of an exchange leaves for the next, in our dynamic metadata."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from ..frozen import Frozen
+from .mutations import NAMESPACE
+
+MEMORY = "memory"
+"""The member of our dynamic metadata that one attempt leaves for the next."""
+
+
+class Memory(Frozen):
+    """What the first attempt knew and later ones need: Envoy hands each attempt the headers that the one before it
+    left. Holds no credential."""
+
+    path: str
+    set: list[str]
+    """Names of the headers that are not as the client sent them."""
+    saved: list[tuple[str, str]]
+    """Headers of the client's that an attempt took away or overwrote."""
+    authority: str = ""
+    """The client's, where an attempt has set another."""
+    host: str = ""
+    """That other one."""
+
+
+_decode_memory = msgspec.json.Decoder(Memory).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def recall(message: ProcessingRequest) -> Memory | None:
+    """What an earlier attempt left."""
+    spaces = message.metadata_context.filter_metadata
+    if NAMESPACE not in spaces or MEMORY not in spaces[NAMESPACE].fields:
+        return None
+    try:
+        return _decode_memory(spaces[NAMESPACE].fields[MEMORY].string_value)
+    except msgspec.DecodeError:
+        return None
+
+
+def remember(memory: Memory) -> str:
+    """*memory* as the value of our dynamic metadata's ``memory``."""
+    return _encode(memory).decode()

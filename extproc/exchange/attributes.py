@@ -1,0 +1,165 @@
+"""What Envoy says about an exchange beside its headers and bodies: whose route it is, which attempt, whose answer.
+
+Attributes come with a stream's first message, under the filter's type, each by the expression that asked for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from google.protobuf import json_format, text_format
+
+from ..envoy_api.envoy.config.core.v3.base_pb2 import Metadata
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from ..route import RouteError
+from ..route.model import checked
+from ..route.text import read
+from .mutations import NAMESPACE
+
+FILTER = "envoy.filters.http.ext_proc"
+GATEWAY = "envoy-gateway"
+"""The namespace in which Envoy Gateway tells what a route was made of."""
+ATTEMPT = "upstream.request_attempt_count"
+MODELS = "xds.virtual_host_metadata.filter_metadata['extproc']['models']"
+PATH = "request.path"
+METHOD = "request.method"
+CODE_DETAILS = "response.code_details"
+OURS = "extproc_"
+"""How the details of our own answers begin."""
+BY_UPSTREAM = "via_upstream"
+
+NO_METADATA = (
+    "no route metadata came: set filter_metadata.extproc.route on the route, the cluster or the endpoint, and ask for "
+    "it in request_attributes: xds.route_metadata.filter_metadata['extproc']['route']"
+)
+_A_MAP = "CelMap value"
+"""What Envoy says for an attribute that is a mapping."""
+
+_LEVELS = {"xds.route_metadata": 0, "xds.cluster_metadata": 1, "xds.upstream_host_metadata": 2}
+_LEAF, _ANNOTATION, _ALL, _LAST = 0, 1, 2, 3
+_LEVEL_NAMES = ("route", "cluster", "endpoint")
+_SUFFIXES = {
+    ".filter_metadata['extproc']['route']": _LEAF,
+    ".filter_metadata['envoy-gateway']['resources'][0]['annotations']['extproc']": _ANNOTATION,
+    "": _ALL,
+}
+_DEBUG_PREFIX = re.compile(r"^\s*goo\.gle/\S+\s*")
+
+_encode = msgspec.json.Encoder().encode
+
+Level = str | Mapping[str, Any] | None
+
+
+class Attributes:
+    """The attributes of one message."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, message: ProcessingRequest) -> None:
+        # Reading a name that is not there would add it.
+        self._fields: Mapping[str, Any] = message.attributes[FILTER].fields if FILTER in message.attributes else {}
+
+    def text(self, name: str) -> str:
+        return str(self._fields[name].string_value) if name in self._fields else ""
+
+    @property
+    def attempt(self) -> int | None:
+        """0 in a listener filter, 1, 2 ... in an upstream filter; ``None`` if Envoy was not asked."""
+        if ATTEMPT not in self._fields:
+            return None
+        value = self._fields[ATTEMPT]
+        return int(value.number_value) if value.HasField("number_value") else int(value.string_value or 0)
+
+    def prefixes(self) -> Mapping[str, str]:
+        """What the route alone says of its ``prefixes``, whether or not it is a whole route. Raises RouteError."""
+        item = self._found()[0]
+        level = _read(item, _LEVEL_NAMES[0]) if item is not None else None
+        if not level:
+            return {}
+        found = _prefixes(level if isinstance(level, str) else _encode(level).decode())
+        if isinstance(found, str):
+            raise RouteError(found)
+        return found
+
+    def levels(self) -> list[Level]:
+        """The metadata of route, cluster and endpoint, for ``compile_route``. Raises RouteError if there is none."""
+        levels = [_read(item, _LEVEL_NAMES[i]) if item is not None else None for i, item in enumerate(self._found())]
+        if not any(levels):
+            raise RouteError(NO_METADATA)
+        return levels
+
+    def _found(self) -> list[tuple[int, str] | None]:
+        """Of each level the form in which it came, and its text."""
+        found: list[tuple[int, str] | None] = [None, None, None]
+        for name, value in self._fields.items():
+            where = _where(name)
+            text = value.string_value
+            if where is None or not text:
+                continue
+            level, form = where
+            if text == _A_MAP:
+                # Only if nothing else says it.
+                form = _LAST
+            best = found[level]
+            if best is None or form < best[0]:
+                found[level] = (form, text)
+        return found
+
+
+@lru_cache(maxsize=256)
+def _where(name: str) -> tuple[int, int] | None:
+    """Which level an attribute is about, and in which form."""
+    plain = name.replace('"', "'")
+    for prefix, level in _LEVELS.items():
+        if plain.startswith(prefix):
+            form = _SUFFIXES.get(plain.removeprefix(prefix))
+            return None if form is None else (level, form)
+    return None
+
+
+def _read(item: tuple[int, str], level: str) -> Level:
+    form, text = item
+    if text == _A_MAP:
+        raise RouteError(f"{level}: extproc.route is a mapping: write it as one string of YAML, as in `route: |`")
+    return _of_struct(text, level) if form == _ALL else text
+
+
+@lru_cache(maxsize=1024)
+def _prefixes(text: str) -> Mapping[str, str] | str:
+    """The ``prefixes`` of a route's *text*, or what is wrong with the route."""
+    try:
+        found: dict[str, str] = checked(read(text, "route"), "route").get("prefixes", {})
+    except RouteError as error:
+        return str(error)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _of_struct(text: str, level: str) -> Level:
+    """All of the metadata, as Envoy prints it: text-format protobuf, in some builds behind a link that says that it is
+    not meant to be read."""
+    metadata = Metadata()
+    try:
+        text_format.Parse(_DEBUG_PREFIX.sub("", text), metadata, allow_unknown_field=True)
+    except text_format.ParseError:
+        path = f"xds.{'upstream_host' if level == 'endpoint' else level}_metadata.filter_metadata['extproc']['route']"
+        raise RouteError(f"{level}: the metadata cannot be read in this form; ask for {path} instead") from None
+    if NAMESPACE not in metadata.filter_metadata:
+        return _annotation(metadata)
+    members: dict[str, Any] = json_format.MessageToDict(metadata.filter_metadata[NAMESPACE])
+    route = members.get("route", members)
+    return route if isinstance(route, (str, dict)) else members
+
+
+def _annotation(metadata: Metadata) -> str | None:
+    """An HTTPRoute's annotation. Envoy Gateway's own API lets a policy ask for nothing smaller than all metadata."""
+    if GATEWAY not in metadata.filter_metadata:
+        return None
+    members: dict[str, Any] = json_format.MessageToDict(metadata.filter_metadata[GATEWAY])
+    resources = members.get("resources") or [{}]
+    text = resources[0].get("annotations", {}).get(NAMESPACE)
+    return text if isinstance(text, str) else None

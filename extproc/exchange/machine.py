@@ -1,0 +1,368 @@
+"""One ext_proc stream: one HTTP exchange, or in an upstream filter one attempt of it.
+
+A pure machine: Envoy's messages in, the answers out; no gRPC, no clock, no I/O. It never raises, and what goes wrong
+inside becomes an error in the client's own shape. ``translator.py`` and ``router.py`` say what each role does in each
+phase; here is what they share.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, ClassVar
+
+from .. import dialects
+from ..capabilities import CapabilityTable
+from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from ..frozen import Frozen
+from ..llm.events import ResponseFailed
+from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
+from ..route import RouteError
+from ..settings import Limits
+from ..telemetry.outcome import Ending, Outcome
+from ..translation.translation import Estimated, Refused, render_error
+from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
+from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
+from .phases import KINDS, Kind, Phase, Unexpected, expect
+
+log = logging.getLogger(__name__)
+
+MAX_METADATA_TEXT = 1024
+"""Characters of one text in the dynamic metadata."""
+MAX_LOGGED = 1024
+"""Distinct complaints that are remembered as logged."""
+
+Refusal = tuple[ErrorKind, str, str]
+Answer = tuple[ProcessingResponse, Phase]
+"""What a phase answers, and where it leads."""
+
+
+class Shared(Frozen):
+    """What all exchanges of a process share. *now* gives Unix seconds; *new_id* names an exchange that came without an
+    ``x-request-id``."""
+
+    now: Callable[[], float]
+    new_id: Callable[[], str]
+    limits: Limits = Limits()
+    capabilities: CapabilityTable | None = None
+
+
+_HANDLERS = {
+    Kind.REQUEST_HEADERS: "_on_request_headers",
+    Kind.REQUEST_BODY: "on_request_body",
+    Kind.REQUEST_TRAILERS: "on_request_trailers",
+    Kind.RESPONSE_HEADERS: "on_response_headers",
+    Kind.RESPONSE_BODY: "on_response_body",
+    Kind.RESPONSE_TRAILERS: "on_response_trailers",
+}
+"""By name: an exchange that held its methods would be a cycle, and its bodies would stay until Python looks for one."""
+
+
+class Misconfigured(Exception):
+    """The filter is configured in a way in which nothing can be translated: the operator's fault."""
+
+
+class Answered(Exception):
+    """The exchange is answered by us, here and now."""
+
+    def __init__(self, response: ProcessingResponse, status: int, error: str) -> None:
+        super().__init__(error)
+        self.response = response
+        self.status = status
+        self.error = error
+
+
+class Exchange:
+    """One stream. ``receive`` each message, then ``close`` once.
+
+    *refusal*: why nothing can be done for it, whatever it asks: the kind of error, a sentence, a word for the log.
+    """
+
+    role: ClassVar[str]
+
+    def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
+        self.shared = shared
+        self.began = shared.now()
+        self.phase = Phase.OPEN
+        self.client: str | None = None
+        self.method = ""
+        self.path = ""
+        self.authority = ""
+        self.came: Headers = []
+        """The headers of the message that is held: the request's, then the response's."""
+        self.status = 0
+        self.error = ""
+        self.attempt: int | None = None
+        self.waits: Future[None] | None = None
+        """What the next message had better wait for, within a bound: a credential that is being fetched."""
+        self.response_mode: int | None = None
+        """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
+        self._refusal = refusal
+        self._over_as = Ending.REFUSED
+
+    # ---- what a role says
+
+    def on_request(self, message: ProcessingRequest) -> Answer:
+        """The request's headers have been read, and a body is to come."""
+        raise NotImplementedError
+
+    def on_request_body(self, message: ProcessingRequest) -> Answer:
+        raise NotImplementedError
+
+    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+        raise NotImplementedError
+
+    def on_response_body(self, message: ProcessingRequest) -> Answer:
+        raise NotImplementedError
+
+    def on_piece(self, chunk: bytes) -> bytes:
+        raise NotImplementedError
+
+    def on_response_trailers(self, message: ProcessingRequest) -> Answer:
+        raise NotImplementedError
+
+    def on_request_trailers(self, message: ProcessingRequest) -> Answer:
+        if self.phase is Phase.REQUEST:
+            raise self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
+        return UNCHANGED[Kind.REQUEST_TRAILERS], self.phase
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the exchange by now, for dynamic metadata."""
+        return {"client": self.client} if self.client else {}
+
+    def outcome(self, ending: Ending) -> Outcome:
+        return Outcome(
+            self.role,
+            ending,
+            self.attempt,
+            self.client or "",
+            status=self.status,
+            error=self.error,
+            seconds=self.since(self.shared.now()),
+        )
+
+    def since(self, then: float) -> float:
+        """Seconds from the beginning to *then*; a clock that was set back makes none."""
+        return max(0.0, then - self.began)
+
+    # ---- the course
+
+    def receive(self, message: ProcessingRequest) -> list[ProcessingResponse]:
+        """What to answer to *message*; nothing once the exchange has been answered by us."""
+        name = message.WhichOneof("request")
+        if name is None or self.phase is Phase.OVER:
+            return []
+        kind = KINDS[name]
+        try:
+            allowed = expect(self.phase, kind)
+            if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
+                return [UNCHANGED[kind]]
+            answer, phase = getattr(self, _HANDLERS[kind])(message)
+            assert phase in allowed, f"{kind} led from {self.phase} to {phase}"
+            self.phase = phase
+            return [answer]
+        except Answered as answered:
+            return [self._over(answered)]
+        except Estimated as estimated:
+            answer = immediate(estimated.status, estimated.headers, estimated.body, OURS + "estimated")
+            return [self._over(Answered(answer, estimated.status, ""))]
+        except Refused as refused:
+            return [self._over(self._answered(refused.status, refused.headers, refused.body, "refused"))]
+        except (RouteError, Misconfigured) as error:
+            log_once(str(error))
+            return [self._over(self.failure(ErrorKind.API, f"gateway configuration: {error}", "route_error"))]
+        except Unexpected as unexpected:
+            log_once(f"{unexpected}: {_advice(kind)}")
+            message_text = f"gateway configuration: {_advice(kind)}"
+            return [self._over(self.failure(ErrorKind.API, message_text, "misconfigured"))]
+        except Exception:
+            return [self._bug(kind.value)]
+
+    def receive_piece(self, chunk: bytes) -> bytes:
+        """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
+        The same as ``receive``, for by far the most messages."""
+        try:
+            return self.on_piece(chunk)
+        except Answered as answered:
+            over = self._over(answered)
+        except Exception:
+            over = self._bug("a piece")
+        broken: bytes = over.SerializeToString()
+        return broken
+
+    def close(self) -> Outcome:
+        """The stream has ended. What became of the exchange, told by its own state: Envoy ends good streams and bad
+        ones alike."""
+        match self.phase:
+            case Phase.OVER:
+                ending = self._over_as
+            case Phase.ENDED:
+                ending = Ending.FAILED if self.error else Ending.COMPLETE
+            case Phase.PASSING:
+                ending = Ending.PASSED
+            case Phase.WHOLE | Phase.STREAMING:
+                ending = Ending.CUT
+            case _:
+                ending = Ending.CANCELLED
+        return self.outcome(ending)
+
+    def _bug(self, asked: str) -> ProcessingResponse:
+        """The answer to what was *asked* when an exception came of it, which is logged."""
+        log.exception("a bug in the %s's answer to %s", self.role, asked)
+        return self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))
+
+    def _over(self, answered: Answered) -> ProcessingResponse:
+        if self.phase is Phase.STREAMING:
+            # Envoy can only reset what has begun.
+            self._over_as = Ending.CUT
+        else:
+            refused = Ending.REFUSED if answered.status >= 400 else Ending.ANSWERED
+            self._over_as = refused if self.phase in (Phase.OPEN, Phase.REQUEST) else Ending.FAILED
+            self.status = answered.status
+        self.phase = Phase.OVER
+        self.error = answered.error
+        try:
+            facts = {**self.facts(), "error": answered.error, "ending": self._over_as.value}
+            return with_metadata(answered.response, facts)
+        except Exception:
+            log.exception("a bug in the %s's record of an exchange", self.role)
+            return answered.response
+
+    # ---- requests
+
+    def _on_request_headers(self, message: ProcessingRequest) -> Answer:
+        headers = message.request_headers
+        pseudo, self.came = read_headers(headers.headers)
+        self.method = pseudo.get(":method", "")
+        self.path = pseudo.get(":path", "")
+        self.authority = pseudo.get(":authority", "")
+        self.client = dialects.detect(self.path, b"")
+        if self._refusal is not None:
+            raise self.failure(*self._refusal)
+        if self.method == "HEAD" and self.path.partition("?")[0] == "/":
+            # Clients ask so whether the server is there.
+            raise Answered(immediate(200, [], b"", OURS + "head"), 200, "")
+        if self.method == "CONNECT" or any(name == "upgrade" for name, _ in self.came):
+            # Its body never ends: waiting for it would hang.
+            raise self.not_found()
+        if headers.end_of_stream:
+            raise self.without_body(message)
+        if message.HasField("protocol_config"):
+            config = message.protocol_config
+            if config.request_body_mode != ProcessingMode.BUFFERED:
+                raise Misconfigured("processing_mode.request_body_mode must be BUFFERED")
+            self.response_mode = config.response_body_mode
+        return self.on_request(message)
+
+    def without_body(self, message: ProcessingRequest) -> Answered:
+        """The answer to a request that is at its end with its headers."""
+        if self.client is None or self.method != "POST":
+            return self.not_found()
+        return self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
+
+    def detect(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
+        """The client's dialect, where *prefixes* have it. Refuses what is beneath a dialect's path: another endpoint of
+        the same API, or the same one behind another prefix."""
+        self.client = dialects.detect(self.path, body, prefixes)
+        plain = self.path.partition("?")[0]
+        if self.client is None and (resembled := dialects.resembled(plain)) is not None:
+            self.client = resembled
+            raise self.not_found()
+        return self.client
+
+    # ---- errors of our own
+
+    def failure(self, kind: ErrorKind, message: str, details: str) -> Answered:
+        """An error in the client's shape, to be raised."""
+        return self.said(ResponseFailed(kind, message, STATUS_OF[kind], details, ours=True), details)
+
+    def said(self, failed: ResponseFailed, details: str) -> Answered:
+        """*failed* in the client's shape, to be raised."""
+        head, body = render_error(self.client, failed)
+        return self._answered(head.status, head.headers, body, details)
+
+    def refuse(self, kind: ErrorKind, message: str) -> Answered:
+        return self.failure(kind, message, "refused")
+
+    def not_found(self) -> Answered:
+        plain = self.path.partition("?")[0][:128]
+        return self.failure(ErrorKind.NOT_FOUND, f"no LLM API is served at {self.method} {plain}", "not_found")
+
+    def _answered(self, status: int, headers: Headers, body: bytes, details: str) -> Answered:
+        return Answered(immediate(status, headers, body, OURS + details), status, details)
+
+    # ---- Envoy's own replies
+
+    def envoys_own(self, message: ProcessingRequest) -> str | None:
+        """Why Envoy answered by itself, ``None`` if the response is the upstream's, ours, or not told apart."""
+        details = Attributes(message).text(CODE_DETAILS)
+        return None if not details or details == BY_UPSTREAM or details.startswith(OURS) else details
+
+    def reshape(self, message: ProcessingRequest, details: str) -> Answer:
+        """A reply of Envoy's own: an error gets the client's shape, anything else passes.
+
+        Envoy's status, flags and details stay what they are for its log: the body is replaced, the reply is not.
+        """
+        pseudo, came = read_headers(message.response_headers.headers)
+        self.status = status = int(pseudo.get(":status", "0") or 0)
+        if status < 400:
+            return proceed(Kind.RESPONSE_HEADERS), Phase.PASSING
+        if self.phase is Phase.OPEN:
+            # Refused by a filter that stands before this one: its attributes are all that is known of the request.
+            attributes = Attributes(message)
+            self.path, self.method = attributes.text(PATH), attributes.text(METHOD)
+            self.client = dialects.detect(self.path, b"")
+        head, body = render_error(self.client, self.in_our_words(status, details))
+        self.status = head.status
+        self.error = clipped(details)
+        own = [*head.headers, ("content-length", str(len(body)))]
+        replaced = {name for name, _ in own}
+        mutation = diff(came, [*(pair for pair in came if pair[0] not in replaced), *own])
+        if head.status != status:
+            set_header(mutation, ":status", str(head.status))
+        answer = proceed(Kind.RESPONSE_HEADERS, mutation, body, replace=True)
+        return with_metadata(answer, {**self.facts(), "error": self.error}), Phase.PASSING
+
+    def in_our_words(self, status: int, details: str) -> ResponseFailed:
+        """A reply of Envoy's own as an error of the API."""
+        kind = kind_of_status(status)
+        # What stands in braces can name addresses.
+        details = details.partition("{")[0]
+        message = _ENVOYS.get(kind, f"the gateway answered with status {status}")
+        return ResponseFailed(kind, f"{message} ({details[:128]})", status, "gateway_error", ours=True)
+
+
+_ENVOYS = {
+    ErrorKind.NOT_FOUND: "no route serves this request",
+    ErrorKind.AUTHENTICATION: "the gateway could not authenticate the request",
+    ErrorKind.PERMISSION: "the gateway does not permit this request",
+    ErrorKind.TOO_LARGE: "the request is larger than the gateway takes",
+    ErrorKind.RATE_LIMIT: "the gateway's rate limit is exceeded",
+    ErrorKind.TIMEOUT: "the upstream did not answer in time",
+    ErrorKind.OVERLOADED: "no upstream could be reached",
+    ErrorKind.API: "the gateway could not get an answer",
+}
+
+
+def _advice(kind: Kind) -> str:
+    if kind in (Kind.RESPONSE_BODY, Kind.RESPONSE_TRAILERS):
+        return "the filter needs response_header_mode: SEND and allow_mode_override: true"
+    if kind is Kind.REQUEST_BODY:
+        return "the filter needs request_header_mode: SEND and request_body_mode: BUFFERED"
+    return "the filter needs request_header_mode: SEND"
+
+
+_logged: set[str] = set()
+
+
+def log_once(message: str) -> None:
+    """Log *message* as an error unless that has been done: each request would repeat it."""
+    if message not in _logged and len(_logged) < MAX_LOGGED:
+        _logged.add(message)
+        log.error("%s", message)
+
+
+def clipped(text: str) -> str:
+    return text[:MAX_METADATA_TEXT]

@@ -1,0 +1,164 @@
+"""Answers to Envoy: what changes in headers and bodies, with nothing said about what stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..envoy_api.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValueOption
+from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    CommonResponse,
+    HeaderMutation,
+    ProcessingResponse,
+)
+from .phases import Kind
+
+Headers = list[tuple[str, str]]
+
+NAMESPACE = "extproc"
+"""Our namespace in dynamic metadata."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TRAILERS = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
+_OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+def read_headers(headers: HeaderMap) -> tuple[dict[str, str], Headers]:
+    """Envoy's headers as pseudo headers by name, and the rest as pairs; bytes beyond ASCII as Latin-1."""
+    pseudo: dict[str, str] = {}
+    pairs: Headers = []
+    for header in headers.headers:
+        raw = header.raw_value
+        value = raw.decode("latin-1") if raw else header.value
+        name = header.key
+        if name.startswith(":"):
+            pseudo[name] = value
+        else:
+            pairs.append((name, value))
+    return pseudo, pairs
+
+
+def _bytes(value: str) -> bytes:
+    if _CONTROL.search(value):
+        # Envoy answers a header with a line break in it with a bare 500.
+        value = _CONTROL.sub(" ", value).strip()
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode()
+
+
+def _grouped(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One value for each name; several are joined by commas, as HTTP allows."""
+    grouped: dict[str, str] = {}
+    for name, value in headers:
+        grouped[name] = f"{grouped[name]},{value}" if name in grouped else value
+    return grouped
+
+
+def diff(came: Iterable[tuple[str, str]], wanted: Iterable[tuple[str, str]]) -> HeaderMutation:
+    """What turns the headers that *came* into those that are *wanted*."""
+    old, new = _grouped(came), _grouped(wanted)
+    mutation = HeaderMutation()
+    mutation.remove_headers.extend(name for name in old if name not in new)
+    for name, value in new.items():
+        if old.get(name) != value:
+            set_header(mutation, name, value)
+    return mutation
+
+
+def set_header(mutation: HeaderMutation, name: str, value: str) -> None:
+    """Set *name*, in place of whatever values it has."""
+    option = mutation.set_headers.add()
+    option.header.key = name
+    option.header.raw_value = _bytes(value)
+    option.append_action = _OVERWRITE
+
+
+def proceed(
+    kind: Kind,
+    headers: HeaderMutation | None = None,
+    body: bytes | None = None,
+    *,
+    replace: bool = False,
+    clear_route_cache: bool = False,
+) -> ProcessingResponse:
+    """The answer to a message of *kind*: go on, with other headers or another body where they are given. ``b""``
+    empties the body, ``None`` leaves it. *replace*: nothing more of this message is to come, the body is *body*."""
+    response = ProcessingResponse()
+    answer = getattr(response, kind.value)
+    if kind in _TRAILERS:
+        answer.SetInParent()
+        return response
+    # Filled in place: a message that is handed to a constructor is copied, with the body in it, once for each level.
+    common: CommonResponse = answer.response
+    common.SetInParent()
+    if headers is not None:
+        common.header_mutation.CopyFrom(headers)
+    if clear_route_cache:
+        common.clear_route_cache = True
+    if body is not None:
+        common.body_mutation.body = body
+    if replace:
+        common.status = CommonResponse.CONTINUE_AND_REPLACE
+    return response
+
+
+UNCHANGED = {kind: proceed(kind) for kind in Kind}
+"""Answers that change nothing. Shared: not to be written to."""
+
+EMPTIED = proceed(Kind.RESPONSE_BODY, body=b"")
+"""The answer to a piece of the body of which nothing goes on: without it Envoy would send the upstream's own bytes.
+Shared: not to be written to."""
+
+_SHARED = frozenset(map(id, [*UNCHANGED.values(), EMPTIED]))
+
+
+def piece(body: bytes) -> ProcessingResponse:
+    """The answer to a piece of a streamed body: *body* in its place."""
+    if not body:
+        return EMPTIED
+    response = ProcessingResponse()
+    response.response_body.response.body_mutation.body = body
+    return response
+
+
+def override_mode(response: ProcessingResponse, body_mode: ProcessingMode.BodySendMode) -> None:
+    """Ask for the response's body in *body_mode*. Without its trailers, the end of some bodies would never be seen."""
+    response.mode_override.response_body_mode = body_mode
+    response.mode_override.response_trailer_mode = ProcessingMode.SEND
+
+
+def immediate(status: int, headers: Headers, body: bytes, details: str) -> ProcessingResponse:
+    """An answer of our own in the upstream's stead. *details* becomes ``response.code_details``."""
+    response = ProcessingResponse()
+    answer = response.immediate_response
+    answer.status.code = status  # type: ignore[assignment]
+    for name, value in headers:
+        set_header(answer.headers, name, value)
+    answer.body = body
+    answer.details = details
+    return response
+
+
+def with_metadata(
+    response: ProcessingResponse, values: Mapping[str, Any], namespace: str = NAMESPACE
+) -> ProcessingResponse:
+    """*response*, or a copy if it is a shared one, that also sets *values* (text, numbers, truth) in *namespace*, by
+    default our own."""
+    if id(response) in _SHARED:
+        copied = ProcessingResponse()
+        copied.CopyFrom(response)
+        response = copied
+    fields = response.dynamic_metadata.fields[namespace].struct_value.fields
+    for name, value in values.items():
+        if isinstance(value, str):
+            # A lone surrogate, which JSON can hold, cannot travel in a protobuf string.
+            fields[name].string_value = value.encode("utf-8", "replace").decode()
+        elif isinstance(value, bool):
+            fields[name].bool_value = value
+        else:
+            fields[name].number_value = value
+    return response

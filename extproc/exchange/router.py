@@ -1,0 +1,136 @@
+"""The role before routing: it names the model in a header, so that Envoy can route by it, and answers for Envoy where
+Envoy itself answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from .. import dialects
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingRequest
+from ..llm.events import ResponseFailed
+from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
+from ..route.catalogue import EMPTY, Catalogue, read_catalogue
+from .attributes import MODELS, OURS, Attributes
+from .machine import Answer, Answered, Exchange, Refusal, Shared, clipped
+from .mutations import UNCHANGED, immediate, proceed, set_header, with_metadata
+from .phases import Kind, Phase
+
+MODEL_HEADER = "x-extproc-model"
+MAX_MODEL = 256
+"""Characters of a model's name in the header."""
+
+
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder(msgspec.defstruct("Body", [("model", Any, None)])).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Router(Exchange):
+    """Reads nothing of a request but its ``model``, and nothing of a response but whose it is."""
+
+    role: ClassVar[str] = "router"
+
+    def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
+        super().__init__(shared, refusal)
+        self._model = ""
+        self._prefixes: Mapping[str, str] = {}
+        self._catalogue: Catalogue | None = None
+
+    def on_request(self, message: ProcessingRequest) -> Answer:
+        self._prefixes = Attributes(message).prefixes()
+        self._catalogue = catalogue_of(message)
+        return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def without_body(self, message: ProcessingRequest) -> Answered:
+        asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
+        if asked is None:
+            return super().without_body(message)
+        self.client = dialects.asks_in(self.came)
+        catalogue = catalogue_of(message)
+        if catalogue is None:
+            return self.failure(ErrorKind.NOT_FOUND, f"no list of models is configured: set {MODELS}", "not_found")
+        found = catalogue.find(asked) if asked else catalogue.listed
+        if found is None:
+            return self._unknown(catalogue, asked)
+        try:
+            body = dialects.told(self.client, found, self.path.partition("?")[2])
+        except ProtocolError as error:
+            return self.refuse(ErrorKind.INVALID_REQUEST, str(error))
+        return Answered(immediate(200, [("content-type", "application/json")], body, OURS + "models"), 200, "")
+
+    def _unknown(self, catalogue: Catalogue, name: str) -> Answered:
+        failed = ResponseFailed(ErrorKind.NOT_FOUND, catalogue.unknown(name), 404, "model_not_found", ours=True)
+        return self.said(failed, "model_not_found")
+
+    def on_request_body(self, message: ProcessingRequest) -> Answer:
+        body = message.request_body.body
+        if self.detect(body, self._prefixes) is None:
+            raise self.not_found()
+        try:
+            model = _decode(body).model
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self.malformed(error) from None
+        mutation = HeaderMutation()
+        renamed: bytes | None = None
+        if isinstance(model, str) and model:
+            self._model = model
+            sent = model if self._catalogue is None else self._catalogue.sent_as(model)
+            if sent is None:
+                assert self._catalogue is not None
+                raise self._unknown(self._catalogue, model)
+            set_header(mutation, MODEL_HEADER, as_header(sent))
+            if sent != model:
+                try:
+                    renamed = _with_model(body, sent)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                    # The names of the members are read only here.
+                    raise self.malformed(error) from None
+                if any(name == "content-length" for name, _ in self.came):
+                    set_header(mutation, "content-length", str(len(renamed)))
+        else:
+            # The client's own must never choose a route.
+            mutation.remove_headers.append(MODEL_HEADER)
+        answer = proceed(Kind.REQUEST_BODY, mutation, renamed, clear_route_cache=True)
+        return with_metadata(answer, self.facts()), Phase.SENT
+
+    def malformed(self, error: Exception) -> Answered:
+        return self.refuse(ErrorKind.INVALID_REQUEST, f"the request body is not a JSON object: {error}")
+
+    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+        details = self.envoys_own(message)
+        if details is None and self.phase is Phase.REQUEST:
+            details = "request_not_sent"
+        if details is not None:
+            return self.reshape(message, details)
+        return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
+
+    def in_our_words(self, status: int, details: str) -> ResponseFailed:
+        if kind_of_status(status) is ErrorKind.NOT_FOUND and self._model:
+            message = (self._catalogue or EMPTY).unknown(self._model)
+            return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)
+        return super().in_our_words(status, details)
+
+    def facts(self) -> dict[str, Any]:
+        facts = super().facts()
+        if self._model:
+            # A translator behind this filter says model_asked too, and means the name it was given.
+            facts["model_asked"] = facts["model_named"] = clipped(self._model)
+        return facts
+
+
+def catalogue_of(message: ProcessingRequest) -> Catalogue | None:
+    """What the virtual host says of its models, ``None`` if nothing. Raises RouteError."""
+    text = Attributes(message).text(MODELS)
+    return read_catalogue(text) if text else None
+
+
+def _with_model(body: bytes, model: str) -> bytes:
+    """*body* with another model; what its other members hold stays to the byte."""
+    return msgspec.json.encode({**_members(body), "model": model})
+
+
+def as_header(model: str) -> str:
+    """A model's name as a header's value: printable ASCII, within a bound; anything else becomes ``_``."""
+    return "".join(c if " " <= c <= "~" else "_" for c in model[:MAX_MODEL]).strip()

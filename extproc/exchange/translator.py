@@ -1,0 +1,353 @@
+"""The role that translates: one per request in a listener filter, one per attempt in an upstream filter."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from ..headers import CREDENTIAL_HEADERS, upstream_headers
+from ..llm.events import ResponseFailed, Usage
+from ..llm.failures import ErrorKind
+from ..route import RouteError, compile_route
+from ..route.route import CLIENT_KEYS
+from ..telemetry.outcome import Ending, Outcome
+from ..translation.translation import Call, Translation
+from . import pieces
+from .attempts import MEMORY, Memory, recall, remember
+from .attributes import CODE_DETAILS, OURS, Attributes, Level
+from .machine import Answer, Exchange, Misconfigured, Refusal, Shared, clipped
+from .mutations import UNCHANGED, Headers, diff, override_mode, piece, proceed, read_headers, set_header, with_metadata
+from .phases import Kind, Phase
+
+
+class Translator(Exchange):
+    """``Translation``, driven by Envoy's phases."""
+
+    role: ClassVar[str] = "translator"
+
+    def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
+        super().__init__(shared, refusal)
+        self._levels: list[Level] = []
+        self._memory: Memory | None = None
+        self._original: Headers = []
+        self._translation: Translation | None = None
+        self._noted = False
+        self._timed = False
+
+    # ---- the request
+
+    def on_request(self, message: ProcessingRequest) -> Answer:
+        attributes = Attributes(message)
+        self.attempt = attributes.attempt
+        self._original = self.came
+        # Attempt 1 has nothing to recall, whatever came; an attempt above it that finds nothing follows one that never
+        # sent its headers on.
+        if self.attempt is None or self.attempt > 1:
+            self._memory = recall(message)
+        if self._memory is not None:
+            self._restore(self._memory)
+        self._levels = attributes.levels()
+        try:
+            # A credential that must be fetched can be here with the body.
+            self.waits = compile_route(self._levels).begin()
+        except RouteError:
+            # The answer to the body says it.
+            self.waits = None
+        return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def _restore(self, memory: Memory) -> None:
+        """The client's own path and headers, in place of those that an earlier attempt left."""
+        self.path = memory.path
+        changed = frozenset(memory.set)
+        self._original = [(name, value) for name, value in self.came if name not in changed]
+        self._original += memory.saved
+
+    def on_request_body(self, message: ProcessingRequest) -> Answer:
+        body = message.request_body.body
+        self.waits = None
+        self.detect(body)
+        route = compile_route(self._levels)
+        if route.prefixes:
+            self.detect(body, route.prefixes)
+        request_id = next((value for name, value in self.came if name == "x-request-id"), "")
+        self._translation = translation = Translation(
+            self.client,
+            route=route,
+            now=self.shared.now(),
+            request_id=request_id or self.shared.new_id(),
+            limits=self.shared.limits,
+            capabilities=self.shared.capabilities,
+            clock=self.shared.now,
+        )
+        self.client = self.client or route.client
+        call = translation.request(body, self.method, self.path, self._original)
+        self.client = translation.client
+        answer = self._send(call, body)
+        # What a stream can say no more once it was reset is said before: its end overwrites it.
+        facts = {**self.facts(), "ending": Ending.CANCELLED.value}
+        if self.attempt != 0:
+            facts[MEMORY] = remember(self._remembered(call))
+        return with_metadata(answer, facts), Phase.SENT
+
+    def _send(self, call: Call, body: bytes) -> ProcessingResponse:
+        """What turns the request that Envoy holds into *call*."""
+        changed = call.body != body
+        length = next((value for name, value in self.came if name == "content-length"), None)
+        wanted = call.headers
+        if changed or length is not None:
+            # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
+            wanted = [*wanted, ("content-length", str(len(call.body)))]
+        mutation = diff(self.came, wanted)
+        set_header(mutation, ":path", call.path)
+        if call.method != self.method:
+            set_header(mutation, ":method", call.method)
+        if host := call.host or self._authority_to_restore():
+            set_header(mutation, ":authority", host)
+        return proceed(Kind.REQUEST_BODY, mutation, call.body if changed else None)
+
+    def _authority_to_restore(self) -> str:
+        """The client's own ``:authority``, if what stands there now is what an earlier attempt set."""
+        memory = self._memory
+        return memory.authority if memory is not None and memory.host == self.authority else ""
+
+    def _remembered(self, call: Call) -> Memory:
+        assert self._translation is not None
+        sent = set(call.headers)
+        original = set(self._original)
+        secret = CREDENTIAL_HEADERS.union(name for name, _ in self._translation.route.auth_headers)
+        # What no attempt would send need not be kept.
+        unsent = [pair for pair in self._original if pair not in sent and pair[0] not in secret]
+        memory = self._memory
+        return Memory(
+            path=without_keys(self.path),
+            set=sorted({name for name, _ in sent - original}),
+            saved=upstream_headers(unsent, [], [], passthrough=True),
+            authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
+            host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
+        )
+
+    # ---- the response
+
+    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+        translation = self._translation
+        details = self.envoys_own(message)
+        if details is not None or self.phase is Phase.REQUEST:
+            return self.reshape(message, details or "request_not_sent")
+        if translation is None:
+            if Attributes(message).text(CODE_DETAILS).startswith(OURS):
+                # The router before this filter has answered by itself.
+                return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
+            raise Misconfigured("the filter needs request_header_mode: SEND")
+        pseudo, self.came = read_headers(message.response_headers.headers)
+        self.status = int(pseudo.get(":status", "0") or 0)
+        translation.response_head(self.status, self.came)
+        if message.response_headers.end_of_stream:
+            return self._without_body(translation)
+        if translation.whole:
+            answer = self._begun(proceed(Kind.RESPONSE_HEADERS))
+            return self._in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
+        answer = self._begun(self._headed(translation, Kind.RESPONSE_HEADERS, None))
+        return self._in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
+
+    def _begun(self, answer: ProcessingResponse) -> ProcessingResponse:
+        answer.dynamic_metadata.CopyFrom(_CUT)
+        return answer
+
+    def _in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
+        if self.response_mode != mode:
+            override_mode(answer, mode)
+        return answer
+
+    def _headed(
+        self, translation: Translation, kind: Kind, body: bytes | None, *, replace: bool = False
+    ) -> ProcessingResponse:
+        """The client's head. *body*: the whole body that goes with it, ``None`` if it is streamed."""
+        head = translation.head
+        wanted = head.headers if body is None else [*head.headers, ("content-length", str(len(body)))]
+        mutation = diff(self.came, wanted)
+        if head.status != self.status:
+            set_header(mutation, ":status", str(head.status))
+            self.status = head.status
+        return proceed(kind, mutation, body, replace=replace)
+
+    def _without_body(self, translation: Translation) -> Answer:
+        """The response ended at its head. Where the client needs a body, it gets one."""
+        data = translation.response_body(b"", end_of_stream=True)
+        answer = self._headed(translation, Kind.RESPONSE_HEADERS, data, replace=bool(data))
+        return self._noting(answer), Phase.ENDED
+
+    def on_response_body(self, message: ProcessingRequest) -> Answer:
+        translation = self._translation
+        assert translation is not None
+        chunk = message.response_body.body
+        if self.phase is Phase.WHOLE:
+            data = translation.response_body(chunk, end_of_stream=True)
+            return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
+        last = message.response_body.end_of_stream
+        data = self._streamed(translation, chunk, last)
+        answer = self._telling(translation, chunk, data)
+        return self._noting(answer) if last else answer, Phase.ENDED if last else Phase.STREAMING
+
+    def on_piece(self, chunk: bytes) -> bytes:
+        translation = self._translation
+        assert translation is not None
+        data = self._streamed(translation, chunk, False)
+        if self._has_begun(translation) or self._has_ended(translation):
+            told: bytes = self._telling(translation, chunk, data).SerializeToString()
+            return told
+        return pieces.UNCHANGED if data == chunk else pieces.write(data)
+
+    def _streamed(self, translation: Translation, chunk: bytes, last: bool) -> bytes:
+        data = translation.response_body(chunk, end_of_stream=last)
+        if translation.cut:
+            assert translation.failed is not None
+            raise self.said(translation.failed, "response_too_large")
+        return data
+
+    def _has_begun(self, translation: Translation) -> bool:
+        """Content has come, and nothing has been told of it."""
+        return translation.first_content_at is not None and not self._timed
+
+    def _has_ended(self, translation: Translation) -> bool:
+        """The end is known, and has not been told."""
+        return not self._noted and (translation.ended is not None or translation.failed is not None)
+
+    def _telling(self, translation: Translation, chunk: bytes, data: bytes) -> ProcessingResponse:
+        """The answer that puts *data* in the place of *chunk*, with what has not been told of the stream."""
+        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        if self._has_begun(translation):
+            self._timed = True
+            # A client that goes away in mid-stream is charged for what it asked, if the upstream told so far.
+            answer = self._with_costs(with_metadata(answer, self._usage_facts(translation)), translation)
+        if self._has_ended(translation):
+            # As soon as the end is known: many a client goes away before the upstream has closed.
+            answer = self._noting(answer)
+        return answer
+
+    def on_response_trailers(self, message: ProcessingRequest) -> Answer:
+        translation = self._translation
+        assert translation is not None
+        left = translation.response_body(b"", end_of_stream=True)
+        if self.phase is Phase.WHOLE or left:
+            # What is still to be said has no body left to be said in: better break the response than let it look whole.
+            failed = translation.failed or ResponseFailed(ErrorKind.API, "the response ended without its body", 502)
+            raise self.said(failed, "stream_truncated")
+        return self._noting(UNCHANGED[Kind.RESPONSE_TRAILERS]), Phase.ENDED
+
+    # ---- the record
+
+    def _noting(self, answer: ProcessingResponse) -> ProcessingResponse:
+        """*answer* with what is known of the response; once."""
+        translation = self._translation
+        assert translation is not None
+        if translation.failed is not None:
+            self.error = translation.failed.code or translation.failed.kind.value
+        if self._noted:
+            return answer
+        self._noted = True
+        ending = Ending.FAILED if self.error else Ending.COMPLETE
+        facts = {**self._response_facts(translation), "error": clipped(self.error), "ending": ending.value}
+        return self._with_costs(with_metadata(answer, facts), translation)
+
+    def _with_costs(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
+        """*answer* with the counts also where the route wants them."""
+        route = translation.route
+        if not route.costs:
+            return answer
+        usage = translation.usage
+        costs = {name: count for name, kind in route.costs.items() if (count := _count(usage, kind)) is not None}
+        return with_metadata(answer, costs, route.costs_namespace) if costs else answer
+
+    def facts(self) -> dict[str, Any]:
+        facts = super().facts()
+        translation = self._translation
+        if translation is not None:
+            facts |= {
+                "client": translation.client or "",
+                "upstream": translation.upstream or "",
+                "provider": translation.route.provider.name,
+                "model_asked": clipped(translation.model_asked),
+                "model_sent": clipped(translation.model_sent),
+                "model": clipped(translation.model),
+                "losses": clipped(",".join(map(str, translation.losses))),
+            }
+        return facts
+
+    def _usage_facts(self, translation: Translation) -> dict[str, Any]:
+        usage = translation.usage
+        counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
+        facts: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
+        facts["model"] = clipped(translation.model)
+        if (seconds := self._first_content_seconds(translation)) is not None:
+            facts["first_token_ms"] = round(seconds * 1000)
+        return facts
+
+    def _first_content_seconds(self, translation: Translation) -> float | None:
+        """Of a stream: of a whole answer it would only say when it came."""
+        at = translation.first_content_at
+        return self.since(at) if at is not None and translation.streamed else None
+
+    def _response_facts(self, translation: Translation) -> dict[str, Any]:
+        facts = self._usage_facts(translation)
+        if translation.model_answered:
+            facts["model_answered"] = clipped(translation.model_answered)
+        facts["losses"] = clipped(",".join(map(str, translation.losses)))
+        if translation.ended is not None:
+            facts["finish"] = translation.ended.stop.value
+        return facts
+
+    def close(self) -> Outcome:
+        translation = self._translation
+        if translation is not None and self.phase in (Phase.SENT, Phase.WHOLE, Phase.STREAMING):
+            translation.cancel()
+        outcome = super().close()
+        if translation is not None:
+            translation.release()
+        return outcome
+
+    def outcome(self, ending: Ending) -> Outcome:
+        translation = self._translation
+        if translation is None:
+            return super().outcome(ending)
+        if self.phase is Phase.STREAMING and (translation.ended is not None or translation.failed is not None):
+            # The client had it all, and did not wait for the upstream to close.
+            ending = Ending.COMPLETE if translation.ended is not None else Ending.FAILED
+        return Outcome(
+            role=self.role,
+            ending=ending,
+            attempt=self.attempt,
+            client=translation.client or "",
+            upstream=translation.upstream or "",
+            provider=translation.route.provider.name,
+            model_asked=translation.model_asked,
+            model_sent=translation.model_sent,
+            model_answered=translation.model_answered,
+            stream=translation.streamed,
+            status=self.status,
+            error=self.error,
+            finish=translation.ended.stop.value if translation.ended is not None else "",
+            usage=translation.usage,
+            losses=tuple(map(str, translation.losses)),
+            seconds=self.since(self.shared.now()),
+            first_content_seconds=self._first_content_seconds(translation),
+        )
+
+
+_CUT = with_metadata(ProcessingResponse(), {"ending": Ending.CUT.value}).dynamic_metadata
+
+
+def _count(usage: Usage, kind: str) -> int | None:
+    """The count of *kind*, as a route's ``metadata.costs`` names it; ``None`` if it is unknown."""
+    if kind != "total_tokens":
+        count: int | None = getattr(usage, kind)
+        return count
+    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+    return sum(known) if known else None
+
+
+def without_keys(path: str) -> str:
+    """*path* without the parameters of its query that carry a client's credential."""
+    bare, _, query = path.partition("?")
+    kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0].lower() not in CLIENT_KEYS]
+    return f"{bare}?{'&'.join(kept)}" if kept else bare

@@ -1,0 +1,134 @@
+"""The models of a gateway by the names that its clients use, as the metadata of Envoy's virtual host lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from ..frozen import Frozen
+from ..llm.models import Model
+from .text import RouteError, choose, read, shown
+
+LEVEL = "virtual host"
+MAX_NAMED = 32
+"""Models that an error names."""
+MAX_NAMED_LENGTH = 128
+"""Characters of a client's word in an error."""
+_MEMBERS = ("model", "name", "owned_by", "created")
+
+
+class Entry(Frozen):
+    """One line. In ``model.id`` one ``*`` stands for any text, and then in ``target`` for the same text."""
+
+    model: Model
+    target: str
+
+    @property
+    def is_pattern(self) -> bool:
+        return "*" in self.model.id
+
+    def sent_as(self, name: str) -> str | None:
+        """What a client's *name* is sent as; ``None`` if this line is not about it."""
+        if not self.is_pattern:
+            return self.target if name == self.model.id else None
+        before, _, after = self.model.id.partition("*")
+        if len(name) < len(before) + len(after) or not (name.startswith(before) and name.endswith(after)):
+            return None
+        # No model is named by nothing at all.
+        return self.target.replace("*", name[len(before) : len(name) - len(after)]) or None
+
+
+class Catalogue:
+    """``listed``: what clients are told of, in the operator's order. Patterns are known and not listed."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        lines = list(entries)
+        self._exact = {line.model.id: line for line in lines if not line.is_pattern}
+        patterns = [line for line in lines if line.is_pattern]
+        # The longest says the most.
+        self._patterns = sorted(patterns, key=lambda line: len(line.model.id), reverse=True)
+        self.listed = [line.model for line in self._exact.values()]
+
+    def sent_as(self, name: str) -> str | None:
+        """The model that a request for *name* is routed and sent as; ``None`` if there is no such model."""
+        if (line := self._exact.get(name)) is not None:
+            return line.target
+        return next((sent for line in self._patterns if (sent := line.sent_as(name)) is not None), None)
+
+    def find(self, name: str) -> Model | None:
+        """What clients are told of *name*."""
+        if (line := self._exact.get(name)) is not None:
+            return line.model
+        # That anything may have a route says of no name that it has one.
+        named = (line for line in self._patterns if line.model.id != "*")
+        line = next((line for line in named if line.sent_as(name) is not None), None)
+        return None if line is None else Model(name, name, line.model.owner, line.model.created)
+
+    def unknown(self, name: str) -> str:
+        """What to say to a client that asked for *name*."""
+        names = [model.id for model in self.listed] + [line.model.id for line in self._patterns if line.model.id != "*"]
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        said = f"the model `{name[:MAX_NAMED_LENGTH]}` does not exist or is not served here"
+        return f"{said}; there are {', '.join(names[:MAX_NAMED])}{more}" if names else said
+
+
+EMPTY = Catalogue([])
+
+
+def read_catalogue(text: str) -> Catalogue:
+    """The catalogue that *text* (YAML or JSON) is. Raises RouteError. Kept by its text."""
+    found = _read(text)
+    if isinstance(found, str):
+        raise RouteError(found)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> Catalogue | str:
+    try:
+        return Catalogue([_entry(id_, value) for id_, value in _lines(text).items()])
+    except RouteError as error:
+        return str(error)
+
+
+def _lines(text: str) -> Mapping[str, Any]:
+    try:
+        lines = read(text, LEVEL)
+    except RouteError as error:
+        raise RouteError(str(error).replace(f"{LEVEL}:", f"{LEVEL}: models:", 1)) from None
+    if not lines:
+        raise RouteError(f"{LEVEL}: models: expected a mapping such as {{gpt-5: {{}}, best: {{model: gpt-5}}}}")
+    return lines
+
+
+def _entry(id_: str, value: Any) -> Entry:
+    at = f"{LEVEL}: models: {id_[:MAX_NAMED_LENGTH]}"
+    if not id_ or id_.count("*") > 1:
+        raise RouteError(f"{at}: expected a model's name, in which one `*` may stand for any text")
+    if value is not None and not isinstance(value, dict):
+        raise RouteError(f"{at}: expected a mapping with {', '.join(_MEMBERS)}, or nothing")
+    members = value or {}
+    for name in members:
+        if name not in _MEMBERS:
+            raise RouteError(f"{at}: unknown key {shown(name)}{choose(name, _MEMBERS)}")
+    texts = {name: members.get(name, "") for name in ("model", "name", "owned_by")}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise RouteError(f"{at}.{name}: expected text (quote it)")
+    target = texts["model"] or id_
+    if "*" in target and "*" not in id_:
+        raise RouteError(f"{at}.model: a `*` there stands for what the `*` in the name stands for, and it has none")
+    model = Model(id_, texts["name"] or id_, texts["owned_by"] or "gateway", _created(members.get("created", 0), at))
+    return Entry(model, target)
+
+
+def _created(value: Any, at: str) -> int:
+    """Unix seconds, or a day as 2025-09-29."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40:
+        return value
+    try:
+        return int(datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except (TypeError, ValueError):
+        raise RouteError(f"{at}.created: expected Unix seconds or a day such as 2025-09-29") from None

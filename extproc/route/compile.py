@@ -1,0 +1,263 @@
+"""The levels of metadata to a route: compiled once per distinct metadata, then only read.
+
+Up to three levels speak: the route's metadata, over it the cluster's, over that the endpoint's. Mappings are laid into
+mappings, anything else replaces. Two rules keep one provider's settings from another's: ``auth`` is never merged, so a
+level that names ``provider`` or ``auth`` replaces it whole; and a level that names another provider than those below it
+drops what they said about theirs (``override``, ``options.model``, ``provider_conf``, ``upstream``, ``quirks``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from .. import capabilities
+from ..providers import PROVIDERS
+from .auth import Credentials, Secrets, credentials
+from .merge import merge
+from .model import checked, split_endpoint
+from .route import PORTS, Endpoint, Route, not_spoken
+from .text import RouteError, choose, read
+
+LEVELS = ("route", "cluster", "endpoint")
+MAX_CACHED = 4096
+"""Distinct routes that are kept compiled."""
+
+_NUMBERS = frozenset(
+    {"temperature", "top_p", "min_p", "top_a", "presence_penalty", "frequency_penalty", "repetition_penalty"}
+)
+_INTEGERS = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "top_k", "seed", "n", "top_logprobs", "dimensions"}
+)
+_BOOLEANS = frozenset({"stream", "logprobs", "parallel_tool_calls", "store", "background", "include_reasoning"})
+_encode = msgspec.json.Encoder().encode
+
+
+def compile_route(
+    levels: Sequence[str | Mapping[str, Any] | None], *, environ: Mapping[str, str] | None = None
+) -> Route:
+    """The route that *levels* make: the metadata of route, cluster and endpoint, in this order, each as YAML or JSON
+    text or as a mapping; ``None`` or empty where a level says nothing. Raises RouteError, and nothing else.
+
+    Compiled routes, and the errors of wrong ones, are kept by their texts, at most ``MAX_CACHED``. *environ* is for
+    tests: without it the process's environment is read, and only then is the outcome kept.
+    """
+    if environ is not None:
+        return _compile(levels, environ)
+    key = _key(levels)
+    found = _cache.get(key)
+    if found is None:
+        try:
+            found = _compile(levels, os.environ)
+        except RouteError as error:
+            if error.transient or key is None:
+                raise
+            found = str(error)
+        _cache.put(key, found)
+    if isinstance(found, str):
+        raise RouteError(found)
+    return found
+
+
+class _Cache:
+    """Outcomes by key, the least used one leaving first. An error is kept as its text: an exception object would grow
+    with each traceback."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Any, Route | str] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Any) -> Route | str | None:
+        with self._lock:
+            found = self._found.get(key)
+            if found is not None:
+                self._found.move_to_end(key)
+            return found
+
+    def put(self, key: Any, found: Route | str) -> None:
+        if key is None:
+            return
+        with self._lock:
+            self._found[key] = found
+            self._found.move_to_end(key)
+            while len(self._found) > MAX_CACHED:
+                self._found.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._found.clear()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+_cache = _Cache()
+
+
+def _key(levels: Sequence[Any]) -> tuple[str | bytes | None, ...] | None:
+    """What *levels* are kept under; ``None`` for what is no JSON, which is refused anyway."""
+    try:
+        return tuple(level if isinstance(level, str) or level is None else _encode(level) for level in levels)
+    except Exception:
+        return None
+
+
+def _compile(levels: Sequence[Any], environ: Mapping[str, str]) -> Route:
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for level, source in zip(LEVELS, levels, strict=False):
+        if source is None or source == "":
+            continue
+        given = _level(read(source, level), level)
+        _lay(given, values)
+        origin |= dict.fromkeys(given, level)
+    if "provider" not in values:
+        raise RouteError(f"route: provider: no level names one{choose(None, PROVIDERS)}")
+    return _Builder(values, origin, environ).route()
+
+
+def _level(raw: dict[str, Any], level: str) -> dict[str, Any]:
+    """One level, checked, with its numbers as numbers."""
+    given = checked(raw, level)
+    if "options" in given:
+        given["options"] = _coerced(given["options"], f"{level}: options")
+        model = given["options"].get("model", "-")
+        if not isinstance(model, str) or not model:
+            raise RouteError(f"{level}: options.model: expected the name of a model")
+    bodies = given.get("override", {}).get("request_body", {})
+    for dialect, body in bodies.items():
+        bodies[dialect] = _coerced(body, f"{level}: override.request_body.{dialect}")
+    if "quirks" in given:
+        try:
+            capabilities.packaged().find("", "", given["quirks"])
+        except capabilities.CapabilityError as error:
+            raise RouteError(f"{level}: {str(error).partition(';')[0]}") from None
+    return given
+
+
+def _coerced(members: dict[str, Any], path: str) -> dict[str, Any]:
+    """*members* with numbers and truth values that came as text put right: Envoy's struct form turns 0.5 to "0.5"."""
+    return {k: _as_its_type(k, v, path) if isinstance(v, str) else v for k, v in members.items()}
+
+
+def _as_its_type(name: str, value: str, path: str) -> Any:
+    try:
+        if name in _INTEGERS:
+            return int(value)
+        if name in _NUMBERS:
+            return _number(value)
+    except ValueError:
+        raise RouteError(f"{path}.{name}: expected a number") from None
+    if name in _BOOLEANS:
+        if value.lower() not in ("true", "false"):
+            raise RouteError(f"{path}.{name}: expected true or false")
+        return value.lower() == "true"
+    return value
+
+
+def _number(value: str) -> float | int:
+    number = float(value)
+    if number - number != 0:
+        raise ValueError("not finite")
+    return int(number) if number.is_integer() and "." not in value else number
+
+
+def _lay(given: dict[str, Any], values: dict[str, Any]) -> None:
+    """Lay one level over what the levels below it said. ``auth`` and another provider's settings do not shine through:
+    provider A's key would stand beside provider B's."""
+    if "provider" in given or "auth" in given:
+        values.pop("auth", None)
+    if "provider" in given and values.get("provider") not in (None, given["provider"]):
+        for name in ("override", "provider_conf", "upstream", "quirks"):
+            values.pop(name, None)
+        values["options"] = {k: v for k, v in values.get("options", {}).items() if k != "model"}
+    merged = merge(values, given)
+    values.clear()
+    values.update(merged)
+
+
+class _Builder:
+    """From the levels' merged values to a route."""
+
+    def __init__(self, values: dict[str, Any], origin: dict[str, str], environ: Mapping[str, str]) -> None:
+        self.values = values
+        self.origin = origin
+        self.provider = PROVIDERS[values["provider"]]
+        self.secrets = Secrets(environ, self.error)
+
+    def route(self) -> Route:
+        values, provider = self.values, self.provider
+        override = values.get("override", {})
+        options = dict(values.get("options", {}))
+        given = values.get("provider_conf", {})
+        metadata = values.get("metadata", {})
+        conf = {name: self.secrets.get(f"provider_conf.{name}", text).reveal() for name, text in given.items()}
+        endpoint = self.endpoint(override.get("endpoint", ""))
+        upstream = values.get("upstream")
+        if upstream is not None and upstream not in provider.dialects:
+            raise self.error("upstream", not_spoken(provider, upstream))
+        if not (endpoint and endpoint.path):
+            self.need_conf(conf, upstream)
+        who = self.auth(endpoint, conf)
+        return Route(
+            provider=provider,
+            client=values.get("client"),
+            upstream=upstream,
+            model=options.pop("model", None),
+            options=options,
+            losses=values.get("losses", "allow"),
+            quirks=values.get("quirks", {}),
+            max_request_bytes=values.get("max_request_bytes"),
+            max_response_bytes=values.get("max_response_bytes"),
+            prefixes=values.get("prefixes", {}),
+            logging=values.get("logging", {}),
+            costs=metadata.get("costs", {}),
+            costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),
+            provider_conf=conf,
+            endpoint=endpoint,
+            max_tokens=override.get("llm_options", {}).get("max_tokens"),
+            request_body=override.get("request_body", {}),
+            force_request_body=override.get("request_body_force_override", False),
+            auth_headers=who.headers,
+            auth_query=who.query,
+            gcp=who.gcp,
+            aws=who.aws,
+        )
+
+    def error(self, path: str, problem: str) -> RouteError:
+        level = self.origin.get(path.partition(".")[0], LEVELS[0])
+        return RouteError(f"{level}: {path}: {problem}")
+
+    def auth(self, endpoint: Endpoint | None, conf: Mapping[str, str]) -> Credentials:
+        auth, provider = self.values.get("auth"), self.provider
+        if auth is None and provider.auth_required:
+            raise RouteError(
+                f"{self.origin['provider']}: auth: provider {provider.name} needs one, beside `provider`: "
+                f"auth: {provider.auth}, or `auth: none` when Envoy adds the credential"
+            )
+        return credentials(auth or {}, provider, endpoint.authority if endpoint else None, conf, self.secrets)
+
+    def endpoint(self, text: str) -> Endpoint | None:
+        if not text:
+            return None
+        try:
+            parts = split_endpoint(self.secrets.get("override.endpoint", text).reveal())
+        except ValueError as error:
+            raise self.error("override.endpoint", str(error)) from None
+        path = "" if parts.path == "/" else parts.path
+        host = parts.hostname or ""
+        return Endpoint(parts.scheme, host, parts.port or PORTS[parts.scheme], path, parts.query)
+
+    def need_conf(self, conf: dict[str, str], upstream: str | None) -> None:
+        dialects = [upstream] if upstream else [k for k, v in self.provider.dialects.items() if not v.explicit]
+        needed = [name for dialect in dialects for name in self.provider.conf_needed(dialect, conf)]
+        missing = [name for name in needed if not conf.get(name)]
+        if missing:
+            names = " and ".join(dict.fromkeys(missing))
+            needs = f"provider {self.provider.name} needs {names}, or an override.endpoint with a path"
+            raise RouteError(f"{self.origin['provider']}: provider_conf: {needs}")

@@ -1,0 +1,292 @@
+"""The shape of one level's metadata: what may stand in it, checked once, before the levels are laid over each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ..capabilities import Capabilities
+from ..headers import HOP_BY_HOP
+from ..providers import DIALECTS, PROVIDERS
+from .text import RouteError, choose, shown
+
+ENVOY_OWNS = {
+    "timeout": "the route's `timeout`, `retry_policy.per_try_timeout` and the cluster's `connect_timeout`",
+    "max_stream_duration_ms": "the route's `max_stream_duration.max_stream_duration`",
+    "keepalive": "the cluster's `common_http_protocol_options.max_requests_per_connection` (1: no keepalive)",
+    "keepalive_timeout": "the cluster's `common_http_protocol_options.idle_timeout`",
+    "keepalive_pool": "the cluster's `circuit_breakers.thresholds[].max_connections`",
+    "ssl_verify": "the cluster's `transport_socket` (`validation_context` of its `UpstreamTlsContext`)",
+    "balancer": "the cluster's `lb_policy` and the route's `hash_policy`",
+    "instances": "the cluster's `load_assignment.endpoints[]`, each with metadata of its own",
+    "weight": "the endpoint's `load_balancing_weight`",
+    "priority": "the locality's `priority` in `load_assignment.endpoints[]`",
+    "fallback_strategy": "the route's `retry_policy` (`retry_on`, `retry_priority` of kind previous_priorities)",
+    "checks": "the cluster's `health_checks` and `outlier_detection`",
+    "retries": "the route's `retry_policy.num_retries`",
+    "max_retries": "the route's `retry_policy.num_retries`",
+}
+"""Attributes of ``ai-proxy`` and ``ai-proxy-multi`` whose matter is Envoy's, and the field to set there."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_NOT_AUTH = HOP_BY_HOP | {"host", "content-length", "content-type", "content-encoding", "accept-encoding", "expect"}
+
+
+def _dialect(value: Any) -> Any:
+    """Hyphens do as well as underscores (D16)."""
+    name = value.replace("-", "_") if isinstance(value, str) else value
+    if name not in DIALECTS:
+        raise ValueError(f"unknown dialect {shown(value)}{choose(name, DIALECTS)}")
+    return name
+
+
+def _provider(value: Any) -> Any:
+    name = value.replace("_", "-") if isinstance(value, str) else value
+    if not isinstance(name, str) or name not in PROVIDERS:
+        raise ValueError(f"unknown provider {shown(value)}{choose(name, PROVIDERS)}")
+    return name
+
+
+def _text(value: Any) -> Any:
+    """A number that was meant as a name, such as a project's."""
+    return str(value) if type(value) is int else value
+
+
+_AUTH_WAYS = ("header", "query", "gcp", "aws")
+
+
+def _auth(value: Any) -> Any:
+    if value == "none":
+        return {"none": True}
+    if not isinstance(value, dict):
+        raise ValueError("expected `none` or a mapping with header, query, gcp or aws")
+    if "none" in value:
+        raise ValueError("unknown key 'none'; for no credential say `auth: none`")
+    # `gcp: {}` and `aws: {}` say that the environment knows.
+    named = value.get("header") or value.get("query") or "gcp" in value or "aws" in value
+    if not named and not set(value).difference(_AUTH_WAYS):
+        raise ValueError("names no credential; give header, query, gcp or aws, or `auth: none`")
+    signs = [name for name in ("gcp", "aws") if name in value]
+    if isinstance(header := value.get("header"), dict) and any(str(name).lower() == "authorization" for name in header):
+        signs.append("header.authorization")
+    if len(signs) > 1:
+        raise ValueError(f"{' and '.join(signs)} would both set the header authorization; give one of them")
+    return value
+
+
+def _header_names(headers: dict[str, str]) -> dict[str, str]:
+    seen = set()
+    for name in headers:
+        lower = name.lower()
+        if not _TOKEN.match(name):
+            raise ValueError(f"{shown(name)} is not a header's name")
+        if lower in _NOT_AUTH or lower.startswith("x-extproc-"):
+            raise ValueError(f"{name} is not a credential's header: it is set by the gateway or by Envoy")
+        if lower in seen:
+            raise ValueError(f"{name} is given twice: the case of a header's name says nothing")
+        seen.add(lower)
+    return headers
+
+
+def split_endpoint(text: str) -> SplitResult:
+    """*text* in its parts. Raises ValueError with what is wrong; the text may hold a key and is not repeated."""
+    if any(ord(char) <= 0x20 or ord(char) >= 0x7F for char in text):
+        raise ValueError("holds spaces, control or non-ASCII characters")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("its host or port cannot be read") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected https://host[:port][/path][?query], or http://")
+    if port == 0:
+        raise ValueError("its port must be between 1 and 65535")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials belong into auth, not into the endpoint")
+    if parts.fragment:
+        raise ValueError("a `#` has no place in it")
+    return parts
+
+
+def _endpoint(text: str) -> str:
+    # References are resolved later, and then it is split again.
+    if "${" not in text:
+        split_endpoint(text)
+    return text
+
+
+def _quirks(value: dict[str, Any]) -> dict[str, Any]:
+    for name in value:
+        if name not in Capabilities.__struct_fields__:
+            raise ValueError(f"unknown quirk {shown(name)}{choose(name, Capabilities.__struct_fields__)}")
+    return value
+
+
+def _prefix(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError("a prefix is empty or starts with `/`")
+    return value.rstrip("/")
+
+
+def _namespace(value: str) -> str:
+    if not value or value == "extproc":
+        raise ValueError("expected a namespace other than extproc, where the counts stand anyway")
+    return value
+
+
+DialectName = Annotated[str, BeforeValidator(_dialect)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Gcp(_Part):
+    """An access token of Google Cloud, for a service account's key (D8-D11)."""
+
+    service_account_json: str = "${GCP_SERVICE_ACCOUNT}"
+    max_ttl: Count = 1
+    expire_early_secs: Annotated[int, Field(ge=0, le=2**53)] = 60
+
+
+class Aws(_Part):
+    """A signature of AWS. Without keys of its own: those of the profile, else of the environment, else of the default
+    profile in the shared credentials file."""
+
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+    credentials_file: str = ""
+    profile: str = ""
+    region: str = ""
+    service: str = ""
+
+
+class Auth(_Part):
+    """How the upstream knows us. Values may refer to ``${ENV}`` and ``${file:/path}``."""
+
+    none: Literal[True] | None = None
+    gcp: Gcp = Gcp()
+    aws: Aws = Aws()
+    header: Annotated[dict[str, str], AfterValidator(_header_names)] = {}
+    query: dict[str, str] = {}
+
+
+class LlmOptions(_Part):
+    """Settings under one name, whatever the dialect calls them."""
+
+    max_tokens: Count = 1
+
+
+class Override(_Part):
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
+    llm_options: LlmOptions = LlmOptions()
+    request_body: dict[DialectName, dict[str, Any]] = {}
+    request_body_force_override: bool = False
+
+
+class Logging(_Part):
+    summaries: bool = False
+    payloads: bool = False
+
+
+class Metadata(_Part):
+    """Where else the counts of tokens go in Envoy's dynamic metadata: name there -> ours."""
+
+    namespace: Annotated[str, AfterValidator(_namespace)] = "io.envoy.ai_gateway"
+    costs: dict[
+        str,
+        Literal[
+            "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens",
+            "reasoning_tokens",
+        ],
+    ] = {}  # fmt: skip
+
+
+class Level(_Part):
+    """What one level (route, cluster or endpoint) says; what it leaves out it says nothing about."""
+
+    provider: Annotated[str, BeforeValidator(_provider)] = ""
+    provider_conf: dict[str, Annotated[str, BeforeValidator(_text)]] = {}
+    client: DialectName = ""
+    upstream: DialectName = ""
+    auth: Annotated[Auth, BeforeValidator(_auth)] = Auth()
+    options: dict[str, Any] = {}
+    override: Override = Override()
+    losses: Literal["allow", "report", "reject"] = "allow"
+    quirks: Annotated[dict[str, Any], AfterValidator(_quirks)] = {}
+    max_request_bytes: Count = 1
+    max_response_bytes: Count = 1
+    prefixes: dict[DialectName, Annotated[str, AfterValidator(_prefix)]] = {}
+    logging: Logging = Logging()
+    metadata: Metadata = Metadata()
+
+
+_PARTS: dict[tuple[str, ...], type[_Part]] = {
+    (): Level,
+    ("auth",): Auth,
+    ("auth", "gcp"): Gcp,
+    ("auth", "aws"): Aws,
+    ("override",): Override,
+    ("override", "llm_options"): LlmOptions,
+    ("logging",): Logging,
+    ("metadata",): Metadata,
+}
+_EXPECTED = {
+    "string_type": "expected text (quote it)",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+}
+_MAX_PROBLEMS = 3
+
+
+def checked(values: dict[str, Any], level: str) -> dict[str, Any]:
+    """*values* as ``Level`` understands them, only those that were given. Raises RouteError."""
+    try:
+        return Level.model_validate(values).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        problems = list(dict.fromkeys(_problems(error, level)))
+    more = len(problems) - _MAX_PROBLEMS
+    text = "; ".join(problems[:_MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+    raise RouteError(text)
+
+
+def _problems(error: ValidationError, level: str) -> Iterator[str]:
+    for item in error.errors(include_url=False, include_input=False):
+        where = tuple(str(part) for part in item["loc"])
+        if where[-1:] == ("[key]",) and item["type"] != "extra_forbidden":
+            where = where[:-1]
+        context = item.get("ctx", {})
+        path = f"{level}: {'.'.join(where)[:120]}"
+        match item["type"]:
+            case "extra_forbidden":
+                yield f"{level}: {_unknown(where)}"
+            case "value_error":
+                yield f"{path}: {context['error']}"
+            case "literal_error":
+                yield f"{path}: choose one of: {context['expected'].replace(chr(39), '').replace(' or ', ', ')}"
+            case "greater_than_equal":
+                yield f"{path}: expected at least {context['ge']}"
+            case other:
+                yield f"{path}: {_EXPECTED.get(other, 'expected a value of another kind')}"
+
+
+def _unknown(where: tuple[str, ...]) -> str:
+    """What to say about a key that no one knows."""
+    *parents, name = where
+    if not parents and (field := ENVOY_OWNS.get(name)):
+        return f"{name}: this is Envoy's; set {field}"
+    part = _PARTS.get(tuple(parents), Level)
+    known = [field for field in part.model_fields if field != "none"]
+    prefix = "".join(f"{parent}." for parent in parents)
+    return f"unknown key {shown(prefix + name)}{choose(name, known)}"

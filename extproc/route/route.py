@@ -1,0 +1,197 @@
+"""A compiled route: where a request goes, what its body and query become, whose credential goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, Literal
+from urllib.parse import quote, unquote_plus
+
+from ..credentials.aws import AwsAuth
+from ..credentials.gcp import GcpAuth
+from ..credentials.secrets import MASK, Secret
+from ..frozen import Frozen
+from ..llm.failures import Unsupported
+from ..providers import Provider
+from .merge import ABSENT, fill, merge, same
+from .text import RouteError, choose, shown
+
+CLIENT_KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "subscription-key"})
+"""Parameters of a client's query that carry its own credential: never sent on."""
+CLIENT_ONLY = frozenset({"beta", "alt"})
+"""Parameters of a client's query that belong to its API: they mean nothing to another."""
+
+_LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+_MODEL = "{model}"
+
+
+class Target(Frozen):
+    """Where a request goes. ``path`` may bring a query of its own, and ``{model}`` where the model belongs. ``host`` is
+    for ``:authority``, when the route names the upstream's own or signs for it; otherwise Envoy says it."""
+
+    dialect: str
+    path: str
+    host: str | None = None
+
+    def at(self, model: str) -> str:
+        """The path for *model*, as it is sent. Raises Unsupported when the path needs one and there is none (B17)."""
+        if _MODEL not in self.path:
+            return self.path
+        if not model:
+            raise Unsupported("model", "model is required: the upstream's path names it", "invalid_value")
+        if model in (".", ".."):
+            # They cannot be escaped, and would lead to another path.
+            raise Unsupported("model", "model is no name that a path can hold", "invalid_value")
+        return self.path.replace(_MODEL, quote(model, safe=""))
+
+
+class Endpoint(Frozen):
+    """``override.endpoint`` in its parts; ``path`` is empty when it names none. The connection is Envoy's: what shapes
+    the request is ``authority``, ``path`` and ``query``."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str
+
+    @property
+    def authority(self) -> str:
+        """The host, with the port unless it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.scheme}://{self.authority}{self.path}{'?' + MASK if self.query else ''})"
+
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Route(Frozen):
+    """A compiled route. Immutable: nothing that a request brings can change it (B10)."""
+
+    provider: Provider
+    client: str | None = None
+    """The client's dialect, where it is not told by the request."""
+    upstream: str | None = None
+    model: str | None = None
+    """Overrides the client's."""
+    options: dict[str, Any] = {}
+    """Members of the upstream's body, in place of the client's. Without ``model``."""
+    losses: Literal["allow", "report", "reject"] = "allow"
+    quirks: dict[str, Any] = {}
+    """Members of ``Capabilities`` that differ here."""
+    max_request_bytes: int | None = None
+    max_response_bytes: int | None = None
+    prefixes: dict[str, str] = {}
+    """Dialect -> what stands before its paths."""
+    logging: dict[str, bool] = {}
+    costs: dict[str, str] = {}
+    """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
+    costs_namespace: str = ""
+    provider_conf: dict[str, str] = {}
+    endpoint: Endpoint | None = None
+    max_tokens: int | None = None
+    """``override.llm_options.max_tokens``: the limit, whatever the client says."""
+    request_body: dict[str, dict[str, Any]] = {}
+    """Upstream's dialect -> members to lay into its body."""
+    force_request_body: bool = False
+    """``request_body`` also replaces what is there; else it only fills."""
+    auth_headers: tuple[tuple[str, Secret], ...] = ()
+    auth_query: tuple[tuple[str, Secret], ...] = ()
+    gcp: GcpAuth | None = None
+    aws: AwsAuth | None = None
+
+    def __repr__(self) -> str:
+        return f"Route(provider={self.provider.name!r}, upstream={self.upstream!r}, model={self.model!r})"
+
+    def target(self, client: str, upstream: str | None = None) -> Target:
+        """Where a request of dialect *client* goes: in the dialect *upstream*, else the route's, else the client's own
+        if the provider speaks it, else the provider's first. Raises RouteError."""
+        spoken = self.provider.dialects
+        dialect = upstream or self.upstream
+        if dialect is None:
+            own = spoken.get(client)
+            dialect = client if own is not None and not own.explicit else next(iter(spoken))
+        elif dialect not in spoken:
+            raise RouteError(f"route: upstream: {not_spoken(self.provider, dialect)}")
+        endpoint = self.endpoint
+        path = endpoint.path if endpoint and endpoint.path else _path(self.provider, dialect, self.provider_conf)
+        if endpoint is not None:
+            return Target(dialect, path, endpoint.authority)
+        return Target(dialect, path, self.aws.host if self.aws is not None else None)
+
+    def query(self, path: str, client_path: str, *, passthrough: bool = False) -> str:
+        """*path* with its query: the client's, overlaid by *path*'s own and the endpoint's, overlaid by ``auth.query``.
+
+        A client's own credential never goes on; what only its API knows goes on with *passthrough* alone.
+        The result holds secrets: it is not to be logged.
+        """
+        bare, _, own = path.partition("?")
+        layers = [_pairs(client_path.partition("?")[2].partition("#")[0]), _pairs(own)]
+        unwanted = CLIENT_KEYS if passthrough else CLIENT_KEYS | CLIENT_ONLY
+        layers[0] = [(name, raw) for name, raw in layers[0] if name.lower() not in unwanted]
+        if self.endpoint:
+            layers.append(_pairs(self.endpoint.query))
+        layers.append([(name, f"{quote(name)}={quote(value.reveal(), safe='')}") for name, value in self.auth_query])
+        merged: list[tuple[str, str]] = []
+        for layer in layers:
+            names = {name for name, _ in layer}
+            merged = [pair for pair in merged if pair[0] not in names] + layer
+        return f"{bare}?{'&'.join(raw for _, raw in merged)}" if merged else bare
+
+    def credentials(self) -> list[tuple[str, str]]:
+        """The headers that say who we are, lower-case names; secrets in the clear. Raises NotReady."""
+        headers = [(name, value.reveal()) for name, value in self.auth_headers]
+        if self.gcp is not None:
+            headers.append(("authorization", f"Bearer {self.gcp.token()}"))
+        return headers
+
+    def begin(self) -> Future[None] | None:
+        """Have the credential fetched, if it is of the kind that must be. What to wait for before ``credentials`` are
+        asked for, at most ``FIRST_TOKEN_SECONDS``; ``None`` when there is no need."""
+        return self.gcp.begin() if self.gcp is not None else None
+
+    def apply(self, members: dict[str, Any], dialect: str) -> dict[str, Any]:
+        """The upstream body's top-level *members* with what the route sets, in this order: model, options,
+        ``llm_options`` (always), ``request_body`` (fills, or replaces when forced) (D15-D17, D28-D30).
+
+        *members* may hold ``msgspec.Raw``; what is not touched stays so. Neither *members* nor the route is changed.
+        """
+        wanted = dict(self.options) if self.model is None else {"model": self.model, **self.options}
+        limits = {name for name in _LIMITS if name in wanted}
+        limit = self._limit_name(dialect)
+        if self.max_tokens is not None and limit:
+            wanted[limit] = self.max_tokens
+            limits = {limit}.intersection(_LIMITS)
+        # Two limits side by side are an error to some servers and ambiguous to the rest.
+        result = {k: v for k, v in members.items() if not limits or k not in _LIMITS or k in limits}
+        result |= {name: value for name, value in wanted.items() if not same(members.get(name, ABSENT), value)}
+        patch = self.request_body.get(dialect)
+        if not patch:
+            return result
+        return merge(result, patch) if self.force_request_body else fill(result, patch)
+
+    def _limit_name(self, dialect: str) -> str | None:
+        spoken = self.provider.dialects.get(dialect)
+        name = spoken.max_tokens if spoken else None
+        return self.quirks.get("token_field", name) if dialect == "openai_chat" else name
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """A query's parameters, each with its name decoded and its text as it was."""
+    return [(unquote_plus(raw.partition("=")[0]), raw) for raw in query.split("&") if raw]
+
+
+def not_spoken(provider: Provider, dialect: str) -> str:
+    return f"provider {provider.name} does not speak {shown(dialect)}{choose(dialect, provider.dialects)}"
+
+
+def _path(provider: Provider, dialect: str, conf: Mapping[str, str]) -> str:
+    path = provider.dialects[dialect].path_for(conf)
+    for name in provider.conf_needed(dialect, conf):
+        path = path.replace(f"{{{name}}}", quote(conf.get(name, ""), safe=""))
+    return path

@@ -1,0 +1,52 @@
+"""The record of one exchange: what is known of it after its end. Sinks read it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ..frozen import Frozen
+from ..llm.events import NO_USAGE, Usage
+
+
+class Ending(Enum):
+    """How an exchange ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    """The client got an error, in the response's place or at its end."""
+    REFUSED = "refused"
+    """We answered with an error, no upstream was asked."""
+    ANSWERED = "answered"
+    """We answered what we know ourselves: an estimate, the models that there are."""
+    CUT = "cut"
+    """The response had begun and broke off: a reset, or a client that went away."""
+    CANCELLED = "cancelled"
+    """The exchange was gone before a response came."""
+    PASSED = "passed"
+    """Not ours to watch."""
+
+
+class Outcome(Frozen):
+    """What is known of an exchange after its end."""
+
+    role: str
+    ending: Ending
+    attempt: int | None = None
+    client: str = ""
+    upstream: str = ""
+    provider: str = ""
+    model_asked: str = ""
+    model_sent: str = ""
+    model_answered: str = ""
+    stream: bool = False
+    status: int = 0
+    """What the client got, 0 if nothing."""
+    error: str = ""
+    """The error's code or kind, empty if there was none."""
+    finish: str = ""
+    usage: Usage = NO_USAGE
+    losses: tuple[str, ...] = ()
+    seconds: float = 0.0
+    """From the stream's first message to its end."""
+    first_content_seconds: float | None = None
+    """From the stream's first message to the first content of a streamed answer."""

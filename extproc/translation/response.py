@@ -1,0 +1,213 @@
+"""The response's way back: translated, or passed through under watch. Chosen in ``translate.py``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from ..dialects.base import Dialect, Env, Headers, Meta, ResponseHead, UpstreamCall, is_stream
+from ..framing.inflate import InflateError, Inflater
+from ..headers import client_headers, passed_headers
+from ..llm.events import ResponseEnded, ResponseEvent, ResponseFailed
+from ..llm.failures import ErrorKind
+from ..llm.losses import LossReport
+from ..settings import Limits
+
+log = logging.getLogger(__name__)
+
+Note = Callable[[ResponseEvent], None]
+"""Told of every event, for the exchange's record."""
+
+INTERNAL = ResponseFailed(ErrorKind.API, "internal error while translating the response", 500, "internal_error")
+
+
+class Response(Protocol):
+    """``whole``: head and body are final only at the end, and all bytes come then."""
+
+    whole: bool
+
+    def head(self) -> ResponseHead: ...
+
+    def feed(self, chunk: bytes, end_of_stream: bool) -> bytes: ...
+
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        """End the response here, in the client's words as far as it still can be said. Nothing is fed after it but
+        the end."""
+        ...
+
+
+class Translated:
+    """The dialects differ: events of the upstream's parser into the client's emitter."""
+
+    def __init__(
+        self,
+        client: Dialect,
+        upstream: Dialect,
+        call: UpstreamCall,
+        head: ResponseHead,
+        env: Env,
+        limits: Limits,
+        losses: LossReport,
+        report: Headers,
+        note: Note,
+    ) -> None:
+        self.whole = not (call.request.stream and is_stream(head))
+        self._head = head
+        self._report = report
+        self._note = note
+        self._parser = upstream.response_parser(call, head, limits, losses)
+        self._emitter = client.response_emitter(call.request, head, upstream.read_meta(head, env), env, losses)
+        self._inflater = Inflater.for_encoding(head.header("content-encoding"), limits.max_inflated_bytes)
+        self._out: list[bytes] = []
+        self._over = False
+
+    def head(self) -> ResponseHead:
+        own = self._emitter.head
+        return ResponseHead(own.status, client_headers(self._head.headers, [*own.headers, *self._report]))
+
+    def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
+        if not self._over:
+            try:
+                data = self._inflater.feed(chunk) if self._inflater else chunk
+            except InflateError as error:
+                self._emit([ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error")])
+            else:
+                if data:
+                    self._emit(self._parser.feed(data))
+                if end_of_stream:
+                    self._emit(self._parser.end())
+        return self._taken(end_of_stream)
+
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        self._emit([failed])
+        return self._taken(end_of_stream)
+
+    def _emit(self, events: list[ResponseEvent]) -> None:
+        for event in events:
+            if self._over:
+                return
+            self._note(event)
+            kind = type(event)
+            self._over = kind is ResponseFailed or kind is ResponseEnded
+            if kind is ResponseFailed and self.whole:
+                # The error takes the place of whatever was made of the response so far.
+                self._out.clear()
+            self._out.append(self._emitter.emit(event))
+            if not self._over and (failed := self._emitter.failed) is not None:
+                self._note(failed)
+                self._over = True
+
+    def _taken(self, end_of_stream: bool) -> bytes:
+        if self.whole and not end_of_stream:
+            return b""
+        taken = b"".join(self._out)
+        self._out.clear()
+        return taken
+
+
+class Passed:
+    """Same dialect on both sides: the bytes as they come.
+
+    A parser watches for usage, and for a stream that ends without its end, to which the dialect's own error is added.
+    An error that is no JSON is replaced by one that is.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        call: UpstreamCall,
+        head: ResponseHead,
+        env: Env,
+        limits: Limits,
+        losses: LossReport,
+        report: Headers,
+        note: Note,
+        *,
+        watch: bool = True,
+    ) -> None:
+        self.whole = head.status >= 400
+        self._dialect = dialect
+        self._meta = dialect.read_meta(head, env)
+        self._head = ResponseHead(head.status, passed_headers(head.headers, report))
+        self._note = note
+        self._parser = dialect.response_parser(call, head, limits, losses)
+        self._emitter = dialect.response_emitter(call.request, head, self._meta, env, losses)
+        # A compressed body passes as it is, usage unknown: the client can read it, whatever it is.
+        self._watching = watch and not head.header("content-encoding")
+        self._stream = is_stream(head)
+        self._kept: list[bytes] = []
+
+    def head(self) -> ResponseHead:
+        return self._head
+
+    def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
+        added = b""
+        if self._watching:
+            try:
+                added = self._watch(chunk, end_of_stream)
+            except Exception:
+                # Watching is for the record only: the bytes pass whatever becomes of it.
+                log.exception("a bug in watching a response of %s", self._dialect.name)
+                self._watching = False
+        if not self.whole:
+            return chunk + added if added else chunk
+        self._kept.append(chunk)
+        if not end_of_stream:
+            return b""
+        return added or b"".join(self._kept)
+
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        self._note(failed)
+        self._watching = False
+        if self.whole:
+            self._kept = [self._replaced(failed)]
+            return self.feed(b"", end_of_stream)
+        # Amid anything but a stream nothing can be said.
+        return self._said(failed) if self._stream else b""
+
+    def _watch(self, chunk: bytes, end_of_stream: bool) -> bytes:
+        for event in self._parser.feed(chunk) if chunk else ():
+            self._note(event)
+        added = b""
+        for event in self._parser.end() if end_of_stream else ():
+            self._note(event)
+            if type(event) is ResponseFailed:
+                added = self._ending(event)
+        return added
+
+    def _ending(self, failed: ResponseFailed) -> bytes:
+        if self._stream:
+            return self._said(failed) if failed.code == "stream_truncated" else b""
+        if not self.whole or failed.code != "upstream_error":
+            return b""
+        # An error that is no JSON.
+        return self._replaced(failed)
+
+    def _said(self, failed: ResponseFailed) -> bytes:
+        # What was passed may have stopped within an event, which would swallow this one.
+        return b"\n\n" + self._emitter.emit(failed)
+
+    def _replaced(self, failed: ResponseFailed) -> bytes:
+        head, body = self._dialect.emit_error(failed, self._meta)
+        self._head = ResponseHead(head.status, client_headers(self._head.headers, head.headers))
+        return body
+
+
+class Broken:
+    """A response that there is no way to read."""
+
+    whole = True
+
+    def __init__(self, client: Dialect, failed: ResponseFailed, note: Note) -> None:
+        self._made: tuple[ResponseHead, bytes] = client.emit_error(failed, Meta())
+        note(failed)
+
+    def head(self) -> ResponseHead:
+        return self._made[0]
+
+    def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
+        return self._made[1] if end_of_stream else b""
+
+    def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        return self.feed(b"", end_of_stream)

@@ -1,0 +1,363 @@
+"""Conversations of the router role."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.exchange.attributes import MODELS
+from extproc.exchange.router import MODEL_HEADER, Router, as_header
+from extproc.telemetry.outcome import Ending
+
+from .conversation import Conversation, leaf, shared
+
+CHAT = "/v1/chat/completions"
+MESSAGES = "/v1/messages"
+
+
+def router() -> Conversation:
+    return Conversation(Router(shared()), mode=0)
+
+
+@pytest.mark.parametrize(
+    "path", [CHAT, MESSAGES, "/anything/v1/messages?beta=true", f"{MESSAGES}/count_tokens?beta=true"]
+)
+def test_the_model_becomes_a_header_and_the_route_is_chosen_again(path: str) -> None:
+    envoy = router()
+    envoy.headers(path)
+    assert not envoy.cleared
+    envoy.body({"messages": [], "model": "gpt-5"})
+    assert envoy.upstream[MODEL_HEADER] == "gpt-5"
+    assert envoy.cleared
+    assert envoy.sent == b'{"messages":[],"model":"gpt-5"}', "the body is not the router's"
+    assert envoy.metadata["model_asked"] == "gpt-5"
+
+
+def test_a_clients_own_word_is_overwritten() -> None:
+    envoy = router()
+    envoy.headers(CHAT, {MODEL_HEADER: "cheap"})
+    envoy.body({"model": "dear"})
+    assert envoy.upstream[MODEL_HEADER] == "dear"
+
+
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": 3}, {"model": None}, {"model": ["a"]}])
+def test_without_a_model_a_clients_own_word_is_removed(body: Any) -> None:
+    envoy = router()
+    envoy.headers(CHAT, {MODEL_HEADER: "cheap"})
+    envoy.body(body)
+    assert MODEL_HEADER not in envoy.upstream
+    assert envoy.cleared, "the route may have been chosen by the client's own word"
+
+
+@pytest.mark.parametrize(
+    ("model", "header"), [("a b", "a b"), ("a\r\nx: y", "a__x: y"), ("modèle", "mod_le"), ("m" * 999, "m" * 256)]
+)
+def test_any_model_fits_a_header(model: str, header: str) -> None:
+    assert as_header(model) == header
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"nope", b'{"model": "a', b"\xff\xfe"])
+@pytest.mark.parametrize(("path", "kind"), [(CHAT, "openai"), (MESSAGES, "anthropic")])
+def test_a_body_that_is_no_object_is_refused_in_the_clients_shape(path: str, kind: str, body: bytes) -> None:
+    envoy = router()
+    envoy.headers(path)
+    envoy.body(body)
+    assert envoy.immediate is not None
+    status, headers, error, details = envoy.immediate
+    assert (status, details) == (400, "extproc_refused")
+    assert headers["content-type"].startswith("application/json")
+    assert ("type" in error) == (kind == "anthropic")
+    assert error["error"]["type"] == "invalid_request_error"
+    assert envoy.close().ending is Ending.REFUSED
+
+
+def test_a_deep_body_is_refused() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body(b'{"model":"m","x":' + b"[" * 100_000)
+    assert envoy.immediate is not None and envoy.immediate[0] == 400
+
+
+def test_an_unknown_path_is_not_found_in_openais_shape() -> None:
+    envoy = router()
+    envoy.headers("/v1/nothing")
+    envoy.body({"model": "m"})
+    assert envoy.immediate is not None
+    status, _, error, details = envoy.immediate
+    assert (status, details) == (404, "extproc_not_found")
+    assert "type" not in error and "POST /v1/nothing" in error["error"]["message"]
+
+
+def test_another_endpoint_of_an_api_is_not_found_in_its_shape() -> None:
+    envoy = router()
+    envoy.headers("/v1/messages/batches")
+    envoy.body({"requests": []})
+    assert envoy.immediate is not None
+    status, _, error, _ = envoy.immediate
+    assert status == 404 and error["type"] == "error" and error["error"]["type"] == "not_found_error"
+
+
+def test_a_request_without_a_body() -> None:
+    envoy = router()
+    envoy.headers("/v1/models", method="GET", end=True)
+    assert envoy.immediate is not None and envoy.immediate[0] == 404
+    envoy = router()
+    envoy.headers("/", method="HEAD", end=True)
+    assert envoy.immediate == (200, {}, None, "extproc_head")
+    envoy = router()
+    envoy.headers(MESSAGES, end=True)
+    assert envoy.immediate is not None
+    assert envoy.immediate[0] == 400 and envoy.immediate[2]["type"] == "error"
+
+
+@pytest.mark.parametrize("headers", [{"upgrade": "websocket", "connection": "Upgrade"}])
+def test_an_upgrade_is_refused_at_once_because_its_body_never_ends(headers: dict[str, str]) -> None:
+    envoy = router()
+    envoy.headers("/v1/realtime", headers, method="GET")
+    assert envoy.immediate is not None and envoy.immediate[0] == 404
+
+
+def test_the_upstreams_answer_passes() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body({"model": "m"})
+    envoy.answer(503, {"content-type": "text/plain", "x": "y"})
+    assert envoy.client == {":status": "503", "content-type": "text/plain", "x": "y"}
+    assert envoy.chunk(b"whatever", end=True) == b"whatever"
+    envoy.trailers()
+    assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.parametrize("details", ["extproc_refused", "extproc_route_error", ""])
+def test_our_own_answers_pass_and_so_does_what_cannot_be_told(details: str) -> None:
+    envoy = router()
+    envoy.headers(MESSAGES)
+    envoy.body({"model": "m"})
+    envoy.answer(500, {"content-type": "application/json"}, details=details)
+    assert envoy.got == b"" and envoy.client["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "answered", "kind"),
+    [
+        (503, "no_healthy_upstream", 529, "overloaded_error"),
+        (504, "upstream_response_timeout", 504, "timeout_error"),
+        (413, "request_payload_too_large", 413, "request_too_large"),
+        (429, "request_rate_limited", 429, "rate_limit_error"),
+        (403, "rbac_access_denied_matched_policy[none]", 403, "permission_error"),
+        (500, "ext_proc_error_gRPC_error_14{127.0.0.1:1}", 500, "api_error"),
+    ],
+)
+def test_envoys_own_errors_get_the_clients_shape(status: int, details: str, answered: int, kind: str) -> None:
+    envoy = router()
+    envoy.headers(MESSAGES)
+    envoy.body({"model": "m"})
+    envoy.answer(status, {"content-type": "text/plain", "content-length": "19", "retry-after": "3"}, details=details)
+    assert envoy.client[":status"] == str(answered)
+    assert envoy.client["content-type"].startswith("application/json")
+    assert envoy.client["content-length"] == str(len(envoy.got))
+    assert envoy.got_json["error"]["type"] == kind
+    assert "127.0.0.1" not in envoy.got_json["error"]["message"]
+    assert envoy.metadata["error"] == details
+
+
+def test_a_model_that_no_route_serves() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body({"model": "gpt-99"})
+    envoy.answer(404, {"content-type": "text/plain"}, details="direct_response")
+    assert envoy.got_json["error"]["code"] == "model_not_found"
+    assert "`gpt-99`" in envoy.got_json["error"]["message"]
+
+
+def test_envoys_redirects_pass() -> None:
+    envoy = router()
+    envoy.headers(CHAT)
+    envoy.body({"model": "m"})
+    envoy.answer(301, {"location": "https://elsewhere"}, end=True, details="direct_response")
+    assert envoy.client == {":status": "301", "location": "https://elsewhere"}
+
+
+def test_an_answer_before_the_body_came_is_envoys_own() -> None:
+    envoy = router()
+    envoy.headers(MESSAGES)
+    envoy.answer(413, {"content-type": "text/plain"}, details="")
+    assert envoy.got_json["error"]["type"] == "request_too_large"
+
+
+def test_a_refusal_by_a_filter_before_this_one() -> None:
+    envoy = router()
+    details = "jwt_authn_access_denied{Jwt_is_missing}"
+    envoy.answer(401, {"content-type": "text/plain"}, details=details, attributes={"request.path": "/v1/messages"})
+    assert envoy.client[":status"] == "401"
+    assert envoy.got_json["type"] == "error", "the path told the client's API"
+    assert envoy.got_json["error"]["message"].startswith("the gateway could not authenticate")
+    assert "{" not in envoy.got_json["error"]["message"]
+
+
+@pytest.mark.rows("F2")
+@pytest.mark.parametrize(
+    ("path", "served"), [("/anthropic/v1/messages", True), ("/v1/messages", False), ("/v1/chat/completions", True)]
+)
+@pytest.mark.parametrize("prefixes", ["anthropic_messages: /anthropic", "anthropic-messages: /anthropic/"])
+def test_an_api_is_served_only_behind_its_prefix(prefixes: str, path: str, served: bool) -> None:
+    envoy = router()
+    envoy.headers(path, attributes=leaf(f"prefixes: {{{prefixes}}}"))
+    envoy.body({"model": "m"})
+    if served:
+        assert envoy.upstream[MODEL_HEADER] == "m"
+        return
+    assert envoy.immediate is not None
+    status, _, error, details = envoy.immediate
+    assert (status, details, error["type"]) == (404, "extproc_not_found", "error")
+
+
+@pytest.mark.parametrize(
+    "route", ["", "losses: report", "{provider: openai, auth: {header: {Authorization: '${NO_KEY}'}}}"]
+)
+def test_a_route_need_not_be_whole_to_be_chosen_from(route: str) -> None:
+    envoy = router()
+    envoy.headers(MESSAGES, attributes=leaf(route))
+    envoy.body({"model": "m"})
+    assert envoy.upstream[MODEL_HEADER] == "m"
+
+
+@pytest.mark.parametrize("route", ["prefixes: [", "prefixes: {anthropic_messages: anthropic}", "prefix: {}"])
+def test_a_wrong_route_is_said_where_no_translator_would(route: str) -> None:
+    for _ in range(2):
+        envoy = router()
+        envoy.headers(MESSAGES, attributes=leaf(route))
+        assert envoy.immediate is not None
+        assert (envoy.immediate[0], envoy.immediate[3]) == (500, "extproc_route_error")
+        assert "gateway configuration: route:" in envoy.immediate[2]["error"]["message"]
+
+
+CATALOGUE = '{gpt-5: {owned_by: openai}, best: {model: gpt-5, name: The best}, "v/*": {model: "*"}}'
+
+
+def with_models(path: str, text: str = CATALOGUE, **options: Any) -> Conversation:
+    envoy = router()
+    envoy.headers(path, attributes={MODELS: text}, **options)
+    return envoy
+
+
+@pytest.mark.parametrize(("asked", "sent"), [("best", "gpt-5"), ("v/org/lora", "org/lora"), ("gpt-5", "gpt-5")])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+def test_another_name_for_a_model_is_routed_and_sent_as_the_model(path: str, asked: str, sent: str) -> None:
+    envoy = with_models(path, headers={"content-length": "62"})
+    body = b'{"a" : [1,  {"model":"best"}], "model": "%s", "z":1e2, "model2":""}' % asked.encode()
+    envoy.body(body)
+    assert envoy.upstream[MODEL_HEADER] == sent
+    assert envoy.sent_json == {**msgspec.json.decode(body), "model": sent}
+    if asked == sent:
+        assert envoy.sent == body
+    else:
+        assert b'[1,  {"model":"best"}]' in envoy.sent and b"1e2" in envoy.sent, "the others stay to the byte"
+        assert envoy.upstream["content-length"] == str(len(envoy.sent))
+    assert envoy.metadata["model_named"] == asked
+
+
+@pytest.mark.parametrize(("path", "kind"), [(CHAT, "openai"), (MESSAGES, "anthropic")])
+def test_a_model_that_is_not_listed_is_a_404_that_lists_those_that_are(path: str, kind: str) -> None:
+    envoy = with_models(path)
+    envoy.body({"model": "gpt-99", "messages": []})
+    assert envoy.immediate is not None
+    status, _, body, details = envoy.immediate
+    assert (status, details) == (404, "extproc_model_not_found")
+    assert "`gpt-99`" in body["error"]["message"] and body["error"]["message"].endswith("there are gpt-5, best, v/*")
+    assert body["error"].get("code", "not_found_error") in ("model_not_found", "not_found_error")
+    assert ("type" in body) == (kind == "anthropic")
+
+
+def test_the_models_in_openais_form() -> None:
+    envoy = with_models("/v1/models", method="GET", end=True, headers={"authorization": "Bearer x"})
+    assert envoy.immediate is not None
+    status, headers, body, details = envoy.immediate
+    assert (status, headers["content-type"], details) == (200, "application/json", "extproc_models")
+    assert body["object"] == "list" and [model["id"] for model in body["data"]] == ["gpt-5", "best"]
+    assert body["data"][0] == {"id": "gpt-5", "object": "model", "created": 0, "owned_by": "openai"}
+    assert envoy.metadata["error"] == ""
+
+
+@pytest.mark.parametrize("header", [{"anthropic-version": "2023-06-01"}, {"x-api-key": "k"}])
+def test_the_models_in_anthropics_form(header: dict[str, str]) -> None:
+    envoy = with_models("/anthropic/v1/models?limit=1", method="GET", end=True, headers=header)
+    assert envoy.immediate is not None
+    body = envoy.immediate[2]
+    assert [model["id"] for model in body["data"]] == ["gpt-5"] and body["has_more"] is True
+    envoy = with_models("/v1/models?limit=no", method="GET", end=True, headers=header)
+    assert envoy.immediate is not None
+    assert envoy.immediate[0] == 400 and envoy.immediate[2]["error"]["type"] == "invalid_request_error"
+
+
+def test_one_model() -> None:
+    for path, id_ in (("/v1/models/best", "best"), ("/v1/models/v%2Forg%2Flora", "v/org/lora")):
+        envoy = with_models(path, method="GET", end=True)
+        assert envoy.immediate is not None
+        assert envoy.immediate[0] == 200 and envoy.immediate[2]["id"] == id_
+    envoy = with_models("/v1/models/gpt-99", method="GET", end=True)
+    assert envoy.immediate is not None
+    assert envoy.immediate[0] == 404 and envoy.immediate[2]["error"]["code"] == "model_not_found"
+
+
+def test_a_catalogue_that_is_wrong_is_the_operators_fault() -> None:
+    for path, options in ((CHAT, {}), ("/v1/models", {"method": "GET", "end": True})):
+        envoy = with_models(path, "{a: 3}", **options)
+        assert envoy.immediate is not None
+        status, _, body, details = envoy.immediate
+        assert (status, details) == (500, "extproc_route_error")
+        assert "virtual host: models: a: expected a mapping" in body["error"]["message"]
+
+
+def test_what_no_route_serves_although_it_might_have_is_told_what_there_is() -> None:
+    envoy = with_models(CHAT, '{gpt-5: {}, "*": {}}')
+    envoy.body({"model": "gpt-99"})
+    assert envoy.upstream[MODEL_HEADER] == "gpt-99"
+    envoy.answer(404, {"content-type": "text/plain"}, details="direct_response")
+    assert envoy.got_json["error"]["message"].endswith("there are gpt-5")
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    before=st.dictionaries(st.text(), VALUES, max_size=4),
+    after=st.dictionaries(st.text(), VALUES, max_size=4),
+    ascii_only=st.booleans(),
+    indent=st.sampled_from([None, 0, 3]),
+)
+def test_a_renamed_body_is_the_same_but_for_the_model(
+    before: dict[str, Any], after: dict[str, Any], ascii_only: bool, indent: int | None
+) -> None:
+    asked = {**before, "model": "best", **{name: value for name, value in after.items() if name != "model"}}
+    envoy = with_models(CHAT)
+    envoy.body(json.dumps(asked, ensure_ascii=ascii_only, indent=indent).encode())
+    sent = json.loads(envoy.sent)
+    assert sent == {**asked, "model": "gpt-5"}
+    assert list(sent) == list(asked), "providers' caches go by the order too"
+
+
+@given(name=st.binary(max_size=6), value=st.binary(max_size=6))
+def test_no_bytes_are_a_bug_of_ours(name: bytes, value: bytes) -> None:
+    envoy = with_models(CHAT)
+    envoy.body(b'{"' + name + b'":"' + value + b'","model":"best"}')
+    assert envoy.immediate is None or envoy.immediate[0] in (400, 404)
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+def test_a_member_whose_name_is_no_text_is_the_clients_fault(path: str) -> None:
+    envoy = with_models(path)
+    envoy.body(b'{"\xff":1,"model":"best"}')
+    assert envoy.immediate is not None
+    assert (envoy.immediate[0], envoy.immediate[3]) == (400, "extproc_refused")
+    assert envoy.immediate[2]["error"]["type"] == "invalid_request_error"

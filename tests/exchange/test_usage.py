@@ -1,0 +1,119 @@
+"""What an exchange leaves in Envoy's dynamic metadata for access logs and rate limits (D34, D35)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+
+from extproc.exchange.translator import Translator
+from extproc.route import RouteError, compile_route
+from extproc.telemetry.outcome import Ending
+
+from ..support.upstream import chat_chunk, events, message, message_events, text_block
+from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
+
+SSE = {"content-type": "text/event-stream"}
+JSON = {"content-type": "application/json"}
+ASKED: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+COSTS = "metadata: {costs: {llm_input_token: input_tokens, llm_total_token: total_tokens, cached: cache_read_tokens}}"
+NAMESPACE = "io.envoy.ai_gateway"
+
+
+def started(route: str = ANTHROPIC, *, path: str = "/v1/messages", step: float = 0.0, **members: Any) -> Conversation:
+    """A conversation whose request was sent. Each look at the clock moves it on by *step* seconds."""
+    ticks = itertools.count(0.0, step) if step else itertools.repeat(5.0)
+    envoy = Conversation(Translator(shared(now=lambda: next(ticks))))
+    envoy.headers(path, attributes=leaf(route))
+    envoy.body({**ASKED, **members})
+    return envoy
+
+
+@pytest.mark.rows("A12")
+def test_a_streams_numbers_and_the_time_to_its_first_content() -> None:
+    envoy = started(step=0.25, stream=True)
+    envoy.answer(200, SSE)
+    first, *rest = events(*message_events(text_block("a", "b")))
+    envoy.chunk(first)
+    assert "first_token_ms" not in envoy.metadata, "a response that begins has said nothing yet"
+    for chunk in rest:
+        envoy.chunk(chunk)
+    envoy.chunk(b"", end=True)
+    outcome = envoy.close()
+    told = envoy.metadata
+    assert (told["input_tokens"], told["output_tokens"], told["finish"], told["ending"]) == (11, 5, "end", "complete")
+    assert (told["model_asked"], told["model_sent"], told["model_answered"]) == ("m", "m", "claude-sonnet-4-5")
+    assert told["first_token_ms"] == 500, "the clock was asked at the beginning, at the request, and for the content"
+    assert outcome.first_content_seconds == 0.5 and outcome.seconds == 0.75
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+@pytest.mark.rows("A12")
+def test_a_cancelled_stream_leaves_what_was_known(path: str) -> None:
+    envoy = started(path=path, step=0.25, stream=True)
+    envoy.answer(200, SSE)
+    for chunk in events(*message_events(text_block("a"), stop=None)):
+        envoy.chunk(chunk)
+    assert envoy.close().ending is Ending.CUT
+    told = envoy.metadata
+    assert (told["input_tokens"], told["ending"], told["first_token_ms"]) == (11, "cut", 500)
+    assert "finish" not in told
+
+
+@pytest.mark.rows("A12")
+def test_a_request_that_was_never_answered() -> None:
+    envoy = started()
+    assert envoy.metadata["ending"] == "cancelled" and envoy.metadata["model_asked"] == "m"
+
+
+def test_a_refusal_says_so() -> None:
+    envoy = started(messages=3, route=OPENAI)
+    assert envoy.metadata["ending"] == "refused" and envoy.metadata["error"] == "refused"
+
+
+def test_a_whole_answer_has_no_first_token() -> None:
+    envoy = started(OPENAI, path="/v1/chat/completions", step=0.25)
+    envoy.answer(200, JSON)
+    envoy.chunk(b'{"id":"x","object":"chat.completion","created":1,"model":"n","choices":[{"index":0,"message":'
+                b'{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,'
+                b'"completion_tokens":2,"total_tokens":5}}', end=True)  # fmt: skip
+    outcome = envoy.close()
+    assert "first_token_ms" not in envoy.metadata and outcome.first_content_seconds is None
+    assert (envoy.metadata["input_tokens"], outcome.seconds > 0) == (3, True)
+
+
+def test_counts_go_under_the_keys_that_the_route_names() -> None:
+    envoy = started(f"{ANTHROPIC[:-1]}, {COSTS}}}", path="/v1/chat/completions")
+    envoy.answer(200, JSON)
+    usage = {"input_tokens": 10, "output_tokens": 5, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 30}
+    envoy.chunk(msgspec.json.encode(message({"type": "text", "text": "x"}, usage=usage)), end=True)
+    assert envoy.elsewhere == {NAMESPACE: {"llm_input_token": 42, "llm_total_token": 47, "cached": 30}}
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    envoy = started(f"{OPENAI[:-1]}, {COSTS}}}", stream=True)
+    envoy.answer(200, SSE)
+    for chunk in events(chat_chunk(content="a"), chat_chunk("stop"), done=True):
+        envoy.chunk(chunk)
+    envoy.chunk(b"", end=True)
+    assert envoy.elsewhere == {}
+
+
+def test_another_namespace() -> None:
+    route = compile_route([f"{OPENAI[:-1]}, metadata: {{namespace: mine, costs: {{out: output_tokens}}}}}}"])
+    assert (route.costs_namespace, route.costs) == ("mine", {"out": "output_tokens"})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ("{costs: {x: dollars}}", "metadata.costs.x: choose one of: input_tokens, "),
+        ("{namespace: extproc}", "metadata.namespace: expected a namespace other than extproc"),
+        ("{cost: {}}", "unknown key 'metadata.cost'"),
+    ],
+)
+def test_a_wrong_key_is_named(metadata: str, problem: str) -> None:
+    with pytest.raises(RouteError, match=problem):
+        compile_route([f"{OPENAI[:-1]}, metadata: {metadata}}}"])

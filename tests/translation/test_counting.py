@@ -1,0 +1,66 @@
+"""Conversations about the number of tokens (Claude Code asks for it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.telemetry.outcome import Ending
+
+from ..exchange.conversation import ANTHROPIC, OPENAI, Conversation, leaf
+
+PATH = "/v1/messages/count_tokens?beta=true"
+ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "a" * 8}]}
+
+
+def asked(route: str, body: Any = None, attempt: float = 1.0) -> Conversation:
+    envoy = Conversation()
+    envoy.headers(PATH, attributes={**leaf(route), "upstream.request_attempt_count": attempt})
+    envoy.body(ASKED if body is None else body)
+    return envoy
+
+
+@pytest.mark.parametrize("attempt", [0.0, 1.0])
+def test_an_upstream_of_another_api_is_answered_for(attempt: float) -> None:
+    envoy = asked(OPENAI, attempt=attempt)
+    assert envoy.immediate is not None
+    status, headers, body, details = envoy.immediate
+    assert (status, body, details) == (200, {"input_tokens": 6}, "extproc_estimated")
+    assert headers["x-llm-translation"] == "input_tokens:estimated"
+    assert "input_tokens" not in envoy.metadata, "nothing was used"
+    assert (envoy.metadata["model_asked"], envoy.metadata["ending"]) == ("m", "answered")
+    assert envoy.close().ending is Ending.ANSWERED
+
+
+def test_an_upstream_of_the_same_api_is_asked() -> None:
+    envoy = asked(f"{ANTHROPIC[:-1]}, options: {{model: claude-x, max_tokens: 5, temperature: 1}}}}")
+    assert envoy.upstream[":path"] == "/v1/messages/count_tokens?beta=true"
+    assert envoy.upstream["x-api-key"] == "key-of-anthropic"
+    assert envoy.sent_json == {**ASKED, "model": "claude-x"}, "this API knows no max_tokens"
+    envoy.answer(200, {"content-type": "application/json"})
+    assert envoy.chunk(b'{"input_tokens":1234}') + envoy.chunk(b"", end=True) == b'{"input_tokens":1234}'
+    assert envoy.close().ending is Ending.COMPLETE
+    assert "input_tokens" not in envoy.metadata and envoy.metadata["error"] == ""
+
+
+def test_an_endpoint_of_the_operators_own() -> None:
+    route = "{provider: anthropic, auth: none, override: {endpoint: 'https://x.example%s'}}"
+    assert asked(route % "/up/v1/messages?a=b").upstream[":path"].startswith("/up/v1/messages/count_tokens?")
+    assert asked(route % "/anywhere").immediate is not None, "where it would be is not known"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", {"model": "m"}, {"model": "m", "messages": 3}])
+def test_a_malformed_body_is_refused_in_anthropics_shape(body: Any) -> None:
+    envoy = asked(OPENAI, body)
+    assert envoy.immediate is not None
+    status, _, error, _ = envoy.immediate
+    assert status == 400 and error["type"] == "error" and error["error"]["type"] == "invalid_request_error"
+
+
+def test_the_upstreams_own_error_passes() -> None:
+    envoy = asked(ANTHROPIC)
+    envoy.answer(429, {"content-type": "application/json"})
+    error = b'{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}'
+    assert envoy.chunk(error, end=True) == error and envoy.client[":status"] == "429"
+    assert envoy.close().ending is Ending.FAILED
