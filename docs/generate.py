@@ -91,7 +91,7 @@ curl -s "localhost:9901/config_dump?include_eds" > dump.json && extproc check du
 Reads Envoy bootstraps (YAML or JSON) and the answer of `/config_dump`. For each finding it says the line and the
 path, what will happen to a user, and what to write. Every combination of route, cluster and endpoint metadata that
 can occur is compiled as the sidecar would; references to secrets are not resolved. Status 0: no error was found, 1:
-some, 2: a file cannot be read. `--format json` is for machines. With `pip install 'extproc[check]'` the filters are
+some, 2: a file cannot be read. `--format json` is for machines. With `pip install 'extproc-llm[check]'` the filters are
 also held against Envoy's own message types (rule `schema`). Each rule is proven by a test that breaks it, the worst
 of them by what a real Envoy then does.
 

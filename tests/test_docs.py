@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,36 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+NAME = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["name"]
+SPOKEN = sorted(
+    path
+    for pattern in (
+        "*.md",
+        "docs/**/*",
+        "examples/**/*",
+        "deploy/**/*",
+        "extproc/**/*.py",
+        "protos/*",
+        "Dockerfile",
+        "*.toml",
+    )
+    for path in ROOT.glob(pattern)
+    if path.is_file() and path.suffix in {".md", ".py", ".yaml", ".toml", ""}
+)
+
+
+def test_what_is_to_be_installed_is_ours() -> None:
+    """`extproc` on the package index belongs to somebody else: who follows our words must not install it."""
+    assert NAME == "extproc-llm" and len(SPOKEN) > 100
+    wrong = re.compile(r"""(?:pip install|uv add|pipx run)[^\n]*?\bextproc(?:\[|(?![\w./-]))|['"]extproc\[\w""")
+    found = [
+        f"{path.relative_to(ROOT)}: {hit[0]}" for path in SPOKEN for hit in wrong.finditer(path.read_text("utf-8"))
+    ]
+    assert not found, f"the distribution is {NAME}: {found}"
+    assert wrong.search("pip install 'extproc[gcp]'") and wrong.search("pip install extproc\n")
+    assert not wrong.search(f"pip install '{NAME}[gcp]'") and not wrong.search("pip install --no-deps extproc/x.whl")
 
 
 def test_the_readmes_python_runs() -> None:

@@ -41,7 +41,7 @@ class AwsAuth:
 
     def __init__(self, keys: Callable[[], Keys], region: str, service: str, host: str) -> None:
         if importlib.util.find_spec("botocore") is None:
-            raise Unresolvable("needs the package botocore: pip install 'extproc[aws]'")
+            raise Unresolvable("needs the package botocore: pip install 'extproc-llm[aws]'")
         self.host = host
         self._keys = keys
         self._region = region

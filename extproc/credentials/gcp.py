@@ -127,7 +127,7 @@ class GcpAuth:
 
     def __init__(self, key: Secret, max_ttl: float | None, expire_early: float) -> None:
         if importlib.util.find_spec("google") is None or importlib.util.find_spec("google.auth") is None:
-            raise Unresolvable("needs the package google-auth: pip install 'extproc[gcp]'")
+            raise Unresolvable("needs the package google-auth: pip install 'extproc-llm[gcp]'")
         self._key = key
         self._max_ttl = max_ttl
         self._expire_early = expire_early

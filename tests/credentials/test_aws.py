@@ -209,5 +209,5 @@ def test_nothing_shows_a_key(caplog: pytest.LogCaptureFixture) -> None:
 def test_without_botocore_the_route_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "botocore" else found(name))
-    with pytest.raises(RouteError, match=r"auth.aws: needs the package botocore: pip install 'extproc\[aws\]'"):
+    with pytest.raises(RouteError, match=r"auth.aws: needs the package botocore: pip install 'extproc-llm\[aws\]'"):
         route()

@@ -266,7 +266,7 @@ def test_without_google_auth_the_route_says_what_to_install(
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "google.auth" else found(name))
-    with pytest.raises(RouteError, match=r"needs the package google-auth: pip install 'extproc\[gcp\]'"):
+    with pytest.raises(RouteError, match=r"needs the package google-auth: pip install 'extproc-llm\[gcp\]'"):
         route(endpoint)
 
 
