@@ -9,12 +9,12 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..shared import claude_schema as subset
+from ..shared.claude_reasoning import Plan, Planner
 from ..shared.naming import sha256
-from . import schema as subset
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, write_tools
 from .emit_turns import Conversation, system_texts
-from .reasoning import Plan, Planner
 from .vocabulary import BINDING_BETA, KNOWN_BETAS, NAME, UPSTREAM_VERSION
 
 DEFAULT_MAX_TOKENS = 8192

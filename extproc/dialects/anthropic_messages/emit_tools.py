@@ -12,8 +12,8 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
 from ..base import encode
+from ..shared import claude_schema as subset
 from ..shared.naming import tool_name
-from . import schema as subset
 from .emit_blocks import with_cache
 from .vocabulary import NAME, OWN_TOOL, TOOL_BETAS
 

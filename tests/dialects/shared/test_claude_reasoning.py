@@ -7,7 +7,7 @@ import pytest
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import Message, Reasoning, Sampling, Thinking, Tool, ToolCall, ToolChoice, ToolResult
 
-from .helpers import HI, Emitted, emit
+from ..anthropic_messages.helpers import HI, Emitted, emit
 
 AT = {"reasoning": "reasoning_effort", "effort": "reasoning_effort"}
 SHOWN = {"type": "adaptive", "display": "summarized"}

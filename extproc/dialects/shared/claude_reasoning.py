@@ -1,6 +1,6 @@
-"""How much to think, as ``thinking`` and ``output_config.effort`` of the row that the model has.
+"""How much to think, as ``thinking`` and an effort, in whichever API Claude is asked.
 
-Anthropic, "Extended thinking", "Adaptive thinking", "Effort" (August 2026).
+Anthropic, "Extended thinking", "Adaptive thinking", "Effort" (August 2026). Bedrock takes the same objects.
 """
 
 from __future__ import annotations
