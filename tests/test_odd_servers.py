@@ -108,7 +108,7 @@ def test_fragments_of_calls_that_come_in_turns_do_not_go_to_a_closed_block() -> 
         ([{**ROLE, "usage": None}, {**TEXT, "usage": {**USAGE, "completion_tokens": 1}}, {**STOP, "usage": USAGE}],
          (100, 7, 0)),
         ([TEXT, STOP, usage_chunk(prompt_tokens_details={"cached_tokens": 80})], (20, 7, 80)),
-        ([TEXT, STOP, usage_chunk(prompt_tokens_details={"cached_tokens": 180})], (0, 7, 180)),
+        ([TEXT, STOP, usage_chunk(prompt_tokens_details={"cached_tokens": 180})], (0, 7, 100)),
         ([TEXT, STOP, usage_chunk(prompt_tokens_details=None)], (100, 7, 0)),
         ([TEXT, STOP], (0, 0, 0)),
     ],

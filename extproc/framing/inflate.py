@@ -1,8 +1,16 @@
-"""Inflating compressed bodies as they arrive, within a bound."""
+"""Inflating compressed bodies as they arrive, within bounds."""
 
 from __future__ import annotations
 
 import zlib
+
+_MEANINGLESS = frozenset({"", "identity", "none", "plain", "utf-8", "utf8", "7bit", "8bit", "binary"})
+"""What servers write into ``content-encoding`` above bytes that are not encoded at all."""
+
+_MAX_MEMBERS = 100_000
+"""Parts of one gzip body: each costs the making of a decoder, however little it holds."""
+_SLICE = 4096
+"""Bytes that are looked at at once where members follow each other: what is left over is copied for each of them."""
 
 
 class InflateError(Exception):
@@ -11,33 +19,84 @@ class InflateError(Exception):
 
 class Inflater:
     """gzip and deflate, incremental. Anything else fails at the first byte: br and zstd would need a library that the
-    upstream was asked not to make necessary (``accept-encoding`` is removed from every request)."""
+    upstream was asked not to make necessary (``accept-encoding`` is removed from every request).
+
+    gzip may have any number of members (RFC 1952, 2.2); ``deflate`` is zlib's format (RFC 9110, 8.4.1.2) or, as many
+    servers send it, bare."""
 
     def __init__(self, encoding: str, max_bytes: int) -> None:
         self._encoding = encoding
         self._max = max_bytes
         self._total = 0
-        # 47: a gzip or zlib header, whichever comes.
-        self._inflate = zlib.decompressobj(47) if encoding in ("gzip", "x-gzip", "deflate") else None
+        self._known = encoding in ("gzip", "x-gzip", "deflate")
+        self._inflate = zlib.decompressobj(31) if encoding != "deflate" else None
+        self._members = 1
+        self._head = b""  # of deflate, until it is told which of the two forms it is
 
     @classmethod
     def for_encoding(cls, content_encoding: str, max_bytes: int) -> Inflater | None:
         """One for the value of a ``content-encoding`` header; ``None`` when the body is plain."""
-        encoding = content_encoding.strip().lower()
-        return None if encoding in ("", "identity") else cls(encoding, max_bytes)
+        named = [word for part in content_encoding.split(",") if (word := part.strip().lower()) not in _MEANINGLESS]
+        return cls(", ".join(named), max_bytes) if named else None
 
     def feed(self, data: bytes) -> bytes:
         """The plain bytes that *data* completes. Raises InflateError."""
         if not data:
             return b""
-        if self._inflate is None:
-            raise InflateError(f"the upstream's answer is compressed with {self._encoding!r}, not with gzip or deflate")
+        if not self._known:
+            raise InflateError(f"the body is compressed with {self._encoding!r}, not with gzip or deflate")
         try:
-            # One more than may come, so that reaching the bound and passing it can be told apart.
-            plain = self._inflate.decompress(data, self._max - self._total + 1)
+            return self._fed(data)
         except zlib.error as error:
-            raise InflateError(f"the upstream's compressed answer is broken: {error}") from None
+            raise InflateError(f"the compressed body is broken: {error}") from None
+
+    def _fed(self, data: bytes) -> bytes:
+        if self._inflate is None:
+            data = self._head + data
+            if len(data) < 2:
+                self._head = data
+                return b""
+            self._inflate = zlib.decompressobj(15 if _has_zlib_header(data) else -15)
+        if not self._inflate.eof:
+            plain = self._taken(data)
+            if not self._inflate.eof:
+                return plain
+            data = self._inflate.unused_data
+            return plain + self._more_members(data) if data else plain
+        return self._more_members(data)
+
+    def _more_members(self, data: bytes) -> bytes:
+        """What follows a member that is whole: others, or zeros that fill up a block of a tape (RFC 1952 allows both
+        in gzip's own program); nothing follows the end of deflate."""
+        if self._encoding == "deflate":
+            return b""
+        parts: list[bytes] = []
+        for start in range(0, len(data), _SLICE):
+            rest = data[start : start + _SLICE]
+            while rest:
+                assert self._inflate is not None
+                if self._inflate.eof:
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
+                    self._members += 1
+                    if self._members > _MAX_MEMBERS:
+                        raise InflateError(f"the compressed body has more than {_MAX_MEMBERS} parts")
+                    self._inflate = zlib.decompressobj(31)
+                parts.append(self._taken(rest))
+                rest = self._inflate.unused_data if self._inflate.eof else b""
+        return b"".join(parts)
+
+    def _taken(self, data: bytes) -> bytes:
+        assert self._inflate is not None
+        # One more than may come, so that reaching the bound and passing it can be told apart.
+        plain = self._inflate.decompress(data, self._max - self._total + 1)
         self._total += len(plain)
         if self._total > self._max:
-            raise InflateError(f"the upstream's compressed answer is larger than {self._max} bytes")
+            raise InflateError(f"the compressed body is larger than {self._max} bytes")
         return plain
+
+
+def _has_zlib_header(data: bytes) -> bool:
+    """RFC 1950, 2.2: method 8, and a check sum over the first two bytes."""
+    return data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0

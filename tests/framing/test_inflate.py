@@ -12,10 +12,22 @@ TEXT = b"data: hello\n\n" * 500
 GZIP = gzip.compress(TEXT, mtime=0)
 """Without the time of day: a test is named alike wherever it is collected."""
 
+_bare = zlib.compressobj(wbits=-15)
+BARE = _bare.compress(TEXT) + _bare.flush()
+
 
 @pytest.mark.parametrize(
     ("encoding", "data"),
-    [("gzip", GZIP), ("x-gzip", GZIP), (" GZIP ", GZIP), ("deflate", zlib.compress(TEXT))],
+    [
+        ("gzip", GZIP),
+        ("x-gzip", GZIP),
+        (" GZIP ", GZIP),
+        ("identity, gzip", GZIP),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", BARE),
+        ("gzip", b"".join(gzip.compress(TEXT[i : i + 1000], mtime=0) for i in range(0, len(TEXT), 1000))),
+        ("gzip", gzip.compress(b"", mtime=0) + GZIP + bytes(512)),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("step", [1, 7, 100_000])
@@ -25,7 +37,7 @@ def test_inflates_as_it_comes(encoding: str, data: bytes, step: int) -> None:
     assert b"".join(inflater.feed(data[i : i + step]) for i in range(0, len(data), step)) == TEXT
 
 
-@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity ", "none", "utf-8", "UTF-8, identity"])
 def test_plain_bodies_need_none(encoding: str) -> None:
     assert Inflater.for_encoding(encoding, 1) is None
 
@@ -45,6 +57,15 @@ def test_a_flushed_stream_is_not_held_back() -> None:
     assert inflater is not None
     first = compress.compress(b"data: a\n\n") + compress.flush(zlib.Z_SYNC_FLUSH)
     assert inflater.feed(first) == b"data: a\n\n"
+
+
+def test_members_that_hold_nothing_cost_little_and_are_counted() -> None:
+    inflater = Inflater.for_encoding("gzip", 1000)
+    assert inflater is not None
+    empty = gzip.compress(b"", mtime=0)
+    assert inflater.feed(empty * 90_000) == b""
+    with pytest.raises(InflateError, match="parts"):
+        inflater.feed(empty * 20_000)
 
 
 def test_broken_data() -> None:

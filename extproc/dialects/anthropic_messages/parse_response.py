@@ -5,7 +5,7 @@ content_block_delta* content_block_stop``; an ``error`` may come anywhere (Anthr
 deltas and blocks that are not known must be passed over.
 
 Repaired, because servers of other makers do it: a missing or a second message_start, a text or thinking delta without a
-block's start, gaps in the indexes, a missing content_block_stop, counts of zero after real ones.
+block's start, gaps in the indexes, a missing content_block_stop.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.counts import whole
 from ..shared.parser import ParserBase
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
@@ -282,13 +283,14 @@ class MessagesParser(ParserBase):
                 self._extra[name] = value
 
     def _note_usage(self, usage: Any) -> None:
-        """Counts are of the whole so far: a later one replaces an earlier one, an absent one keeps it."""
+        """Counts are of the whole so far: a later one replaces an earlier one, zero too (a compaction makes the input
+        smaller), an absent one keeps it, as in the official SDK."""
         if type(usage) is not dict:
             return
         counts = {**usage, **_object(usage.get("output_tokens_details"))}
         for name, value in counts.items():
-            if type(value) is int and (value or name not in self._usage):
-                self._usage[name] = value
+            if (number := whole(value)) is not None:
+                self._usage[name] = number
         tier = usage.get("service_tier")
         if type(tier) is str:
             self._tier = tier

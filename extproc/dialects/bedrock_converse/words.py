@@ -7,6 +7,7 @@ import binascii
 from typing import Any
 
 from ...llm.events import Citation, StopReason, Usage
+from ..shared.counts import count
 
 NAME = "bedrock_converse"
 CLAUDE = "anthropic-claude-v1"
@@ -44,19 +45,14 @@ def stop_word(stop: StopReason, native: str | None) -> str:
     return native if native is not None and STOPS.get(native) is stop else _WORDS[stop]
 
 
-def _count(usage: dict[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if type(value) is int and value >= 0 else None
-
-
 def read_usage(usage: Any) -> Usage:
     """Token counts. Converse's ``inputTokens`` leaves out what was read from and written to a cache."""
     if type(usage) is not dict:
         return Usage()
-    read, written = _count(usage, "cacheReadInputTokens"), _count(usage, "cacheWriteInputTokens")
-    plain = _count(usage, "inputTokens")
+    read, written = count(usage, "cacheReadInputTokens"), count(usage, "cacheWriteInputTokens")
+    plain = count(usage, "inputTokens")
     total = None if plain is None and read is None and written is None else (plain or 0) + (read or 0) + (written or 0)
-    return Usage(total, _count(usage, "outputTokens"), read, written)
+    return Usage(total, count(usage, "outputTokens"), read, written)
 
 
 def write_usage(usage: Usage) -> dict[str, int]:

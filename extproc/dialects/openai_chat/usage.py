@@ -5,25 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from ...llm.events import Usage
+from ..shared.counts import count, settled
+
+_READ = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens")
+_WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens", "created_cache_tokens")
+"""What servers call the tokens that were read from a cache, and those that were written to it, in the details or beside
+the others (LiteLLM, OpenRouter, Moonshot and Together, DashScope)."""
 
 
 def read_usage(usage: dict[str, Any]) -> Usage:
-    """Servers differ in where they count the cache: OpenAI in details, DeepSeek as ``prompt_cache_hit_tokens``,
-    Moonshot and Together as ``cached_tokens`` beside the others."""
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    read = _count(usage.get("prompt_tokens_details"), "cached_tokens")
-    for name in ("prompt_cache_hit_tokens", "cached_tokens"):
-        if read is None:
-            read = _count(usage, name)
-    written = _count(usage.get("prompt_tokens_details"), "cache_write_tokens")
-    reasoning = _count(usage.get("completion_tokens_details"), "reasoning_tokens")
-    if reasoning is None:
-        reasoning = _count(usage, "reasoning_tokens")
-    total = _count(usage, "total_tokens")
+    """``prompt_tokens`` is the whole, of which the cache is a part (DeepSeek: ``prompt_cache_hit_tokens``)."""
+    details = usage.get("prompt_tokens_details")
+    prompt, completion = (
+        count(usage, "prompt_tokens", "input_tokens"),
+        count(usage, "completion_tokens", "output_tokens"),
+    )
+    read = _either(count(details, *_READ), count(usage, "prompt_cache_hit_tokens", *_READ))
+    written = _either(count(details, *_WRITTEN), count(usage, *_WRITTEN))
+    of_answer = count(usage.get("completion_tokens_details"), "reasoning_tokens")
+    reasoning = _either(of_answer, count(usage, "reasoning_tokens"))
+    total = count(usage, "total_tokens")
     if reasoning and None not in (prompt, completion, total) and total == prompt + completion + reasoning:  # type: ignore[operator]
         # xAI leaves reasoning out of the completion.
         completion = total - prompt  # type: ignore[operator]
-    return Usage(prompt, completion, read, written, reasoning)
+    return settled(prompt, completion, read, written, reasoning)
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return first or (second if second is not None else first)
 
 
 def write_usage(usage: Usage) -> dict[str, Any] | None:
@@ -42,8 +51,3 @@ def write_usage(usage: Usage) -> dict[str, Any] | None:
     if usage.reasoning_tokens is not None:
         out["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     return out
-
-
-def _count(members: Any, name: str) -> int | None:
-    value = members.get(name) if type(members) is dict else None
-    return value if type(value) is int and value >= 0 else None

@@ -10,6 +10,7 @@ from ...frozen import Frozen
 from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
 from ..base import encode
+from ..shared.counts import count, settled
 from ..shared.parser import decode
 
 NAME = "openai_responses"
@@ -54,21 +55,16 @@ def read_carrier(encrypted_content: str) -> list[Carried] | None:
     return carried or None
 
 
-def _count(members: Any, name: str) -> int | None:
-    value = members.get(name) if type(members) is dict else None
-    return value if type(value) is int and value >= 0 else None
-
-
 def read_usage(usage: Any) -> Usage:
     if type(usage) is not dict:
         return Usage()
     cache, output = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    return Usage(
-        _count(usage, "input_tokens"),
-        _count(usage, "output_tokens"),
-        _count(cache, "cached_tokens"),
-        _count(cache, "cache_write_tokens"),
-        _count(output, "reasoning_tokens"),
+    return settled(
+        count(usage, "input_tokens"),
+        count(usage, "output_tokens"),
+        count(cache, "cached_tokens"),
+        count(cache, "cache_write_tokens"),
+        count(output, "reasoning_tokens"),
     )
 
 

@@ -206,9 +206,12 @@ def test_no_message_start() -> None:
     assert isinstance(got[-1], e.ResponseEnded)
 
 
-def test_counts_of_zero_do_not_hide_real_ones() -> None:
-    got = read(stream_of(start(input_tokens=10, output_tokens=1), message_delta(input_tokens=0, output_tokens=5), STOP))
-    assert got[-1] == e.ResponseEnded(StopReason.END, Usage(10, 5), native_reason="end_turn")
+def test_the_last_counts_hold_zeros_included() -> None:
+    """As in the official SDK: a compaction leaves less of the input than its start said."""
+    began = start(input_tokens=55_277, cache_read_input_tokens=50_000, output_tokens=1)
+    after = message_delta(input_tokens=181, cache_read_input_tokens=0, output_tokens=5.0)
+    got = read(stream_of(began, after, STOP))
+    assert got[-1] == e.ResponseEnded(StopReason.END, Usage(181, 5, 0), native_reason="end_turn")
     got = read(stream_of(start(input_tokens=0, output_tokens=0), message_delta(input_tokens=7, output_tokens=5), STOP))
     assert got[-1] == e.ResponseEnded(StopReason.END, Usage(7, 5), native_reason="end_turn")
 

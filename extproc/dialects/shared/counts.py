@@ -1,0 +1,44 @@
+"""Token counts, however servers write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.events import Usage
+
+_MOST = 1 << 53
+"""No count is larger: what is beyond it cannot be a whole number in every JSON reader."""
+
+
+def count(members: Any, *names: str) -> int | None:
+    """The count under the first of *names* that says more than nothing, else zero if one says so, else ``None``. Some
+    servers know a count under two names and fill in one of them."""
+    found: int | None = None
+    if type(members) is dict:
+        for name in names:
+            number = whole(members.get(name))
+            if number:
+                return number
+            if number is not None:
+                found = number
+    return found
+
+
+def whole(value: Any) -> int | None:
+    """A count as a number; JSON of some languages writes it with a fraction of zero."""
+    if type(value) is float and value.is_integer() and value < _MOST:
+        value = int(value)
+    return value if type(value) is int and 0 <= value < _MOST else None
+
+
+def settled(
+    input_tokens: int | None, output_tokens: int | None, read: int | None, written: int | None, reasoning: int | None
+) -> Usage:
+    """Counts whose parts are no more than the whole: what was read from a cache, then what was written to it, then the
+    reasoning. OpenRouter counts what was read as written too."""
+    if input_tokens is not None:
+        read = None if read is None else min(read, input_tokens)
+        written = None if written is None else min(written, input_tokens - (read or 0))
+    if output_tokens is not None and reasoning is not None:
+        reasoning = min(reasoning, output_tokens)
+    return Usage(input_tokens, output_tokens, read, written, reasoning)
