@@ -21,9 +21,11 @@ from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from ..route import RouteError
 from ..settings import Limits
-from ..telemetry.outcome import Ending, Outcome
-from ..translation.translation import Estimated, Refused, render_error
+from ..telemetry.outcome import Began, Ending, Outcome
+from ..telemetry.sinks import Sinks
+from ..translation.translation import Estimated, Refused, Translation, render_error
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
+from .ending import ending, ending_of_ours
 from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
 from .phases import KINDS, Kind, Phase, Unexpected, expect
 
@@ -41,12 +43,13 @@ Answer = tuple[ProcessingResponse, Phase]
 
 class Shared(Frozen):
     """What all exchanges of a process share. *now* gives Unix seconds; *new_id* names an exchange that came without an
-    ``x-request-id``."""
+    ``x-request-id``; *sinks* are told what becomes of each."""
 
     now: Callable[[], float]
     new_id: Callable[[], str]
     limits: Limits = Limits()
     capabilities: CapabilityTable | None = None
+    sinks: Sinks = Sinks()
 
 
 _HANDLERS = {
@@ -84,7 +87,9 @@ class Exchange:
 
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         self.shared = shared
-        self.began = shared.now()
+        self.began = Began(self.role, shared.now())
+        self.translation: Translation | None = None
+        """What is made of the exchange, where it is our role to make something of it."""
         self.phase = Phase.OPEN
         self.client: str | None = None
         self.method = ""
@@ -100,7 +105,7 @@ class Exchange:
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self._refusal = refusal
-        self._over_as = Ending.REFUSED
+        self._over_as = Ending.CANCELLED
 
     # ---- what a role says
 
@@ -132,20 +137,9 @@ class Exchange:
         """What is known of the exchange by now, for dynamic metadata."""
         return {"client": self.client} if self.client else {}
 
-    def outcome(self, ending: Ending) -> Outcome:
-        return Outcome(
-            self.role,
-            ending,
-            self.attempt,
-            self.client or "",
-            status=self.status,
-            error=self.error,
-            seconds=self.since(self.shared.now()),
-        )
-
     def since(self, then: float) -> float:
         """Seconds from the beginning to *then*; a clock that was set back makes none."""
-        return max(0.0, then - self.began)
+        return max(0.0, then - self.began.at)
 
     # ---- the course
 
@@ -193,20 +187,44 @@ class Exchange:
         return broken
 
     def close(self) -> Outcome:
-        """The stream has ended. What became of the exchange, told by its own state: Envoy ends good streams and bad
-        ones alike."""
-        match self.phase:
-            case Phase.OVER:
-                ending = self._over_as
-            case Phase.ENDED:
-                ending = Ending.FAILED if self.error else Ending.COMPLETE
-            case Phase.PASSING:
-                ending = Ending.PASSED
-            case Phase.WHOLE | Phase.STREAMING:
-                ending = Ending.CUT
-            case _:
-                ending = Ending.CANCELLED
-        return self.outcome(ending)
+        """The stream has ended. What became of the exchange; the sinks are told, too."""
+        if not self.began.method:
+            self.shared.sinks.started(self.began)
+        outcome = self._outcome(self._over_as if self.phase is Phase.OVER else ending(self.phase, self.translation))
+        self.shared.sinks.ended(self.began, outcome)
+        return outcome
+
+    def _outcome(self, ended: Ending) -> Outcome:
+        """The record, filled here and nowhere else."""
+        seconds = self.since(self.shared.now())
+        translation = self.translation
+        if translation is None:
+            who = (self.role, ended, self.attempt, self.client or "")
+            return Outcome(*who, status=self.status, error=self.error, seconds=seconds)
+        return Outcome(
+            role=self.role,
+            ending=ended,
+            attempt=self.attempt,
+            client=translation.client or "",
+            upstream=translation.upstream or "",
+            provider=translation.route.provider.name,
+            model_asked=translation.model_asked,
+            model_sent=translation.model_sent,
+            model_answered=translation.model_answered,
+            stream=translation.streamed,
+            status=self.status,
+            error=self.error,
+            finish=translation.ended.stop.value if translation.ended is not None else "",
+            usage=translation.usage,
+            losses=tuple(map(str, translation.losses)),
+            seconds=seconds,
+            first_content_seconds=self.first_content_seconds(translation),
+        )
+
+    def first_content_seconds(self, translation: Translation) -> float | None:
+        """Of a stream: of a whole answer it would only say when it came."""
+        at = translation.first_content_at
+        return self.since(at) if at is not None and translation.streamed else None
 
     def _bug(self, asked: str) -> ProcessingResponse:
         """The answer to what was *asked* when an exception came of it, which is logged."""
@@ -214,12 +232,8 @@ class Exchange:
         return self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))
 
     def _over(self, answered: Answered) -> ProcessingResponse:
-        if self.phase is Phase.STREAMING:
-            # Envoy can only reset what has begun.
-            self._over_as = Ending.CUT
-        else:
-            refused = Ending.REFUSED if answered.status >= 400 else Ending.ANSWERED
-            self._over_as = refused if self.phase in (Phase.OPEN, Phase.REQUEST) else Ending.FAILED
+        self._over_as = ending_of_ours(self.phase, answered.status)
+        if self.phase is not Phase.STREAMING:
             self.status = answered.status
         self.phase = Phase.OVER
         self.error = answered.error
@@ -239,6 +253,7 @@ class Exchange:
         self.path = pseudo.get(":path", "")
         self.authority = pseudo.get(":authority", "")
         self.client = dialects.detect(self.path, b"")
+        self._start()
         if self._refusal is not None:
             raise self.failure(*self._refusal)
         if self.method == "HEAD" and self.path.partition("?")[0] == "/":
@@ -256,16 +271,23 @@ class Exchange:
             self.response_mode = config.response_body_mode
         return self.on_request(message)
 
+    def _start(self) -> None:
+        request_id = next((value for name, value in self.came if name == "x-request-id"), "") or self.shared.new_id()
+        plain = self.path.partition("?")[0]
+        self.began = Began(self.role, self.began.at, request_id, self.method or "?", plain, self.client or "")
+        self.shared.sinks.started(self.began)
+
     def without_body(self, message: ProcessingRequest) -> Answered:
         """The answer to a request that is at its end with its headers."""
         if self.client is None or self.method != "POST":
             return self.not_found()
         return self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
 
-    def detect(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
-        """The client's dialect, where *prefixes* have it. Refuses what is beneath a dialect's path: another endpoint of
-        the same API, or the same one behind another prefix."""
-        self.client = dialects.detect(self.path, body, prefixes)
+    def settle(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
+        """The client's dialect, where *prefixes* have it: settled here, once, with the body. Refuses what is beneath a
+        dialect's path: another endpoint of the same API, or the same one behind another prefix."""
+        if self.client is None or prefixes:
+            self.client = dialects.detect(self.path, body, prefixes)
         plain = self.path.partition("?")[0]
         if self.client is None and (resembled := dialects.resembled(plain)) is not None:
             self.client = resembled

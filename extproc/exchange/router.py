@@ -66,7 +66,7 @@ class Router(Exchange):
 
     def on_request_body(self, message: ProcessingRequest) -> Answer:
         body = message.request_body.body
-        if self.detect(body, self._prefixes) is None:
+        if self.settle(body, self._prefixes) is None:
             raise self.not_found()
         try:
             model = _decode(body).model

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .. import dialects
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from ..headers import CREDENTIAL_HEADERS, upstream_headers
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind
-from ..route import RouteError, compile_route
+from ..route import Route, RouteError, compile_route
 from ..route.route import CLIENT_KEYS
-from ..telemetry.outcome import Ending, Outcome
+from ..telemetry.outcome import Outcome
 from ..translation.translation import Call, Translation
 from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
-from .attributes import CODE_DETAILS, OURS, Attributes, Level
+from .attributes import CODE_DETAILS, OURS, Attributes
+from .ending import ending
 from .machine import Answer, Exchange, Misconfigured, Refusal, Shared, clipped
 from .mutations import UNCHANGED, Headers, diff, override_mode, piece, proceed, read_headers, set_header, with_metadata
 from .phases import Kind, Phase
@@ -28,10 +30,11 @@ class Translator(Exchange):
 
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         super().__init__(shared, refusal)
-        self._levels: list[Level] = []
+        self._route: Route | None = None
+        self._wrong = ""
+        """What is wrong with the route, for the answer to the body: by then the client's dialect is known."""
         self._memory: Memory | None = None
         self._original: Headers = []
-        self._translation: Translation | None = None
         self._noted = False
         self._timed = False
 
@@ -47,18 +50,20 @@ class Translator(Exchange):
             self._memory = recall(message)
         if self._memory is not None:
             self._restore(self._memory)
-        self._levels = attributes.levels()
+        levels = attributes.levels()
         try:
+            self._route = compile_route(levels)
+        except RouteError as error:
+            self._wrong = str(error)
+        else:
             # A credential that must be fetched can be here with the body.
-            self.waits = compile_route(self._levels).begin()
-        except RouteError:
-            # The answer to the body says it.
-            self.waits = None
+            self.waits = self._route.begin()
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
 
     def _restore(self, memory: Memory) -> None:
         """The client's own path and headers, in place of those that an earlier attempt left."""
         self.path = memory.path
+        self.client = dialects.detect(self.path, b"")
         changed = frozenset(memory.set)
         self._original = [(name, value) for name, value in self.came if name not in changed]
         self._original += memory.saved
@@ -66,26 +71,25 @@ class Translator(Exchange):
     def on_request_body(self, message: ProcessingRequest) -> Answer:
         body = message.request_body.body
         self.waits = None
-        self.detect(body)
-        route = compile_route(self._levels)
-        if route.prefixes:
-            self.detect(body, route.prefixes)
-        request_id = next((value for name, value in self.came if name == "x-request-id"), "")
-        self._translation = translation = Translation(
+        route = self._route
+        self.settle(body, route.prefixes if route is not None else dialects.ANYWHERE)
+        if route is None:
+            raise RouteError(self._wrong)
+        self.client = self.client or route.client
+        self.translation = translation = Translation(
             self.client,
             route=route,
             now=self.shared.now(),
-            request_id=request_id or self.shared.new_id(),
+            request_id=self.began.request_id,
             limits=self.shared.limits,
             capabilities=self.shared.capabilities,
             clock=self.shared.now,
         )
-        self.client = self.client or route.client
         call = translation.request(body, self.method, self.path, self._original)
         self.client = translation.client
         answer = self._send(call, body)
         # What a stream can say no more once it was reset is said before: its end overwrites it.
-        facts = {**self.facts(), "ending": Ending.CANCELLED.value}
+        facts = {**self.facts(), "ending": ending(Phase.SENT).value}
         if self.attempt != 0:
             facts[MEMORY] = remember(self._remembered(call))
         return with_metadata(answer, facts), Phase.SENT
@@ -112,10 +116,10 @@ class Translator(Exchange):
         return memory.authority if memory is not None and memory.host == self.authority else ""
 
     def _remembered(self, call: Call) -> Memory:
-        assert self._translation is not None
+        assert self.translation is not None
         sent = set(call.headers)
         original = set(self._original)
-        secret = CREDENTIAL_HEADERS.union(name for name, _ in self._translation.route.auth_headers)
+        secret = CREDENTIAL_HEADERS.union(name for name, _ in self.translation.route.auth_headers)
         # What no attempt would send need not be kept.
         unsent = [pair for pair in self._original if pair not in sent and pair[0] not in secret]
         memory = self._memory
@@ -130,7 +134,7 @@ class Translator(Exchange):
     # ---- the response
 
     def on_response_headers(self, message: ProcessingRequest) -> Answer:
-        translation = self._translation
+        translation = self.translation
         details = self.envoys_own(message)
         if details is not None or self.phase is Phase.REQUEST:
             return self.reshape(message, details or "request_not_sent")
@@ -178,7 +182,7 @@ class Translator(Exchange):
         return self._noting(answer), Phase.ENDED
 
     def on_response_body(self, message: ProcessingRequest) -> Answer:
-        translation = self._translation
+        translation = self.translation
         assert translation is not None
         chunk = message.response_body.body
         if self.phase is Phase.WHOLE:
@@ -190,7 +194,7 @@ class Translator(Exchange):
         return self._noting(answer) if last else answer, Phase.ENDED if last else Phase.STREAMING
 
     def on_piece(self, chunk: bytes) -> bytes:
-        translation = self._translation
+        translation = self.translation
         assert translation is not None
         data = self._streamed(translation, chunk, False)
         if self._has_begun(translation) or self._has_ended(translation):
@@ -218,6 +222,8 @@ class Translator(Exchange):
         answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
         if self._has_begun(translation):
             self._timed = True
+            if (seconds := self.first_content_seconds(translation)) is not None:
+                self.shared.sinks.first_content(self.began, seconds)
             # A client that goes away in mid-stream is charged for what it asked, if the upstream told so far.
             answer = self._with_costs(with_metadata(answer, self._usage_facts(translation)), translation)
         if self._has_ended(translation):
@@ -226,7 +232,7 @@ class Translator(Exchange):
         return answer
 
     def on_response_trailers(self, message: ProcessingRequest) -> Answer:
-        translation = self._translation
+        translation = self.translation
         assert translation is not None
         left = translation.response_body(b"", end_of_stream=True)
         if self.phase is Phase.WHOLE or left:
@@ -239,15 +245,15 @@ class Translator(Exchange):
 
     def _noting(self, answer: ProcessingResponse) -> ProcessingResponse:
         """*answer* with what is known of the response; once."""
-        translation = self._translation
+        translation = self.translation
         assert translation is not None
         if translation.failed is not None:
             self.error = translation.failed.code or translation.failed.kind.value
         if self._noted:
             return answer
         self._noted = True
-        ending = Ending.FAILED if self.error else Ending.COMPLETE
-        facts = {**self._response_facts(translation), "error": clipped(self.error), "ending": ending.value}
+        told = {"error": clipped(self.error), "ending": ending(Phase.ENDED, translation).value}
+        facts = {**self._response_facts(translation), **told}
         return self._with_costs(with_metadata(answer, facts), translation)
 
     def _with_costs(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
@@ -261,7 +267,7 @@ class Translator(Exchange):
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
-        translation = self._translation
+        translation = self.translation
         if translation is not None:
             facts |= {
                 "client": translation.client or "",
@@ -279,14 +285,9 @@ class Translator(Exchange):
         counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
         facts: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
         facts["model"] = clipped(translation.model)
-        if (seconds := self._first_content_seconds(translation)) is not None:
+        if (seconds := self.first_content_seconds(translation)) is not None:
             facts["first_token_ms"] = round(seconds * 1000)
         return facts
-
-    def _first_content_seconds(self, translation: Translation) -> float | None:
-        """Of a stream: of a whole answer it would only say when it came."""
-        at = translation.first_content_at
-        return self.since(at) if at is not None and translation.streamed else None
 
     def _response_facts(self, translation: Translation) -> dict[str, Any]:
         facts = self._usage_facts(translation)
@@ -298,7 +299,7 @@ class Translator(Exchange):
         return facts
 
     def close(self) -> Outcome:
-        translation = self._translation
+        translation = self.translation
         if translation is not None and self.phase in (Phase.SENT, Phase.WHOLE, Phase.STREAMING):
             translation.cancel()
         outcome = super().close()
@@ -306,35 +307,8 @@ class Translator(Exchange):
             translation.release()
         return outcome
 
-    def outcome(self, ending: Ending) -> Outcome:
-        translation = self._translation
-        if translation is None:
-            return super().outcome(ending)
-        if self.phase is Phase.STREAMING and (translation.ended is not None or translation.failed is not None):
-            # The client had it all, and did not wait for the upstream to close.
-            ending = Ending.COMPLETE if translation.ended is not None else Ending.FAILED
-        return Outcome(
-            role=self.role,
-            ending=ending,
-            attempt=self.attempt,
-            client=translation.client or "",
-            upstream=translation.upstream or "",
-            provider=translation.route.provider.name,
-            model_asked=translation.model_asked,
-            model_sent=translation.model_sent,
-            model_answered=translation.model_answered,
-            stream=translation.streamed,
-            status=self.status,
-            error=self.error,
-            finish=translation.ended.stop.value if translation.ended is not None else "",
-            usage=translation.usage,
-            losses=tuple(map(str, translation.losses)),
-            seconds=self.since(self.shared.now()),
-            first_content_seconds=self._first_content_seconds(translation),
-        )
 
-
-_CUT = with_metadata(ProcessingResponse(), {"ending": Ending.CUT.value}).dynamic_metadata
+_CUT = with_metadata(ProcessingResponse(), {"ending": ending(Phase.STREAMING).value}).dynamic_metadata
 
 
 def _count(usage: Usage, kind: str) -> int | None:

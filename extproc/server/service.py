@@ -22,6 +22,7 @@ from ..llm.failures import ErrorKind
 from ..settings import Settings
 from ..telemetry.metrics import Metrics
 from ..telemetry.outcome import Ending
+from ..telemetry.sinks import Sinks
 
 log = logging.getLogger(__name__)
 
@@ -70,17 +71,18 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
+        self.metrics = Metrics() if settings.admin else None
+        """What the admin port shows; kept only if there is one."""
         self._shared = Shared(
             now=time.time,
             new_id=lambda: uuid.uuid4().hex,
             limits=settings.limits,
             capabilities=capabilities.load(settings.capabilities or None),
+            sinks=Sinks([] if self.metrics is None else [self.metrics]),
         )
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()
         """How exchanges ended, by role."""
-        self.metrics = Metrics() if settings.admin else None
-        """What the admin port shows; kept only if there is one."""
 
     def open(self, role: str = "") -> Session:
         """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing."""
@@ -105,8 +107,6 @@ class Service:
         try:
             outcome = exchange.close()
             self.endings[outcome.role, outcome.ending] += 1
-            if self.metrics is not None:
-                self.metrics.record(outcome)
             log.debug("%s", outcome)
         except Exception:
             log.exception("a bug in closing an exchange")

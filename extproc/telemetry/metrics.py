@@ -1,14 +1,18 @@
 """Counters and histograms of exchanges, in Prometheus' text format (version 0.0.4).
 
-Every label has few values: names from outside are clipped, and counted by name up to a bound, beyond it as ``other``.
+A metric is declared once, by ``@counter`` or ``@histogram`` over the function that reads it out of an outcome: what is
+declared is counted, and what is counted is on the page. Every label has few values: names from outside are clipped, and
+counted by name up to a bound, beyond it as ``other``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
-from .outcome import Outcome
+from ..frozen import Frozen
+from .outcome import Began, Outcome
+from .sinks import QueuedSink
 
 MAX_NAME = 64
 """Characters of a name from outside."""
@@ -27,112 +31,166 @@ _TOKENS = {
 _OPERATORS_FAULT = frozenset({"route_error", "misconfigured"})
 
 Labels = tuple[str, ...]
+Read = Callable[[Outcome], Iterable[tuple[Labels, float]]]
+"""The values that an outcome has for a metric, each with its labels."""
 
 
-class Counter:
-    """A number for each combination of labels; it only grows."""
+class Metric(Frozen):
+    """One metric: what it is called, and what an outcome adds to it. With *bounds* it is a histogram."""
+
+    name: str
+    about: str
+    labels: Labels
+    read: Read
+    bounds: tuple[float, ...] = ()
+
+
+DECLARED: list[Metric] = []
+"""In the order of the page."""
+
+
+def counter(name: str, about: str, *labels: str) -> Callable[[Read], Read]:
+    """Declare a number for each combination of *labels*, that the function below adds to; it only grows."""
+    return histogram(name, about, (), *labels)
+
+
+def histogram(name: str, about: str, bounds: tuple[float, ...], *labels: str) -> Callable[[Read], Read]:
+    """Declare how often what the function below reads was at most each of *bounds*."""
+
+    def declare(read: Read) -> Read:
+        DECLARED.append(Metric(name, about, labels, read, bounds))
+        return read
+
+    return declare
+
+
+# ---- the metrics
+
+
+@counter(
+    "extproc_exchanges_total",
+    "Exchanges by their ending; in an upstream filter each attempt is one.",
+    "role", "client", "upstream", "provider", "ending", "status",
+)  # fmt: skip
+def _exchanges(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    who = (outcome.role, outcome.client, outcome.upstream, outcome.provider)
+    yield (*who, outcome.ending.value, f"{outcome.status // 100}xx" if outcome.status else "none"), 1
+
+
+@counter(
+    "extproc_tokens_total",
+    "Tokens by type; input includes cache_read and cache_write, output includes reasoning.",
+    "type", "provider", "model",
+)  # fmt: skip
+def _tokens(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    # A model has its place only here: a name that an upstream has answered for was not made up by a client.
+    for kind, name in _TOKENS.items():
+        if count := getattr(outcome.usage, name):
+            yield (kind, outcome.provider, outcome.model_sent), count
+
+
+@histogram(
+    "extproc_first_token_seconds",
+    "From a request's headers to the first content of its stream.",
+    FIRST_TOKEN_SECONDS,
+    "provider", "upstream",
+)  # fmt: skip
+def _first_token(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    if outcome.first_content_seconds is not None:
+        yield (outcome.provider, outcome.upstream), outcome.first_content_seconds
+
+
+@histogram(
+    "extproc_duration_seconds",
+    "From a request's headers to the end of the exchange.",
+    DURATION_SECONDS,
+    "role", "provider", "stream",
+)  # fmt: skip
+def _duration(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    yield (outcome.role, outcome.provider, "true" if outcome.stream else "false"), outcome.seconds
+
+
+@counter("extproc_losses_total", "What translations changed or left out.", "action", "client", "upstream")
+def _losses(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    for loss in outcome.losses:
+        yield (loss.rpartition(":")[2], outcome.client, outcome.upstream), 1
+
+
+@counter("extproc_route_errors_total", "Exchanges that failed by the configuration's fault.", "error")
+def _route_errors(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    if outcome.error in _OPERATORS_FAULT:
+        yield (outcome.error,), 1
+
+
+# ---- the counting
+
+
+class _Counted:
+    """The values of a counter."""
 
     kind = "counter"
 
-    def __init__(self, name: str, about: str, labels: Labels = ()) -> None:
-        self.name = name
-        self.about = about
-        self.labels = labels
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
         self._values: dict[Labels, float] = {}
 
-    def add(self, values: Labels = (), amount: float = 1) -> None:
-        self._values[values] = self._values.get(values, 0) + amount
+    def add(self, labels: Labels, value: float) -> None:
+        self._values[labels] = self._values.get(labels, 0) + value
 
     def lines(self) -> Iterator[str]:
-        for values, amount in self._values.items():
-            yield sample(self.name, zip(self.labels, values, strict=True), amount)
+        for labels, value in self._values.items():
+            yield sample(self._metric.name, zip(self._metric.labels, labels, strict=True), value)
 
 
-class Histogram:
-    """How often a value was at most each of *bounds*, for each combination of labels."""
+class _Distributed:
+    """The values of a histogram."""
 
     kind = "histogram"
 
-    def __init__(self, name: str, about: str, labels: Labels, bounds: Sequence[float]) -> None:
-        self.name = name
-        self.about = about
-        self.labels = labels
-        self._bounds = bounds
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
         self._cells: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
 
-    def observe(self, values: Labels, value: float) -> None:
-        cells = self._cells.setdefault(values, [0] * (len(self._bounds) + 1))
-        cells[sum(value > bound for bound in self._bounds)] += 1
-        self._sums[values] = self._sums.get(values, 0.0) + value
+    def add(self, labels: Labels, value: float) -> None:
+        bounds = self._metric.bounds
+        cells = self._cells.setdefault(labels, [0] * (len(bounds) + 1))
+        cells[sum(value > bound for bound in bounds)] += 1
+        self._sums[labels] = self._sums.get(labels, 0.0) + value
 
     def lines(self) -> Iterator[str]:
-        marks = [*map(_number, self._bounds), "+Inf"]
-        for values, cells in self._cells.items():
-            named = list(zip(self.labels, values, strict=True))
+        name = self._metric.name
+        marks = [*map(_number, self._metric.bounds), "+Inf"]
+        for labels, cells in self._cells.items():
+            named = list(zip(self._metric.labels, labels, strict=True))
             for mark, count in zip(marks, accumulate(cells), strict=True):
-                yield sample(f"{self.name}_bucket", [*named, ("le", mark)], count)
-            yield sample(f"{self.name}_sum", named, self._sums[values])
-            yield sample(f"{self.name}_count", named, sum(cells))
+                yield sample(f"{name}_bucket", [*named, ("le", mark)], count)
+            yield sample(f"{name}_sum", named, self._sums[labels])
+            yield sample(f"{name}_count", named, sum(cells))
 
 
 class Metrics:
-    """What is counted of exchanges. ``record`` each outcome once; ``text`` is the page."""
+    """The sink that counts. ``text`` is the page."""
 
     def __init__(self) -> None:
-        who = ("role", "client", "upstream", "provider")
-        self._exchanges = Counter(
-            "extproc_exchanges_total",
-            "Exchanges by their ending; in an upstream filter each attempt is one.",
-            (*who, "ending", "status"),
-        )
-        self._tokens = Counter(
-            "extproc_tokens_total",
-            "Tokens by type; input includes cache_read and cache_write, output includes reasoning.",
-            ("type", "provider", "model"),
-        )
-        self._first = Histogram(
-            "extproc_first_token_seconds",
-            "From a request's headers to the first content of its stream.",
-            ("provider", "upstream"),
-            FIRST_TOKEN_SECONDS,
-        )
-        self._durations = Histogram(
-            "extproc_duration_seconds",
-            "From a request's headers to the end of the exchange.",
-            ("role", "provider", "stream"),
-            DURATION_SECONDS,
-        )
-        self._losses = Counter(
-            "extproc_losses_total", "What translations changed or left out.", ("action", "client", "upstream")
-        )
-        self._route_errors = Counter(
-            "extproc_route_errors_total", "Exchanges that failed by the configuration's fault.", ("error",)
-        )
+        self._counts = [(each, _Distributed(each) if each.bounds else _Counted(each)) for each in DECLARED]
         self._models: set[str] = set()
 
-    def record(self, outcome: Outcome) -> None:
-        """Count one exchange."""
-        who = (outcome.role, outcome.client, outcome.upstream, outcome.provider)
-        status = f"{outcome.status // 100}xx" if outcome.status else "none"
-        self._exchanges.add((*who, outcome.ending.value, status))
-        streamed = "true" if outcome.stream else "false"
-        self._durations.observe((outcome.role, outcome.provider, streamed), outcome.seconds)
-        if outcome.first_content_seconds is not None:
-            self._first.observe((outcome.provider, outcome.upstream), outcome.first_content_seconds)
-        for loss in outcome.losses:
-            self._losses.add((loss.rpartition(":")[2], outcome.client, outcome.upstream))
-        if outcome.error in _OPERATORS_FAULT:
-            self._route_errors.add((outcome.error,))
-        self._record_tokens(outcome)
+    def started(self, began: Began) -> None:
+        """Counted at the end."""
 
-    def _record_tokens(self, outcome: Outcome) -> None:
-        counts = [(kind, count) for kind, name in _TOKENS.items() if (count := getattr(outcome.usage, name))]
-        if counts:
-            # Only here: a name that an upstream has answered for was not made up by a client.
-            model = self._model(outcome.model_sent)
-            for kind, count in counts:
-                self._tokens.add((kind, outcome.provider, model), count)
+    def first_content(self, began: Began, seconds: float) -> None:
+        """Counted at the end."""
+
+    def ended(self, began: Began, outcome: Outcome) -> None:
+        """Count one exchange."""
+        for metric, counts in self._counts:
+            for labels, value in metric.read(outcome):
+                counts.add(self._bounded(metric, labels) if "model" in metric.labels else labels, value)
+
+    def _bounded(self, metric: Metric, labels: Labels) -> Labels:
+        at = metric.labels.index("model")
+        return (*labels[:at], self._model(labels[at]), *labels[at + 1 :])
 
     def _model(self, name: str) -> str:
         name = name[:MAX_NAME]
@@ -142,15 +200,22 @@ class Metrics:
             self._models.add(name)
         return name
 
-    def text(self, open_streams: int, h2: Mapping[str, int | Mapping[str, int]] | None = None) -> str:
-        """The page. *open_streams* and the counters of the h2 transport are read when they are asked for."""
+    def text(
+        self,
+        open_streams: int,
+        h2: Mapping[str, int | Mapping[str, int]] | None = None,
+        queued: Iterable[QueuedSink] = (),
+    ) -> str:
+        """The page. *open_streams*, the counters of the h2 transport and what *queued* sinks have dropped are read when
+        they are asked for."""
         page: list[str] = []
-        for metric in (
-            self._exchanges, self._tokens, self._first, self._durations, self._losses, self._route_errors
-        ):  # fmt: skip
-            page += _headed(metric.name, metric.kind, metric.about, metric.lines())
+        for metric, counts in self._counts:
+            page += _headed(metric.name, counts.kind, metric.about, counts.lines())
         name = "extproc_open_streams"
         page += _headed(name, "gauge", "Streams of Envoy's that are open now.", [sample(name, [], open_streams)])
+        name = "extproc_sink_dropped_total"
+        dropped = [sample(name, [("sink", sink.name)], sink.dropped) for sink in queued]
+        page += _headed(name, "counter", "Exchanges that a sink had no room for, or could not write.", dropped)
         for member, value in (h2 or {}).items():
             name = f"extproc_h2_{member}_total"
             if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""The record of one exchange: what is known of it after its end. Sinks read it."""
+"""The record of one exchange: what is known of it at its start, and after its end. Sinks read it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ class Ending(Enum):
     """The exchange was gone before a response came."""
     PASSED = "passed"
     """Not ours to watch."""
+
+
+class Began(Frozen):
+    """What is known of an exchange at its start. One object for each: sinks may tell exchanges apart by it."""
+
+    role: str
+    at: float
+    """Unix seconds."""
+    request_id: str = ""
+    method: str = ""
+    path: str = ""
+    """Without its query, which can hold a credential."""
+    client: str = ""
+    """The client's dialect, as far as the path says it."""
 
 
 class Outcome(Frozen):

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from extproc.llm.events import Usage
-from extproc.telemetry.metrics import MAX_MODELS, Metrics
-from extproc.telemetry.outcome import Ending, Outcome
+from extproc.telemetry.metrics import DECLARED, MAX_MODELS, Metrics, counter
+from extproc.telemetry.outcome import Began, Ending, Outcome
+from extproc.telemetry.sinks import QueuedSink
 
 DONE = Outcome(
     "translator",
@@ -25,10 +26,13 @@ DONE = Outcome(
 )
 
 
+BEGAN = Began("translator", 0.0)
+
+
 def page(*outcomes: Outcome) -> list[str]:
     metrics = Metrics()
     for outcome in outcomes:
-        metrics.record(outcome)
+        metrics.ended(BEGAN, outcome)
     return metrics.text(2).splitlines()
 
 
@@ -78,8 +82,8 @@ def test_names_from_outside_are_bounded() -> None:
 def test_a_model_that_nobody_answered_for_takes_no_place() -> None:
     metrics = Metrics()
     for number in range(2 * MAX_MODELS):
-        metrics.record(replace(DONE, model_sent=f"made-up-{number}", usage=Usage(), status=404))
-    metrics.record(DONE)
+        metrics.ended(BEGAN, replace(DONE, model_sent=f"made-up-{number}", usage=Usage(), status=404))
+    metrics.ended(BEGAN, DONE)
     assert 'model="gpt-5"' in metrics.text(0) and "made-up" not in metrics.text(0)
 
 
@@ -92,11 +96,15 @@ def test_a_strange_name_breaks_no_line() -> None:
 @pytest.mark.rows("B36", "F16")
 def test_every_metric_is_declared_before_its_samples() -> None:
     declared: set[str] = set()
-    for line in Metrics().text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines():
+    metrics = Metrics()
+    metrics.ended(BEGAN, replace(DONE, error="misconfigured"))
+    for line in metrics.text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines():
         if line.startswith("# TYPE"):
             declared.add(line.split()[2])
         elif not line.startswith("#"):
-            assert line.partition("{")[0].partition(" ")[0] in declared
+            name = line.partition("{")[0].partition(" ")[0]
+            assert name in declared or re.sub("_(bucket|sum|count)$", "", name) in declared
+    assert {metric.name for metric in DECLARED} <= declared
     assert {"extproc_h2_resets_total", "extproc_h2_abuse_total", "extproc_tokens_total"} <= declared
 
 
@@ -104,3 +112,16 @@ def test_every_metric_is_declared_before_its_samples() -> None:
 def test_the_transports_own_counters() -> None:
     lines = Metrics().text(0, {"resets": 3, "abuse": {"max_pings": 1}}).splitlines()
     assert "extproc_h2_resets_total 3" in lines and 'extproc_h2_abuse_total{bound="max_pings"} 1' in lines
+
+
+def test_a_metric_is_declared_once_and_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extproc.telemetry.metrics.DECLARED", list(DECLARED))
+    counter("extproc_new_total", "What a newcomer counts.", "finish")(lambda outcome: [((outcome.finish,), 2.0)])
+    assert 'extproc_new_total{finish="end_turn"} 2' in page(replace(DONE, finish="end_turn"))
+
+
+def test_what_queued_sinks_dropped_is_on_the_page() -> None:
+    sink = QueuedSink("kafka", lambda batch: None, bound=0)
+    sink.ended(BEGAN, DONE)
+    sink.close()
+    assert 'extproc_sink_dropped_total{sink="kafka"} 1' in Metrics().text(0, queued=[sink]).splitlines()

@@ -4,7 +4,7 @@ import pytest
 
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.summed import summed
-from tests.telemetry.test_metrics import DONE
+from tests.telemetry.test_metrics import BEGAN, DONE
 
 ONE = """\
 # HELP a_total Things, by kind.
@@ -61,7 +61,7 @@ def test_pages_as_they_are_made() -> None:
 
 def test_histograms() -> None:
     metrics = Metrics()
-    metrics.record(DONE)
+    metrics.ended(BEGAN, DONE)
     once = metrics.text(0)
-    metrics.record(DONE)
+    metrics.ended(BEGAN, DONE)
     assert summed([once, once]) == metrics.text(0)
