@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
-from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Source, Text
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ..shared.media import data_uri, decoded, foreign, is_text, tag
 from .vocabulary import NAME
 
 Part = dict[str, Any]
@@ -59,8 +58,8 @@ class PartWriter:
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
         texts = "\n".join(self.text(text) for text in block.content)
-        tag = _tag("search_result", title=block.title, source=block.source)
-        return f"{tag}\n{texts}\n</search_result>"
+        opening = tag("search_result", title=block.title, source=block.source)
+        return f"{opening}\n{texts}\n</search_result>"
 
     def plain(self, block: Block) -> str | None:
         """The block as text, if that is what it is: tools answer in text only."""
@@ -70,7 +69,7 @@ class PartWriter:
             case SearchResult():
                 return self.search_result(block)
             case Document():
-                parts = self._document(block) if _is_text(block) else []
+                parts = self._document(block) if is_text(block) else []
                 return parts[0]["text"] if len(parts) == 1 else None
         return None
 
@@ -84,11 +83,11 @@ class PartWriter:
             raise Unsupported(block.at, "image input is not supported for this model")
         source = block.source
         if source.kind == "base64":
-            url = _data_uri(source.media_type or "image/png", source.data)
+            url = data_uri(source.media_type or "image/png", source.data)
         elif source.kind == "url":
             url = source.data
         else:
-            raise _foreign(source, block.at)
+            raise foreign(source, block.at)
         image = {"url": url} if block.detail is None else {"url": url, "detail": block.detail}
         return {"type": "image_url", "image_url": image}
 
@@ -119,23 +118,23 @@ class PartWriter:
         if source.kind == "text":
             return self._tagged(block, [Text(source.data)])
         if source.kind == "base64" and (source.media_type or "").startswith("text/"):
-            return self._tagged(block, [Text(_decoded(source.data, block.at))])
+            return self._tagged(block, [Text(decoded(source.data, block.at))])
         if block.context:
             self.losses.dropped(f"{block.at}.context")
         if not self._row.file:
             raise Unsupported(block.at, "documents are not supported for this model")
         if source.kind == "base64":
-            data = _data_uri(source.media_type or "application/pdf", source.data)
+            data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "file", "file": {"filename": block.title or "document.pdf", "file_data": data}}]
         if source.kind == "file" and source.dialect == NAME:
             return [{"type": "file", "file": {"file_id": source.data}}]
-        raise _foreign(source, block.at)
+        raise foreign(source, block.at)
 
     def _tagged(self, block: Document, inner: list[Block]) -> list[Part]:
         """A document that is text, or made of blocks, between tags; neighbouring texts become one part."""
         self.losses.rewritten(block.at, "as text")
-        tag = _tag("document", title=block.title, context=block.context)
-        parts = [text_part(tag), *(part for each in inner for part in self.parts(each)), text_part("</document>")]
+        opening = tag("document", title=block.title, context=block.context)
+        parts = [text_part(opening), *(part for each in inner for part in self.parts(each)), text_part("</document>")]
         out: list[Part] = []
         for part in parts:
             if out and part["type"] == "text" and out[-1]["type"] == "text":
@@ -147,35 +146,3 @@ class PartWriter:
 
 def text_part(text: str) -> Part:
     return {"type": "text", "text": text}
-
-
-def _is_text(block: Document) -> bool:
-    source = block.source
-    if source is None:
-        return type(block.blocks) is not list or all(type(inner) is Text for inner in block.blocks)
-    return source.kind == "text" or (source.kind == "base64" and (source.media_type or "").startswith("text/"))
-
-
-def _data_uri(media_type: str, data: str) -> str:
-    return f"data:{media_type};base64,{data}"
-
-
-def _foreign(source: Source, at: str) -> Unsupported:
-    what = "file ids of another provider are" if source.kind == "file" else f"a source of kind {source.kind} is"
-    return Unsupported(at, f"{what} not supported for this model")
-
-
-def _tag(name: str, **attributes: str | None) -> str:
-    written = (f' {key}="{_quoted(value)}"' for key, value in attributes.items() if value)
-    return f"<{name}{''.join(written)}>"
-
-
-def _quoted(value: str) -> str:
-    return value.replace("&", "&amp;").replace('"', "&quot;").replace("\n", " ")
-
-
-def _decoded(data: str, at: str) -> str:
-    try:
-        return base64.b64decode(data).decode("utf-8")
-    except (binascii.Error, ValueError):
-        raise Unsupported(at, "a text file must be base64 of UTF-8", "invalid_value") from None

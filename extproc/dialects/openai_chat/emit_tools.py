@@ -12,8 +12,8 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Request, Tool, WebSearch
 from ..shared.naming import tool_name
+from ..shared.openai_schema import is_strict
 from .emit_parts import PartWriter
-from .schema import is_strict
 from .vocabulary import NAME
 
 

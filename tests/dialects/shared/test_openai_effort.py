@@ -6,7 +6,7 @@ import pytest
 
 from extproc.llm.request import Reasoning, Tool
 
-from .helpers import emit
+from ..openai_chat.helpers import emit
 
 ALL = ["none", "low", "medium", "high", "xhigh"]
 

@@ -1,4 +1,4 @@
-"""How much to think, as ``reasoning_effort``."""
+"""How much to think, in OpenAI's words."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.openai_chat.schema import is_strict
+from extproc.dialects.shared.openai_schema import is_strict
 
 
 def closed(**properties: Any) -> dict[str, Any]:

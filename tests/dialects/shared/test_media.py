@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from extproc.dialects.shared.media import data_uri, decoded, foreign, is_text, tag
+from extproc.llm.failures import Unsupported
+from extproc.llm.request import Document, Image, Source, Text
+
+
+def test_a_data_uri() -> None:
+    assert data_uri("image/png", "AA==") == "data:image/png;base64,AA=="
+
+
+def test_a_tag_quotes_what_it_says() -> None:
+    assert tag("document", title='a "b" & c\nd', context=None) == '<document title="a &quot;b&quot; &amp; c d">'
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (Document(Source("text", "t")), True),
+        (Document(Source("base64", "dA==", "text/csv")), True),
+        (Document(Source("base64", "dA==", "application/pdf")), False),
+        (Document(Source("url", "https://x/a.pdf")), False),
+        (Document(blocks="t"), True),
+        (Document(blocks=[Text("t")]), True),
+        (Document(blocks=[Text("t"), Image(Source("url", "https://x/a.png"))]), False),
+    ],
+)
+def test_what_is_text(document: Document, expected: bool) -> None:
+    assert is_text(document) is expected
+
+
+def test_a_files_text() -> None:
+    assert decoded(base64.b64encode("é".encode()).decode(), "at") == "é"
+    for wrong in ("a", base64.b64encode(b"\xff").decode()):
+        with pytest.raises(Unsupported, match="base64 of UTF-8"):
+            decoded(wrong, "at")
+
+
+@pytest.mark.parametrize(("kind", "says"), [("file", "file ids of another provider are"), ("url", "kind url is")])
+def test_what_only_another_can_read(kind: str, says: str) -> None:
+    assert says in foreign(Source(kind, "x"), "at").message  # type: ignore[arg-type]
