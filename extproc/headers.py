@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from .names import NOTHING, Allowed, may_carry_credential, plain
+
 Headers = list[tuple[str, str]]
 
 CREDENTIAL_HEADERS = frozenset(
@@ -72,11 +74,57 @@ _NEVER_UPSTREAM = (
         "referer",
     }
 )
-_NEVER_UPSTREAM_FAMILIES: tuple[str, ...] = ("x-stainless-", "x-extproc-", "x-amz-", "sec-fetch-", ":")
-_DIALECT_FAMILIES = ("anthropic-", "openai-")
+_NEVER_UPSTREAM_FAMILIES: tuple[str, ...] = ("x-stainless-", "x-extproc-", "x-amz-", "sec-", ":")
+
+_TO_ANY_UPSTREAM = frozenset(
+    {
+        "accept",
+        "accept-language",
+        "content-type",
+        "user-agent",
+        # One request, wherever it is seen.
+        "idempotency-key",
+        "x-client-request-id",
+        "x-request-id",
+        # Traces.
+        "b3",
+        "traceparent",
+        "tracestate",
+        "uber-trace-id",
+        "x-cloud-trace-context",
+    }
+)
+"""What of a client's means the same to every API. Nothing else goes to an upstream of another API unless the call or
+the route names it: a list of what must not go is never whole."""
+_TO_ANY_UPSTREAM_FAMILIES = ("x-b3-", "x-datadog-")
+
+_TO_ENVOY = frozenset(
+    f"x-envoy-{name}"
+    for name in (
+        "decorator-operation",
+        "force-trace",
+        "hedge-on-per-try-timeout",
+        "max-retries",
+        "retriable-header-names",
+        "retriable-status-codes",
+        "retry-grpc-on",
+        "retry-on",
+        "upstream-alt-stat-name",
+        "upstream-rq-per-try-timeout-ms",
+        "upstream-rq-timeout-alt-response",
+        "upstream-rq-timeout-ms",
+        "upstream-stream-duration-ms",
+    )
+)
+"""What Envoy's router reads, behind a listener's filter, and takes away before the request goes on."""
 
 _NEVER_TO_CLIENT: frozenset[str] = HOP_BY_HOP | {
     "content-length",
+    # Addresses: they show which provider it is, and repeat the query that went there, with the key in it.
+    "content-location",
+    "link",
+    "location",
+    "refresh",
     # What concerns the provider's host, never the gateway's.
     "set-cookie",
     "server",
@@ -139,19 +187,26 @@ def upstream_headers(
     credentials: Iterable[tuple[str, str]],
     *,
     passthrough: bool = False,
+    forward: Allowed = NOTHING,
 ) -> Headers:
     """The headers of an upstream request: the client's that may go on, then the *call*'s own, then the *credentials*.
 
-    A name that comes later replaces every earlier one. The headers of a dialect (``anthropic-version``,
-    ``anthropic-beta``, ``openai-beta``) are the call's to say; with *passthrough* (one dialect on both sides) the
-    client's own go on where the call is silent. Credentials never do.
+    A name that comes later replaces every earlier one, in whatever spelling. Of the client's go on those that mean the
+    same to every API; with *passthrough* (one dialect on both sides) all but those that may carry a credential; and
+    those that the route lets through, *forward*. Known credentials never do.
     """
     theirs, own, auth = _lower(client), _lower(call), _lower(credentials)
     replaced = {name for name, _ in auth}
     own = [(name, value) for name, value in own if name not in replaced]
-    gone = replaced.union((name for name, _ in own), _named_by_connection(theirs))
-    goes = _goes_upstream if passthrough else _goes_translated
-    return [*[pair for pair in theirs if pair[0] not in gone and goes(pair[0])], *own, *auth]
+    gone = {plain(name) for name in (*replaced, *(name for name, _ in own), *_named_by_connection(theirs))}
+    goes = _goes_passed if passthrough else _goes_translated
+    kept = [
+        pair
+        for pair in theirs
+        if plain(pair[0]) not in gone
+        and (goes(pair[0]) or (forward is not NOTHING and pair[0] in forward and may_be_forwarded(pair[0])))
+    ]
+    return [*kept, *own, *auth]
 
 
 def client_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
@@ -181,13 +236,22 @@ def _answered(
 
 
 @lru_cache(maxsize=1024)
-def _goes_upstream(name: str) -> bool:
-    return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_UPSTREAM_FAMILIES)
+def may_be_forwarded(name: str) -> bool:
+    """Whether a route may let a client's header *name* through at all."""
+    read = plain(name)
+    return bool(read) and read not in _NEVER_UPSTREAM and not read.startswith(_NEVER_UPSTREAM_FAMILIES)
+
+
+@lru_cache(maxsize=1024)
+def _goes_passed(name: str) -> bool:
+    if plain(name).startswith("x-envoy-"):
+        return name in _TO_ENVOY
+    return may_be_forwarded(name) and not may_carry_credential(name)
 
 
 @lru_cache(maxsize=1024)
 def _goes_translated(name: str) -> bool:
-    return _goes_upstream(name) and not name.startswith(_DIALECT_FAMILIES)
+    return name in _TO_ANY_UPSTREAM or name in _TO_ENVOY or name.startswith(_TO_ANY_UPSTREAM_FAMILIES)
 
 
 @lru_cache(maxsize=1024)

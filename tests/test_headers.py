@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.headers import CREDENTIAL_HEADERS, HOP_BY_HOP, Headers, client_headers, passed_headers, upstream_headers
+from extproc.names import allowed
 
 ONE = [("content-type", "application/json")]
 
@@ -32,11 +33,40 @@ def test_headers_that_stop_here(name: str) -> None:
     assert upstream_headers([(name, "x")], [], []) == []
 
 
-def test_other_headers_of_the_client_go_on_in_order_and_repeated() -> None:
+def test_other_headers_of_the_client_go_on_to_its_own_api_in_order_and_repeated() -> None:
     client = [("User-Agent", "sdk/1"), ("x-trace", "a"), ("traceparent", "00-1"), ("x-trace", "b")]
-    assert upstream_headers(client, ONE, []) == [
+    assert upstream_headers(client, ONE, [], passthrough=True) == [
         ("user-agent", "sdk/1"), ("x-trace", "a"), ("traceparent", "00-1"), ("x-trace", "b"), *ONE,
     ]  # fmt: skip
+
+
+def test_to_another_api_go_those_that_mean_the_same_there() -> None:
+    client = [("User-Agent", "sdk/1"), ("x-trace", "a"), ("traceparent", "00-1"), ("x-corp-blob", "secret")]
+    assert upstream_headers(client, ONE, []) == [("user-agent", "sdk/1"), ("traceparent", "00-1"), *ONE]
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_the_route_lets_more_through_but_no_known_credential(passthrough: bool) -> None:
+    forward = allowed(["X_Tenant-*", "x-session-token", "openai-*", "x-*"])
+    client = [("x-tenant-id", "7"), ("X_TENANT_ID", "8"), ("x-session-token", "t"), ("x-api-key", "k"),
+              ("X_Api_Key", "k"), ("openai-organization", "o"), ("x-extproc-model", "m")]  # fmt: skip
+    assert upstream_headers(client, [], [], passthrough=passthrough, forward=forward) == [
+        ("x-tenant-id", "7"), ("x_tenant_id", "8"), ("x-session-token", "t"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+@pytest.mark.parametrize("name", ["X-Team", "x_team", "x%2dteam", "X%2DTEAM"])
+def test_what_the_call_says_replaces_every_spelling(name: str, passthrough: bool) -> None:
+    forward = allowed(["x-team"])
+    call = [("x-team", "ours")]
+    assert upstream_headers([(name, "theirs")], call, [], passthrough=passthrough, forward=forward) == call
+
+
+def test_what_envoys_router_reads_stays_and_what_envoy_tells_does_not_go() -> None:
+    client = [("x-envoy-max-retries", "3"), ("x-envoy-external-address", "10.0.0.1"), ("x-forwarded-for", "10.0.0.1")]
+    for passthrough in (False, True):
+        assert upstream_headers(client, ONE, [], passthrough=passthrough) == [("x-envoy-max-retries", "3"), *ONE]
 
 
 @pytest.mark.rows("B26", "D6")
@@ -66,7 +96,8 @@ def test_a_dialects_own_headers_go_only_as_the_call_says() -> None:
 @pytest.mark.parametrize(
     "name",
     ["set-cookie", "server", "alt-svc", "content-length", "transfer-encoding", "connection",
-     "strict-transport-security", "cf-ray", "x-llm-translation", "access-control-allow-origin", ":status"],
+     "strict-transport-security", "location", "content-location", "refresh", "link", "cf-ray",
+     "x-llm-translation", "access-control-allow-origin", ":status"],
 )  # fmt: skip
 def test_the_providers_host_stays_hidden_from_the_client(
     name: str, make: Callable[[Headers, Headers], Headers]

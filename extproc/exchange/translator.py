@@ -10,8 +10,8 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import Process
 from ..headers import CREDENTIAL_HEADERS, upstream_headers
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind
+from ..names import without_credentials
 from ..route import Route, RouteError, compile_route
-from ..route.route import CLIENT_KEYS
 from ..telemetry.outcome import Outcome
 from ..translation.translation import Call, Translation
 from . import pieces
@@ -124,7 +124,7 @@ class Translator(Exchange):
         unsent = [pair for pair in self._original if pair not in sent and pair[0] not in secret]
         memory = self._memory
         return Memory(
-            path=without_keys(self.path),
+            path=without_credentials(self.path),
             set=sorted({name for name, _ in sent - original}),
             saved=upstream_headers(unsent, [], [], passthrough=True),
             authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
@@ -318,10 +318,3 @@ def _count(usage: Usage, kind: str) -> int | None:
         return count
     known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
     return sum(known) if known else None
-
-
-def without_keys(path: str) -> str:
-    """*path* without the parameters of its query that carry a client's credential."""
-    bare, _, query = path.partition("?")
-    kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0].lower() not in CLIENT_KEYS]
-    return f"{bare}?{'&'.join(kept)}" if kept else bare

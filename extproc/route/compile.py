@@ -3,7 +3,8 @@
 Up to three levels speak: the route's metadata, over it the cluster's, over that the endpoint's. Mappings are laid into
 mappings, anything else replaces. Two rules keep one provider's settings from another's: ``auth`` is never merged, so a
 level that names ``provider`` or ``auth`` replaces it whole; and a level that names another provider than those below it
-drops what they said about theirs (``override``, ``options.model``, ``provider_conf``, ``upstream``, ``quirks``).
+drops what they said about theirs (``override``, ``options.model``, ``provider_conf``, ``upstream``, ``quirks``,
+``forward``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 from .. import capabilities
+from ..names import allowed
 from ..providers import PROVIDERS
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
@@ -173,7 +175,7 @@ def _lay(given: dict[str, Any], values: dict[str, Any]) -> None:
     if "provider" in given or "auth" in given:
         values.pop("auth", None)
     if "provider" in given and values.get("provider") not in (None, given["provider"]):
-        for name in ("override", "provider_conf", "upstream", "quirks"):
+        for name in ("override", "provider_conf", "upstream", "quirks", "forward"):
             values.pop(name, None)
         values["options"] = {k: v for k, v in values.get("options", {}).items() if k != "model"}
     merged = merge(values, given)
@@ -196,6 +198,7 @@ class _Builder:
         options = dict(values.get("options", {}))
         given = values.get("provider_conf", {})
         metadata = values.get("metadata", {})
+        forward = values.get("forward", {})
         conf = {name: self.secrets.get(f"provider_conf.{name}", text).reveal() for name, text in given.items()}
         endpoint = self.endpoint(override.get("endpoint", ""))
         upstream = values.get("upstream")
@@ -215,6 +218,8 @@ class _Builder:
             max_request_bytes=values.get("max_request_bytes"),
             max_response_bytes=values.get("max_response_bytes"),
             prefixes=values.get("prefixes", {}),
+            forward_headers=allowed(forward.get("headers", [])),
+            forward_query=allowed(forward.get("query", [])),
             logging=values.get("logging", {}),
             costs=metadata.get("costs", {}),
             costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),

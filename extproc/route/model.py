@@ -10,7 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..capabilities import Capabilities
-from ..headers import HOP_BY_HOP
+from ..headers import CREDENTIAL_HEADERS, HOP_BY_HOP, may_be_forwarded
+from ..names import plain
 from ..providers import DIALECTS, PROVIDERS
 from .text import RouteError, choose, shown
 
@@ -138,6 +139,23 @@ def _namespace(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    """A name that goes on, or how such names begin, with a ``*`` behind it. A ``*`` alone would be no list."""
+    name = plain(value)
+    if len(name.rstrip("*")) < 2 or "*" in name[:-1]:
+        raise ValueError(f"{shown(value)} is no name, and no beginning of names such as x-tenant-*")
+    return name
+
+
+def _forwarded_header(value: str) -> str:
+    name = _pattern(value)
+    if name in CREDENTIAL_HEADERS:
+        raise ValueError(f"{name} is a credential: what the upstream is to have stands in auth")
+    if not name.endswith("*") and not may_be_forwarded(name):
+        raise ValueError(f"{name} is set by the gateway or by Envoy")
+    return name
+
+
 DialectName = Annotated[str, BeforeValidator(_dialect)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -208,6 +226,13 @@ class Metadata(_Part):
     ] = {}  # fmt: skip
 
 
+class Forward(_Part):
+    """What of a client's request also goes to the upstream, by name or by a name's beginning, as ``x-tenant-*``."""
+
+    headers: list[Annotated[str, AfterValidator(_forwarded_header)]] = []
+    query: list[Annotated[str, AfterValidator(_pattern)]] = []
+
+
 class Level(_Part):
     """What one level (route, cluster or endpoint) says; what it leaves out it says nothing about."""
 
@@ -223,6 +248,7 @@ class Level(_Part):
     max_request_bytes: Count = 1
     max_response_bytes: Count = 1
     prefixes: dict[DialectName, Annotated[str, AfterValidator(_prefix)]] = {}
+    forward: Forward = Forward()
     logging: Logging = Logging()
     metadata: Metadata = Metadata()
 
@@ -234,6 +260,7 @@ _PARTS: dict[tuple[str, ...], type[_Part]] = {
     ("auth", "aws"): Aws,
     ("override",): Override,
     ("override", "llm_options"): LlmOptions,
+    ("forward",): Forward,
     ("logging",): Logging,
     ("metadata",): Metadata,
 }

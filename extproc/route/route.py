@@ -12,14 +12,10 @@ from ..credentials.gcp import GcpAuth
 from ..credentials.secrets import MASK, Secret
 from ..frozen import Frozen
 from ..llm.failures import Unsupported
+from ..names import NOTHING, Allowed, may_carry_credential, pairs, plain
 from ..providers import Provider
 from .merge import ABSENT, fill, merge, same
 from .text import RouteError, choose, shown
-
-CLIENT_KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "subscription-key"})
-"""Parameters of a client's query that carry its own credential: never sent on."""
-CLIENT_ONLY = frozenset({"beta", "alt"})
-"""Parameters of a client's query that belong to its API: they mean nothing to another."""
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
@@ -88,6 +84,9 @@ class Route(Frozen):
     max_response_bytes: int | None = None
     prefixes: dict[str, str] = {}
     """Dialect -> what stands before its paths."""
+    forward_headers: Allowed = NOTHING
+    forward_query: Allowed = NOTHING
+    """What of a client's headers and query also goes on."""
     logging: dict[str, bool] = {}
     costs: dict[str, str] = {}
     """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
@@ -127,21 +126,27 @@ class Route(Frozen):
     def query(self, path: str, client_path: str, *, passthrough: bool = False) -> str:
         """*path* with its query: the client's, overlaid by *path*'s own and the endpoint's, overlaid by ``auth.query``.
 
-        A client's own credential never goes on; what only its API knows goes on with *passthrough* alone.
-        The result holds secrets: it is not to be logged.
+        Of the client's goes on what the route forwards, and with *passthrough* (one API on both sides) what cannot
+        carry a credential. The result holds secrets: it is not to be logged.
         """
         bare, _, own = path.partition("?")
-        layers = [_pairs(client_path.partition("?")[2].partition("#")[0]), _pairs(own)]
-        unwanted = CLIENT_KEYS if passthrough else CLIENT_KEYS | CLIENT_ONLY
-        layers[0] = [(name, raw) for name, raw in layers[0] if name.lower() not in unwanted]
+        layers = [self._client_pairs(client_path, passthrough), _pairs(own)]
         if self.endpoint:
             layers.append(_pairs(self.endpoint.query))
         layers.append([(name, f"{quote(name)}={quote(value.reveal(), safe='')}") for name, value in self.auth_query])
         merged: list[tuple[str, str]] = []
         for layer in layers:
-            names = {name for name, _ in layer}
-            merged = [pair for pair in merged if pair[0] not in names] + layer
+            names = {plain(name) or name for name, _ in layer}
+            merged = [pair for pair in merged if (plain(pair[0]) or pair[0]) not in names] + layer
         return f"{bare}?{'&'.join(raw for _, raw in merged)}" if merged else bare
+
+    def _client_pairs(self, path: str, passthrough: bool) -> list[tuple[str, str]]:
+        query = path.partition("?")[2].partition("#")[0]
+        return [
+            (name, raw)
+            for name, raw in pairs(query)
+            if name in self.forward_query or (passthrough and not may_carry_credential(name))
+        ]
 
     def credentials(self) -> list[tuple[str, str]]:
         """The headers that say who we are, lower-case names; secrets in the clear. Raises NotReady."""

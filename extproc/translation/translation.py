@@ -242,7 +242,13 @@ class Translation:
     def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes) -> Call:
         self.model_sent = self._call.request.model if self._call else ""
         path = self.route.query(target.at(self.model_sent), call.path, passthrough=self.passthrough)
-        complete = upstream_headers(call.headers, headers, self.route.credentials(), passthrough=self.passthrough)
+        complete = upstream_headers(
+            call.headers,
+            headers,
+            self.route.credentials(),
+            passthrough=self.passthrough,
+            forward=self.route.forward_headers,
+        )
         if self.route.aws is not None:
             complete += self.route.aws.sign(call.method, path, complete, body, self._env.now)
         return Call(call.method, path, complete, body, target.host)

@@ -48,7 +48,8 @@ TEXTS = {
     "force": f"provider: openai\n{KEY}{BODY}  request_body_force_override: true\n",
     "foundry": f"provider: azure-anthropic\n{CLAUDE_KEY}",
     "native": f"provider: anthropic\n{CLAUDE_KEY}",
-    "own-header": "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}', X-Team: gateway}}\n",
+    "own-header": "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}', X-Team: gateway}}\n"
+    "forward: {headers: [x-trace]}\n",
     **{
         f"{name}-{upstream}": f"provider: {name}\nauth: none\nupstream: {upstream}\n{CAP}{CONF}"
         for name, limits in LIMITS.items()
@@ -90,6 +91,7 @@ def test_the_gateways_credential_and_the_clients_other_headers(gateway: Gateway,
         "X-Api-Key": CLIENT_KEY,
         "X-Team": "client",
         "X-Trace": "kept",
+        "X-Corp-Assertion": CLIENT_KEY,
         "Accept-Encoding": "gzip, br",
         "OpenAI-Organization": CLIENT_KEY,
     }

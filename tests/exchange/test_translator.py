@@ -10,7 +10,7 @@ import pytest
 
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.exchange.attempts import MEMORY, Memory
-from extproc.exchange.translator import Translator, without_keys
+from extproc.exchange.translator import Translator
 from extproc.headers import CREDENTIAL_HEADERS
 from extproc.settings import Limits
 from extproc.telemetry.outcome import Ending
@@ -475,14 +475,6 @@ def test_a_listener_leaves_no_note() -> None:
     envoy.headers("/v1/messages", CLIENT, attributes={"upstream.request_attempt_count": 0.0, **leaf(OPENAI)})
     envoy.body(MESSAGES)
     assert MEMORY not in envoy.left
-
-
-@pytest.mark.parametrize(
-    ("path", "kept"),
-    [("/a", "/a"), ("/a?key=x", "/a"), ("/a?b=1&KEY=x&c", "/a?b=1&c"), ("/a?api_key=x&b=2", "/a?b=2"), ("/a?", "/a")],
-)
-def test_a_path_without_the_clients_key(path: str, kept: str) -> None:
-    assert without_keys(path) == kept
 
 
 @pytest.mark.rows("F2")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ LIST = (
         ([OPENAI, None, "provider: x"], f"endpoint: provider: unknown provider 'x'; choose one of: {LIST}"),
         ([OPENAI, "optoins: {}"],
          "cluster: unknown key 'optoins'; did you mean 'options'? Choose one of: provider, provider_conf, client, "
-         "upstream, auth, options, override, losses, quirks, max_request_bytes, max_response_bytes, prefixes, logging, "
-         "metadata"),
+         "upstream, auth, options, override, losses, quirks, max_request_bytes, max_response_bytes, prefixes, forward, "
+         "logging, metadata"),
         ([OPENAI + "override: {llm_options: {max_token: 1}}"],
          "route: unknown key 'override.llm_options.max_token'; did you mean 'max_tokens'? Choose one of: max_tokens"),
         ([OPENAI + "override: {llm_options: {max_tokens: 0}}"],
@@ -350,7 +351,9 @@ AZURE = {
         ("/v1/chat/completions", "api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
         ("/x?a=1&a=%32&y=client&z=client&api%2Dversion=x",
          "a=1&a=%32&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
-        ("/x?k%65y=client&API_KEY=k&beta=true&flag", "flag&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
+        ("/x?k%65y=client&API_KEY=k&beta=true&flag;t%6fken=k",
+         "beta=true&flag&api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
+        ("/x?API_VERSION=client&%2561pi-version=client", "api-version=2024-02-15&y=end&sig=a%26b%20%3D&z=auth"),
     ],
 )  # fmt: skip
 @pytest.mark.rows("B16", "D7")
@@ -358,13 +361,41 @@ def test_b16_e3_query_precedence(client_path: str, query: str) -> None:
     route = compiled(AZURE)
     path = route.target("openai_chat").path
     for _ in range(2):  # B10, B21: the second request sees nothing of the first
-        assert route.query(path, client_path) == f"/openai/deployments/d/chat/completions?{query}"
+        assert route.query(path, client_path, passthrough=True) == f"/openai/deployments/d/chat/completions?{query}"
 
 
 def test_what_only_the_clients_api_knows_goes_on_to_its_own_kind_alone() -> None:
     route = compiled("{provider: anthropic, auth: none}")
     assert route.query("/v1/messages", "/v1/messages?beta=true&key=x") == "/v1/messages"
     assert route.query("/v1/messages", "/v1/messages?beta=true&key=x", passthrough=True) == "/v1/messages?beta=true"
+
+
+def test_a_route_forwards_parameters_by_name() -> None:
+    route = compiled("{provider: openai, auth: none, forward: {query: [Trace_id, 'x-*']}}")
+    asked = "/x?trace-id=1&TRACE%5fID=2&x-a=3&other=4&key=5"
+    assert route.query("/g", asked) == "/g?trace-id=1&TRACE%5fID=2&x-a=3"
+    assert route.query("/g", asked, passthrough=True) == "/g?trace-id=1&TRACE%5fID=2&x-a=3&other=4"
+
+
+@pytest.mark.parametrize(
+    ("forward", "problem"),
+    [
+        ("{headers: [Authorization]}", "authorization is a credential: what the upstream is to have stands in auth"),
+        ("{headers: [x_api_key]}", "x-api-key is a credential: what the upstream is to have stands in auth"),
+        ("{headers: [content-length]}", "content-length is set by the gateway or by Envoy"),
+        ("{headers: ['*']}", "'*' is no name, and no beginning of names such as x-tenant-*"),
+        ("{query: ['a*b']}", "'a*b' is no name, and no beginning of names such as x-tenant-*"),
+    ],
+)
+def test_what_no_route_may_forward(forward: str, problem: str) -> None:
+    with pytest.raises(RouteError, match=re.escape(problem)):
+        compiled(f"{{provider: openai, auth: none, forward: {forward}}}")
+
+
+def test_what_is_forwarded_to_one_provider_is_not_to_the_next() -> None:
+    below = "{provider: openai, auth: none, forward: {headers: [x-tenant]}}"
+    assert "x-tenant" in compile_route([below]).forward_headers
+    assert "x-tenant" not in compile_route([below, "{provider: anthropic, auth: none}"]).forward_headers
 
 
 def test_a_path_with_a_query_of_its_own() -> None:
