@@ -13,7 +13,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-_VENDOR = re.compile(r"^(?:(?:us|eu|apac|global|jp|au|ca)\.)?(?:anthropic\.|anthropic/|openai/|azure/)")
+_VENDOR = re.compile(r"^(?:(?:us|eu|apac|global|jp|au|ca)\.)?(?:anthropic\.|anthropic/|openai/|azure/|models/|google/)")
 _DATE = re.compile(r"(?:@.*|-v\d+(?::\d+)?|[-]20\d{6})$")
 _DOT = re.compile(r"(?<=\d)\.(?=\d)")
 
@@ -71,6 +71,10 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     think_tags: bool = False
     """Its server leaves reasoning in the text, between ``<think>`` tags."""
     effort_with_tools: bool = True
+    call_signatures: bool = False
+    """It gives and takes Google's thought signatures with tool calls (``extra_content``)."""
+    call_signatures_needed: bool = False
+    """And refuses a turn whose first call has none."""
     alternate_roles: bool = False
     """Its chat template demands that user and assistant alternate."""
 

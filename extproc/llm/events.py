@@ -82,13 +82,15 @@ class ThinkingStarted(Struct, frozen=True, gc=False):
 
 class ToolCallStarted(Struct, frozen=True, gc=False):
     """A call that the client shall run. ``kind`` is ``function`` (the input is a JSON object, as text fragments) or
-    ``custom`` (the input is free text). ``id`` is empty when the upstream gave none: the emitter makes one."""
+    ``custom`` (the input is free text). ``id`` is empty when the upstream gave none: the emitter makes one.
+    ``signature`` proves to the provider (Google) the thinking that led to the call, and must come back with it."""
 
     block: int
     id: str
     name: str
     kind: str = "function"
     extra: Extra | None = None
+    signature: str | None = None
 
 
 class OpaqueStarted(Struct, frozen=True):

@@ -56,6 +56,7 @@ class ToolCallBlock(Struct):
     name: str
     kind: str = "function"
     extra: Extra | None = None
+    signature: str | None = None
     parts: list[str] = []
 
     @property
@@ -98,7 +99,7 @@ class Folded:
             case ThinkingStarted():
                 blocks.append(ThinkingBlock())
             case ToolCallStarted():
-                blocks.append(ToolCallBlock(event.id, event.name, event.kind, event.extra))
+                blocks.append(ToolCallBlock(event.id, event.name, event.kind, event.extra, event.signature))
             case OpaqueStarted():
                 blocks.append(OpaqueBlock(event.dialect, event.content))
             case ThinkingSealed():

@@ -1,18 +1,39 @@
-"""Our own signature on thinking that no provider signed.
+"""Our own marks in what clients keep and send back: how a conversation remembers without anyone keeping state.
 
-Some APIs demand a signature on every thinking block. Thinking that came without one gets this marker: an unkeyed hash
-of the text, the same in every replica, by which we know it again when the client sends it back. It proves nothing and
-must never reach a provider that checks signatures.
+Some APIs demand a signature on every thinking block. Thinking that came without one gets a *mark*: an unkeyed hash of
+the text, the same in every replica, by which we know it again. It proves nothing and must never reach a provider that
+checks signatures.
+
+Where a provider did sign, and the client's API has no place for another provider's signature, it travels *sealed*: in
+the signature or the data of a thinking block, or behind a tool call's id, of which clients keep every character.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
+import re
+
+from ..frozen import Frozen
 
 PREFIX = "gw1."
 SIGNER = "extproc"
 """The ``signer`` of a Thinking block that bears the marker."""
+
+IN_ID = "_gw1_"
+"""Parts a tool call's id from the signature that is sealed behind it: every API allows these characters in ids."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
+_TO_URL = str.maketrans("+/", "-_")
+_FROM_URL = str.maketrans("-_", "+/")
+
+
+class Seal(Frozen):
+    """What a provider gave with its thinking: a ``signature`` over the text, or the thinking itself, ``encrypted``."""
+
+    signer: str
+    signature: str | None = None
+    encrypted: str | None = None
 
 
 def mark(text: str) -> str:
@@ -22,4 +43,52 @@ def mark(text: str) -> str:
 
 
 def is_mark(signature: str | None) -> bool:
+    """Whether *signature* is of our own making: a mark, or a sealed one."""
     return signature is not None and signature.startswith(PREFIX)
+
+
+def sealed(seal: Seal) -> str:
+    """*seal* as one text, for a client whose API has a place for its own provider's only."""
+    if seal.encrypted is not None:
+        return f"{PREFIX}e.{seal.signer}.{seal.encrypted}"
+    return f"{PREFIX}s.{seal.signer}.{seal.signature or ''}"
+
+
+def unsealed(text: str | None) -> Seal | None:
+    """What ``sealed`` made a text of; ``None`` for any other text."""
+    if text is None or not text.startswith((f"{PREFIX}e.", f"{PREFIX}s.")):
+        return None
+    kind = text[len(PREFIX)]
+    signer, dot, data = text[len(PREFIX) + 2 :].partition(".")
+    if not dot or not data:
+        return None
+    return Seal(signer, encrypted=data) if kind == "e" else Seal(signer, data)
+
+
+def sealed_id(id_: str, signature: str | None) -> str:
+    """A call's *id_* with the *signature* of the call sealed behind it."""
+    if not signature:
+        return id_
+    bare = signature.rstrip("=")
+    if _BASE64.match(signature) and signature == _padded(bare):
+        return f"{id_}{IN_ID}b{bare.translate(_TO_URL)}"
+    text = base64.urlsafe_b64encode(signature.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+    return f"{id_}{IN_ID}t{text}"
+
+
+def unsealed_id(id_: str) -> tuple[str, str | None]:
+    """The id as the provider knows it, and the signature that was sealed behind it, to the character."""
+    own, found, sealed_text = id_.partition(IN_ID)
+    if not found or len(sealed_text) < 2 or sealed_text[0] not in "bt":
+        return id_, None
+    data = _padded(sealed_text[1:].translate(_FROM_URL))
+    if sealed_text[0] == "b":
+        return own, data
+    try:
+        return own, base64.b64decode(data, validate=True).decode("utf-8", "surrogatepass")
+    except (binascii.Error, UnicodeDecodeError):
+        return id_, None
+
+
+def _padded(bare: str) -> str:
+    return bare + "=" * (-len(bare) % 4)

@@ -95,7 +95,7 @@ class Thinking(Struct, frozen=True):
 class ToolCall(Struct, frozen=True):
     """``arguments`` is the input as JSON text, exactly as the client sent it when it was text (it may be invalid);
     ``input`` is the parsed object when the client sent an object. One of the two is set. For ``kind == "custom"``,
-    ``arguments`` is the free text."""
+    ``arguments`` is the free text. ``signature`` is what its provider gave with the call (see ToolCallStarted)."""
 
     id: str
     name: str
@@ -105,6 +105,7 @@ class ToolCall(Struct, frozen=True):
     at: str = ""
     cache: CacheMarker | None = None
     extra: Extra | None = None
+    signature: str | None = None
 
 
 class ToolResult(Struct, frozen=True):

@@ -160,16 +160,16 @@ class MessagesEmitter(EmitterBase):
             elif not self._written:
                 out = self._delta({"type": "input_json_delta", "partial_json": "{}"})
         elif isinstance(block, ThinkingStarted):
-            out = self._ended_thinking(number)
+            out = self._ended_thinking()
             if not self._written:
                 return b""
         elif isinstance(block, OpaqueStarted) and not self._written:
             return b""
         return out + b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
 
-    def _ended_thinking(self, number: int) -> bytes:
+    def _ended_thinking(self) -> bytes:
         text = "".join(self._parts)
-        signature, redacted = self._sealed(self._seal, text, number)
+        signature, redacted = self._sealed(self._seal, text)
         if redacted is not None:
             return self._start({"type": "redacted_thinking", "data": redacted})
         if signature is None:
@@ -228,7 +228,7 @@ class MessagesEmitter(EmitterBase):
                 return out
             case ThinkingBlock():
                 seal = ThinkingSealed(number, block.signature, block.encrypted, block.signer)
-                signature, redacted = self._sealed(seal, block.text, number)
+                signature, redacted = self._sealed(seal, block.text)
                 if redacted is not None:
                     return {"type": "redacted_thinking", "data": redacted}
                 if signature is None:
@@ -264,11 +264,11 @@ class MessagesEmitter(EmitterBase):
         unused = unused_id(id_, self._used_ids)
         if unused != id_:
             self.losses.rewritten("response.content.id", "another call of the conversation has this id")
-        return unused
+        return marker.sealed_id(unused, call.signature)
 
-    def _sealed(self, seal: ThinkingSealed | None, text: str, number: int) -> tuple[str | None, str | None]:
+    def _sealed(self, seal: ThinkingSealed | None, text: str) -> tuple[str | None, str | None]:
         """The signature of a block of thinking, or the data of a redacted one; neither when there is nothing to show.
-        What another provider signed would be refused by Anthropic later: it gets our own marker."""
+        What another provider signed would be refused by Anthropic later: it travels sealed behind our own marker."""
         ours = seal is not None and seal.signer in (SIGNER, marker.SIGNER)
         if seal is not None and ours:
             if seal.encrypted and not text:
@@ -276,7 +276,8 @@ class MessagesEmitter(EmitterBase):
             if seal.signature:
                 return seal.signature, None
         elif seal is not None and (seal.signature or seal.encrypted):
-            self.losses.dropped(f"response.content[{number}].signature", "signed by another provider")
+            signed = marker.sealed(marker.Seal(seal.signer, seal.signature, seal.encrypted))
+            return (signed, None) if text else (None, signed)
         return (marker.mark(text) if text else None), None
 
     def _native_citation(self, event: CitationAdded) -> Extra | None:

@@ -196,6 +196,8 @@ class Conversation:
         id_ = self._ids(f"{client_id}#{before}" if before else client_id)
         self._open.setdefault(client_id, []).append((id_, call.at))
         self.names[call.name] = None
+        if call.signature:
+            self._losses.dropped(f"{call.at}.signature", "of another provider")
         return self._writer.call(call, id_, tool_name(call.name))
 
     def _thinking(self, block: Thinking) -> dict[str, Any] | None:

@@ -85,7 +85,8 @@ class _Mender:
             return raw
         block = _decode_object(raw)
         kind = _text(block.get("type"))
-        if kind == "thinking" and marker.is_mark(_text(block.get("signature"))):
+        seal = {"thinking": "signature", "redacted_thinking": "data"}.get(kind or "")
+        if seal is not None and marker.is_mark(_text(block.get(seal))):
             self._losses.dropped(at, "thinking of another provider")
             return None
         name = {"tool_use": "id", "tool_result": "tool_use_id"}.get(kind or "")

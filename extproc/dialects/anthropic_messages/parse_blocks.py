@@ -136,7 +136,7 @@ def _tool_result(value: dict[str, Any], at: str) -> ToolResult:
     fields = Fields(value, at)
     fields.ignore("type")
     return ToolResult(
-        fields.take("tool_use_id", str),
+        marker.unsealed_id(fields.take("tool_use_id", str))[0],
         _nested(fields.any("content"), f"{at}.content", "tool_result"),
         fields.maybe("is_error", bool),
         at,
@@ -160,13 +160,15 @@ def _tool_use(value: dict[str, Any], at: str, index: int) -> ToolCall:
     fields = Fields(value, at)
     # Who asked for the call (the model itself, or its code) does not matter to the one who runs it.
     fields.ignore("type", "caller")
+    id_, signature = marker.unsealed_id(fields.take("id", str))
     return ToolCall(
-        fields.take("id", str),
+        id_,
         fields.take("name", str),
         input=fields.take("input", dict, {}),
         at=at,
         cache=cache_marker(fields),
         extra=fields.rest(),
+        signature=signature,
     )
 
 
@@ -174,6 +176,8 @@ def _thinking(value: dict[str, Any], at: str, index: int) -> Thinking:
     fields = Fields(value, at)
     fields.ignore("type")
     text, signature = fields.take("thinking", str), fields.take("signature", str, "") or None
+    if (seal := marker.unsealed(signature)) is not None:
+        return Thinking(text, seal.signature, seal.encrypted, seal.signer, index, at, fields.rest())
     signer = marker.SIGNER if marker.is_mark(signature) else SIGNER if signature else ""
     return Thinking(text, signature, None, signer, index, at, fields.rest())
 
@@ -181,7 +185,9 @@ def _thinking(value: dict[str, Any], at: str, index: int) -> Thinking:
 def _redacted(value: dict[str, Any], at: str, index: int) -> Thinking:
     fields = Fields(value, at)
     fields.ignore("type")
-    return Thinking("", None, fields.take("data", str), SIGNER, index, at, fields.rest())
+    data = fields.take("data", str)
+    seal = marker.unsealed(data) or marker.Seal(SIGNER, encrypted=data)
+    return Thinking("", seal.signature, seal.encrypted, seal.signer, index, at, fields.rest())
 
 
 _ONLY = {"system": ("text",), "search_result": ("text",), "document": ("text", "image")}

@@ -9,6 +9,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..shared.naming import without_seals
 from ..shared.openai import emit_error, read_meta
 from .emit_request import emit_request
 from .emit_response import ChatEmitter
@@ -36,8 +37,8 @@ class OpenAIChat:
         return emit_request(request, upstream, losses)
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
-        # What other providers' answers leave in a history, this API ignores: nothing of it is checked.
-        return body
+        # What other providers' answers leave in a history, this API ignores; but it bounds the length of an id.
+        return without_seals(body, losses)
 
     def response_parser(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> ChatParser:
         return ChatParser(call, head, limits, losses)

@@ -14,7 +14,7 @@ _decode = msgspec.json.Decoder().decode
 class Call:
     """A call as far as it has come. ``block`` is ``None`` until it has started."""
 
-    __slots__ = ("block", "closed", "extra", "id", "kind", "name", "parts")
+    __slots__ = ("block", "closed", "extra", "id", "kind", "name", "parts", "signature")
 
     def __init__(self) -> None:
         self.id = ""
@@ -24,6 +24,7 @@ class Call:
         self.block: int | None = None
         self.closed = False
         self.extra: dict[str, Any] | None = None
+        self.signature: str | None = None
 
     @property
     def complete(self) -> bool:

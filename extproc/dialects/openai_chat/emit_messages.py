@@ -18,6 +18,7 @@ from ...llm.request import Block, Image, Message, Text, Thinking, ToolCall, Tool
 from ..base import encode
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from .emit_parts import Part, PartWriter, text_part
+from .signatures import STAND_IN, signed
 
 Written = dict[str, Any]
 
@@ -184,6 +185,8 @@ class Conversation:
         )
         texts = [self._parts.text(block) for block in content if type(block) is Text]
         calls = [self._call(block) for block in content if type(block) is ToolCall]
+        if calls and self._row.call_signatures and self._row.call_signatures_needed:
+            calls[0] = signed(STAND_IN) | calls[0]
         self._report_order(message.at, content)
         text = "".join(texts)
         out: Written = {"role": "assistant", "content": text or None}
@@ -220,14 +223,20 @@ class Conversation:
         id_ = self._ids(call.id or made_tool_id("", self._calls, "call_"))
         self._open.append((call.id, id_, call.at))
         self.names[call.name] = None
-        name = tool_name(call.name)
+        name, signature = tool_name(call.name), self._signature(call)
         if call.kind == "custom":
-            return {"id": id_, "type": "custom", "custom": {"name": name, "input": call.arguments or ""}}
+            return {"id": id_, "type": "custom", "custom": {"name": name, "input": call.arguments or ""}} | signature
         if call.arguments is None:
             arguments = encode(call.input or {}).decode()
         else:
             arguments = call.arguments if call.arguments.strip() else "{}"
-        return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+        return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}} | signature
+
+    def _signature(self, call: ToolCall) -> Extra:
+        if call.signature and not self._row.call_signatures:
+            self._losses.dropped(f"{call.at}.signature", "of another provider")
+            return {}
+        return signed(call.signature)
 
     # ---- thinking of earlier turns
 

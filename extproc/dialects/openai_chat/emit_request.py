@@ -26,9 +26,10 @@ SCHEMA_NAME = "response"
 
 
 class ChatCall(UpstreamCall):
-    """``think_tags``: the server leaves reasoning in the text, between tags."""
+    """``think_tags``: the server leaves reasoning in the text, between tags. ``signed_calls``: it signs its calls."""
 
     think_tags: bool = False
+    signed_calls: bool = False
 
 
 def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> ChatCall:
@@ -69,8 +70,10 @@ class _RequestWriter:
         self._who_and_how()
         self._extensions()
         headers: Headers = [("content-type", "application/json")]
-        undo, think_tags = Undo(tools.names), self._row.think_tags
-        return ChatCall("POST", self._upstream.path, headers, members, request, undo, think_tags)
+        undo, row = Undo(tools.names), self._row
+        return ChatCall(
+            "POST", self._upstream.path, headers, members, request, undo, row.think_tags, row.call_signatures
+        )
 
     # ---- size
 

@@ -37,6 +37,7 @@ from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from ..shared.openai import error_members, write_meta
 from .parse_request import ChatState
+from .signatures import signed
 from .usage import write_usage
 from .vocabulary import FINISH_NAMES, NAMELESS_STOPS, TIERS_WRITTEN
 
@@ -164,8 +165,8 @@ class ChatEmitter(EmitterBase):
             return b""
         block.prefix = self._head + b'"tool_calls":[{"index":%d,"function":{"arguments":' % block.call
         function = {"name": event.name, "arguments": ""}
-        id_ = self._call_id(event.id, block.call)
-        return self._delta({"tool_calls": [{"index": block.call, "id": id_, "type": "function", "function": function}]})
+        call = {"index": block.call, "id": self._call_id(event, block.call), "type": "function", "function": function}
+        return self._delta({"tool_calls": [call | signed(event.signature)]})
 
     def _on_input(self, event: ToolInputDelta) -> bytes:
         block = self._open[event.block]
@@ -196,7 +197,7 @@ class ChatEmitter(EmitterBase):
         call = block.event
         if call.kind == "custom" and not self._legacy:
             # The schema of a chunk knows the pieces of functions only.
-            item = {"index": block.call, **self._custom(call.id, call.name, "".join(block.parts), block.call)}
+            item = {"index": block.call, **self._custom(call, "".join(block.parts), block.call)}
             return self._delta({"tool_calls": [item]})
         return b"" if block.parts else self._input(block, "{}")
 
@@ -271,9 +272,10 @@ class ChatEmitter(EmitterBase):
         self.losses.extra(f"response.content[{number}]", block.extra)
         position, self._calls = self._calls, self._calls + 1
         if block.kind == "custom" and not self._legacy:
-            return self._custom(block.id, block.name, block.input, position)
+            return self._custom(block, block.input, position)
         function = {"name": block.name, "arguments": block.input or "{}"}
-        return {"id": self._call_id(block.id, position), "type": "function", "function": function}
+        call = {"id": self._call_id(block, position), "type": "function", "function": function}
+        return call | signed(block.signature)
 
     # ---- shared
 
@@ -303,12 +305,14 @@ class ChatEmitter(EmitterBase):
         tier = ended.service_tier
         return {} if tier is None else {"service_tier": TIERS_WRITTEN.get(tier, tier)}
 
-    def _call_id(self, id_: str, position: int) -> str:
+    def _call_id(self, call: ToolCallStarted | ToolCallBlock, position: int) -> str:
+        """The call's id, made up if it has none. Behind it the call's signature: many clients keep nothing else."""
         response_id = self.started.id if self.started else ""
-        return id_ or made_tool_id(response_id, position, "call_")
+        return marker.sealed_id(call.id or made_tool_id(response_id, position, "call_"), call.signature)
 
-    def _custom(self, id_: str, name: str, text: str, position: int) -> Members:
-        return {"id": self._call_id(id_, position), "type": "custom", "custom": {"name": name, "input": text}}
+    def _custom(self, call: ToolCallStarted | ToolCallBlock, text: str, position: int) -> Members:
+        custom = {"id": self._call_id(call, position), "type": "custom", "custom": {"name": call.name, "input": text}}
+        return custom | signed(call.signature)
 
     def _details(self, text: str, seal: ThinkingSealed | None, number: int) -> list[Extra]:
         """A block of thinking with its seal, by which its provider knows it again, and its place among the blocks."""

@@ -13,6 +13,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.request import Block, CacheMarker, Document, Image, Message, Text, Thinking, ToolCall, ToolResult
 from ..base import encode
 from .parse_parts import cache_marker, content
+from .signatures import take_signature
 from .vocabulary import CLAUDE
 
 _THINKING_MEMBERS = frozenset(
@@ -96,7 +97,7 @@ class _Reader:
     # ---- tools
 
     def _tool(self, fields: Fields, *, legacy: bool) -> Message:
-        id_, name = fields.maybe("tool_call_id", str) or "", fields.maybe("name", str)
+        id_, name = marker.unsealed_id(fields.maybe("tool_call_id", str) or "")[0], fields.maybe("name", str)
         call = self._answers(fields, id_, name if legacy else None)
         said, cache = content(fields, "tool"), cache_marker(fields)
         result = ToolResult(call.id, said, fields.maybe("is_error", bool), fields.path, cache)
@@ -127,7 +128,9 @@ def _call(value: Any, at: str) -> ToolCall:
     name = inner.take("name", str)
     text = inner.take("input", str, "") if kind == "custom" else _arguments(inner)
     extra = {**(fields.rest() or {}), **(inner.rest() or {})}
-    return ToolCall(id_, name, text, kind=kind, at=at, cache=cache, extra=extra or None)  # type: ignore[arg-type]
+    id_, sealed = marker.unsealed_id(id_)
+    signature = take_signature(extra) or sealed
+    return ToolCall(id_, name, text, kind=kind, at=at, cache=cache, extra=extra or None, signature=signature)  # type: ignore[arg-type]
 
 
 def _arguments(function: Fields) -> str:

@@ -35,6 +35,7 @@ from ..base import ResponseHead, UpstreamCall
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from .calls import Call, Calls, fragment
+from .signatures import take_signature
 from .thinktags import ThinkTags
 from .usage import read_usage
 from .vocabulary import BROKEN_OFF, FINISH_REASONS, NAME, TIERS_READ
@@ -68,6 +69,8 @@ class ChatParser(ParserBase):
         self._sealed_later: list[tuple[str, str]] = []
         self._calls = Calls()
         self._legacy: Call | None = None
+        # A signature may come in a delta of its own behind its call, which waits for it: such calls come whole anyway.
+        self._signed_calls: bool = getattr(self.call, "signed_calls", False)
         self._tags = ThinkTags() if getattr(self.call, "think_tags", False) else None
         self._finish: str | None = None
         self._native: str | None = None
@@ -375,6 +378,7 @@ class ChatParser(ParserBase):
             if text.strip():
                 raise ProtocolError("tool_calls", f"input for the call {call.name!r}, which was over")
             return
+        self._sign_call(call, take_signature(item))
         if len(item) > len(inner) and call.extra is None:
             call.extra = {k: v for k, v in item.items() if k not in _CALL_MEMBERS and v is not None} or None
         if call.block is not None:
@@ -384,13 +388,24 @@ class ChatParser(ParserBase):
             return
         if text:
             call.parts.append(text)
-        if call.name and (call.id or text):
+        if call.name and (call.id or text) and not (self._signed_calls and call.signature is None):
             yield from self._start_call(call)
+
+    def _sign_call(self, call: Call, signature: str | None) -> None:
+        if signature is not None and call.block is not None:
+            self.losses.dropped("response.choices[0].delta.tool_calls", "a signature that came behind its call")
+        elif signature is not None:
+            call.signature = signature
 
     def _start_call(self, call: Call) -> Iterator[ResponseEvent]:
         yield from self._close_texts()
+        if self._signed_calls:
+            # Those before it have waited for signatures of their own.
+            for earlier in self._calls.all[: self._calls.all.index(call)]:
+                if earlier.block is None:
+                    yield from self._finish_call(earlier)
         call.block = self.grammar.next_block
-        yield ToolCallStarted(call.block, call.id, call.name, call.kind, call.extra)
+        yield ToolCallStarted(call.block, call.id, call.name, call.kind, call.extra, call.signature)
         for part in call.parts:
             yield ToolInputDelta(call.block, part)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 
+from ...llm import marker
+from ...llm.losses import LossReport
+
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _NAME_HEAD = 55
@@ -55,6 +58,22 @@ class ToolIds:
         if self._max is None or len(text) <= self._max:
             return text
         return f"{text[: self._max - 9]}_{hash8(id_)}"
+
+
+_SEALED_ID = re.compile(
+    rb'("(?:id|call_id|tool_call_id|tool_use_id|toolUseId)"\s*:\s*"[^"\\]*?)' + marker.IN_ID.encode() + rb'[bt][\w-]+"'
+)
+
+
+def without_seals(body: bytes, losses: LossReport) -> bytes:
+    """A request's *body*, its call ids as their provider made them; *body* itself when nothing is sealed behind any."""
+    if marker.IN_ID.encode() not in body:
+        return body
+    mended, count = _SEALED_ID.subn(rb'\1"', body)
+    if not count:
+        return body
+    losses.rewritten("messages", "call ids, without the signatures of another provider")
+    return mended
 
 
 def made_tool_id(response_id: str, position: int, prefix: str) -> str:

@@ -171,8 +171,8 @@ def test_an_error_is_the_last_word(failed: e.ResponseFailed, error: Any) -> None
             [e.ThinkingStarted(0), e.ThinkingDelta(0, "why"), e.ThinkingSealed(0, "S", signer="google-gemini-v1"),
              e.BlockEnded(0)],
             [start(0, type="thinking", thinking="", signature=""), delta(0, "thinking_delta", thinking="why"),
-             delta(0, "signature_delta", signature=marker.mark("why")), stop(0)],
-            [{"type": "thinking", "thinking": "why", "signature": marker.mark("why")}],
+             delta(0, "signature_delta", signature="gw1.s.google-gemini-v1.S"), stop(0)],
+            [{"type": "thinking", "thinking": "why", "signature": "gw1.s.google-gemini-v1.S"}],
             id="thinking signed by another",
         ),
         pytest.param(
@@ -191,9 +191,10 @@ def test_an_error_is_the_last_word(failed: e.ResponseFailed, error: Any) -> None
         pytest.param(
             [e.ThinkingStarted(0), e.ThinkingSealed(0, encrypted="E", signer="openai-responses-v1"), e.BlockEnded(0),
              e.TextStarted(1), e.TextDelta(1, "a"), e.BlockEnded(1)],
-            [start(0, type="text", text=""), delta(0, "text_delta", text="a"), stop(0)],
-            [{"type": "text", "text": "a"}],
-            id="thinking of another that cannot be shown leaves no gap",
+            [start(0, type="redacted_thinking", data="gw1.e.openai-responses-v1.E"), stop(0),
+             start(1, type="text", text=""), delta(1, "text_delta", text="a"), stop(1)],
+            [{"type": "redacted_thinking", "data": "gw1.e.openai-responses-v1.E"}, {"type": "text", "text": "a"}],
+            id="thinking of another that cannot be shown travels sealed",
         ),
         pytest.param(
             [e.OpaqueStarted(0, "other", {"type": "x"}), e.OpaqueDelta(0, {"y": 1}), e.BlockEnded(0),

@@ -151,7 +151,7 @@ def test_what_the_golden_streams_say_besides() -> None:
     signed = next(x for x in golden("openrouter").events if isinstance(x, e.ThinkingSealed))
     assert signed.signer == "anthropic-claude-v1"
     call = next(x for x in golden("gemini_no_index").events if isinstance(x, e.ToolCallStarted))
-    assert call.extra == {"extra_content": {"google": {"thought_signature": "CiQB0e2Kb1"}}}
+    assert (call.signature, call.extra) == ("CiQB0e2Kb1", None)
     cited = next(x.citation for x in golden("annotations").events if isinstance(x, e.CitationAdded))
     assert (cited.kind, cited.url, cited.title, cited.start, cited.end) == ("url", "https://e.x/a", "E", 10, 32)
     assert golden("azure_filters").folded.started.id == "chatcmpl-Az1"  # type: ignore[union-attr]
