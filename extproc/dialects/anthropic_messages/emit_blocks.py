@@ -20,10 +20,11 @@ from ...llm.request import (
     SearchResult,
     Source,
     Text,
+    Thinking,
     ToolCall,
     ToolResult,
 )
-from .vocabulary import FILES_BETA, IMAGE_TYPES, INVALID_JSON, NAME
+from .vocabulary import FILES_BETA, IMAGE_TYPES, INVALID_JSON, NAME, SIGNER
 
 _decode = msgspec.json.Decoder().decode
 _PDF = "application/pdf"
@@ -126,6 +127,17 @@ class BlockWriter:
         if result.is_error is not None:
             out["is_error"] = result.is_error
         return self._finished(out, result)
+
+    def thinking(self, block: Thinking) -> dict[str, Any] | None:
+        """Only what the provider signed goes back."""
+        if block.signer != SIGNER or not (block.signature or block.encrypted):
+            return None
+        if block.encrypted:
+            return {"type": "redacted_thinking", "data": block.encrypted}
+        return {"type": "thinking", "thinking": block.text, "signature": block.signature}
+
+    def is_thinking(self, written: dict[str, Any]) -> bool:
+        return written["type"] in ("thinking", "redacted_thinking")
 
     def _finished(self, out: dict[str, Any], block: Any) -> dict[str, Any]:
         """With the cache marker, and the members that only the client's dialect knows."""

@@ -11,11 +11,11 @@ from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
-from ..shared.naming import sha256
+from ..shared.naming import ToolIds, sha256
+from ..shared.turns import Conversation, system_texts
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, write_tools
-from .emit_turns import Conversation, system_texts
-from .vocabulary import BINDING_BETA, KNOWN_BETAS, NAME, UPSTREAM_VERSION
+from .vocabulary import BINDING_BETA, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, NAME, UPSTREAM_VERSION
 
 DEFAULT_MAX_TOKENS = 8192
 """For a model of which nothing is known. The API demands the member; a large value costs nothing by itself."""
@@ -102,7 +102,8 @@ class _RequestWriter:
 
     def _conversation(self, writer: BlockWriter) -> Conversation:
         mid_system = self._row.mid_system and self._claude
-        conversation = Conversation(writer, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
+        ids = ToolIds(ILLEGAL_IN_TOOL_ID)
+        conversation = Conversation(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
         for message in self._request.messages:
             conversation.add(message)
         conversation.end()

@@ -24,8 +24,6 @@ BILLING_LINE = "x-anthropic-billing-header:"
 INVALID_JSON = "INVALID_JSON"
 """The member that holds a tool's input when it was no JSON object."""
 
-CONTINUE = "Continue."
-
 STOP_REASONS = {
     "end_turn": StopReason.END,
     "max_tokens": StopReason.MAX_TOKENS,

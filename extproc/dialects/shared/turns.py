@@ -1,4 +1,4 @@
-"""A conversation as Messages turns.
+"""A conversation as turns of user and assistant, as Anthropic's API and Bedrock's Converse want it.
 
 Append-only: what becomes of a message depends on what came before it and on its own turn, never on how long the
 conversation grows later, because the provider's caches and its check of replayed thinking look at the exact prefix. The
@@ -7,18 +7,43 @@ two exceptions depend on the conversation's end, and are reported: ``Continue.``
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from ...llm.failures import Unsupported
-from ...llm.losses import Action
+from ...llm.losses import Action, LossReport
 from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
-from ..shared.naming import ToolIds, made_tool_id, tool_name
-from .emit_blocks import BlockWriter, with_cache
-from .vocabulary import CONTINUE, ILLEGAL_IN_TOOL_ID, SIGNER
+from .naming import ToolIds, made_tool_id, tool_name
 
-Content = str | list[dict[str, Any]]
+CONTINUE = "Continue."
+
+Written = dict[str, Any]
+Content = str | list[Written]
+
+
+class BlockWriter(Protocol):
+    """Writes single blocks in a dialect's own form, in which a text has a member ``text``."""
+
+    losses: LossReport
+
+    def text(self, block: Text) -> Written | None:
+        """``None`` for a text that the API refuses."""
+        ...
+
+    def content(self, block: Block) -> Written | None:
+        """What users and tools say. ``None`` when nothing is left of it. Raises Unsupported."""
+        ...
+
+    def call(self, call: ToolCall, id_: str, name: str) -> Written: ...
+
+    def result(self, result: ToolResult, id_: str) -> Written: ...
+
+    def thinking(self, block: Thinking) -> Written | None:
+        """``None`` for thinking that the provider has not sealed."""
+        ...
+
+    def is_thinking(self, written: Written) -> bool: ...
 
 
 class Turn(Struct):
@@ -43,10 +68,11 @@ class _Held(Struct):
 
 
 class Conversation:
-    """Takes the messages in their order, gives the turns. *mid_system*: the model takes system messages in
-    mid-conversation. *bound_thinking*: it checks replayed thinking against the conversation before it."""
+    """Takes the messages in their order, gives the turns. *ids* fits tool call ids to the API. *mid_system*: the model
+    takes system messages in mid-conversation. *bound_thinking*: it checks replayed thinking against the conversation
+    before it."""
 
-    def __init__(self, writer: BlockWriter, *, mid_system: bool, bound_thinking: bool) -> None:
+    def __init__(self, writer: BlockWriter, ids: ToolIds, *, mid_system: bool, bound_thinking: bool) -> None:
         self.turns: list[Turn] = []
         self.names: dict[str, None] = {}
         """The tools that were called, by the client's names, in order."""
@@ -56,7 +82,7 @@ class Conversation:
         self._mid_system = mid_system
         self._bound_thinking = bound_thinking
         self._thinking_lost = False
-        self._ids = ToolIds(ILLEGAL_IN_TOOL_ID)
+        self._ids = ids
         self._calls = 0
         self._seen: dict[str, int] = {}
         self._open: dict[str, list[tuple[str, str]]] = {}  # the client's call id -> (id sent, path), not yet answered
@@ -94,7 +120,7 @@ class Conversation:
         spoken = [turn for turn in self.turns[-3:] if turn.role != "system"]
         if len(spoken) < 2 or not spoken[-1].results:
             return False
-        return not any(block["type"] in ("thinking", "redacted_thinking") for block in spoken[-2].blocks)
+        return not any(self._writer.is_thinking(block) for block in spoken[-2].blocks)
 
     # ---- turns
 
@@ -126,7 +152,7 @@ class Conversation:
     def _trimmed(self, turn: Turn) -> bool:
         """Take trailing whitespace, which the API refuses there, from the last text; whether it can be continued."""
         last = turn.blocks[-1]
-        if last["type"] != "text" or not (text := last["text"].rstrip()):
+        if type(last.get("text")) is not str or not (text := last["text"].rstrip()):
             return False
         turn.blocks[-1] = {**last, "text": text}
         if turn.text is not None:
@@ -202,15 +228,14 @@ class Conversation:
 
     def _thinking(self, block: Thinking) -> dict[str, Any] | None:
         """Only what the provider signed goes back, and on a model that checks it nothing after the first loss."""
-        sealed = block.signer == SIGNER and bool(block.signature or block.encrypted)
-        if not sealed or (self._bound_thinking and self._thinking_lost):
+        written = self._writer.thinking(block)
+        if written is None or (self._bound_thinking and self._thinking_lost):
             self._thinking_lost = True
-            self._losses.dropped(block.at, "earlier thinking is missing" if sealed else "not signed by this provider")
+            why = "earlier thinking is missing" if written is not None else "not signed by this provider"
+            self._losses.dropped(block.at, why)
             return None
         self.replays_thinking = True
-        if block.encrypted:
-            return {"type": "redacted_thinking", "data": block.encrypted}
-        return {"type": "thinking", "thinking": block.text, "signature": block.signature}
+        return written
 
     # ---- system messages in mid-conversation (Anthropic, "Mid-conversation system messages")
 
@@ -226,7 +251,9 @@ class Conversation:
         joined = "\n".join(block.text for block in texts if block.text)
         cache = next((block.cache for block in reversed(texts) if block.cache), None)
         self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")
-        self._put("user", with_cache({"type": "text", "text": f"<system>\n{joined}\n</system>"}, cache))
+        written = self._writer.text(Text(f"<system>\n{joined}\n</system>", message.at, cache))
+        if written is not None:
+            self._put("user", written)
 
     def _release(self) -> None:
         """The user's turn is over: the system messages that came before or in it follow now. Where there was no such

@@ -12,7 +12,7 @@ from extproc.llm import marker
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import Block, CacheMarker, Message, Opaque, Text, Thinking, Tool, ToolCall, ToolResult
 
-from .helpers import Emitted, emit
+from ..anthropic_messages.helpers import Emitted, emit
 
 F = [Tool("f", schema={"type": "object", "properties": {}})]
 CLAUDE = "anthropic-claude-v1"
