@@ -9,6 +9,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
 from ..shared.media import data_uri, decoded, foreign, is_text, tag
+from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
 Part = dict[str, Any]
@@ -126,7 +127,7 @@ class PartWriter:
         if source.kind == "base64":
             data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "file", "file": {"filename": block.title or "document.pdf", "file_data": data}}]
-        if source.kind == "file" and source.dialect == NAME:
+        if source.kind == "file" and source.dialect == VENDOR:
             return [{"type": "file", "file": {"file_id": source.data}}]
         raise foreign(source, block.at)
 

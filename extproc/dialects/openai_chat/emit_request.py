@@ -9,12 +9,12 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared.naming import sha256
+from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
 from ..shared.openai_effort import reasoning_effort
 from ..shared.openai_schema import is_strict
 from .emit_messages import Conversation
 from .emit_parts import PartWriter
 from .emit_tools import write_tools
-from .vocabulary import JSON_SCHEMA, REQUEST_TIERS
 
 CARRIED = frozenset({
     "frequency_penalty", "logit_bias", "presence_penalty", "prediction", "prompt_cache_key", "prompt_cache_retention",

@@ -12,7 +12,8 @@ from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import Block, CacheMarker, Document, Image, Message, Text, Thinking, ToolCall, ToolResult
 from ..base import encode
-from .parse_parts import cache_marker, content
+from ..shared.openai import cache_marker
+from .parse_parts import content
 from .signatures import take_signature
 from .vocabulary import CLAUDE
 

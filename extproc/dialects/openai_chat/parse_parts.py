@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
-from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, Source, Text, Thinking
+from ...llm.request import Audio, Block, Document, Image, Opaque, Source, Text, Thinking
+from ..shared.media import file_source, image_source
+from ..shared.openai import VENDOR, cache_marker
 from .vocabulary import NAME
-
-
-def cache_marker(fields: Fields) -> CacheMarker | None:
-    """Takes OpenAI's ``prompt_cache_breakpoint``, and ``cache_control``, which clients of Claude write here too."""
-    breakpoint_ = fields.maybe("prompt_cache_breakpoint", dict)
-    control = fields.maybe("cache_control", dict)
-    if control is not None:
-        ttl = control.get("ttl")
-        return CacheMarker(ttl if type(ttl) is str else None)
-    if breakpoint_ is not None:
-        return CacheMarker("1h" if breakpoint_.get("ttl") == "12h" else None)
-    return None
 
 
 def content(fields: Fields, role: str) -> str | list[Block]:
@@ -81,32 +70,8 @@ def _image(fields: Fields) -> Image:
     inner = Fields({"url": value} if type(value) is str else value, at)
     url, detail = inner.take("url", str), inner.maybe("detail", str)
     extra = {**(inner.rest() or {}), **(fields.rest() or {})}
-    source = _image_source(url, inner.at("url"))
+    source = image_source(url, inner.at("url"))
     return Image(source, at, None if detail == "auto" else detail, cache, extra or None)
-
-
-def _image_source(url: str, at: str) -> Source:
-    if url[:5].lower() == "data:":
-        media_type, data, is_base64 = _data_uri(url, at)
-        if not is_base64:
-            raise ProtocolError(at, "a data: URL of an image must be base64")
-        return Source("base64", data, media_type)
-    if url[:8].lower().startswith(("http://", "https://")):
-        return Source("url", url)
-    raise ProtocolError(at, "expected a data: or an http(s) URL")
-
-
-def _data_uri(uri: str, at: str) -> tuple[str, str, bool]:
-    """The media type, the data, and whether they are base64 (RFC 2397)."""
-    head, comma, data = uri[5:].partition(",")
-    if not comma:
-        raise ProtocolError(at, "a data: URL without a comma")
-    media_type, *parameters = (word.strip().lower() for word in head.split(";"))
-    if media_type == "image/jpg":
-        media_type = "image/jpeg"
-    if "base64" not in parameters:
-        return media_type, data, False
-    return media_type, data if data.isalnum() else "".join(data.split()), True
 
 
 def _file(fields: Fields) -> Document:
@@ -115,24 +80,13 @@ def _file(fields: Fields) -> Document:
     data, id_ = inner.maybe("file_data", str), inner.maybe("file_id", str)
     title = inner.maybe("filename", str) or None
     if data:
-        source = _file_source(data, inner.at("file_data"))
+        source = file_source(data, inner.at("file_data"))
     elif id_:
-        source = Source("file", id_, dialect=NAME)
+        source = Source("file", id_, dialect=VENDOR)
     else:
         raise ProtocolError(inner.path, "either file_data or file_id is required")
     extra = {**(inner.rest() or {}), **(fields.rest() or {})}
     return Document(source, at=fields.path, title=title, cache=cache, extra=extra or None)
-
-
-def _file_source(data: str, at: str) -> Source:
-    if data[:5].lower() != "data:":
-        return Source("base64", "".join(data.split()))
-    media_type, data, is_base64 = _data_uri(data, at)
-    if is_base64:
-        return Source("base64", data, media_type)
-    if media_type and not media_type.startswith("text/"):
-        raise ProtocolError(at, "a data: URL of a file must be base64")
-    return Source("text", unquote(data), media_type or "text/plain")
 
 
 def _audio(fields: Fields) -> Audio:

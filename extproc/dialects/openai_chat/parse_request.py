@@ -10,10 +10,11 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Member, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
+from ..shared.openai import REQUEST_TIERS
 from ..shared.parser import decode
 from .parse_messages import read_messages
 from .parse_tools import read_choice, read_tools
-from .vocabulary import NAME, REQUEST_TIERS
+from .vocabulary import NAME
 
 AT = {
     "output": "response_format",

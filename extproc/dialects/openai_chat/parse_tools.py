@@ -8,7 +8,7 @@ from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Member, Tool, ToolChoice, WebSearch
-from .parse_parts import cache_marker
+from ..shared.openai import cache_marker
 from .vocabulary import NAME
 
 

@@ -51,9 +51,3 @@ NAMELESS_STOPS = frozenset({StopReason.PAUSED, StopReason.CONTEXT_EXCEEDED, Stop
 TIERS_READ = {"default": "standard"}
 TIERS_WRITTEN = {"standard": "default", "batch": "default"}
 """Of a response. Words that are not here are the same."""
-REQUEST_TIERS = {"auto": "auto", "standard": "default", "flex": "flex", "scale": "scale", "priority": "priority",
-                 "fast": "fast"}  # fmt: skip
-
-JSON_OBJECT = "Respond with one valid JSON object and nothing else."
-JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
-"""Instructions for a server that cannot be held to a form."""

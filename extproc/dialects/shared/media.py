@@ -4,13 +4,51 @@ from __future__ import annotations
 
 import base64
 import binascii
+from urllib.parse import unquote
 
-from ...llm.failures import Unsupported
+from ...llm.failures import ProtocolError, Unsupported
 from ...llm.request import Document, Source, Text
 
 
 def data_uri(media_type: str, data: str) -> str:
     return f"data:{media_type};base64,{data}"
+
+
+def image_source(url: str, at: str) -> Source:
+    """Where an image comes from. Raises ProtocolError."""
+    if url[:5].lower() == "data:":
+        media_type, data, is_base64 = _read_data_uri(url, at)
+        if not is_base64:
+            raise ProtocolError(at, "a data: URL of an image must be base64")
+        return Source("base64", data, media_type)
+    if url[:8].lower().startswith(("http://", "https://")):
+        return Source("url", url)
+    raise ProtocolError(at, "expected a data: or an http(s) URL")
+
+
+def file_source(data: str, at: str) -> Source:
+    """What a file holds: a data: URL, or base64 alone. Raises ProtocolError."""
+    if data[:5].lower() != "data:":
+        return Source("base64", "".join(data.split()))
+    media_type, data, is_base64 = _read_data_uri(data, at)
+    if is_base64:
+        return Source("base64", data, media_type)
+    if media_type and not media_type.startswith("text/"):
+        raise ProtocolError(at, "a data: URL of a file must be base64")
+    return Source("text", unquote(data), media_type or "text/plain")
+
+
+def _read_data_uri(uri: str, at: str) -> tuple[str, str, bool]:
+    """The media type, the data, and whether they are base64 (RFC 2397)."""
+    head, comma, data = uri[5:].partition(",")
+    if not comma:
+        raise ProtocolError(at, "a data: URL without a comma")
+    media_type, *parameters = (word.strip().lower() for word in head.split(";"))
+    if media_type == "image/jpg":
+        media_type = "image/jpeg"
+    if "base64" not in parameters:
+        return media_type, data, False
+    return media_type, data if data.isalnum() else "".join(data.split()), True
 
 
 def foreign(source: Source, at: str) -> Unsupported:

@@ -9,9 +9,22 @@ from typing import Any
 
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
+from ...llm.fields import Fields
 from ...llm.models import Model
+from ...llm.request import CacheMarker
 from ..base import Env, Headers, Meta, ResponseHead, encode
 from .emitter import error_status
+
+VENDOR = "openai"
+"""Whose file ids these APIs take."""
+
+REQUEST_TIERS = {"auto": "auto", "standard": "default", "flex": "flex", "scale": "scale", "priority": "priority",
+                 "fast": "fast"}  # fmt: skip
+"""Of a request: our words, and these APIs'."""
+
+JSON_OBJECT = "Respond with one valid JSON object and nothing else."
+JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
+"""Instructions for a server that cannot be held to a form."""
 
 ERROR_KINDS = {
     "invalid_request_error": ErrorKind.INVALID_REQUEST,
@@ -69,6 +82,18 @@ _LIMITS = {
 }
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+def cache_marker(fields: Fields) -> CacheMarker | None:
+    """Takes OpenAI's ``prompt_cache_breakpoint``, and ``cache_control``, which clients of Claude write here too."""
+    breakpoint_ = fields.maybe("prompt_cache_breakpoint", dict)
+    control = fields.maybe("cache_control", dict)
+    if control is not None:
+        ttl = control.get("ttl")
+        return CacheMarker(ttl if type(ttl) is str else None)
+    if breakpoint_ is not None:
+        return CacheMarker("1h" if breakpoint_.get("ttl") == "12h" else None)
+    return None
 
 
 def emit_error(failed: ResponseFailed, meta: Meta, input_name: str) -> tuple[ResponseHead, bytes]:

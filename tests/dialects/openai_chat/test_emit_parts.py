@@ -52,7 +52,7 @@ RESULT = SearchResult("https://e.x", 'T "1"', [Text("a"), Text("b")], "b", citat
             ["b:rewritten"],
         ),
         (
-            Document(Source("file", "file-1", dialect="openai_chat")),
+            Document(Source("file", "file-1", dialect="openai")),
             [{"type": "file", "file": {"file_id": "file-1"}}],
             [],
         ),

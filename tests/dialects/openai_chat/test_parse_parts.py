@@ -51,7 +51,7 @@ def file(**members: Any) -> dict[str, Any]:
             file(file_data="data:text/plain;charset=utf-8,hi%20you"),
             Document(Source("text", "hi you", "text/plain"), at=AT),
         ),
-        (file(file_id="file-1"), Document(Source("file", "file-1", dialect="openai_chat"), at=AT)),
+        (file(file_id="file-1"), Document(Source("file", "file-1", dialect="openai"), at=AT)),
         ({"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}, Audio("AA", "wav", AT)),
         ({"type": "video_url", "x": 1}, Opaque("openai_chat", {"type": "video_url", "x": 1}, AT, essential=True)),
     ],
