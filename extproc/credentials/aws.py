@@ -53,6 +53,11 @@ class AwsAuth:
     def __repr__(self) -> str:
         return f"AwsAuth({self._region!r}, {self._service!r}, {self.host!r})"
 
+    def shown(self) -> list[str]:
+        """What a signed request shows of the keys."""
+        keys = self._keys()
+        return [keys.access_key, keys.token] if keys.token else [keys.access_key]
+
     def sign(
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes, now: float
     ) -> list[tuple[str, str]]:

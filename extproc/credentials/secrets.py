@@ -41,11 +41,16 @@ class Unresolvable(Exception):
 class Secret:
     """Text that shows only through ``reveal``: neither in ``repr`` nor in ``str``, a format or a log line."""
 
-    __slots__ = ("_parts", "_plain")
+    __slots__ = ("_parts", "_plain", "_referred")
 
-    def __init__(self, *parts: str | SecretFile) -> None:
+    def __init__(self, *parts: str | SecretFile, referred: tuple[str | SecretFile, ...] = ()) -> None:
         self._parts = parts
+        self._referred = referred
         self._plain = None if any(isinstance(part, SecretFile) for part in parts) else "".join(map(str, parts))
+
+    def referred(self) -> list[str]:
+        """Those parts, as they are now, that came from elsewhere: of ``Bearer ${KEY}`` the key alone."""
+        return [part if isinstance(part, str) else part.read() for part in self._referred]
 
     def reveal(self) -> str:
         """The text as it is now."""
@@ -146,9 +151,11 @@ def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False) -> Se
     What a malformed reference holds is not repeated: it may be the secret itself, written in the wrong place.
     """
     parts: list[str | SecretFile] = []
+    referred: list[str | SecretFile] = []
     end = 0
     for match in _REFERENCE.finditer(text):
-        parts += (text[end : match.start()], _lookup(match, environ, lines))
+        referred.append(_lookup(match, environ, lines))
+        parts += (text[end : match.start()], referred[-1])
         end = match.end()
     parts.append(text[end:])
     kept = [part for part in parts if part != ""]
@@ -157,7 +164,7 @@ def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False) -> Se
     for part in kept:
         if isinstance(part, str):
             sound(part, "the value", lines=lines)
-    return Secret(*kept)
+    return Secret(*kept, referred=tuple(referred))
 
 
 def _lookup(match: re.Match[str], environ: Mapping[str, str], lines: bool) -> str | SecretFile:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from .. import capabilities
+from ..credentials.secrets import Secret
 from ..names import allowed
 from ..providers import PROVIDERS
 from .auth import Credentials, Secrets, credentials
@@ -191,6 +192,7 @@ class _Builder:
         self.origin = origin
         self.provider = PROVIDERS[values["provider"]]
         self.secrets = Secrets(environ, self.error)
+        self.endpoint_secret: Secret | None = None
 
     def route(self) -> Route:
         values, provider = self.values, self.provider
@@ -232,6 +234,7 @@ class _Builder:
             auth_query=who.query,
             gcp=who.gcp,
             aws=who.aws,
+            endpoint_secret=self.endpoint_secret,
         )
 
     def error(self, path: str, problem: str) -> RouteError:
@@ -251,7 +254,8 @@ class _Builder:
         if not text:
             return None
         try:
-            parts = split_endpoint(self.secrets.get("override.endpoint", text).reveal())
+            self.endpoint_secret = self.secrets.get("override.endpoint", text)
+            parts = split_endpoint(self.endpoint_secret.reveal())
         except ValueError as error:
             raise self.error("override.endpoint", str(error)) from None
         path = "" if parts.path == "/" else parts.path

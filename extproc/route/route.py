@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, Literal
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from ..credentials.aws import AwsAuth
 from ..credentials.gcp import GcpAuth
+from ..credentials.masking import words
 from ..credentials.secrets import MASK, Secret
 from ..frozen import Frozen
 from ..llm.failures import Unsupported
@@ -103,6 +104,8 @@ class Route(Frozen):
     auth_query: tuple[tuple[str, Secret], ...] = ()
     gcp: GcpAuth | None = None
     aws: AwsAuth | None = None
+    endpoint_secret: Secret | None = None
+    """The text of the endpoint, where it refers to secrets."""
 
     def __repr__(self) -> str:
         return f"Route(provider={self.provider.name!r}, upstream={self.upstream!r}, model={self.model!r})"
@@ -154,6 +157,20 @@ class Route(Frozen):
         if self.gcp is not None:
             headers.append(("authorization", f"Bearer {self.gcp.token()}"))
         return headers
+
+    def secrets(self, sent: list[tuple[str, str]]) -> tuple[str, ...]:
+        """What the upstream got that no client is to see, where *sent* were the ``credentials``: what the route's
+        ``auth`` and endpoint refer to, and what stands in a credential's place as it is."""
+        referred = [*self.auth_headers, *self.auth_query]
+        found = [text for _, value in referred for text in value.referred()]
+        found += [word for name, value in sent if may_carry_credential(name) for word in words(value)]
+        found += [value.reveal() for name, value in self.auth_query if may_carry_credential(name)]
+        if self.endpoint is not None:
+            written = [raw.partition("=")[2] for name, raw in _pairs(self.endpoint.query) if may_carry_credential(name)]
+            found += [decode(text) for text in written for decode in (unquote, unquote_plus)]
+        if self.endpoint_secret is not None:
+            found += self.endpoint_secret.referred()
+        return (*found, *self.aws.shown()) if self.aws is not None else tuple(found)
 
     def begin(self) -> Future[None] | None:
         """Have the credential fetched, if it is of the kind that must be. What to wait for before ``credentials`` are

@@ -127,6 +127,13 @@ class Passed:
         watch: bool = True,
     ) -> None:
         self.whole = head.status >= 400
+        self._over = False
+        self._inflater: Inflater | None = None
+        if self.whole:
+            # Errors are read, and may be changed.
+            self._inflater = Inflater.for_encoding(head.header("content-encoding"), limits.max_inflated_bytes)
+            plain = [(name, value) for name, value in head.headers if name != "content-encoding"]
+            head = ResponseHead(head.status, plain)
         self._dialect = dialect
         self._meta = dialect.read_meta(head, env)
         self._head = ResponseHead(head.status, passed_headers(head.headers, report))
@@ -142,6 +149,13 @@ class Passed:
         return self._head
 
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
+        if self._over:
+            chunk = b""
+        elif self._inflater is not None:
+            try:
+                chunk = self._inflater.feed(chunk)
+            except InflateError as error:
+                return self.abort(ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error"), end_of_stream)
         added = b""
         if self._watching:
             try:
@@ -161,6 +175,7 @@ class Passed:
         self._note(failed)
         self._watching = False
         if self.whole:
+            self._over = True
             self._kept = [self._replaced(failed)]
             return self.feed(b"", end_of_stream)
         # Amid anything but a stream nothing can be said.

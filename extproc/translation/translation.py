@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from .. import capabilities as capability_data
 from .. import dialects, providers
+from ..credentials.masking import Mask, mask_of
 from ..credentials.secrets import NotReady
 from ..dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from ..frozen import Frozen
@@ -138,6 +139,8 @@ class Translation:
         self._response: Response | None = None
         self._received = 0
         self._aborted = False
+        self._sent: Headers = []
+        self._mask: Mask = mask_of(())
 
     # ---- the request
 
@@ -242,10 +245,11 @@ class Translation:
     def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes) -> Call:
         self.model_sent = self._call.request.model if self._call else ""
         path = self.route.query(target.at(self.model_sent), call.path, passthrough=self.passthrough)
+        self._sent = self.route.credentials()
         complete = upstream_headers(
             call.headers,
             headers,
-            self.route.credentials(),
+            self._sent,
             passthrough=self.passthrough,
             forward=self.route.forward_headers,
         )
@@ -258,7 +262,8 @@ class Translation:
     def response_head(self, status: int, headers: Headers) -> None:
         """What the upstream answered. Sets ``whole``, and ``head`` unless ``whole``."""
         try:
-            self._response = self._respond(ResponseHead(status, headers))
+            self._mask = mask_of(self.route.secrets(self._sent))
+            self._response = self._respond(ResponseHead(status, self._mask.headers(headers)))
         except Exception:
             log.exception("a bug in reading the head of a response from %s", self.upstream)
             self._response = Broken(dialects.get(self.client or dialects.FALLBACK), INTERNAL, self.note)
@@ -273,6 +278,10 @@ class Translation:
         if call is None:
             return Broken(client, INTERNAL, self.note)
         length = head.header("content-length")
+        if 300 <= head.status < 400:
+            # It leads to the provider's host, past the gateway, and may repeat the key in its query.
+            message = f"the upstream answered with a redirect (HTTP {head.status})"
+            return Broken(client, ResponseFailed(ErrorKind.API, message, 502, "upstream_redirect"), self.note)
         if length.isdecimal() and self._too_large(int(length)):
             return Broken(client, self._larger(), self.note)
         shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
@@ -303,6 +312,8 @@ class Translation:
             out = response.abort(INTERNAL, end_of_stream)
         if end_of_stream:
             self.head = response.head()
+        if out and (self.failed is not None or self.head.status >= 400 or self._mask.shows_in(out)):
+            out = self._mask.data(out)
         return out
 
     def _too_large(self, size: int) -> bool:
@@ -373,9 +384,13 @@ class Translation:
             self.ended = event  # type: ignore[assignment]
             self.usage = event.usage  # type: ignore[union-attr]
         elif kind is ResponseFailed:
-            self.failed = event  # type: ignore[assignment]
+            self.failed = self._masked(event)  # type: ignore[arg-type]
         elif self.first_content_at is None and self._clock is not None and kind in _CONTENT:
             self.first_content_at = self._clock()
+
+    def _masked(self, failed: ResponseFailed) -> ResponseFailed:
+        code = failed.code and self._mask.text(failed.code)
+        return replace(failed, message=self._mask.text(failed.message), code=code)
 
 
 def refused(
