@@ -3,8 +3,8 @@
 # Any image with Python 3.11 or later and its venv module will do as the base: --build-arg BASE=...
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
-# What routes may ask for: gcp and aws are tokens and signatures. --build-arg EXTRAS=fast leaves out 50 MB.
-ARG EXTRAS="fast gcp aws"
+# What routes may ask for: gcp and aws are tokens and signatures, policies is what they ask other services with. --build-arg EXTRAS=fast leaves out 50 MB.
+ARG EXTRAS="fast gcp aws policies"
 # What is needed changes seldom, what is built often: two layers.
 COPY pyproject.toml /src/
 RUN python3 -m venv /opt/extproc \

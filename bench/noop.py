@@ -11,6 +11,7 @@ from typing import Any, cast
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.server import Stop, announce
 from extproc.server import run as run_transport
+from extproc.server.effects import Effects
 from extproc.server.grpcio import GrpcioServer
 from extproc.server.h2.transport import H2Server
 from extproc.settings import Settings
@@ -20,7 +21,7 @@ from loops import run
 class Nothing:
     """A session that lets everything pass."""
 
-    waits = None
+    asks = None
 
     def receive(self, message: bytes) -> list[bytes]:
         kind = ProcessingRequest.FromString(message).WhichOneof("request")
@@ -33,6 +34,8 @@ class Nothing:
 
 
 class NoService:
+    effects = Effects(Settings())
+
     def open(self, role: str = "") -> Nothing:
         return Nothing()
 

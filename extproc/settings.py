@@ -36,6 +36,12 @@ class Limits:
     max_response_bytes: int = _setting(64 * MIB, "bytes", "The largest body of an answer that is not a stream.")
     max_event_bytes: int = _setting(16 * MIB, "bytes", "The largest event of a stream.")
     max_inflated_bytes: int = _setting(64 * MIB, "bytes", "What a compressed answer may grow to.")
+    max_wait_seconds: float = _setting(
+        30.0,
+        "seconds",
+        "How long one message of Envoy's may wait for other services, all of them together. Envoy is told to wait a "
+        "second longer, which it does as far as the filter's `max_message_timeout` allows.",
+    )
     max_open_blocks: int = _setting(128, "count", "How many blocks of one answer may be open at once.")
 
 
@@ -88,6 +94,10 @@ class Settings:
     tls_client_ca: str = _setting(
         "", "path", "Authorities (PEM), one of which must have signed the certificate of whoever connects: mutual TLS."
     )
+    max_side_calls: int = _setting(
+        512, "count", "How many calls to other services, which policies ask for, are in flight at once; the next fail."
+    )
+    max_side_call_bytes: int = _setting(8 * MIB, "bytes", "The largest answer of such a service.")
     admin: str = _setting(
         "",
         "admin",

@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "extproc"
-LEAVES = {"frozen", "names", "headers", "capabilities", "settings"}
+LEAVES = {"frozen", "names", "headers", "capabilities", "settings", "effects"}
 """Names, tables and values: they know nothing of ours, and whoever needs one may have it."""
 CORE = LEAVES | {"llm", "framing", "dialects"}
 SAYS = {"route", "providers", "credentials"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "names": {"frozen"},
+    "effects": {"frozen"},
     "headers": {"names"},
     "llm": {"frozen"},
     "framing": set(),
     "dialects": LEAVES | {"llm", "framing"},
     "providers": {"frozen"},
-    "credentials": {"frozen"},
+    "credentials": {"frozen", "effects"},
     "route": LEAVES | {"llm", "providers", "credentials"},
     "translation": CORE | SAYS,
     "telemetry": {"frozen", "llm"},

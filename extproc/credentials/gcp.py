@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from typing import Any
 
+from ..effects import Awaited
 from .secrets import NotReady, Secret, Unresolvable
 
 log = logging.getLogger(__name__)
@@ -137,10 +138,12 @@ class GcpAuth:
     def __repr__(self) -> str:
         return "GcpAuth()"
 
-    def begin(self) -> Future[None] | None:
+    def begin(self) -> Awaited | None:
         """Have a token fetched if there is none. What to wait for, ``None`` if there is nothing that waiting helps."""
         tokens = self._current()
-        return None if tokens.get() is not None or tokens.settled.done() else tokens.settled
+        if tokens.get() is not None or tokens.settled.done():
+            return None
+        return Awaited(tokens.settled, FIRST_TOKEN_SECONDS)
 
     def token(self) -> str:
         """Raises NotReady."""
@@ -172,6 +175,18 @@ class GcpAuth:
             while len(_all) > MAX_KEYS:
                 _all.popitem(last=False)[1].close()
         return tokens
+
+
+def ahead(environ: Mapping[str, str]) -> Awaited | None:
+    """What a process that has the key of GCP_SERVICE_ACCOUNT in its *environ* had better wait for before it says that
+    it is ready: the first token for that key, which is asked for here. ``None`` without such a key."""
+    text = environ.get("GCP_SERVICE_ACCOUNT", "")
+    try:
+        return GcpAuth(Secret(text), None, EXPIRE_EARLY_SECONDS).begin() if text else None
+    except Unresolvable as error:
+        # The routes that use it say so to whoever asks.
+        log.warning("GCP_SERVICE_ACCOUNT: %s", error)
+        return None
 
 
 _all: OrderedDict[tuple[bytes, float | None, float], Tokens] = OrderedDict()

@@ -8,12 +8,12 @@ phase; here is what they share.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar
 
 from .. import dialects
 from ..capabilities import CapabilityTable
+from ..effects import Ask, Effect, Result
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from ..frozen import Frozen
@@ -39,6 +39,11 @@ MAX_LOGGED = 1024
 Refusal = tuple[ErrorKind, str, str]
 Answer = tuple[ProcessingResponse, Phase]
 """What a phase answers, and where it leads."""
+Steps = Generator[Effect, Result, Answer]
+"""A phase that cannot answer at once: it yields what it needs, is sent what came of it, and answers at its end."""
+
+MARGIN_SECONDS = 1.0
+"""What Envoy is asked to wait longer than we do."""
 
 
 class Shared(Frozen):
@@ -100,32 +105,37 @@ class Exchange:
         self.status = 0
         self.error = ""
         self.attempt: int | None = None
-        self.waits: Future[None] | None = None
-        """What the next message had better wait for, within a bound: a credential that is being fetched."""
+        self.asks: Ask | None = None
+        """What must be carried out before this message is answered, and any that comes meanwhile: see ``resume``."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self._refusal = refusal
         self._over_as = Ending.CANCELLED
+        self._kind = Kind.REQUEST_HEADERS
+        self._steps: Steps | None = None
+        self._key = 0
+        self._until = 0.0
+        """Unix seconds at which the message that waits has waited long enough."""
 
     # ---- what a role says
 
-    def on_request(self, message: ProcessingRequest) -> Answer:
+    def on_request(self, message: ProcessingRequest) -> Answer | Steps:
         """The request's headers have been read, and a body is to come."""
         raise NotImplementedError
 
-    def on_request_body(self, message: ProcessingRequest) -> Answer:
+    def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
         raise NotImplementedError
 
     def on_response_headers(self, message: ProcessingRequest) -> Answer:
         raise NotImplementedError
 
-    def on_response_body(self, message: ProcessingRequest) -> Answer:
+    def on_response_body(self, message: ProcessingRequest) -> Answer | Steps:
         raise NotImplementedError
 
     def on_piece(self, chunk: bytes) -> bytes:
         raise NotImplementedError
 
-    def on_response_trailers(self, message: ProcessingRequest) -> Answer:
+    def on_response_trailers(self, message: ProcessingRequest) -> Answer | Steps:
         raise NotImplementedError
 
     def on_request_trailers(self, message: ProcessingRequest) -> Answer:
@@ -144,35 +154,81 @@ class Exchange:
     # ---- the course
 
     def receive(self, message: ProcessingRequest) -> list[ProcessingResponse]:
-        """What to answer to *message*; nothing once the exchange has been answered by us."""
+        """What to answer to *message*; nothing once the exchange has been answered by us. If ``asks`` is set then, this
+        is not the answer but the word to Envoy that it takes longer: the answer comes from ``resume``, and nothing is
+        to be received before."""
         name = message.WhichOneof("request")
         if name is None or self.phase is Phase.OVER:
             return []
-        kind = KINDS[name]
+        kind = self._kind = KINDS[name]
         try:
-            allowed = expect(self.phase, kind)
+            expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
                 return [UNCHANGED[kind]]
-            answer, phase = getattr(self, _HANDLERS[kind])(message)
-            assert phase in allowed, f"{kind} led from {self.phase} to {phase}"
-            self.phase = phase
-            return [answer]
-        except Answered as answered:
-            return [self._over(answered)]
-        except Estimated as estimated:
-            answer = immediate(estimated.status, estimated.headers, estimated.body, OURS + "estimated")
-            return [self._over(Answered(answer, estimated.status, ""))]
-        except Refused as refused:
-            return [self._over(self._answered(refused.status, refused.headers, refused.body, "refused"))]
-        except (RouteError, Misconfigured) as error:
+            made = getattr(self, _HANDLERS[kind])(message)
+            if isinstance(made, tuple):
+                return [self._led(made[0], made[1])]
+            self._steps = made
+            self._until = self.shared.now() + self.shared.limits.max_wait_seconds
+            return self._step(None) or [self.patience()]
+        except Exception as error:
+            return [self._wrong(error)]
+
+    def resume(self, ask: Ask, result: Result) -> list[ProcessingResponse]:
+        """Go on with what came of *ask*: the answer that was due, or nothing if ``asks`` is set again. Nothing happens
+        if it is not what this exchange asks, or not any more."""
+        if ask is not self.asks:
+            return []
+        self.asks = None
+        try:
+            return self._step(result)
+        except Exception as error:
+            self._steps = None
+            return [self._wrong(error)]
+
+    def patience(self) -> ProcessingResponse:
+        """The word to Envoy that the answer to its latest message takes longer, each message anew."""
+        seconds = max(0.0, self._until - self.shared.now()) + MARGIN_SECONDS
+        response = ProcessingResponse()
+        response.override_message_timeout.FromMilliseconds(int(seconds * 1000))
+        return response
+
+    def _step(self, result: Result | None) -> list[ProcessingResponse]:
+        steps = self._steps
+        assert steps is not None
+        try:
+            effect = steps.send(result)  # type: ignore[arg-type]
+        except StopIteration as ended:
+            self._steps = None
+            answer, phase = ended.value
+            return [self._led(answer, phase)]
+        self._key += 1
+        self.asks = Ask(effect, self._key, max(0.0, self._until - self.shared.now()))
+        return []
+
+    def _led(self, answer: ProcessingResponse, phase: Phase) -> ProcessingResponse:
+        """*answer*, now that the exchange is in *phase*."""
+        assert phase in expect(self.phase, self._kind), f"{self._kind} led from {self.phase} to {phase}"
+        self.phase = phase
+        return answer
+
+    def _wrong(self, error: Exception) -> ProcessingResponse:
+        """The answer when *error* came instead of one."""
+        if isinstance(error, Answered):
+            return self._over(error)
+        if isinstance(error, Estimated):
+            answer = immediate(error.status, error.headers, error.body, OURS + "estimated")
+            return self._over(Answered(answer, error.status, ""))
+        if isinstance(error, Refused):
+            return self._over(self._answered(error.status, error.headers, error.body, "refused"))
+        if isinstance(error, (RouteError, Misconfigured)):
             log_once(str(error))
-            return [self._over(self.failure(ErrorKind.API, f"gateway configuration: {error}", "route_error"))]
-        except Unexpected as unexpected:
-            log_once(f"{unexpected}: {_advice(kind)}")
-            message_text = f"gateway configuration: {_advice(kind)}"
-            return [self._over(self.failure(ErrorKind.API, message_text, "misconfigured"))]
-        except Exception:
-            return [self._bug(kind.value)]
+            return self._over(self.failure(ErrorKind.API, f"gateway configuration: {error}", "route_error"))
+        if isinstance(error, Unexpected):
+            log_once(f"{error}: {_advice(self._kind)}")
+            message = f"gateway configuration: {_advice(self._kind)}"
+            return self._over(self.failure(ErrorKind.API, message, "misconfigured"))
+        return self._bug(self._kind.value)
 
     def receive_piece(self, chunk: bytes) -> bytes:
         """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
@@ -187,7 +243,9 @@ class Exchange:
         return broken
 
     def close(self) -> Outcome:
-        """The stream has ended. What became of the exchange; the sinks are told, too."""
+        """The stream has ended, and what it asked for is of no use any more. What became of the exchange; the sinks are
+        told, too."""
+        self._steps = self.asks = None
         if not self.began.method:
             self.shared.sinks.started(self.began)
         outcome = self._outcome(self._over_as if self.phase is Phase.OVER else ending(self.phase, self.translation))
@@ -246,7 +304,7 @@ class Exchange:
 
     # ---- requests
 
-    def _on_request_headers(self, message: ProcessingRequest) -> Answer:
+    def _on_request_headers(self, message: ProcessingRequest) -> Answer | Steps:
         headers = message.request_headers
         pseudo, self.came = read_headers(headers.headers)
         self.method = pseudo.get(":method", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .. import dialects
+from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from ..headers import CREDENTIAL_HEADERS, upstream_headers
@@ -18,7 +19,7 @@ from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
 from .attributes import CODE_DETAILS, OURS, Attributes
 from .ending import ending
-from .machine import Answer, Exchange, Misconfigured, Refusal, Shared, clipped
+from .machine import Answer, Exchange, Misconfigured, Refusal, Shared, Steps, clipped
 from .mutations import UNCHANGED, Headers, diff, override_mode, piece, proceed, read_headers, set_header, with_metadata
 from .phases import Kind, Phase
 
@@ -31,7 +32,7 @@ class Translator(Exchange):
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         super().__init__(shared, refusal)
         self._route: Route | None = None
-        self._wrong = ""
+        self._route_error = ""
         """What is wrong with the route, for the answer to the body: by then the client's dialect is known."""
         self._memory: Memory | None = None
         self._original: Headers = []
@@ -54,10 +55,10 @@ class Translator(Exchange):
         try:
             self._route = compile_route(levels)
         except RouteError as error:
-            self._wrong = str(error)
+            self._route_error = str(error)
         else:
             # A credential that must be fetched can be here with the body.
-            self.waits = self._route.begin()
+            self._route.begin()
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
 
     def _restore(self, memory: Memory) -> None:
@@ -68,14 +69,22 @@ class Translator(Exchange):
         self._original = [(name, value) for name, value in self.came if name not in changed]
         self._original += memory.saved
 
-    def on_request_body(self, message: ProcessingRequest) -> Answer:
+    def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
         body = message.request_body.body
-        self.waits = None
         route = self._route
         self.settle(body, route.prefixes if route is not None else dialects.ANYWHERE)
         if route is None:
-            raise RouteError(self._wrong)
+            raise RouteError(self._route_error)
         self.client = self.client or route.client
+        fetched = route.begin()
+        return self._translated(route, body) if fetched is None else self._waiting(fetched, route, body)
+
+    def _waiting(self, fetched: Effect, route: Route, body: bytes) -> Steps:
+        # Without it the request is refused: it may have been asked for in vain.
+        yield fetched
+        return self._translated(route, body)
+
+    def _translated(self, route: Route, body: bytes) -> Answer:
         self.translation = translation = Translation(
             self.client,
             route=route,

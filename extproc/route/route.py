@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any, Literal
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -11,6 +10,7 @@ from ..credentials.aws import AwsAuth
 from ..credentials.gcp import GcpAuth
 from ..credentials.masking import words
 from ..credentials.secrets import MASK, Secret
+from ..effects import Awaited
 from ..frozen import Frozen
 from ..llm.failures import Unsupported
 from ..names import NOTHING, Allowed, may_carry_credential, pairs, plain
@@ -172,9 +172,9 @@ class Route(Frozen):
             found += self.endpoint_secret.referred()
         return (*found, *self.aws.shown()) if self.aws is not None else tuple(found)
 
-    def begin(self) -> Future[None] | None:
+    def begin(self) -> Awaited | None:
         """Have the credential fetched, if it is of the kind that must be. What to wait for before ``credentials`` are
-        asked for, at most ``FIRST_TOKEN_SECONDS``; ``None`` when there is no need."""
+        asked for; ``None`` when there is no need."""
         return self.gcp.begin() if self.gcp is not None else None
 
     def apply(self, members: dict[str, Any], dialect: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
+from ..effects import Ask
 from ..settings import Settings
 from ..telemetry.admin import Admin
 from . import memory
@@ -120,8 +121,21 @@ async def _alone(settings: Settings, service: Service) -> None:
     async def page() -> str:
         return service.page(transport.counts())
 
-    async with admin_port(settings.admin, page, lambda: "draining" if stop.asked.is_set() else ""):
+    started = False
+
+    def unwell() -> str:
+        return "draining" if stop.asked.is_set() else "" if started else "starting"
+
+    async with admin_port(settings.admin, page, unwell):
+        await ready(service)
+        started = True
         await run(transport, settings, stop, announce)
+
+
+async def ready(service: Service) -> None:
+    """Wait, within a bound, for what *service* needs before its first stream."""
+    if (effect := service.ahead()) is not None:
+        await service.effects.run(Ask(effect, 0, effect.seconds))
 
 
 def transport_of(settings: Settings, service: Service) -> Transport:

@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ..credentials.gcp import FIRST_TOKEN_SECONDS
+from ..effects import Result
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from ..settings import Settings
 from . import tls
-from .service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service
+from .service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session, TooMuchHeld
 
 log = logging.getLogger(__name__)
 
@@ -76,26 +76,55 @@ class GrpcioServer:
         """No new streams; those that are open may finish, for so long, and are failed then."""
         self._health.stop()
         await self._server.stop(seconds)
+        await self._service.effects.close()
 
     async def _process(self, requests: AsyncIterator[bytes], call: Any) -> None:
         session = self._service.open(_role(call))
+        reading: asyncio.Future[Any] | None = None
         try:
-            while (message := await call.read()) is not grpc.aio.EOF:
+            while (message := await (reading or call.read())) is not grpc.aio.EOF:
+                reading = None
                 for answer in session.receive(message):
                     await call.write(answer)
-                if session.waits is not None:
-                    # Not ``wait_for``: that would cancel what others wait for too.
-                    await asyncio.wait([asyncio.wrap_future(session.waits)], timeout=FIRST_TOKEN_SECONDS)
+                if session.asks is not None:
+                    reading = await self._wait(session, call)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except NotAMessage as error:
             await call.abort(grpc.StatusCode.INTERNAL, str(error))
+        except TooMuchHeld as too_much:
+            await call.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(too_much))
         except Exception:
             # A stream that ended well would make Envoy send the rest on untranslated.
             log.exception("a bug in a stream's handler")
             await call.abort(grpc.StatusCode.INTERNAL, "internal error")
         finally:
             session.close()
+
+    async def _wait(self, session: Session, call: Any) -> asyncio.Future[Any]:
+        """Have carried out what *session* asks, until it asks no more, and read meanwhile. The read that is still
+        open, or that has found the end."""
+        reading: asyncio.Future[Any] = asyncio.ensure_future(call.read())
+        running: asyncio.Future[Result] | None = None
+        try:
+            while (ask := session.asks) is not None:
+                running = asyncio.ensure_future(self._service.effects.run(ask))
+                while not running.done():
+                    ended = reading.done() and reading.result() is grpc.aio.EOF
+                    pending = {running} if ended else {running, reading}
+                    await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                    if not ended and reading.done() and reading.result() is not grpc.aio.EOF:
+                        for answer in session.receive(reading.result()):
+                            await call.write(answer)
+                        reading = asyncio.ensure_future(call.read())
+                for answer in session.resume(ask, running.result()):
+                    await call.write(answer)
+        except BaseException:
+            reading.cancel()
+            if running is not None:
+                running.cancel()
+            raise
+        return reading
 
 
 class _Health:

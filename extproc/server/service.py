@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 
 from google.protobuf.message import DecodeError
 
 from .. import capabilities
+from ..credentials import gcp
+from ..effects import Ask, Effect, Result
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from ..exchange import pieces
 from ..exchange.machine import Exchange, Refusal, Shared, log_once
@@ -23,6 +25,7 @@ from ..settings import Settings
 from ..telemetry.metrics import Metrics
 from ..telemetry.outcome import Ending
 from ..telemetry.sinks import Sinks
+from .effects import Effects
 
 log = logging.getLogger(__name__)
 
@@ -37,32 +40,68 @@ class NotAMessage(ValueError):
     """What came is no ProcessingRequest; the stream can only be failed."""
 
 
+class TooMuchHeld(ValueError):
+    """What came while an exchange waits is more than is kept; the stream can only be failed."""
+
+
 class Session:
-    """One stream of ``Process``. ``receive`` each message, ``close`` once when the stream has ended, however it did."""
+    """One stream of ``Process``. ``receive`` each message, ``close`` once when the stream has ended, however it did.
 
-    __slots__ = ("_closed", "_exchange")
+    When ``asks`` is set, have it carried out and ``resume`` with what came of it. Messages may be received meanwhile:
+    they are kept, in their order, *max_held* bytes of them at most.
+    """
 
-    def __init__(self, exchange: Exchange, closed: Callable[[Exchange], None]) -> None:
+    __slots__ = ("_closed", "_exchange", "_held", "_held_bytes", "_max_held")
+
+    def __init__(self, exchange: Exchange, closed: Callable[[Exchange], None], max_held: int) -> None:
         self._exchange = exchange
         self._closed = closed
+        self._held: deque[bytes] | None = None
+        self._held_bytes = 0
+        self._max_held = max_held
+
+    @property
+    def asks(self) -> Ask | None:
+        """What this stream waits for."""
+        return self._exchange.asks
 
     def receive(self, message: bytes) -> list[bytes]:
-        """The answers to one message, in their order. Raises NotAMessage, and nothing else."""
-        if self._exchange.phase is Phase.STREAMING and (chunk := pieces.read(message)) is not None:
-            return [self._exchange.receive_piece(chunk)]
+        """The answers to one message, in their order. Raises NotAMessage, TooMuchHeld, and nothing else."""
+        exchange = self._exchange
+        if exchange.asks is not None:
+            return self._hold(message)
+        if exchange.phase is Phase.STREAMING and (chunk := pieces.read(message)) is not None:
+            return [exchange.receive_piece(chunk)]
         try:
             request = ProcessingRequest.FromString(message)
         except DecodeError:
             raise NotAMessage("not a ProcessingRequest") from None
-        return [answer.SerializeToString() for answer in self._exchange.receive(request)]
+        return [answer.SerializeToString() for answer in exchange.receive(request)]
 
-    @property
-    def waits(self) -> Future[None] | None:
-        """What a transport lets the next message wait for, ``FIRST_TOKEN_SECONDS`` at most. It need not: a message that
-        comes too early is refused."""
-        return self._exchange.waits
+    def _hold(self, message: bytes) -> list[bytes]:
+        if self._held is None:
+            self._held = deque()
+        self._held.append(message)
+        # An empty message costs as well.
+        self._held_bytes += len(message) + 64
+        if self._held_bytes > self._max_held:
+            raise TooMuchHeld("too many bytes wait to be handled")
+        # Envoy's patience begins anew with each message.
+        return [self._exchange.patience().SerializeToString()]
+
+    def resume(self, ask: Ask, result: Result) -> list[bytes]:
+        """The answers that come of *result*: those that were due, as far as nothing else is asked now. Raises
+        NotAMessage."""
+        answers = [answer.SerializeToString() for answer in self._exchange.resume(ask, result)]
+        held = self._held
+        while held and self._exchange.asks is None:
+            message = held.popleft()
+            self._held_bytes -= len(message) + 64
+            answers += self.receive(message)
+        return answers
 
     def close(self) -> None:
+        self._held = None
         self._closed(self._exchange)
 
 
@@ -71,6 +110,8 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
+        self._max_held = settings.max_message_bytes
+        self.effects = Effects(settings)
         self.metrics = Metrics() if settings.admin else None
         """What the admin port shows; kept only if there is one."""
         self._shared = Shared(
@@ -96,11 +137,16 @@ class Service:
         elif self.open_sessions >= self._bound:
             refusal = _OVERLOADED
         self.open_sessions += 1
-        return Session(kind(self._shared, refusal), self._closed)
+        return Session(kind(self._shared, refusal), self._closed, self._max_held)
+
+    def ahead(self) -> Effect | None:
+        """What this process had better wait for before it takes streams."""
+        return gcp.ahead(os.environ)
 
     def page(self, of_transport: Mapping[str, int | Mapping[str, int]]) -> str:
         """The metrics as they are now, with what the transport counts; empty if none are kept."""
-        return self.metrics.text(self.open_sessions, of_transport) if self.metrics is not None else ""
+        metrics = self.metrics
+        return "" if metrics is None else metrics.text(self.open_sessions, of_transport, self.effects.results)
 
     def _closed(self, exchange: Exchange) -> None:
         self.open_sessions -= 1

@@ -20,7 +20,7 @@ import msgspec
 from .. import settings as all_settings
 from ..capabilities import CapabilityError
 from ..settings import SettingError, Settings
-from . import Stop, Transport, run, run_loop, set_up_log, transport_of
+from . import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
 from .service import Service
 
 FAILED = 2
@@ -53,6 +53,7 @@ async def _serve(settings: Settings, service: Service, line: socket.socket) -> N
         asyncio.get_running_loop().add_signal_handler(number, stop.asked.set)
     transport = transport_of(settings, service)
     obeying = asyncio.create_task(supervisor.obey(stop, service, transport))
+    await ready(service)
     await run(transport, settings, stop, lambda addresses: supervisor.tell(listening=addresses))
     obeying.cancel()
     await supervisor.part(service.page(transport.counts()))

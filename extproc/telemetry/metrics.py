@@ -204,15 +204,19 @@ class Metrics:
         self,
         open_streams: int,
         h2: Mapping[str, int | Mapping[str, int]] | None = None,
+        side_calls: Mapping[str, int] | None = None,
         queued: Iterable[QueuedSink] = (),
     ) -> str:
-        """The page. *open_streams*, the counters of the h2 transport and what *queued* sinks have dropped are read when
-        they are asked for."""
+        """The page. *open_streams*, the counters of the h2 transport, what became of *side_calls* and what *queued*
+        sinks have dropped are read when they are asked for."""
         page: list[str] = []
         for metric, counts in self._counts:
             page += _headed(metric.name, counts.kind, metric.about, counts.lines())
         name = "extproc_open_streams"
         page += _headed(name, "gauge", "Streams of Envoy's that are open now.", [sample(name, [], open_streams)])
+        name = "extproc_side_calls_total"
+        called = [sample(name, [("result", result)], count) for result, count in (side_calls or {}).items()]
+        page += _headed(name, "counter", "Calls to other services that policies asked for, by their result.", called)
         name = "extproc_sink_dropped_total"
         dropped = [sample(name, [("sink", sink.name)], sink.dropped) for sink in queued]
         page += _headed(name, "counter", "Exchanges that a sink had no room for, or could not write.", dropped)

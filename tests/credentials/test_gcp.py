@@ -53,7 +53,7 @@ def soon(what: Callable[[], Any], seconds: float = 5.0) -> Any:
 def ready(made: Route) -> str:
     waits = made.begin()
     if waits is not None:
-        waits.result(5)
+        waits.what.result(5)
     return dict(made.credentials())["authorization"]
 
 
@@ -82,9 +82,9 @@ def test_a_request_before_the_first_token_is_refused_as_by_an_overloaded_upstrea
         assert kind is None or error["error"]["type"] == kind
     assert time.monotonic() - began < 1, "nothing waits on the network"
     waits = made.begin()
-    assert waits is not None and not waits.done()
+    assert waits is not None and not waits.what.done()
     endpoint.gate.set()
-    waits.result(5)
+    waits.what.result(5)
     assert ready(made) == "Bearer token-1"
 
 
@@ -175,7 +175,7 @@ def test_an_endpoint_that_fails_is_reported_and_the_wait_is_over(
     with caplog.at_level(logging.DEBUG):
         waits = made.begin()
         assert waits is not None
-        waits.result(5)
+        waits.what.result(5)
         assert made.begin() is None, "no request waits for what has failed"
         with pytest.raises(NotReady):
             made.credentials()

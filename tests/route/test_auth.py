@@ -34,7 +34,7 @@ def test_headers_stand_beside_a_token(tokens: TokenEndpoint) -> None:
     route = compile_route([text], environ={**AWS, "GCP_SERVICE_ACCOUNT": tokens.key()})
     waits = route.begin()
     assert waits is not None
-    waits.result(5)
+    waits.what.result(5)
     assert route.credentials() == [("x-goog-user-project", "k"), ("authorization", "Bearer token-1")]
     assert route.query("/p", "/x") == "/p?key=k"
 

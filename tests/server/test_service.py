@@ -1,26 +1,29 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from extproc.capabilities import CapabilityError
+from extproc.effects import Awaited, Done, Failed, Failure
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.attributes import FILTER
 from extproc.exchange.machine import Exchange
-from extproc.server.service import NotAMessage, Service
+from extproc.server.service import NotAMessage, Service, Session, TooMuchHeld
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
 from tests.exchange.conversation import OPENAI, leaf
+from tests.support.token_endpoint import TokenEndpoint
 
 
-def first(path: str = "/v1/messages") -> bytes:
+def first(path: str = "/v1/messages", route: str = OPENAI) -> bytes:
     message = ProcessingRequest()
     message.request_headers.headers.headers.add(key=":path", raw_value=path.encode())
     message.request_headers.headers.headers.add(key=":method", raw_value=b"POST")
-    message.attributes[FILTER].update(leaf(OPENAI))
+    message.attributes[FILTER].update(leaf(route))
     return message.SerializeToString()
 
 
@@ -89,3 +92,85 @@ def test_an_operators_table_that_is_wrong(tmp_path: Path) -> None:
     path.write_text("nonsense: 1")
     with pytest.raises(CapabilityError):
         Service(replace(Settings(), capabilities=str(path)))
+
+
+def posted() -> bytes:
+    message = ProcessingRequest()
+    message.request_body.body = b'{"model":"gpt-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+    message.request_body.end_of_stream = True
+    return message.SerializeToString()
+
+
+def trailers() -> bytes:
+    message = ProcessingRequest()
+    message.request_trailers.SetInParent()
+    return message.SerializeToString()
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Session, TokenEndpoint]]:
+    """A session that waits for a token, and whoever gives it out."""
+    endpoint = TokenEndpoint()
+    endpoint.gate.clear()
+    monkeypatch.setenv("GCP_SERVICE_ACCOUNT", endpoint.key(f"{endpoint.url}@service"))
+    session = Service(replace(Settings(), max_message_bytes=1000)).open()
+    port = endpoint.url.split(":")[2].partition("/")[0]
+    conf = f"{{project_id: p, region: '{port}'}}"
+    session.receive(first(route=f"{{provider: vertex-ai, provider_conf: {conf}, auth: {{gcp: {{}}}}}}"))
+    (told,) = answers(session.receive(posted()))
+    assert told.HasField("override_message_timeout") and told.WhichOneof("response") is None
+    yield session, endpoint
+    endpoint.gate.set()
+    session.close()
+    endpoint.close()
+
+
+def test_what_comes_while_a_session_waits_is_answered_after_it_in_order(waiting: tuple[Session, TokenEndpoint]) -> None:
+    session, endpoint = waiting
+    for _ in range(2):
+        (told,) = answers(session.receive(trailers()))
+        assert told.override_message_timeout.ToMilliseconds() > 30_000, "Envoy's clock begins anew with each message"
+    ask = session.asks
+    assert ask is not None and isinstance(ask.effect, Awaited) and ask.seconds == pytest.approx(30, abs=1)
+    endpoint.gate.set()
+    ask.effect.what.result(5)
+    kinds = [answer.WhichOneof("response") for answer in answers(session.resume(ask, Done()))]
+    assert kinds == ["request_body", "request_trailers", "request_trailers"]
+    assert session.asks is None and session.resume(ask, Done()) == [], "what came of it is taken once"
+
+
+def test_what_did_not_come_in_time_is_refused(waiting: tuple[Session, TokenEndpoint]) -> None:
+    session, _ = waiting
+    session.receive(trailers())
+    assert session.asks is not None
+    (answer,) = answers(session.resume(session.asks, Failed(Failure.TIMEOUT)))
+    assert answer.immediate_response.status.code == 529
+
+
+def test_what_a_session_keeps_is_bounded(waiting: tuple[Session, TokenEndpoint]) -> None:
+    session, _ = waiting
+    with pytest.raises(TooMuchHeld):
+        for _ in range(20):
+            session.receive(trailers())
+
+
+def test_a_session_that_has_ended_resumes_no_more(waiting: tuple[Session, TokenEndpoint]) -> None:
+    session, _ = waiting
+    ask = session.asks
+    session.close()
+    assert ask is not None and session.asks is None and session.resume(ask, Done()) == []
+
+
+@pytest.mark.rows("B27")
+def test_a_process_with_a_key_of_googles_waits_for_its_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = TokenEndpoint()
+    monkeypatch.setenv("GCP_SERVICE_ACCOUNT", endpoint.key(f"{endpoint.url}@ahead"))
+    service = Service(Settings())
+    effect = service.ahead()
+    assert isinstance(effect, Awaited)
+    effect.what.result(5)
+    assert service.ahead() is None and len(endpoint.claims) == 1
+    for text in ("", "no key"):
+        monkeypatch.setenv("GCP_SERVICE_ACCOUNT", text)
+        assert service.ahead() is None
+    endpoint.close()

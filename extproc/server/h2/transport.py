@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Future
 
-from ...credentials.gcp import FIRST_TOKEN_SECONDS
 from ...settings import Settings
-from ..service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session
+from ..effects import Effects
+from ..service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session, TooMuchHeld
 from .heads import Head
 from .health import Health
 from .limits import Counters, H2Limits
@@ -38,7 +37,6 @@ class H2Server:
         )
         methods = {PROCESS: self._open, **self._health.methods()}
         self._listener = H2Listener(methods, limits, self.counters, settings.max_connections)
-        self._max_held_bytes = settings.max_message_bytes
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
@@ -57,63 +55,55 @@ class H2Server:
         """No new streams; those that are open may finish, for so long, and are failed then."""
         self.stop_advertising()
         await self._listener.drain(seconds)
+        await self._service.effects.close()
 
     def _open(self, head: Head, outlet: Outlet) -> Answerer:
-        session = self._service.open(head.get(ROLE_HEADER))
-        return _Process(session, outlet, self._listener, self._max_held_bytes)
+        return _Process(self._service.open(head.get(ROLE_HEADER)), outlet, self._listener, self._service.effects)
 
 
 class _Process:
     """One stream; it alone knows both what a session and what a gRPC call fails with."""
 
-    __slots__ = ("_held", "_held_bytes", "_listener", "_max_held_bytes", "_outlet", "_over", "_session", "_task")
+    __slots__ = ("_effects", "_listener", "_outlet", "_session", "_waiting")
 
-    def __init__(self, session: Session, outlet: Outlet, listener: H2Listener, max_held_bytes: int) -> None:
+    def __init__(self, session: Session, outlet: Outlet, listener: H2Listener, effects: Effects) -> None:
         self._session = session
         self._outlet = outlet
         self._listener = listener
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._max_held_bytes = max_held_bytes
-        self._task: asyncio.Task[None] | None = None
-        self._over = False
+        self._effects = effects
+        self._waiting: asyncio.Task[None] | None = None
 
     def receive(self, message: bytes) -> Sequence[bytes]:
-        waits = self._session.waits
-        if self._held or (waits is not None and not waits.done()):
-            self._held.append(message)
-            # An empty message costs as well.
-            self._held_bytes += len(message) + 64
-            if self._held_bytes > self._max_held_bytes:
-                raise CallFailed(Status.RESOURCE_EXHAUSTED, "too many bytes wait to be handled")
-            self._outlet.stay()
-            if self._task is None and waits is not None:
-                self._task = self._listener.loop.create_task(self._later(waits))
-            return ()
         try:
-            return self._session.receive(message)
+            answers = self._session.receive(message)
         except NotAMessage as error:
             raise CallFailed(Status.INTERNAL, str(error)) from None
+        except TooMuchHeld as too_much:
+            raise CallFailed(Status.RESOURCE_EXHAUSTED, str(too_much)) from None
+        if self._session.asks is not None and self._waiting is None:
+            self._outlet.stay()
+            self._waiting = self._listener.loop.create_task(self._wait())
+        return answers
 
-    async def _later(self, waits: Future[None]) -> None:
-        """Handle what is held back, when it need not wait any more."""
-        # Not ``wait_for``: that would cancel what others wait for too.
-        await asyncio.wait([asyncio.wrap_future(waits)], timeout=FIRST_TOKEN_SECONDS)
-        held, self._held, self._held_bytes, self._task = self._held, [], 0, None
+    async def _wait(self) -> None:
+        """Have carried out what the session asks, until it asks no more."""
+        session, outlet = self._session, self._outlet
         try:
-            for message in held:
-                if self._over:
-                    break
-                for answer in self._session.receive(message):
-                    self._outlet.send(answer)
-            self._outlet.settle()
+            while (ask := session.asks) is not None:
+                result = await self._effects.run(ask)
+                for answer in session.resume(ask, result):
+                    outlet.send(answer)
+                self._listener.flush()
+            self._waiting = None
+            outlet.settle()
         except NotAMessage as error:
-            self._outlet.end(Status.INTERNAL, str(error))
+            outlet.end(Status.INTERNAL, str(error))
         except Exception:
             log.exception("a bug in a stream's handler")
-            self._outlet.end(Status.INTERNAL, "internal error")
+            outlet.end(Status.INTERNAL, "internal error")
         self._listener.flush()
 
     def close(self) -> None:
-        self._over = True
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._session.close()

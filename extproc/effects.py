@@ -1,0 +1,84 @@
+"""What the core may ask of the world outside, as values: the server carries an effect out, and hands back what came of
+it. Nothing here does anything."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from enum import Enum
+
+from .frozen import Frozen
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class HttpCall(Frozen):
+    """One HTTP request to another service. Its redirects are not followed, its answer is not inflated."""
+
+    url: str
+    method: str = "POST"
+    headers: Pairs = ()
+    body: bytes = b""
+    seconds: float = 5.0
+    """For the whole of it: connecting, asking, and the last byte of the answer."""
+    max_bytes: int = 1024 * 1024
+    """Of the answer's body."""
+
+    def __repr__(self) -> str:
+        # Headers and body hold credentials and what clients say; the query can.
+        return f"HttpCall({self.method} {self.url.partition('?')[0]})"
+
+
+class HttpAnswer(Frozen):
+    """What the service answered, whatever its status."""
+
+    status: int
+    headers: Pairs = ()
+    """Lower-case names."""
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key == name), "")
+
+
+class Awaited(Frozen):
+    """Something that another thread is at already. The wait for it ends after *seconds*, the work does not."""
+
+    what: Future[None]
+    seconds: float
+
+
+class Done(Frozen):
+    """What was awaited is over, however it went."""
+
+
+class Failure(Enum):
+    """Why an effect came to nothing."""
+
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    """No connection, no trust in its certificate, or a connection that broke."""
+    TOO_LARGE = "too_large"
+    """The answer is larger than was asked for."""
+    BUSY = "busy"
+    """As many effects as a process may have are in flight."""
+    INVALID = "invalid"
+    """It cannot be asked: no URL, or nothing here that speaks HTTP."""
+
+
+class Failed(Frozen):
+    why: Failure
+    detail: str = ""
+    """For the log: never anything of the answer's."""
+
+
+Effect = HttpCall | Awaited
+Result = HttpAnswer | Done | Failed
+
+
+class Ask(Frozen):
+    """An effect that an exchange waits for. *key* tells it from the others of that exchange; *seconds* is what is left
+    of the time for which one message may wait."""
+
+    effect: Effect
+    key: int
+    seconds: float

@@ -1,0 +1,69 @@
+"""A service on loopback that policies ask."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+
+class Asked(NamedTuple):
+    """One request, as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: tuple[str, int]
+
+
+class SideService:
+    """Answers every request alike: with ``status``, ``headers`` and ``body``, once ``gate`` is open."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers = {"content-type": "application/json"}
+        self.body = b"{}"
+        self.asked: list[Asked] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.seconds = 0.0
+        """Before an answer."""
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                names = {name.lower(): value for name, value in self.headers.items()}
+                service.asked.append(Asked(self.command, self.path, names, body, self.client_address))
+                service.gate.wait(20)
+                if service.seconds:
+                    threading.Event().wait(service.seconds)
+                self.send_response(service.status)
+                for name, value in {**service.headers, "content-length": str(len(service.body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(service.body)
+
+            do_GET = do_POST
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except OSError:
+                    pass
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self.gate.set()
+        self._server.shutdown()
+        self._server.server_close()
