@@ -13,6 +13,18 @@ from __future__ import annotations
 from .llm.events import Usage
 from .llm.losses import Loss
 from .route import Route, RouteError, compile_route
-from .translation.translation import Call, Refused, Translation
+from .translation.calls import Answer, Call, Refused
+from .translation.translation import OutOfOrder, Translation
 
-__all__ = ["Call", "Loss", "Refused", "Route", "RouteError", "Translation", "Usage", "compile_route"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Loss",
+    "OutOfOrder",
+    "Refused",
+    "Route",
+    "RouteError",
+    "Translation",
+    "Usage",
+    "compile_route",
+]

@@ -26,8 +26,9 @@ from .llm.request import Message, Request
 from .providers import PROVIDERS, native_to
 from .route import Route, RouteError, compile_route
 from .settings import Limits
+from .translation.calls import Answer, Refused
 from .translation.response import Passed, Response, Translated
-from .translation.translation import Refused, Translation
+from .translation.translation import Translation
 
 CHUNK = 64 * 1024
 """Bytes of input that are translated at once; less when less has come."""
@@ -90,7 +91,8 @@ def _dialect_name(text: str) -> str:
 
 def _request_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Writes the upstream's request body to standard output, and what was lost to standard error, one loss a line. "
+        "Writes the upstream's request body to standard output, or what the client is answered without one; and what "
+        "was lost to standard error, one loss a line. "
         "A refused request gives status 1 and the error that the client would get."
     )
     parser.add_argument("--client", type=_dialect_name, metavar="DIALECT", help="left out: detected from path and body")
@@ -109,8 +111,10 @@ def _translate_request(args: argparse.Namespace) -> int:
     with _opened(args.file) as source:
         body = source.read()
     try:
-        out = translation.request(body, path=args.path).body
-        status = 0
+        made = translation.request(body, path=args.path)
+        out, status = made.body, 0
+        if isinstance(made, Answer):
+            print(f"answered by the gateway: {made.why}", file=sys.stderr)
     except Refused as refused:
         out = refused.body
         print(f"refused with status {refused.status}", file=sys.stderr)

@@ -54,6 +54,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 # ---- requests
 
 
+def test_a_count_of_tokens_is_an_answer_and_no_refusal(run: Any) -> None:
+    path = ["--path", "/v1/messages/count_tokens"]
+    done = run("translate", "request", *PAIR, *path, stdin=json.dumps(MESSAGES).encode())
+    assert done.status == 0 and "refused" not in done.err and "answered by the gateway: estimated" in done.err
+    assert json.loads(done.out)["input_tokens"] > 0
+
+
 def test_a_request_becomes_the_upstreams_and_its_losses_are_named(run: Any) -> None:
     done = run("translate", "request", *PAIR, stdin=json.dumps(MESSAGES).encode())
     assert done.status == 0

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 from urllib.parse import unquote
 
-import msgspec
-
+from ..llm.failures import ProtocolError
 from ..llm.models import Model
-from .anthropic_messages import AnthropicMessages, count_tokens, models
-from .base import ClientCall, Dialect, Headers, encode
+from .anthropic_messages import AnthropicMessages
+from .base import Dialect, Headers, ListsModels, top_level
 from .bedrock_converse import BedrockConverse
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
 from .openai_responses import OpenAIResponses
-from .shared import openai
 
 _ALL: tuple[Dialect, ...] = (
     OpenAIChat(),
@@ -46,8 +43,6 @@ FALLBACK = "openai_chat"
 ANYWHERE: Mapping[str, str] = {}
 """No API is bound to a prefix."""
 
-_decode_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
 
 class UnknownDialect(ValueError):
     """No dialect has that name; the message lists those that there are."""
@@ -73,8 +68,8 @@ def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE) -> st
     if "/v1" in plain:
         return None
     try:
-        members: dict[str, Any] = _decode_top_level(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        members = top_level(body)
+    except ProtocolError:
         return None
     return next((dialect.name for dialect in _ALL if dialect.name not in prefixes and dialect.claims(members)), None)
 
@@ -89,36 +84,23 @@ def _is_mounted(dialect: Dialect, plain: str, prefix: str | None) -> bool:
     )
 
 
-def counting(name: str, path: str) -> str:
-    """What a request of dialect *name* at *path* adds to the path of its API if it asks for the number of its tokens,
-    and for no answer of a model's; else empty."""
-    asked = name == AnthropicMessages.name and path.partition("?")[0].rstrip("/").endswith(count_tokens.PATH)
-    return count_tokens.PATH if asked else ""
-
-
-def estimate(call: ClientCall) -> bytes:
-    """The answer to a request that is ``counting``, without an upstream. Raises ProtocolError, Unsupported."""
-    return encode({"input_tokens": count_tokens.estimate(call)})
-
-
 def listing(path: str) -> str | None:
     """The model that a GET of *path* asks about, empty for all of them; ``None`` if it asks for something else."""
     _, found, id_ = f"{path.partition('?')[0]}/".partition("/models/")
     return unquote(id_).strip("/") if found else None
 
 
-def asks_in(headers: Headers) -> str:
-    """Whose form of the models a request with *headers* wants: both APIs have them at the same path."""
-    names = {name for name, _ in headers}
-    anthropic = "anthropic-version" in names or ("x-api-key" in names and "authorization" not in names)
-    return AnthropicMessages.name if anthropic else FALLBACK
+def asks_in(path: str, headers: Headers) -> str:
+    """Whose form of the models a GET of *path* with *headers* wants: several APIs have them at the same path."""
+    listing = ((name, dialect) for name, dialect in REGISTRY.items() if isinstance(dialect, ListsModels))
+    return next((name for name, dialect in listing if dialect.asks_for_models(path, headers)), FALLBACK)
 
 
 def told(name: str, found: Model | Sequence[Model], query: str) -> bytes:
     """One model, or all of them as far as *query* asks, in the form of dialect *name*. Raises ProtocolError."""
-    if name == AnthropicMessages.name:
-        return encode(models.model_object(found) if isinstance(found, Model) else models.models_page(found, query))
-    return encode(openai.model_object(found) if isinstance(found, Model) else openai.models_list(found))
+    dialect = get(name)
+    assert isinstance(dialect, ListsModels)
+    return dialect.one_model(found) if isinstance(found, Model) else dialect.all_models(found, query)
 
 
 def resembled(path: str) -> str | None:

@@ -6,15 +6,31 @@ no other dialect. Everything here is pure: no I/O, no clock; what is needed from
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Struct
 
 from ..capabilities import Capabilities
 from ..frozen import Frozen
-from ..llm.events import ResponseEvent, ResponseFailed
+from ..llm.events import (
+    NO_USAGE,
+    BlockEnded,
+    ResponseEnded,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseStarted,
+    StopReason,
+    TextDelta,
+    TextStarted,
+    Usage,
+)
+from ..llm.failures import ErrorKind, ProtocolError, Unsupported
 from ..llm.losses import LossReport
+from ..llm.models import Model
 from ..llm.request import Request
 from ..settings import Limits
 
@@ -23,6 +39,23 @@ Headers = list[tuple[str, str]]
 
 encode = msgspec.json.Encoder().encode
 """Compact JSON, key order kept, non-ASCII as UTF-8."""
+
+_decode_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_value = msgspec.json.Decoder().decode
+
+
+def top_level(body: bytes) -> dict[str, Any]:
+    """The members of a request's body, each still as its bytes (``msgspec.Raw``). Raises ProtocolError."""
+    try:
+        return _decode_top_level(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError("", f"the request body is not a JSON object: {error}") from None
+
+
+def value_of(members: Mapping[str, Any], name: str) -> Any:
+    """Member *name* as a value, decoded or not before; ``None`` if there is none."""
+    value = members.get(name)
+    return _decode_value(value) if type(value) is msgspec.Raw else value
 
 
 class ClientCall(Frozen):
@@ -39,13 +72,69 @@ class ClientCall(Frozen):
         return ",".join(values) if values else None
 
 
+class Operation(Enum):
+    """What a client's request asks for."""
+
+    ANSWER = "answer"
+    """A model's answer to a conversation."""
+    COUNT = "count"
+    """The number of the tokens that a conversation has: see ``CountsTokens``."""
+    EMBED = "embed"
+    """Vectors."""
+
+
+class Asked(Frozen):
+    """What a gateway must know of a request of which it reads nothing else. A dialect may have one with members more:
+    what it gives from ``peek`` comes back to ``address``."""
+
+    model: str = ""
+    stream: bool = False
+    operation: Operation = Operation.ANSWER
+
+
+Verbs = tuple[str, str]
+"""What stands behind an API's path: for a whole answer, for a streamed one. Each may bring a query."""
+
+_MODEL = "{model}"
+
+
 class Upstream(Frozen):
-    """Whom a request goes to. ``capabilities`` is the row of the model that is sent."""
+    """Whom a request goes to. ``path`` is where the provider has the API, with ``{model}`` where the model belongs, and
+    perhaps a query. ``capabilities`` is the row of the model that is sent."""
 
     provider: str
     path: str
     capabilities: Capabilities = Capabilities()
     model: str = ""
+    verbs: Verbs | None = None
+    """The provider's own, where they differ from the dialect's."""
+
+    def at(self, asked: Asked, verbs: Verbs | None = None) -> str:
+        """The path as it is sent: with the model's name in it, and with what *verbs*, or the provider's own, say of the
+        stream. A verb that the path has already is replaced: an operator may have written either. Raises Unsupported
+        where the path needs a model and there is none: a path without one would be another's (B17, B18)."""
+        path, verbs = self.path, self.verbs or verbs
+        if verbs is not None:
+            path, _, query = path.partition("?")
+            path = next((path.removesuffix(verb) for verb in map(_bare, verbs) if path.endswith(verb)), path)
+            path += verbs[asked.stream]
+            if query:
+                path += ("&" if "?" in path else "?") + query
+        return path.replace(_MODEL, in_path(asked.model)) if _MODEL in path else path
+
+
+def _bare(verb: str) -> str:
+    return verb.partition("?")[0]
+
+
+def in_path(model: str) -> str:
+    """A model's name as one segment of a path. Raises Unsupported."""
+    if not model:
+        raise Unsupported("model", "model is required: the upstream's path names it", "invalid_value")
+    if model in (".", ".."):
+        # They cannot be escaped, and would lead to another path.
+        raise Unsupported("model", "model is no name that a path can hold", "invalid_value")
+    return quote(model, safe="")
 
 
 class Undo(Frozen):
@@ -58,7 +147,8 @@ class Undo(Frozen):
 
 
 class UpstreamCall(Frozen):
-    """What goes upstream. ``members`` are the body's top-level members in the order in which they are written."""
+    """What goes upstream. ``method`` and ``path`` are the dialect's ``address``; ``members`` are the body's top-level
+    members in the order in which they are written."""
 
     method: str
     path: str
@@ -132,7 +222,7 @@ class ResponseEmitter(Protocol):
 
 @runtime_checkable
 class Dialect(Protocol):
-    """One wire API. Stateless."""
+    """One wire API. Stateless. Derive it from ``DialectBase``, which knows what most of them have in common."""
 
     name: str
     paths: tuple[str, ...]
@@ -141,9 +231,40 @@ class Dialect(Protocol):
     """A pattern: what stands before each of ``paths`` where the API is mounted at a host's root."""
     converses: bool
     """It holds conversations, which the vocabulary of ``llm`` can tell, streamed or whole. Others only pass through."""
+    limits: tuple[str, ...]
+    """The top-level members that bound the size of an answer. Of several an upstream knows one (``token_field``)."""
+    stream_type: str
+    """The content type of its streams."""
+
+    # ---- a client's request, unread
 
     def claims(self, members: dict[str, Any]) -> bool:
         """Whether a body with these top-level members speaks this dialect. Asked only when the path says nothing."""
+        ...
+
+    def operation(self, path: str) -> Operation:
+        """What a request at *path*, one of ``paths``, asks for."""
+        ...
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        """What a request at *path* (with its query) asks for. *members* are its body's, as ``top_level`` gives them. A
+        member of a wrong type counts as absent. Never raises."""
+        ...
+
+    def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+        """The request's path and members with *model* for its model, everything else as it was. Neither argument is
+        changed."""
+        ...
+
+    def mend(self, body: bytes, losses: LossReport) -> bytes:
+        """A request that goes to an upstream of this same dialect: *body* itself, or without what an earlier turn's
+        translation left in it and this API would refuse. Never raises."""
+        ...
+
+    # ---- requests
+
+    def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
+        """Method and path of the request that has *upstream* do what was *asked*. Raises Unsupported."""
         ...
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
@@ -154,10 +275,7 @@ class Dialect(Protocol):
         """Raises Unsupported."""
         ...
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
-        """A request that goes to an upstream of this same dialect: *body* itself, or without what an earlier turn's
-        translation left in it and this API would refuse. Never raises."""
-        ...
+    # ---- responses
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
@@ -173,11 +291,129 @@ class Dialect(Protocol):
         """What this dialect's response headers say."""
         ...
 
+    # ---- answers of our own
+
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
         """An error response with nothing before it, in this dialect's own shape."""
         ...
 
+    def deny(
+        self, request: Request, text: str, env: Env, usage: Usage = NO_USAGE, model: str = ""
+    ) -> tuple[ResponseHead, bytes]:
+        """A complete answer to *request*, streamed if it asked for a stream, that says *text* and that the model has
+        refused; an error where the dialect's answers hold no text. *model* is who is said to answer, if not the one
+        that was asked."""
+        ...
+
+
+class DialectBase:
+    """What most wire APIs have in common: a JSON body that names the model and whether to stream at its top; a path
+    that depends on the model alone, or on ``verbs`` as well; server-sent events."""
+
+    limits: tuple[str, ...] = ()
+    stream_type = "text/event-stream; charset=utf-8"
+    verbs: Verbs | None = None
+
+    def operation(self, path: str) -> Operation:
+        return Operation.ANSWER
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        model = value_of(members, "model")
+        stream = value_of(members, "stream") is True
+        return Asked(model if type(model) is str else "", stream, self.operation(path))
+
+    def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+        return path, {**members, "model": model}
+
+    def mend(self, body: bytes, losses: LossReport) -> bytes:
+        return body
+
+    def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
+        return "POST", upstream.at(asked, self.verbs)
+
+    def deny(
+        self: Any, request: Request, text: str, env: Env, usage: Usage = NO_USAGE, model: str = ""
+    ) -> tuple[ResponseHead, bytes]:
+        dialect: Dialect = self
+        if not dialect.converses:
+            failed = ResponseFailed(ErrorKind.INVALID_REQUEST, text, 400, "content_policy_violation", ours=True)
+            return dialect.emit_error(failed, Meta())
+        media_type = dialect.stream_type if request.stream else "application/json"
+        upstream = ResponseHead(200, [("content-type", media_type)])
+        emitter = dialect.response_emitter(request, upstream, Meta(), env, LossReport())
+        body = b"".join([emitter.emit(event) for event in _denial(text, env, usage, model or request.model)])
+        return emitter.head, body
+
+
+class ModelInPath(DialectBase):
+    """An API whose path names the model, in the segment that ends with one of ``paths`` or stands before it, and says
+    by its verb whether to stream: ``/model/{model}/converse-stream``, ``/models/{model}:generateContent``."""
+
+    paths: tuple[str, ...] = ()
+    verbs: Verbs
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        _, model, after = self._split(path)
+        stream = after.partition("?")[0].rstrip("/") == _bare(self.verbs[True])
+        return Asked(unquote(model), stream, self.operation(path))
+
+    def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+        before, _, after = self._split(path)
+        return f"{before}{quote(model, safe='')}{after}", members
+
+    def _split(self, path: str) -> tuple[str, str, str]:
+        """*path* before the model's name, that name as it stands there, and what follows."""
+        bare = path.partition("?")[0].rstrip("/")
+        end = max((end for end in self.paths if bare.endswith(end)), key=len, default="")
+        before, slash, model = bare.removesuffix(end).rpartition("/")
+        return before + slash, model, path[len(bare) - len(end) :]
+
+
+def _denial(text: str, env: Env, usage: Usage, model: str) -> list[ResponseEvent]:
+    return [
+        ResponseStarted(env.request_id, model, usage, int(env.now) or None),
+        TextStarted(0),
+        TextDelta(0, text),
+        BlockEnded(0),
+        ResponseEnded(StopReason.REFUSAL, usage),
+    ]
+
+
+# ---- what a dialect may be able to do besides
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A dialect whose API tells how many tokens a request has (``Operation.COUNT``)."""
+
+    def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+        """Method and path of that question to *upstream*, which speaks this dialect; ``None`` where it is not known."""
+        ...
+
+    def estimate(self, call: ClientCall) -> bytes:
+        """The answer to *call* without an upstream. Raises ProtocolError, Unsupported."""
+        ...
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """A dialect whose API tells which models there are."""
+
+    def asks_for_models(self, path: str, headers: Headers) -> bool:
+        """Whether a GET at *path*, which other APIs have as well, can only be a client's of this one."""
+        ...
+
+    def one_model(self, model: Model) -> bytes: ...
+
+    def all_models(self, models: Sequence[Model], query: str) -> bytes:
+        """As far as *query* asks for them. Raises ProtocolError."""
+        ...
+
+
+STREAM_TYPES = frozenset({"text/event-stream", "application/vnd.amazon.eventstream"})
+"""The media types of the framings that there are."""
+
 
 def is_stream(head: ResponseHead) -> bool:
     """Whether the upstream answers with a stream that can be passed on as it comes."""
-    return head.status < 400 and head.media_type in ("text/event-stream", "application/vnd.amazon.eventstream")
+    return head.status < 400 and head.media_type in STREAM_TYPES

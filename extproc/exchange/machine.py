@@ -23,7 +23,8 @@ from ..route import RouteError
 from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
 from ..telemetry.sinks import Sinks
-from ..translation.translation import Estimated, Refused, Translation, render_error
+from ..translation.calls import Refused, render_error
+from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
 from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
@@ -216,9 +217,6 @@ class Exchange:
         """The answer when *error* came instead of one."""
         if isinstance(error, Answered):
             return self._over(error)
-        if isinstance(error, Estimated):
-            answer = immediate(error.status, error.headers, error.body, OURS + "estimated")
-            return self._over(Answered(answer, error.status, ""))
         if isinstance(error, Refused):
             return self._over(self._answered(error.status, error.headers, error.body, "refused"))
         if isinstance(error, (RouteError, Misconfigured)):

@@ -3,12 +3,11 @@ Envoy itself answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
 from .. import dialects
+from ..dialects.base import encode, top_level
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingRequest
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
@@ -21,10 +20,6 @@ from .phases import Kind, Phase
 MODEL_HEADER = "x-extproc-model"
 MAX_MODEL = 256
 """Characters of a model's name in the header."""
-
-
-_decode: Callable[[bytes], Any] = msgspec.json.Decoder(msgspec.defstruct("Body", [("model", Any, None)])).decode
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Router(Exchange):
@@ -47,7 +42,7 @@ class Router(Exchange):
         asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
         if asked is None:
             return super().without_body(message)
-        self.client = dialects.asks_in(self.came)
+        self.client = dialects.asks_in(self.path, self.came)
         catalogue = catalogue_of(message)
         if catalogue is None:
             return self.failure(ErrorKind.NOT_FOUND, f"no list of models is configured: set {MODELS}", "not_found")
@@ -66,15 +61,18 @@ class Router(Exchange):
 
     def on_request_body(self, message: ProcessingRequest) -> Answer:
         body = message.request_body.body
-        if self.settle(body, self._prefixes) is None:
+        name = self.settle(body, self._prefixes)
+        if name is None:
             raise self.not_found()
+        dialect = dialects.get(name)
         try:
-            model = _decode(body).model
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.malformed(error) from None
+            members = top_level(body)
+        except ProtocolError as error:
+            raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
+        model = dialect.peek(self.path, members).model
         mutation = HeaderMutation()
         renamed: bytes | None = None
-        if isinstance(model, str) and model:
+        if model:
             self._model = model
             sent = model if self._catalogue is None else self._catalogue.sent_as(model)
             if sent is None:
@@ -82,21 +80,17 @@ class Router(Exchange):
                 raise self._unknown(self._catalogue, model)
             set_header(mutation, MODEL_HEADER, as_header(sent))
             if sent != model:
-                try:
-                    renamed = _with_model(body, sent)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    # The names of the members are read only here.
-                    raise self.malformed(error) from None
-                if any(name == "content-length" for name, _ in self.came):
+                path, changed = dialect.rename(self.path, members, sent)
+                if path != self.path:
+                    set_header(mutation, ":path", path)
+                renamed = encode(changed) if changed is not members else None
+                if renamed is not None and any(name == "content-length" for name, _ in self.came):
                     set_header(mutation, "content-length", str(len(renamed)))
         else:
             # The client's own must never choose a route.
             mutation.remove_headers.append(MODEL_HEADER)
         answer = proceed(Kind.REQUEST_BODY, mutation, renamed, clear_route_cache=True)
         return with_metadata(answer, self.facts()), Phase.SENT
-
-    def malformed(self, error: Exception) -> Answered:
-        return self.refuse(ErrorKind.INVALID_REQUEST, f"the request body is not a JSON object: {error}")
 
     def on_response_headers(self, message: ProcessingRequest) -> Answer:
         details = self.envoys_own(message)
@@ -124,11 +118,6 @@ def catalogue_of(message: ProcessingRequest) -> Catalogue | None:
     """What the virtual host says of its models, ``None`` if nothing. Raises RouteError."""
     text = Attributes(message).text(MODELS)
     return read_catalogue(text) if text else None
-
-
-def _with_model(body: bytes, model: str) -> bytes:
-    """*body* with another model; what its other members hold stays to the byte."""
-    return msgspec.json.encode({**_members(body), "model": model})
 
 
 def as_header(model: str) -> str:

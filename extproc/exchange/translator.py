@@ -8,19 +8,32 @@ from .. import dialects
 from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from ..headers import CREDENTIAL_HEADERS, upstream_headers
+from ..headers import upstream_headers
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind
 from ..names import without_credentials
 from ..route import Route, RouteError, compile_route
 from ..telemetry.outcome import Outcome
-from ..translation.translation import Call, Translation
+from ..translation.calls import Answer as OurAnswer
+from ..translation.calls import Call
+from ..translation.translation import Translation
 from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
 from .attributes import CODE_DETAILS, OURS, Attributes
 from .ending import ending
-from .machine import Answer, Exchange, Misconfigured, Refusal, Shared, Steps, clipped
-from .mutations import UNCHANGED, Headers, diff, override_mode, piece, proceed, read_headers, set_header, with_metadata
+from .machine import Answer, Answered, Exchange, Misconfigured, Refusal, Shared, Steps, clipped
+from .mutations import (
+    UNCHANGED,
+    Headers,
+    diff,
+    immediate,
+    override_mode,
+    piece,
+    proceed,
+    read_headers,
+    set_header,
+    with_metadata,
+)
 from .phases import Kind, Phase
 
 
@@ -96,6 +109,8 @@ class Translator(Exchange):
         )
         call = translation.request(body, self.method, self.path, self._original)
         self.client = translation.client
+        if isinstance(call, OurAnswer):
+            raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
         answer = self._send(call, body)
         # What a stream can say no more once it was reset is said before: its end overwrites it.
         facts = {**self.facts(), "ending": ending(Phase.SENT).value}
@@ -107,12 +122,12 @@ class Translator(Exchange):
         """What turns the request that Envoy holds into *call*."""
         changed = call.body != body
         length = next((value for name, value in self.came if name == "content-length"), None)
-        wanted = call.headers
+        wanted = call.all_headers()
         if changed or length is not None:
             # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
             wanted = [*wanted, ("content-length", str(len(call.body)))]
         mutation = diff(self.came, wanted)
-        set_header(mutation, ":path", call.path)
+        set_header(mutation, ":path", call.full_path())
         if call.method != self.method:
             set_header(mutation, ":method", call.method)
         if host := call.host or self._authority_to_restore():
@@ -125,16 +140,14 @@ class Translator(Exchange):
         return memory.authority if memory is not None and memory.host == self.authority else ""
 
     def _remembered(self, call: Call) -> Memory:
-        assert self.translation is not None
-        sent = set(call.headers)
-        original = set(self._original)
-        secret = CREDENTIAL_HEADERS.union(name for name, _ in self.translation.route.auth_headers)
-        # What no attempt would send need not be kept.
-        unsent = [pair for pair in self._original if pair not in sent and pair[0] not in secret]
+        sent, original = set(call.headers), set(self._original)
+        # What no attempt would send need not be kept, and who the client is must not be.
+        keys = {name for name, _ in call.credentials.headers}
+        unsent = [pair for pair in self._original if pair not in sent and pair[0] not in keys]
         memory = self._memory
         return Memory(
             path=without_credentials(self.path),
-            set=sorted({name for name, _ in sent - original}),
+            set=sorted(keys.union(name for name, _ in sent - original)),
             saved=upstream_headers(unsent, [], [], passthrough=True),
             authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
             host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),

@@ -22,6 +22,8 @@ class Endpoint(Frozen):
     """The member of the body that limits the answer (D28)."""
     explicit: bool = False
     """Used only when the route's ``upstream`` says so: never chosen because the client speaks it."""
+    verbs: tuple[str, str] | None = None
+    """What follows the path for a whole answer and for a streamed one, where it is not what the API itself has."""
     paths_with: tuple[tuple[str, str], ...] = ()
     """A member of ``provider_conf``, and the path where the route gives it. The first that is given counts."""
 

@@ -14,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from .. import capabilities
 from ..credentials.secrets import Secret
-from ..names import allowed
+from ..names import allowed, may_carry_credential
 from ..providers import PROVIDERS
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
@@ -260,7 +261,8 @@ class _Builder:
             raise self.error("override.endpoint", str(error)) from None
         path = "" if parts.path == "/" else parts.path
         host = parts.hostname or ""
-        return Endpoint(parts.scheme, host, parts.port or PORTS[parts.scheme], path, parts.query)
+        secret = _secret_names(text, parts.query)
+        return Endpoint(parts.scheme, host, parts.port or PORTS[parts.scheme], path, parts.query, secret)
 
     def need_conf(self, conf: dict[str, str], upstream: str | None) -> None:
         dialects = [upstream] if upstream else [k for k, v in self.provider.dialects.items() if not v.explicit]
@@ -270,3 +272,11 @@ class _Builder:
             names = " and ".join(dict.fromkeys(missing))
             needs = f"provider {self.provider.name} needs {names}, or an override.endpoint with a path"
             raise RouteError(f"{self.origin['provider']}: provider_conf: {needs}")
+
+
+def _secret_names(written: str, query: str) -> frozenset[str]:
+    """The parameters of an endpoint's *query* that are not to be seen. *written*: the endpoint before its references
+    were resolved."""
+    plain = {pair.partition("=")[0] for pair in written.partition("?")[2].split("&") if "${" not in pair}
+    names = {pair.partition("=")[0] for pair in query.split("&") if pair}
+    return frozenset(unquote_plus(name) for name in names if name not in plain or may_carry_credential(name))

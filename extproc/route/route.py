@@ -12,36 +12,24 @@ from ..credentials.masking import words
 from ..credentials.secrets import MASK, Secret
 from ..effects import Awaited
 from ..frozen import Frozen
-from ..llm.failures import Unsupported
 from ..names import NOTHING, Allowed, may_carry_credential, pairs, plain
 from ..providers import Provider
 from .merge import ABSENT, fill, merge, same
 from .text import RouteError, choose, shown
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
-
-
-_MODEL = "{model}"
+"""One limit by its older and its newer name."""
 
 
 class Target(Frozen):
-    """Where a request goes. ``path`` may bring a query of its own, and ``{model}`` where the model belongs. ``host`` is
-    for ``:authority``, when the route names the upstream's own or signs for it; otherwise Envoy says it."""
+    """Where a request goes. ``path`` may bring a query of its own, and ``{model}`` where the model belongs; ``verbs``
+    follow it, where the provider has its own. ``host`` is for ``:authority``, when the route names the upstream's own
+    or signs for it; otherwise Envoy says it."""
 
     dialect: str
     path: str
     host: str | None = None
-
-    def at(self, model: str) -> str:
-        """The path for *model*, as it is sent. Raises Unsupported when the path needs one and there is none (B17)."""
-        if _MODEL not in self.path:
-            return self.path
-        if not model:
-            raise Unsupported("model", "model is required: the upstream's path names it", "invalid_value")
-        if model in (".", ".."):
-            # They cannot be escaped, and would lead to another path.
-            raise Unsupported("model", "model is no name that a path can hold", "invalid_value")
-        return self.path.replace(_MODEL, quote(model, safe=""))
+    verbs: tuple[str, str] | None = None
 
 
 class Endpoint(Frozen):
@@ -53,6 +41,8 @@ class Endpoint(Frozen):
     port: int
     path: str
     query: str
+    secret: frozenset[str] = frozenset()
+    """Names of those parameters of the query that hold what a reference stands for, or a key by their name."""
 
     @property
     def authority(self) -> str:
@@ -122,26 +112,28 @@ class Route(Frozen):
             raise RouteError(f"route: upstream: {not_spoken(self.provider, dialect)}")
         endpoint = self.endpoint
         path = endpoint.path if endpoint and endpoint.path else _path(self.provider, dialect, self.provider_conf)
-        if endpoint is not None:
-            return Target(dialect, path, endpoint.authority)
-        return Target(dialect, path, self.aws.host if self.aws is not None else None)
+        host = self.aws.host if self.aws is not None else None
+        return Target(dialect, path, endpoint.authority if endpoint is not None else host, spoken[dialect].verbs)
 
-    def query(self, path: str, client_path: str, *, passthrough: bool = False) -> str:
-        """*path* with its query: the client's, overlaid by *path*'s own and the endpoint's, overlaid by ``auth.query``.
+    def query(self, path: str, client_path: str, *, passthrough: bool = False) -> tuple[str, str]:
+        """*path* with its query, and the part of the query that is not to be seen: the endpoint's secrets and
+        ``auth.query``. Of one name the last counts: the client's, *path*'s own, the endpoint's, ``auth.query``'s.
 
         Of the client's goes on what the route forwards, and with *passthrough* (one API on both sides) what cannot
-        carry a credential. The result holds secrets: it is not to be logged.
+        carry a credential.
         """
         bare, _, own = path.partition("?")
         layers = [self._client_pairs(client_path, passthrough), _pairs(own)]
+        hidden: list[tuple[str, str]] = []
         if self.endpoint:
-            layers.append(_pairs(self.endpoint.query))
-        layers.append([(name, f"{quote(name)}={quote(value.reveal(), safe='')}") for name, value in self.auth_query])
-        merged: list[tuple[str, str]] = []
-        for layer in layers:
-            names = {plain(name) or name for name, _ in layer}
-            merged = [pair for pair in merged if (plain(pair[0]) or pair[0]) not in names] + layer
-        return f"{bare}?{'&'.join(raw for _, raw in merged)}" if merged else bare
+            found = _pairs(self.endpoint.query)
+            layers.append([pair for pair in found if pair[0] not in self.endpoint.secret])
+            hidden = [pair for pair in found if pair[0] in self.endpoint.secret]
+        keys = [(name, f"{quote(name)}={quote(value.reveal(), safe='')}") for name, value in self.auth_query]
+        secret = _overlaid([hidden, keys])
+        seen = _overlaid([*layers, secret])[: -len(secret) or None]
+        visible = "&".join(raw for _, raw in seen)
+        return f"{bare}?{visible}" if visible else bare, "&".join(raw for _, raw in secret)
 
     def _client_pairs(self, path: str, passthrough: bool) -> list[tuple[str, str]]:
         query = path.partition("?")[2].partition("#")[0]
@@ -177,30 +169,41 @@ class Route(Frozen):
         asked for; ``None`` when there is no need."""
         return self.gcp.begin() if self.gcp is not None else None
 
-    def apply(self, members: dict[str, Any], dialect: str) -> dict[str, Any]:
-        """The upstream body's top-level *members* with what the route sets, in this order: model, options,
-        ``llm_options`` (always), ``request_body`` (fills, or replaces when forced) (D15-D17, D28-D30).
+    def apply(self, members: dict[str, Any], dialect: str, limits: tuple[str, ...]) -> dict[str, Any]:
+        """The upstream body's top-level *members* with what the route sets beside the model, in this order: options,
+        ``llm_options`` (always), ``request_body`` (fills, or replaces when forced) (D15-D17, D28-D30). *limits* are the
+        members that bound an answer in that *dialect*.
 
         *members* may hold ``msgspec.Raw``; what is not touched stays so. Neither *members* nor the route is changed.
         """
-        wanted = dict(self.options) if self.model is None else {"model": self.model, **self.options}
-        limits = {name for name in _LIMITS if name in wanted}
-        limit = self._limit_name(dialect)
+        wanted = dict(self.options)
+        present = {name for name in _LIMITS if name in wanted}
+        limit = self._limit_name(dialect, limits)
         if self.max_tokens is not None and limit:
             wanted[limit] = self.max_tokens
-            limits = {limit}.intersection(_LIMITS)
+            present = {limit}.intersection(_LIMITS)
         # Two limits side by side are an error to some servers and ambiguous to the rest.
-        result = {k: v for k, v in members.items() if not limits or k not in _LIMITS or k in limits}
+        result = {k: v for k, v in members.items() if not present or k not in _LIMITS or k in present}
         result |= {name: value for name, value in wanted.items() if not same(members.get(name, ABSENT), value)}
         patch = self.request_body.get(dialect)
         if not patch:
             return result
         return merge(result, patch) if self.force_request_body else fill(result, patch)
 
-    def _limit_name(self, dialect: str) -> str | None:
+    def _limit_name(self, dialect: str, limits: tuple[str, ...]) -> str | None:
+        """What the upstream calls the limit. Where an API has several names for it, a model can have its own."""
         spoken = self.provider.dialects.get(dialect)
-        name = spoken.max_tokens if spoken else None
-        return self.quirks.get("token_field", name) if dialect == "openai_chat" else name
+        own = self.quirks.get("token_field")
+        return own if own in limits else spoken.max_tokens if spoken else None
+
+
+def _overlaid(layers: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """A query of several layers: what a later one names an earlier one has not."""
+    merged: list[tuple[str, str]] = []
+    for layer in layers:
+        names = {plain(name) or name for name, _ in layer}
+        merged = [pair for pair in merged if (plain(pair[0]) or pair[0]) not in names] + layer
+    return merged
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -9,17 +9,30 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from .. import capabilities as capability_data
 from .. import dialects, providers
 from ..credentials.masking import Mask, mask_of
 from ..credentials.secrets import NotReady
-from ..dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
-from ..frozen import Frozen
+from ..dialects.base import (
+    Asked,
+    ClientCall,
+    CountsTokens,
+    Dialect,
+    Env,
+    Headers,
+    Meta,
+    Operation,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+    top_level,
+)
 from ..headers import upstream_headers
 from ..llm.events import (
     NO_USAGE,
@@ -35,11 +48,12 @@ from ..llm.events import (
     ToolInputDelta,
     Usage,
 )
-from ..llm.failures import STATUS_OF, ErrorKind, ProtocolError, Unsupported
+from ..llm.failures import ErrorKind, ProtocolError, Unsupported
 from ..llm.losses import Loss, LossReport
 from ..llm.request import Request
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
+from .calls import Answer, Call, Identity, Refused, refused
 from .response import INTERNAL, Broken, Passed, Response, Translated
 
 log = logging.getLogger(__name__)
@@ -47,43 +61,36 @@ log = logging.getLogger(__name__)
 REPORT_HEADER = "x-llm-translation"
 MAX_REPORT_BYTES = 2048
 _UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
-_decode_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_value = msgspec.json.Decoder().decode
 _CONTENT = frozenset({TextDelta, ThinkingDelta, ThinkingSealed, ToolCallStarted, ToolInputDelta, OpaqueStarted})
 
 
-class Call(Frozen):
-    """What goes upstream: ``path`` with its query, all the headers (no pseudo headers, no content-length), the body.
-    ``host`` is set when the route names the upstream's own."""
+class State(Enum):
+    """How far an exchange has come."""
 
-    method: str
-    path: str
-    headers: Headers
-    body: bytes
-    host: str | None = None
-
-
-class Refused(Exception):
-    """The client's fault, or a request that this route may not answer.
-
-    ``status``, ``headers`` and ``body`` are an error response in the client's own API shape.
-    """
-
-    def __init__(self, failed: ResponseFailed, head: ResponseHead, body: bytes) -> None:
-        super().__init__(failed.message)
-        self.failed = failed
-        self.status = head.status
-        self.headers = head.headers
-        self.body = body
+    NEW = "new"
+    ANSWERED = "answered"
+    """By us: no upstream is asked."""
+    SENT = "sent"
+    """The upstream has the request."""
+    RESPONDING = "responding"
+    """The upstream's head has come."""
+    ENDED = "ended"
+    """The response has ended well."""
+    FAILED = "failed"
+    """The response has ended in an error, of the upstream's or about it."""
+    ABORTED = "aborted"
+    """The same, of our own doing: what still comes is not looked at."""
+    CUT = "cut"
+    """What the client has is not whole and cannot be made so: break the transfer, that it never looks complete."""
+    CANCELLED = "cancelled"
+    """The exchange was gone before the response's end: a reset, or a client that went away."""
 
 
-class Estimated(Refused):
-    """No error: the answer to a request for the number of its tokens, which this upstream cannot give."""
+_OVER = frozenset({State.ENDED, State.FAILED, State.ABORTED, State.CUT})
 
-    def __init__(self, body: bytes) -> None:
-        head = ResponseHead(200, [("content-type", "application/json"), (REPORT_HEADER, "input_tokens:estimated")])
-        failed = ResponseFailed(ErrorKind.API, "answered with an estimate", 200, "estimated", ours=True)
-        super().__init__(failed, head, body)
+
+class OutOfOrder(RuntimeError):
+    """A ``Translation`` was asked for what cannot come now: the caller's mistake."""
 
 
 class Translation:
@@ -92,7 +99,8 @@ class Translation:
     *client* and *upstream* are dialect names; left out, the client's is detected from the request and the upstream's is
     the route's. *route* is the mapping that Envoy's metadata carries, or a compiled one. *now* is Unix seconds; *clock*
     tells the time again when the first content comes.
-    The constructor raises RouteError, ``request`` raises Refused; nothing else raises.
+    The constructor raises RouteError, ``request`` raises Refused; but for OutOfOrder, which a caller that keeps to the
+    order never sees, nothing else raises.
     """
 
     def __init__(
@@ -119,56 +127,41 @@ class Translation:
         self.model_asked = ""
         self.model_sent = ""
         self.model_answered = ""
-        self.started = False
-        self.ended: ResponseEnded | None = None
-        self.failed: ResponseFailed | None = None
-        self.cancelled = False
-        self.cut = False
-        """What the client has is not whole and cannot be made so: break the transfer, that it never looks complete."""
+        self.state = State.NEW
         self.first_content_at: float | None = None
         """When the first content came, by *clock*: text, thinking, or a tool's call."""
-        self.passthrough = False
-        self.whole = True
         self.head = ResponseHead(0)
         self._capabilities = capabilities or capability_data.packaged()
         self._env = Env(time.time() if now is None else now, request_id)
         self._clock = clock
-        self._counting = ""
+        self._end: ResponseEnded | ResponseFailed | None = None
+        self._asked = Asked()
         self._call: UpstreamCall | None = None
         self._request_losses = 0
         self._response: Response | None = None
         self._received = 0
-        self._aborted = False
         self._sent: Headers = []
         self._mask: Mask = mask_of(())
 
     # ---- the request
 
-    def request(self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None) -> Call:
-        """The request for the upstream. *headers* are pairs with lower-case names. Raises Refused, RouteError."""
+    def request(
+        self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None
+    ) -> Call | Answer:
+        """The request for the upstream, or what the client is answered without one. *headers* are pairs with lower-case
+        names. Raises Refused, RouteError."""
+        self._expect(State.NEW)
+        self.state = State.ANSWERED
         call = ClientCall(method, path, headers or [], body)
-        client_name = self.client or dialects.detect(path, body, self.route.prefixes)
-        if client_name is None:
-            alike = dialects.resembled(path.partition("?")[0])
-            raise refused(alike, ErrorKind.NOT_FOUND, f"no LLM API is served at {method} {path.partition('?')[0]}")
-        self.client = client_name
-        client = dialects.get(client_name)
-        target = self.route.target(client_name, self.upstream)
+        client = self._settle_client(call)
+        target = self.route.target(client.name, self.upstream)
         self.upstream = target.dialect
-        self.passthrough = target.dialect == client_name
-        self._counting = dialects.counting(client_name, path)
         try:
-            if len(body) > (limit := self.route.max_request_bytes or self.limits.max_request_bytes):
-                raise refused(client_name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
-            if self._counting:
-                made = self._count_request(client, call, target)
-            else:
-                make = self._pass_request if self.passthrough else self._translate_request
-                made = make(client, call, target)
+            made = self._make(client, call, target)
         except ProtocolError as wrong:
-            raise refused(client_name, ErrorKind.INVALID_REQUEST, str(wrong), "invalid_value", wrong.path) from None
+            raise refused(client.name, ErrorKind.INVALID_REQUEST, str(wrong), "invalid_value", wrong.path) from None
         except Unsupported as error:
-            raise refused(client_name, ErrorKind.INVALID_REQUEST, error.message, error.code, error.path) from None
+            raise refused(client.name, ErrorKind.INVALID_REQUEST, error.message, error.code, error.path) from None
         except NotReady as waiting:
             # As an overloaded upstream would: SDKs ask again by themselves.
             failed = ResponseFailed(ErrorKind.OVERLOADED, str(waiting), None, "credential_not_ready", ours=True)
@@ -176,17 +169,40 @@ class Translation:
         except (Refused, RouteError):
             raise
         except Exception:
-            log.exception("a bug in translating a request from %s to %s", client_name, target.dialect)
-            raise refused(client_name, ErrorKind.API, "internal error while translating the request") from None
+            log.exception("a bug in translating a request from %s to %s", client.name, target.dialect)
+            raise refused(client.name, ErrorKind.API, "internal error while translating the request") from None
         self._request_losses = len(self.losses)
+        if isinstance(made, Call):
+            self.state = State.SENT
         return made
 
-    def _translate_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
+    def _settle_client(self, call: ClientCall) -> Dialect:
+        """The client's dialect, once for the exchange. Raises Refused where no API is meant."""
+        name = self.client or dialects.detect(call.path, call.body, self.route.prefixes)
+        if name is None:
+            bare = call.path.partition("?")[0]
+            alike = dialects.resembled(bare)
+            raise refused(alike, ErrorKind.NOT_FOUND, f"no LLM API is served at {call.method} {bare}")
+        self.client = name
+        return dialects.get(name)
+
+    def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
+        limit = self.route.max_request_bytes or self.limits.max_request_bytes
+        if len(call.body) > limit:
+            raise refused(client.name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
+        operation = client.operation(call.path)
+        if operation is Operation.COUNT:
+            return self._count_request(client, call, target)
+        if self.passthrough:
+            return self._pass_request(client, call, target)
         upstream = dialects.get(target.dialect)
-        if not (client.converses and upstream.converses):
+        if operation is not Operation.ANSWER or not (client.converses and upstream.converses):
             provider = self.route.provider
             speaks = f"provider {provider.name} speaks {', '.join(provider.dialects)}"
             raise Unsupported("", f"{client.name} requests cannot be translated to {upstream.name} ({speaks})")
+        return self._translate_request(client, upstream, call, target)
+
+    def _translate_request(self, client: Dialect, upstream: Dialect, call: ClientCall, target: Target) -> Call:
         request = client.parse_request(call, self.losses)
         self.model_asked = request.model
         if self.route.model:
@@ -196,87 +212,85 @@ class Translation:
             detail = f": {loss.detail}" if loss.detail else ""
             message = f"{loss.path} cannot be carried to this upstream ({loss.action.value}){detail}"
             raise Unsupported(loss.path, message, "unsupported_parameter")
-        self._call = emitted
-        body = encode(self.route.apply(emitted.members, target.dialect))
-        return self._made(call, target, emitted.headers, body)
+        body = encode(self.route.apply(emitted.members, target.dialect, upstream.limits))
+        return self._made(call, emitted, body, target.host)
 
     def _pass_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
         """Same dialect: the bytes as they came, but for the members that the route sets."""
         body = client.mend(call.body, self.losses)
-        try:
-            members: dict[str, Any] = _decode_top_level(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ProtocolError("", f"the request body is not a JSON object: {error}") from None
-        self.model_asked = _text(members.get("model"))
-        if not self._counting:
-            changed = self.route.apply(members, target.dialect)
-        else:
-            changed = {**members, "model": self.route.model} if self.route.model else members
-        if changed != members:
+        members = top_level(body)
+        asked = client.peek(call.path, members)
+        self.model_asked = asked.model
+        path, changed = call.path, members
+        if self.route.model and self.route.model != asked.model:
+            path, changed = client.rename(path, members, self.route.model)
+        if asked.operation is not Operation.COUNT:
+            # Of what else the route sets, the API that counts tokens knows nothing.
+            changed = self.route.apply(changed, target.dialect, client.limits)
+        if changed is not members and changed != members:
             body = encode(changed)
-        stream = changed.get("stream")
-        request = Request(
-            dialect=client.name,
-            model=_text(changed.get("model")),
-            messages=[],
-            stream=(_decode_value(stream) if isinstance(stream, msgspec.Raw) else stream) is True,
-        )
-        self._call = UpstreamCall(call.method, target.path, [], {}, request)
-        return self._made(call, target, [("content-type", "application/json")], body)
+        self._asked = asked = client.peek(path, changed)
+        upstream = Upstream(self.route.provider.name, target.path, verbs=target.verbs)
+        address = _address(client, upstream, asked)
+        assert address is not None, "asked before"
+        request = Request(dialect=client.name, model=asked.model, messages=[], stream=asked.stream)
+        headers = [("content-type", "application/json")]
+        return self._made(call, UpstreamCall(*address, headers, {}, request), body, target.host)
 
-    def _count_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
-        """A request for the number of its tokens: to an upstream of the same API; else it is answered here. Of what the
-        route sets it takes the model alone: the upstream knows no other member of it."""
-        bare, mark, query = target.path.partition("?")
-        if not self.passthrough or not bare.endswith(client.paths[0]):
-            answer = dialects.estimate(call)
-            self.model_asked = _text(_decode_top_level(call.body).get("model"))
-            raise Estimated(answer)
-        target = Target(target.dialect, f"{bare}{self._counting}{mark}{query}", target.host)
-        return self._pass_request(client, call, target)
+    def _count_request(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
+        """A request for the number of its tokens: to an upstream of the same API; else it is answered here."""
+        asked = client.peek(call.path, top_level(call.body))
+        if self.passthrough:
+            upstream = Upstream(self.route.provider.name, target.path, verbs=target.verbs)
+            model = self.route.model or asked.model
+            if _address(client, upstream, Asked(model, operation=Operation.COUNT)) is not None:
+                return self._pass_request(client, call, target)
+        assert isinstance(client, CountsTokens)
+        self.model_asked = asked.model
+        headers = [("content-type", "application/json"), (REPORT_HEADER, "input_tokens:estimated")]
+        return Answer(200, headers, client.estimate(call), "estimated")
 
     def _upstream(self, target: Target, model: str) -> Upstream:
         try:
             row = self._capabilities.find(self.route.provider.name, model, self.route.quirks)
         except capability_data.CapabilityError as error:
             raise RouteError(f"route: {error}") from None
-        return Upstream(self.route.provider.name, target.path, row, model)
+        return Upstream(self.route.provider.name, target.path, row, model, target.verbs)
 
-    def _made(self, call: ClientCall, target: Target, headers: Headers, body: bytes) -> Call:
-        self.model_sent = self._call.request.model if self._call else ""
-        path = self.route.query(target.at(self.model_sent), call.path, passthrough=self.passthrough)
-        self._sent = self.route.credentials()
-        complete = upstream_headers(
-            call.headers,
-            headers,
-            self._sent,
-            passthrough=self.passthrough,
-            forward=self.route.forward_headers,
-        )
-        if self.route.aws is not None:
-            complete += self.route.aws.sign(call.method, path, complete, body, self._env.now)
-        return Call(call.method, path, complete, body, target.host)
+    def _made(self, call: ClientCall, made: UpstreamCall, body: bytes, host: str | None) -> Call:
+        self._call = made
+        self.model_sent = made.request.model
+        route, same = self.route, self.passthrough
+        path, secret = route.query(made.path, call.path, passthrough=same)
+        self._sent = keys = route.credentials()
+        headers = upstream_headers(call.headers, made.headers, keys, passthrough=same, forward=route.forward_headers)
+        # The credential's stand last.
+        headers = headers[: len(headers) - len(keys)]
+        whole = Call(made.method, path, headers, body, host, Identity(keys, secret))
+        if route.aws is None:
+            return whole
+        signed = route.aws.sign(made.method, whole.full_path(), headers, body, self._env.now)
+        return replace(whole, credentials=Identity(keys + signed, secret))
 
     # ---- the response
 
     def response_head(self, status: int, headers: Headers) -> None:
         """What the upstream answered. Sets ``whole``, and ``head`` unless ``whole``."""
+        self._expect(State.SENT)
+        self.state = State.RESPONDING
         try:
             self._mask = mask_of(self.route.secrets(self._sent))
             self._response = self._respond(ResponseHead(status, self._mask.headers(headers)))
         except Exception:
             log.exception("a bug in reading the head of a response from %s", self.upstream)
             self._response = Broken(dialects.get(self.client or dialects.FALLBACK), INTERNAL, self.note)
-        self.whole = self._response.whole
-        if not self.whole:
+        if not self._response.whole:
             self.head = self._response.head()
 
     def _respond(self, head: ResponseHead) -> Response:
-        client = dialects.get(self.client or dialects.FALLBACK)
-        upstream = dialects.get(self.upstream or dialects.FALLBACK)
         call = self._call
-        if call is None:
-            return Broken(client, INTERNAL, self.note)
+        assert call is not None and self.client is not None and self.upstream is not None
+        client = dialects.get(self.client)
         length = head.header("content-length")
         if 300 <= head.status < 400:
             # It leads to the provider's host, past the gateway, and may repeat the key in its query.
@@ -287,24 +301,21 @@ class Translation:
         shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
-            return Passed(client, *shared, watch=not self._counting or head.status >= 400)
-        return Translated(client, upstream, *shared)
+            counts = self._asked.operation is Operation.COUNT
+            return Passed(client, *shared, watch=not counts or head.status >= 400)
+        return Translated(client, dialects.get(self.upstream), *shared)
 
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes:
         """Bytes for the client. A whole answer comes with ``end_of_stream``; after it there is nothing."""
-        if self._response is None:
-            self.response_head(200, [])
         response = self._response
-        assert response is not None
+        if response is None:
+            raise OutOfOrder(f"response_body before response_head (the exchange is {self.state.value})")
         self._received += len(chunk)
         try:
-            if self._aborted:
-                self.cut = not response.whole
-                out = response.feed(b"", end_of_stream) if response.whole else b""
-            elif self.ended is None and self._too_large(self._received):
-                self._aborted = True
-                out = response.abort(self._larger(), end_of_stream)
-                self.cut = not response.whole and not out
+            if self.state is State.ABORTED or self.state is State.CUT:
+                out = self._after_abort(response, end_of_stream)
+            elif self.state is not State.ENDED and self._too_large(self._received):
+                out = self._abort(response, self._larger(), end_of_stream)
             else:
                 out = response.feed(chunk, end_of_stream)
         except Exception:
@@ -316,6 +327,21 @@ class Translation:
             out = self._mask.data(out)
         return out
 
+    def _abort(self, response: Response, failed: ResponseFailed, end_of_stream: bool) -> bytes:
+        out = response.abort(failed, end_of_stream)
+        self.state = State.ABORTED if response.whole or out else State.CUT
+        return out
+
+    def _after_abort(self, response: Response, end_of_stream: bool) -> bytes:
+        if response.whole:
+            return response.feed(b"", end_of_stream)
+        self.state = State.CUT
+        return b""
+
+    def _expect(self, state: State) -> None:
+        if self.state is not state:
+            raise OutOfOrder(f"the exchange is {self.state.value}, not {state.value}")
+
     def _too_large(self, size: int) -> bool:
         return self.route.max_response_bytes is not None and size > self.route.max_response_bytes
 
@@ -325,8 +351,8 @@ class Translation:
 
     def cancel(self) -> None:
         """The exchange ended without the response's end: a reset, or a client that went away."""
-        if not self.over:
-            self.cancelled = True
+        if self.state not in _OVER:
+            self.state = State.CANCELLED
 
     def release(self) -> None:
         """Nothing more is to come: let go of what would keep the bodies until Python looks for cycles."""
@@ -340,19 +366,42 @@ class Translation:
         return self.model_answered or self.model_sent
 
     @property
+    def passthrough(self) -> bool:
+        """Both sides speak one dialect."""
+        return self.upstream is not None and self.client == self.upstream
+
+    @property
+    def whole(self) -> bool:
+        """Head and body of the answer are final only at its end: hold the head back."""
+        return self._response is None or self._response.whole
+
+    @property
     def streamed(self) -> bool:
         """The client asked for a stream and gets one."""
         return self._call is not None and self._call.request.stream and not self.whole
 
     @property
-    def answered(self) -> bool:
-        """The upstream's head has come."""
-        return self._response is not None
+    def ended(self) -> ResponseEnded | None:
+        """How the response ended, if it ended well."""
+        return self._end if isinstance(self._end, ResponseEnded) else None
+
+    @property
+    def failed(self) -> ResponseFailed | None:
+        """The error that the response ended in."""
+        return self._end if isinstance(self._end, ResponseFailed) else None
 
     @property
     def over(self) -> bool:
         """The response has ended, one way or another."""
-        return self.ended is not None or self.failed is not None
+        return self._end is not None
+
+    @property
+    def cut(self) -> bool:
+        return self.state is State.CUT
+
+    @property
+    def cancelled(self) -> bool:
+        return self.state is State.CANCELLED
 
     @property
     def truncated(self) -> bool:
@@ -377,14 +426,13 @@ class Translation:
         """Keep what the exchange's record needs of *event*."""
         kind = type(event)
         if kind is ResponseStarted:
-            self.started = True
             self.model_answered = event.model  # type: ignore[union-attr]
             self.usage = event.usage  # type: ignore[union-attr]
         elif kind is ResponseEnded:
-            self.ended = event  # type: ignore[assignment]
+            self._end, self.state = event, State.ENDED  # type: ignore[assignment]
             self.usage = event.usage  # type: ignore[union-attr]
         elif kind is ResponseFailed:
-            self.failed = self._masked(event)  # type: ignore[arg-type]
+            self._end, self.state = self._masked(event), State.FAILED  # type: ignore[arg-type]
         elif self.first_content_at is None and self._clock is not None and kind in _CONTENT:
             self.first_content_at = self._clock()
 
@@ -393,17 +441,11 @@ class Translation:
         return replace(failed, message=self._mask.text(failed.message), code=code)
 
 
-def refused(
-    client: str | None, kind: ErrorKind, message: str, code: str | None = None, param: str | None = None
-) -> Refused:
-    """An error of our own about the client's request, in the shape of *client* (OpenAI's when it is not known)."""
-    failed = ResponseFailed(kind, message, STATUS_OF[kind], code, param or None, ours=True)
-    return Refused(failed, *render_error(client, failed))
-
-
-def render_error(client: str | None, failed: ResponseFailed) -> tuple[ResponseHead, bytes]:
-    """*failed* as a response in the shape of dialect *client* (OpenAI's when it is not known)."""
-    return dialects.get(client or dialects.FALLBACK).emit_error(failed, Meta())
+def _address(client: Dialect, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+    """Method and path of what was *asked*; ``None`` where the upstream does not count tokens, or nobody knows where."""
+    if asked.operation is not Operation.COUNT:
+        return client.address(upstream, asked)
+    return client.count_address(upstream, asked) if isinstance(client, CountsTokens) else None
 
 
 def _route(route: Mapping[str, Any] | Route | None, upstream: str | None) -> Route:
@@ -413,10 +455,3 @@ def _route(route: Mapping[str, Any] | Route | None, upstream: str | None) -> Rou
         # Without a route the translation alone is wanted: the provider that the upstream's dialect is native to.
         route = {"provider": providers.native_to(upstream or dialects.FALLBACK), "auth": "none"}
     return compile_route([route])
-
-
-def _text(value: Any) -> str:
-    """A member that should be text, decoded or not yet."""
-    if isinstance(value, msgspec.Raw):
-        value = _decode_value(value)
-    return value if type(value) is str else ""

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from google.auth.exceptions import RefreshError, TransportError
 
-from extproc import RouteError, Translation
+from extproc import Call, RouteError, Translation
 from extproc.credentials import gcp
 from extproc.credentials.secrets import NotReady
 from extproc.route import Route, compile_route
-from extproc.translation.translation import Refused
+from extproc.translation.calls import Refused
 
 from ..support.token_endpoint import TokenEndpoint
 
@@ -62,7 +62,8 @@ def test_e13_a_request_to_vertex_bears_the_token_of_the_service_account(endpoint
     made = route(endpoint)
     assert ready(made) == "Bearer token-1"
     call = Translation(route=made).request(BODY, path="/v1/chat/completions", headers=[("authorization", "Bearer c")])
-    assert [value for name, value in call.headers if name == "authorization"] == ["Bearer token-1"]
+    assert isinstance(call, Call)
+    assert [value for name, value in call.all_headers() if name == "authorization"] == ["Bearer token-1"]
     assert call.path == "/v1/projects/p/locations/europe-west1/endpoints/openapi/chat/completions"
     (claims,) = endpoint.claims
     assert claims["iss"] == "sidecar@project.iam.gserviceaccount.com"

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 import extproc
-from extproc import Translation, dialects
+from extproc import Call, Translation, dialects
 from extproc.dialects import REGISTRY, detect, registry
-from extproc.dialects.base import Dialect
+from extproc.dialects.base import Dialect, DialectBase
 from extproc.dialects.openai_chat import OpenAIChat
 from extproc.providers import PROVIDERS, Endpoint, Provider
 
@@ -85,8 +85,8 @@ def test_every_dialect_has_the_whole_interface(name: str) -> None:
 @pytest.mark.parametrize("missing", [*METHODS, "paths", "converses"])
 def test_a_missing_part_fails_at_start_up(missing: str) -> None:
     left_out = {missing, "__dict__", "__weakref__"}
-    parts = {name: value for name, value in vars(OpenAIChat).items() if name not in left_out}
-    half: Any = type("Half", (), parts)
+    parts = {**vars(DialectBase), **vars(OpenAIChat)}
+    half: Any = type("Half", (), {name: value for name, value in parts.items() if name not in left_out})
     with pytest.raises(TypeError, match="Half lacks a part of Dialect"):
         registry([half()])
     assert list(registry([OpenAIChat()])) == ["openai_chat"]
@@ -125,4 +125,5 @@ def test_a_registered_dialect_translates_with_all_others_at_once(
         call = t.request(body)
         assert msgspec.json.decode(call.body)["messages"] == [{"role": "user", "content": "hi"}]
         assert (t.client, t.upstream, t.passthrough, list(t.losses)) == (client, upstream, False, [])
+        assert isinstance(call, Call)
         assert (call.path == "/another") is (upstream == "another")

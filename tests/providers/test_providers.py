@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extproc import Refused, RouteError, Translation, capabilities
+from extproc import Call, Refused, RouteError, Translation, capabilities
 from extproc.providers import DIALECTS, PROVIDERS, Provider, native_to
 from extproc.route import compile_route
 
@@ -148,7 +148,7 @@ def test_c1_c2_an_openai_client_on_foundrys_claude(route: dict[str, Any], host: 
     body = json.loads(call.body)
     assert body["system"] == "You are a mathematician" and body["max_tokens"] > 0
     assert [message["role"] for message in body["messages"]] == ["user"]
-    headers = dict(call.headers)
+    headers = dict(call.all_headers())
     assert (headers["x-api-key"], headers["anthropic-version"]) == ("k", "2023-06-01")
 
 
@@ -244,6 +244,7 @@ def test_an_openai_request_goes_to_any_provider_of_that_api_as_it_is(name: str) 
     raw = b'{"model":"m", "messages":[{"role":"system","content":"s"}],"x":1.0, "max_tokens":5}'
     t = Translation(route={"provider": name, "auth": "none", "provider_conf": conf}, now=0)
     call = t.request(raw, path=CHAT)
+    assert isinstance(call, Call)
     assert call.body == raw and t.passthrough and call.path.startswith(PROVIDERS[name].dialects["openai_chat"].path[:4])
     assert not [name for name, _ in call.headers if name.startswith("anthropic-")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc import RouteError, Translation
+from extproc import Call, RouteError, Translation
 from extproc.credentials import gcp
 from extproc.route import compile_route
 
@@ -36,7 +36,7 @@ def test_headers_stand_beside_a_token(tokens: TokenEndpoint) -> None:
     assert waits is not None
     waits.what.result(5)
     assert route.credentials() == [("x-goog-user-project", "k"), ("authorization", "Bearer token-1")]
-    assert route.query("/p", "/x") == "/p?key=k"
+    assert route.query("/p", "/x") == ("/p", "key=k")
 
 
 def test_headers_and_query_stand_beside_a_signature_which_covers_the_query() -> None:
@@ -45,8 +45,10 @@ def test_headers_and_query_stand_beside_a_signature_which_covers_the_query() -> 
     for key in ("k", "l"):
         t = Translation(route=compile_route([text], environ={**AWS, "KEY": key}), now=0)
         call = t.request(BODY, path="/v1/chat/completions")
-        assert call.path.endswith(f"?q={key}") and ("x-team", key) in call.headers
-        made.append(dict(call.headers)["authorization"])
+        assert isinstance(call, Call)
+        assert call.full_path().endswith(f"?q={key}") and ("x-team", key) in call.all_headers()
+        assert key not in call.path.partition("?")[2] and ("x-team", key) not in call.headers
+        made.append(dict(call.all_headers())["authorization"])
     assert made[0] != made[1]
 
 
@@ -80,7 +82,8 @@ def test_a_rotated_file_is_sent_without_a_restart_and_a_bad_one_never_is(tmp_pat
 
     def key() -> str:
         call = Translation("anthropic_messages", route=compile_route([text])).request(BODY)
-        return dict(call.headers)["x-api-key"]
+        assert isinstance(call, Call)
+        return dict(call.all_headers())["x-api-key"]
 
     sent = [key()]
     for content in ("two", "bad\nlines", "", "three\r\n"):

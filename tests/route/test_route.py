@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from extproc import dialects
 from extproc.providers import PROVIDERS
 from extproc.route import Route, RouteError, compile_route
 from extproc.route import compile as module
@@ -36,8 +37,22 @@ def raw(body: str) -> dict[str, Any]:
     return members
 
 
+def apply(route: Route, members: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a request of dialect *name* becomes on its way to an upstream of the same dialect."""
+    dialect = dialects.get(name)
+    if route.model and route.model != dialect.peek("", members).model:
+        members = dialect.rename("", members, route.model)[1]
+    return route.apply(members, name, dialect.limits)
+
+
+def whole_path(route: Route, path: str, client_path: str, *, passthrough: bool = False) -> str:
+    """The path as it is sent."""
+    seen, secret = route.query(path, client_path, passthrough=passthrough)
+    return f"{seen}{'&' if '?' in seen else '?'}{secret}" if secret else seen
+
+
 def sent(route: Route, body: str, dialect: str = "openai_chat") -> Any:
-    return json.loads(msgspec.json.encode(route.apply(raw(body), dialect)))
+    return json.loads(msgspec.json.encode(apply(route, raw(body), dialect)))
 
 
 # ---- reading
@@ -361,20 +376,24 @@ def test_b16_e3_query_precedence(client_path: str, query: str) -> None:
     route = compiled(AZURE)
     path = route.target("openai_chat").path
     for _ in range(2):  # B10, B21: the second request sees nothing of the first
-        assert route.query(path, client_path, passthrough=True) == f"/openai/deployments/d/chat/completions?{query}"
+        assert (
+            whole_path(route, path, client_path, passthrough=True) == f"/openai/deployments/d/chat/completions?{query}"
+        )
 
 
 def test_what_only_the_clients_api_knows_goes_on_to_its_own_kind_alone() -> None:
     route = compiled("{provider: anthropic, auth: none}")
-    assert route.query("/v1/messages", "/v1/messages?beta=true&key=x") == "/v1/messages"
-    assert route.query("/v1/messages", "/v1/messages?beta=true&key=x", passthrough=True) == "/v1/messages?beta=true"
+    assert whole_path(route, "/v1/messages", "/v1/messages?beta=true&key=x") == "/v1/messages"
+    assert (
+        whole_path(route, "/v1/messages", "/v1/messages?beta=true&key=x", passthrough=True) == "/v1/messages?beta=true"
+    )
 
 
 def test_a_route_forwards_parameters_by_name() -> None:
     route = compiled("{provider: openai, auth: none, forward: {query: [Trace_id, 'x-*']}}")
     asked = "/x?trace-id=1&TRACE%5fID=2&x-a=3&other=4&key=5"
-    assert route.query("/g", asked) == "/g?trace-id=1&TRACE%5fID=2&x-a=3"
-    assert route.query("/g", asked, passthrough=True) == "/g?trace-id=1&TRACE%5fID=2&x-a=3&other=4"
+    assert whole_path(route, "/g", asked) == "/g?trace-id=1&TRACE%5fID=2&x-a=3"
+    assert whole_path(route, "/g", asked, passthrough=True) == "/g?trace-id=1&TRACE%5fID=2&x-a=3&other=4"
 
 
 @pytest.mark.parametrize(
@@ -400,7 +419,7 @@ def test_what_is_forwarded_to_one_provider_is_not_to_the_next() -> None:
 
 def test_a_path_with_a_query_of_its_own() -> None:
     route = compiled("{provider: openai, auth: none}")
-    assert route.query("/g?alt=sse", "/x?alt=json&q=1", passthrough=True) == "/g?q=1&alt=sse"
+    assert whole_path(route, "/g?alt=sse", "/x?alt=json&q=1", passthrough=True) == "/g?q=1&alt=sse"
 
 
 # ---- apply
@@ -408,14 +427,14 @@ def test_a_path_with_a_query_of_its_own() -> None:
 
 def test_nothing_configured_changes_nothing() -> None:
     members = raw('{"model":"m", "max_tokens" : 5,"x":1.0}')
-    assert compiled("{provider: openai, auth: none}").apply(members, "openai_chat") == members
+    assert apply(compiled("{provider: openai, auth: none}"), members, "openai_chat") == members
 
 
 @pytest.mark.rows("D12", "D13")
 def test_d12_d13_options_and_model_replace_the_clients_and_keep_the_rest_of_the_bytes() -> None:
     route = compiled("{provider: openai, auth: none, options: {model: gpt-4, temperature: 0, stop: null, n: 1}}")
     members = raw('{"model":"m","big": 12345678901234567890.10,"temperature":1,"n":1,"u":"\\u00e9"}')
-    assert msgspec.json.encode(route.apply(members, "openai_chat")) == (
+    assert msgspec.json.encode(apply(route, members, "openai_chat")) == (
         b'{"model":"gpt-4","big":12345678901234567890.10,"temperature":0,"n":1,"u":"\\u00e9","stop":null}'
     )
     assert bytes(members["model"]) == b'"m"'
@@ -424,7 +443,7 @@ def test_d12_d13_options_and_model_replace_the_clients_and_keep_the_rest_of_the_
 def test_a_member_that_already_says_so_keeps_its_bytes() -> None:
     route = compiled("{provider: openai, auth: none, options: {model: gpt-4, stream: true}}")
     members = raw('{"stream":true,"model":"gpt-4"}')
-    assert route.apply(members, "openai_chat") == members
+    assert apply(route, members, "openai_chat") == members
 
 
 CAP = "override: {llm_options: {max_tokens: 5}}"
@@ -521,7 +540,7 @@ def test_b10_the_route_is_not_changed_by_requests_nor_requests_by_the_route(body
     route = compiled({"provider": "openai", "auth": "none", "options": {"a": {"b": 1}}, "override": override})
     before = msgspec.json.encode([route.request_body, route.options])
     given_body, text = json.loads(json.dumps(body)), json.dumps(body)
-    first = msgspec.json.encode(route.apply(given_body, "openai_chat"))
+    first = msgspec.json.encode(apply(route, given_body, "openai_chat"))
     assert given_body == body
     assert sent(route, text) == sent(route, text) == json.loads(first)
     assert msgspec.json.encode([route.request_body, route.options]) == before
@@ -638,9 +657,9 @@ def test_no_mapping_raises_anything_but_a_route_error(levels: list[dict[Any, Any
     except RouteError as error:
         assert str(error).isprintable() and str(error).encode()
         return
-    body = route.apply({"model": "m"}, "openai_chat")
+    body = apply(route, {"model": "m"}, "openai_chat")
     msgspec.json.encode(body)
-    route.query(route.target("openai_chat").path, "/x?y=z")
+    whole_path(route, route.target("openai_chat").path, "/x?y=z")
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS + SIGNS), max_size=14).map("".join))
@@ -650,6 +669,6 @@ def test_no_mapping_raises_anything_but_a_route_error(levels: list[dict[Any, Any
 def test_no_text_raises_anything_but_a_route_error(text: str) -> None:
     for levels in ([text], [OPENAI, text]):
         try:
-            msgspec.json.encode(compile_route(levels, environ=ENV).apply({}, "openai_chat"))
+            msgspec.json.encode(apply(compile_route(levels, environ=ENV), {}, "openai_chat"))
         except RouteError as error:
             assert str(error).isprintable() and str(error).encode()

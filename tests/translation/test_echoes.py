@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from extproc import Translation
+from extproc import Call, Translation
 from extproc.route import compile_route
 
 SECRET = "SECRET-OF/PROVIDER+1"
@@ -53,7 +53,9 @@ def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
     def ask(path: str, stream: bool = False) -> Translation:
         t = Translation(route=route, now=1.0)
         call = t.request(BODY % (b"true" if stream else b"false"), "POST", path, [])
-        assert SECRET in urllib.parse.unquote(repr(call)) or "Basic" in repr(call)
+        assert isinstance(call, Call)
+        sent = f"{call.full_path()} {call.all_headers()}"
+        assert SECRET in urllib.parse.unquote(sent) or "Basic" in sent
         return t
 
     yield ask

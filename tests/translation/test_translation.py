@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from extproc import Refused, RouteError, Translation
+from extproc import Answer, Call, OutOfOrder, Refused, RouteError, Translation
 from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
 from extproc.settings import Limits
-from extproc.translation.translation import render_error
+from extproc.translation.calls import render_error
+from extproc.translation.translation import State
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGES = {"model": "gpt-4o", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -161,8 +162,23 @@ def test_no_credential_of_the_clients_goes_on_and_the_routes_do() -> None:
     ours = {"provider": "openai", "auth": {"header": {"Authorization": "Bearer ours"}}}
     t = Translation("anthropic_messages", route=ours)
     sent = t.request(body(MESSAGES), path="/v1/messages?beta=true", headers=headers)
-    assert sent.path == "/v1/chat/completions"
-    assert sent.headers == [("content-type", "application/json"), ("authorization", "Bearer ours")]
+    assert isinstance(sent, Call) and sent.path == "/v1/chat/completions"
+    assert sent.headers == [("content-type", "application/json")]
+    assert sent.all_headers() == [("content-type", "application/json"), ("authorization", "Bearer ours")]
+
+
+@pytest.mark.parametrize("secret", ["SECRET-1", "SECRET-2", "SECRET-3", "SECRET-4", "SECRET-5"])
+@pytest.mark.rows("D7")
+def test_who_prints_a_call_sees_no_credential(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IN_ENDPOINT", "SECRET-4")
+    endpoint = "https://h.example/v1/messages?a=1&ref=${IN_ENDPOINT}&key=SECRET-5"
+    auth = {"header": {"X-Api-Key": "SECRET-1", "x-team": "SECRET-2"}, "query": {"sig": "SECRET-3"}}
+    t = Translation(route={"provider": "anthropic", "auth": auth, "override": {"endpoint": endpoint}})
+    call = t.request(body(MESSAGES), path="/v1/messages?b=2&sig=theirs", headers=[("x-other", "o")])
+    assert isinstance(call, Call) and call.path == "/v1/messages?b=2&a=1"
+    assert call.full_path() == "/v1/messages?b=2&a=1&ref=SECRET-4&key=SECRET-5&sig=SECRET-3"
+    assert secret not in repr(call) and secret not in f"{call.path}{call.headers}{t.route}"
+    assert secret in call.full_path() or secret in dict(call.all_headers()).values()
 
 
 # ---- losses
@@ -343,13 +359,43 @@ def test_a_failure_in_a_stream_that_must_become_whole_is_an_error_with_a_status(
     assert t.head.status == 502
 
 
-def test_the_order_of_calls_is_forgiven() -> None:
+def test_what_cannot_come_yet_is_the_callers_mistake() -> None:
+    """Nothing is made up in the place of what did not come."""
     t = Translation("anthropic_messages", "openai_chat")
+    for early in (lambda: t.response_head(200, JSON), lambda: t.response_body(b"x", True)):
+        with pytest.raises(OutOfOrder, match="new"):
+            early()
+    t.request(body(MESSAGES))
+    with pytest.raises(OutOfOrder, match="response_body before response_head"):
+        t.response_body(b"x")
+    with pytest.raises(OutOfOrder, match="sent"):
+        t.request(body(MESSAGES))
     t.response_head(200, JSON)
-    assert json.loads(t.response_body(b"x", True))["type"] == "error"
+    with pytest.raises(OutOfOrder, match="responding"):
+        t.response_head(200, JSON)
+
+
+def test_an_exchange_that_we_answer_has_no_response() -> None:
+    t = Translation("anthropic_messages", route=route("openai"))
+    answer = t.request(body({"model": "m", "messages": MESSAGES["messages"]}), path="/v1/messages/count_tokens")
+    assert isinstance(answer, Answer) and (answer.status, answer.why) == (200, "estimated")
+    assert json.loads(answer.body)["input_tokens"] > 0 and t.state is State.ANSWERED
+    with pytest.raises(OutOfOrder, match="answered"):
+        t.response_head(200, JSON)
+    t = Translation("anthropic_messages", route=route("openai"))
+    refused(t, b"{")
+    with pytest.raises(OutOfOrder, match="answered"):
+        t.response_head(200, JSON)
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_an_exchange_is_cancelled_unless_it_is_over(over: bool) -> None:
     t = asked()
+    assert t.state is State.SENT
+    if over:
+        whole(t, ANSWER, JSON)
     t.cancel()
-    assert t.cancelled
+    assert t.cancelled is not over and t.state is (State.ENDED if over else State.CANCELLED)
 
 
 def test_a_bug_of_ours_is_an_error_and_not_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +423,8 @@ def test_errors_of_an_unknown_client_have_openais_shape() -> None:
 def test_a_prefix_holds_for_the_library_too() -> None:
     route = {"provider": "openai", "auth": "none", "prefixes": {"anthropic_messages": "/anthropic"}}
     asked = body(MESSAGES)
-    assert Translation(route=route).request(asked, path="/anthropic/v1/messages").path == "/v1/chat/completions"
+    call = Translation(route=route).request(asked, path="/anthropic/v1/messages")
+    assert isinstance(call, Call) and call.path == "/v1/chat/completions"
     with pytest.raises(Refused) as refusal:
         Translation(route=route).request(asked, path="/v1/messages")
     assert refusal.value.status == 404 and json.loads(refusal.value.body)["type"] == "error"

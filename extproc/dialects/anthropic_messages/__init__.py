@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
+from ...llm.models import Model
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
-from . import emit_request, mend, meta, parse_request
+from ..base import (
+    Asked,
+    ClientCall,
+    DialectBase,
+    Env,
+    Headers,
+    Meta,
+    Operation,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+)
+from . import count_tokens, emit_request, mend, meta, models, parse_request
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 from .vocabulary import NAME
 
 _ONLY_HERE = frozenset({"system", "anthropic_version", "stop_sequences", "mcp_servers", "context_management"})
+PATH = "/v1/messages"
 
 
-class AnthropicMessages:
+class AnthropicMessages(DialectBase):
     name = NAME
-    paths: tuple[str, ...] = ("/v1/messages", "/v1/messages/count_tokens")
+    paths: tuple[str, ...] = (PATH, PATH + count_tokens.PATH)
     root = ""
     converses = True
+    limits: tuple[str, ...] = ("max_tokens",)
     headers = ("anthropic-version", "anthropic-beta")
     """The headers of its own that a client sends and a same-dialect upstream gets."""
 
@@ -52,3 +68,28 @@ class AnthropicMessages:
 
     def emit_error(self, failed: ResponseFailed, meta_: Meta) -> tuple[ResponseHead, bytes]:
         return meta.emit_error(failed, meta_)
+
+    # ---- counting tokens
+
+    def operation(self, path: str) -> Operation:
+        counts = path.partition("?")[0].rstrip("/").endswith(count_tokens.PATH)
+        return Operation.COUNT if counts else Operation.ANSWER
+
+    def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+        bare, mark, query = upstream.at(asked).partition("?")
+        return ("POST", f"{bare}{count_tokens.PATH}{mark}{query}") if bare.endswith(PATH) else None
+
+    def estimate(self, call: ClientCall) -> bytes:
+        return encode({"input_tokens": count_tokens.estimate(call)})
+
+    # ---- which models there are
+
+    def asks_for_models(self, path: str, headers: Headers) -> bool:
+        names = {name for name, _ in headers}
+        return "anthropic-version" in names or ("x-api-key" in names and "authorization" not in names)
+
+    def one_model(self, model: Model) -> bytes:
+        return encode(models.model_object(model))
+
+    def all_models(self, models_: Sequence[Model], query: str) -> bytes:
+        return encode(models.models_page(models_, query))

@@ -8,7 +8,7 @@ from typing import Any
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
-from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Asked, Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
 from ..shared.naming import ToolIds, sha256
@@ -81,7 +81,8 @@ class _RequestWriter:
         self._extensions()
         self._put_betas()
         undo = Undo(tools.names, tools.custom)
-        return UpstreamCall("POST", self._upstream.path, self._headers, members, request, undo)
+        path = self._upstream.at(Asked(request.model, request.stream))
+        return UpstreamCall("POST", path, self._headers, members, request, undo)
 
     # ---- size
 

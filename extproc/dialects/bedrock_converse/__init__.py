@@ -12,17 +12,19 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall
 from .emit_response import ConverseEmitter
 from .errors import emit_error, read_meta
 from .parse_response import ConverseParser
 
 
-class BedrockConverse:
+class BedrockConverse(ModelInPath):
     name = "bedrock_converse"
     paths: tuple[str, ...] = ("/converse", "/converse-stream")
     root = "/model/[^/]+"
     converses = True
+    stream_type = "application/vnd.amazon.eventstream"
+    verbs = ("/converse", "/converse-stream")
 
     def claims(self, members: dict[str, Any]) -> bool:
         # A Converse request names its model in the path: its body cannot be told for sure.
@@ -33,9 +35,6 @@ class BedrockConverse:
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         raise Unsupported("", "requests to a Bedrock Converse upstream are not translated yet")
-
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
-        return body
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

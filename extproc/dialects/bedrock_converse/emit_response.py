@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from ...framing import eventstream
 from ...llm.events import (
@@ -54,8 +54,6 @@ def _frame(name: str, payload: Members) -> bytes:
 
 class ConverseEmitter(EmitterBase):
     """A block's index is given with the first thing it has to say: a text that stays empty is no block at all."""
-
-    stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
 
     def __init__(
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport

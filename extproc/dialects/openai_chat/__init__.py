@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
+from ...llm.models import Model
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import ClientCall, DialectBase, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from ..shared.naming import without_seals
-from ..shared.openai import emit_error, read_meta
+from ..shared.openai import emit_error, model_object, models_list, read_meta
 from .emit_request import emit_request
 from .emit_response import ChatEmitter
 from .parse_request import parse_request
@@ -21,11 +23,12 @@ _NOT_OURS = frozenset({"anthropic_version", "inferenceConfig", "stop_sequences",
 """Members of other APIs' bodies that have ``messages`` too."""
 
 
-class OpenAIChat:
+class OpenAIChat(DialectBase):
     name = NAME
     paths: tuple[str, ...] = ("/chat/completions",)
     root = "(/v1)?"
     converses = True
+    limits: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "messages" in members and _NOT_OURS.isdisjoint(members)
@@ -53,3 +56,15 @@ class OpenAIChat:
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
         return emit_error(failed, meta, "messages")
+
+    # ---- which models there are
+
+    def asks_for_models(self, path: str, headers: Headers) -> bool:
+        # Anyone's may: this form is the one that is given where nothing tells.
+        return False
+
+    def one_model(self, model: Model) -> bytes:
+        return encode(model_object(model))
+
+    def all_models(self, models: Sequence[Model], query: str) -> bytes:
+        return encode(models_list(models))

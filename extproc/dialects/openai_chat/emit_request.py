@@ -7,7 +7,7 @@ from typing import Any
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
-from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Asked, Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared.naming import sha256
 from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
 from ..shared.openai_effort import reasoning_effort
@@ -71,9 +71,8 @@ class _RequestWriter:
         self._extensions()
         headers: Headers = [("content-type", "application/json")]
         undo, row = Undo(tools.names), self._row
-        return ChatCall(
-            "POST", self._upstream.path, headers, members, request, undo, row.think_tags, row.call_signatures
-        )
+        path = self._upstream.at(Asked(request.model, request.stream))
+        return ChatCall("POST", path, headers, members, request, undo, row.think_tags, row.call_signatures)
 
     # ---- size
 

@@ -13,12 +13,12 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import ClientCall, DialectBase, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from ..shared import openai
 from .responses import EmbeddingsParser, ErrorEmitter
 
 
-class OpenAIEmbeddings:
+class OpenAIEmbeddings(DialectBase):
     name = "openai_embeddings"
     paths: tuple[str, ...] = ("/embeddings",)
     root = "(/v1)?"
@@ -32,9 +32,6 @@ class OpenAIEmbeddings:
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         raise Unsupported("", "an embeddings upstream can only answer embeddings requests")
-
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
-        return body
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

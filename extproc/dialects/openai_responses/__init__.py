@@ -12,7 +12,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import ClientCall, DialectBase, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from ..shared.openai import emit_error, read_meta
 from .emit_response import ResponsesEmitter
 from .parse_response import ResponsesParser
@@ -26,11 +26,12 @@ _ONLY_RESPONSES = frozenset(
 """Members that an embeddings request, which has ``input`` as well, never has."""
 
 
-class OpenAIResponses:
+class OpenAIResponses(DialectBase):
     name = "openai_responses"
     paths: tuple[str, ...] = ("/responses",)
     root = "(/v1)?"
     converses = True
+    limits: tuple[str, ...] = ("max_output_tokens",)
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "input" in members and "messages" not in members and not _ONLY_RESPONSES.isdisjoint(members)
@@ -40,9 +41,6 @@ class OpenAIResponses:
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         raise Unsupported("", "requests to a Responses upstream are not translated yet")
-
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
-        return body
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

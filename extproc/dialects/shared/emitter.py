@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
 from ...llm.failures import STATUS_OF, ErrorKind
@@ -17,8 +17,6 @@ class EmitterBase:
     """What every emitter shares. ``streamed``: the client asked for a stream and gets one. ``head_sent``: the head went
     out before the first event, so that an error can only be said in the stream."""
 
-    stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
-
     def __init__(
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
     ) -> None:
@@ -32,7 +30,7 @@ class EmitterBase:
         self.serial: Serializer | None = None
         """Set by a dialect whose stream knows one open block at a time."""
         self._folded = None if request.stream else Folded()
-        content_type = self.stream_type if request.stream else "application/json"
+        content_type = dialect.stream_type if request.stream else "application/json"
         self.head = ResponseHead(upstream.status, [("content-type", content_type), *self.meta_headers(meta)])
         if request.stream:
             self.head.headers.append(("cache-control", "no-cache"))

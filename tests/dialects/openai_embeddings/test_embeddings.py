@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extproc import Refused, Translation, dialects
+from extproc import Call, Refused, Translation, dialects
 from extproc.dialects.base import Env, Meta, ResponseHead, UpstreamCall
 from extproc.llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
 from extproc.llm.failures import ErrorKind
@@ -41,6 +41,7 @@ def test_e4_the_route_says_the_model_and_the_form_and_the_answer_is_counted() ->
     t = Translation(route=ROUTE)
     call = t.request(b'{"input": "The food was delicious",  "user": "u"}', path="/embeddings")
     assert (t.client, t.upstream, t.passthrough) == ("openai_embeddings", "openai_embeddings", True)
+    assert isinstance(call, Call)
     assert (call.path, call.host) == ("/v1/embeddings", "api.openai.com")
     assert json.loads(call.body) == {
         "input": "The food was delicious", "user": "u", "model": "text-embedding-3-small", "encoding_format": "float",

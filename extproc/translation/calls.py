@@ -1,0 +1,82 @@
+"""What becomes of a client's request: a call for the upstream, an answer of our own, or a refusal."""
+
+from __future__ import annotations
+
+from .. import dialects
+from ..dialects.base import Headers, Meta, ResponseHead
+from ..frozen import Frozen
+from ..llm.events import ResponseFailed
+from ..llm.failures import STATUS_OF, ErrorKind
+
+
+class Identity(Frozen):
+    """What of a call says who we are, in the clear. Whoever prints a call does not see it."""
+
+    headers: Headers = []
+    """Names in lower case: keys, tokens, signatures."""
+    query: str = ""
+    """Parameters of the query, as they are sent."""
+
+    def __repr__(self) -> str:
+        return "Identity(...)"
+
+
+class Call(Frozen):
+    """What goes upstream. ``path`` is with its query and ``headers`` are all there are (names in lower case; no pseudo
+    headers, no content-length), both without ``credentials``: to send it, take ``all_headers`` and ``full_path``.
+    ``host`` is set when the route names the upstream's own."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+    host: str | None = None
+    credentials: Identity = Identity()
+
+    def all_headers(self) -> Headers:
+        """The headers and the credential's. Holds secrets."""
+        return [*self.headers, *self.credentials.headers]
+
+    def full_path(self) -> str:
+        """The path with the credential's parameters. Holds secrets."""
+        secret = self.credentials.query
+        if not secret:
+            return self.path
+        return f"{self.path}{'&' if '?' in self.path else '?'}{secret}"
+
+
+class Answer(Frozen):
+    """What the client is answered without an upstream, in its own API's shape: no error. ``why`` is one word for the
+    record: ``estimated``, ``denied``."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    why: str
+
+
+class Refused(Exception):
+    """The client's fault, or a request that this route may not answer.
+
+    ``status``, ``headers`` and ``body`` are an error response in the client's own API shape.
+    """
+
+    def __init__(self, failed: ResponseFailed, head: ResponseHead, body: bytes) -> None:
+        super().__init__(failed.message)
+        self.failed = failed
+        self.status = head.status
+        self.headers = head.headers
+        self.body = body
+
+
+def refused(
+    client: str | None, kind: ErrorKind, message: str, code: str | None = None, param: str | None = None
+) -> Refused:
+    """An error of our own about the client's request, in the shape of *client* (OpenAI's when it is not known)."""
+    failed = ResponseFailed(kind, message, STATUS_OF[kind], code, param or None, ours=True)
+    return Refused(failed, *render_error(client, failed))
+
+
+def render_error(client: str | None, failed: ResponseFailed) -> tuple[ResponseHead, bytes]:
+    """*failed* as a response in the shape of dialect *client* (OpenAI's when it is not known)."""
+    return dialects.get(client or dialects.FALLBACK).emit_error(failed, Meta())
