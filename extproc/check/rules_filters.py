@@ -57,21 +57,27 @@ def request_body(config: Config) -> Found:
 @rule(
     "response-headers-skip", ERROR, "response_header_mode is SKIP",
     then="answers break off before their first byte",
-    write="processing_mode: {response_header_mode: SEND}",
+    write="processing_mode: {response_header_mode: SEND}; on the listener SKIP and allow_mode_override: true",
 )  # fmt: skip
 def response_headers(config: Config) -> Found:
     # Before a translator on the same listener a router need see no answers: those of Envoy itself are the translator's.
     spared = [node for manager in config.managers for item in manager.translators for node in item.before]
     for item in config.filters:
         mode = _mode(item, "response_header_mode")
-        if not _sends(mode, True) and (item.translates or not any(item.node.same(node) for node in spared)):
+        free = _asks(item) or (not item.translates and any(item.node.same(node) for node in spared))
+        if not free and not _sends(mode, True):
             yield mode
+
+
+def _asks(item: Filter) -> bool:
+    """Whether the sidecar asks for responses' headers itself, by an override of the mode."""
+    return item.placement == "listener" and item.config.get("allow_mode_override").true
 
 
 @rule(
     "answers-lost", ERROR, "before the translation on the listener stands a filter that sees answers' heads alone",
     then="of some streamed answers (one in twenty, seen on 1.40) Envoy passes the head and an end, and nothing between",
-    write="processing_mode: {response_header_mode: SKIP} of the first filter",
+    write="processing_mode: {response_header_mode: SKIP} and allow_mode_override: false of the first filter",
 )  # fmt: skip
 def answers_lost(config: Config) -> Found:
     for manager in config.managers:
@@ -79,7 +85,8 @@ def answers_lost(config: Config) -> Found:
             for node in item.before:
                 mode = node.get("typed_config", "processing_mode")
                 heads = type_of(node.get("typed_config")) == EXT_PROC and _sends(mode.get("response_header_mode"), True)
-                if heads and mode.get("response_body_mode").text in ("", "NONE"):
+                asks = any(other.node.same(node) and _asks(other) for other in manager.filters)
+                if (heads or asks) and mode.get("response_body_mode").text in ("", "NONE"):
                     yield mode
 
 
@@ -110,7 +117,8 @@ def mode_override(config: Config) -> Found:
 )  # fmt: skip
 def response_trailers(config: Config) -> Found:
     name = "response_trailer_mode"
-    return (_mode(item, name) for item in translators(config) if not _sends(_mode(item, name), False))
+    asked = (item for item in translators(config) if not _asks(item))
+    return (_mode(item, name) for item in asked if not _sends(_mode(item, name), False))
 
 
 @rule(

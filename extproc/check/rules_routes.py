@@ -19,7 +19,8 @@ def upstream_routes(config: Config) -> list[Route]:
 
 def served_routes(config: Config) -> list[Route]:
     """Those, and the routes that a filter on the listener translates."""
-    ours = [r for r in config.routes if r.action and (config.is_translated(r) or any(f.translates for f in r.filters))]
+    leading = [r for r in config.routes if r.action and config.leads_somewhere(r)]
+    ours = [r for r in leading if config.is_translated(r) or any(f.translates for f in r.filters)]
     return [route for route in ours if route.table.manager is not None or config.is_translated(route)]
 
 

@@ -206,6 +206,10 @@ class Config:
     def reached(self, route: Route) -> list[Cluster]:
         return [self.clusters[name] for name in route.clusters if name in self.clusters]
 
+    def leads_somewhere(self, route: Route) -> bool:
+        """Whether *route* may have a cluster: one that is meant to have none answers for what has no route."""
+        return self.dynamic or bool(self.reached(route)) or route.action.has("cluster_header")
+
     def routes_to(self, cluster: Cluster) -> list[Route]:
         return [route for route in self.routes if cluster.name in route.clusters]
 

@@ -74,13 +74,18 @@ class Attributes:
         value = self._fields[ATTEMPT]
         return int(value.number_value) if value.HasField("number_value") else int(value.string_value or 0)
 
-    def prefixes(self) -> Mapping[str, str]:
-        """What the route alone says of its ``prefixes``, whether or not it is a whole route. Raises RouteError."""
+    @property
+    def speechless(self) -> bool:
+        """Whether no level says anything to us."""
+        return not any(self._found())
+
+    def route_says(self) -> Mapping[str, Any]:
+        """What the route says alone, whether or not it is a whole route. Raises RouteError."""
         item = self._found()[0]
         level = _read(item, _LEVEL_NAMES[0]) if item is not None else None
         if not level:
             return {}
-        found = _prefixes(level if isinstance(level, str) else _encode(level).decode())
+        found = _said(level if isinstance(level, str) else _encode(level).decode())
         if isinstance(found, str):
             raise RouteError(found)
         return found
@@ -129,13 +134,12 @@ def _read(item: tuple[int, str], level: str) -> Level:
 
 
 @lru_cache(maxsize=1024)
-def _prefixes(text: str) -> Mapping[str, str] | str:
-    """The ``prefixes`` of a route's *text*, or what is wrong with the route."""
+def _said(text: str) -> Mapping[str, Any] | str:
+    """What a route's *text* says, or what is wrong with it."""
     try:
-        found: dict[str, str] = checked(read(text, "route"), "route").get("prefixes", {})
+        return checked(read(text, "route"), "route")
     except RouteError as error:
         return str(error)
-    return found
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ _OF_PHASE = {
     Phase.SENT: Ending.CANCELLED,
     Phase.WHOLE: Ending.CUT,
     Phase.STREAMING: Ending.CUT,
+    Phase.LET_BY: Ending.PASSED,
     Phase.PASSING: Ending.PASSED,
     Phase.ENDED: Ending.COMPLETE,
 }

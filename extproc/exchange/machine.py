@@ -15,7 +15,11 @@ from .. import dialects
 from ..capabilities import CapabilityTable
 from ..effects import Ask, Effect, Result
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    HeaderMutation,
+    ProcessingRequest,
+    ProcessingResponse,
+)
 from ..frozen import Frozen
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
@@ -27,7 +31,7 @@ from ..translation.calls import Refused, render_error
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
-from .mutations import UNCHANGED, Headers, diff, immediate, proceed, read_headers, set_header, with_metadata
+from .mutations import UNCHANGED, Headers, diff, immediate, let_by, proceed, read_headers, set_header, with_metadata
 from .phases import KINDS, Kind, Phase, Unexpected, expect
 
 log = logging.getLogger(__name__)
@@ -165,6 +169,8 @@ class Exchange:
         try:
             expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
+                return [UNCHANGED[kind]]
+            if self.phase is Phase.LET_BY and kind is not Kind.RESPONSE_HEADERS:
                 return [UNCHANGED[kind]]
             made = getattr(self, _HANDLERS[kind])(message)
             if isinstance(made, tuple):
@@ -312,10 +318,12 @@ class Exchange:
         self._start()
         if self._refusal is not None:
             raise self.failure(*self._refusal)
-        if self.method == "HEAD" and self.path.partition("?")[0] == "/":
+        if self.client is None and self.is_none_of_ours(message):
+            return self.let_by(Kind.REQUEST_HEADERS)
+        if self._greets:
             # Clients ask so whether the server is there.
             raise Answered(immediate(200, [], b"", OURS + "head"), 200, "")
-        if self.method == "CONNECT" or any(name == "upgrade" for name, _ in self.came):
+        if self.is_upgrade():
             # Its body never ends: waiting for it would hang.
             raise self.not_found()
         if headers.end_of_stream:
@@ -350,6 +358,27 @@ class Exchange:
             raise self.not_found()
         return self.client
 
+    # ---- what is no LLM API's
+
+    def is_none_of_ours(self, message: ProcessingRequest) -> bool:
+        """Whether a request whose path is no API's is somebody else's on the same listener, told by its headers."""
+        return False
+
+    def is_upgrade(self) -> bool:
+        return self.method == "CONNECT" or any(name == "upgrade" for name, _ in self.came)
+
+    def is_elsewhere(self) -> bool:
+        """Whether its path is not even one beneath an API's."""
+        return dialects.resembled(self.path.partition("?")[0]) is None
+
+    def let_by(self, kind: Kind) -> Answer:
+        """Let somebody else's request go by as it came, and the answer too."""
+        return let_by(kind, None, seen=False), Phase.PASSING
+
+    @property
+    def _greets(self) -> bool:
+        return self.method == "HEAD" and self.path.partition("?")[0] == "/"
+
     # ---- errors of our own
 
     def failure(self, kind: ErrorKind, message: str, details: str) -> Answered:
@@ -365,8 +394,10 @@ class Exchange:
         return self.failure(kind, message, "refused")
 
     def not_found(self) -> Answered:
-        plain = self.path.partition("?")[0][:128]
-        return self.failure(ErrorKind.NOT_FOUND, f"no LLM API is served at {self.method} {plain}", "not_found")
+        return self.failure(ErrorKind.NOT_FOUND, self.nowhere(), "not_found")
+
+    def nowhere(self) -> str:
+        return f"no LLM API is served at {self.method} {self.path.partition('?')[0][:128]}"
 
     def _answered(self, status: int, headers: Headers, body: bytes, details: str) -> Answered:
         return Answered(immediate(status, headers, body, OURS + details), status, details)
@@ -385,6 +416,10 @@ class Exchange:
         """
         pseudo, came = read_headers(message.response_headers.headers)
         self.status = status = int(pseudo.get(":status", "0") or 0)
+        if self._greets and kind_of_status(status) is ErrorKind.NOT_FOUND:
+            mutation = HeaderMutation()
+            set_header(mutation, ":status", "200")
+            return proceed(Kind.RESPONSE_HEADERS, mutation), Phase.PASSING
         if status < 400:
             return proceed(Kind.RESPONSE_HEADERS), Phase.PASSING
         if self.phase is Phase.OPEN:

@@ -113,7 +113,31 @@ EMPTIED = proceed(Kind.RESPONSE_BODY, body=b"")
 """The answer to a piece of the body of which nothing goes on: without it Envoy would send the upstream's own bytes.
 Shared: not to be written to."""
 
-_SHARED = frozenset(map(id, [*UNCHANGED.values(), EMPTIED]))
+
+def _holding(response_body: int, trailers: int) -> ProcessingResponse:
+    response = proceed(Kind.REQUEST_HEADERS)
+    mode = response.mode_override
+    mode.request_body_mode = ProcessingMode.BUFFERED
+    mode.response_header_mode = ProcessingMode.SEND
+    mode.response_body_mode = response_body  # type: ignore[assignment]
+    mode.request_trailer_mode = mode.response_trailer_mode = trailers  # type: ignore[assignment]
+    return response
+
+
+HOLDING = {
+    mode: _holding(mode, ProcessingMode.SKIP if mode == ProcessingMode.NONE else ProcessingMode.SEND)
+    for mode in (ProcessingMode.NONE, ProcessingMode.BUFFERED)
+}
+"""By the mode of the response's body: answers to a request's headers that wait for its body, and ask for the response's
+headers as well. Shared: not to be written to.
+
+A filter that is *configured* to see responses' headers keeps back what Envoy's HTTP codec answers by itself (400, 426,
+431): Envoy closes the connection before we have been asked, and the client gets not a byte (seen on 1.37 to 1.40). So
+``response_header_mode`` is SKIP on the listener, and this asks for them once a request has come this far. An override
+stands in place of all modes, so it says the others again. From NONE no later override leads elsewhere, and after
+STREAMED an answer that is then asked for as a whole has lost its content-length."""
+
+_SHARED = frozenset(map(id, [*UNCHANGED.values(), EMPTIED, *HOLDING.values()]))
 
 
 def piece(body: bytes) -> ProcessingResponse:
@@ -129,6 +153,18 @@ def override_mode(response: ProcessingResponse, body_mode: ProcessingMode.BodySe
     """Ask for the response's body in *body_mode*. Without its trailers, the end of some bodies would never be seen."""
     response.mode_override.response_body_mode = body_mode
     response.mode_override.response_trailer_mode = ProcessingMode.SEND
+
+
+def let_by(kind: Kind, headers: HeaderMutation | None, *, seen: bool) -> ProcessingResponse:
+    """The answer to a request's headers or body that is none of ours: it goes on as it came, its body unread. *seen*:
+    the response's headers are asked for all the same."""
+    response = proceed(kind, headers, clear_route_cache=headers is not None)
+    if kind is Kind.REQUEST_HEADERS:
+        mode = response.mode_override
+        mode.request_body_mode = mode.response_body_mode = ProcessingMode.NONE
+        mode.response_header_mode = ProcessingMode.SEND if seen else ProcessingMode.SKIP
+        mode.request_trailer_mode = mode.response_trailer_mode = ProcessingMode.SKIP
+    return response
 
 
 def immediate(status: int, headers: Headers, body: bytes, details: str) -> ProcessingResponse:

@@ -26,6 +26,7 @@ class Phase(Enum):
     OPEN = "nothing has come yet"
     REQUEST = "the request's headers are held until its body has come"
     SENT = "the request has gone on"
+    LET_BY = "the request is none of ours and goes by"
     WHOLE = "the response's head is held until its body has come"
     STREAMING = "the response's head has gone on, its body follows in pieces"
     PASSING = "what still comes goes by as it is"
@@ -37,12 +38,12 @@ KINDS = {kind.value: kind for kind in Kind}
 
 TABLE: dict[Phase, dict[Kind, frozenset[Phase]]] = {
     Phase.OPEN: {
-        Kind.REQUEST_HEADERS: frozenset({Phase.REQUEST, Phase.OVER}),
+        Kind.REQUEST_HEADERS: frozenset({Phase.REQUEST, Phase.LET_BY, Phase.PASSING, Phase.OVER}),
         # An earlier filter of Envoy's refused the request, so that it never came here.
         Kind.RESPONSE_HEADERS: frozenset({Phase.PASSING, Phase.OVER}),
     },
     Phase.REQUEST: {
-        Kind.REQUEST_BODY: frozenset({Phase.SENT, Phase.OVER}),
+        Kind.REQUEST_BODY: frozenset({Phase.SENT, Phase.LET_BY, Phase.PASSING, Phase.OVER}),
         # A request without a body that ends in trailers.
         Kind.REQUEST_TRAILERS: frozenset({Phase.OVER}),
         # Envoy's own answer: the body was too large for it, or took too long.
@@ -51,6 +52,12 @@ TABLE: dict[Phase, dict[Kind, frozenset[Phase]]] = {
     Phase.SENT: {
         Kind.REQUEST_TRAILERS: frozenset({Phase.SENT}),
         Kind.RESPONSE_HEADERS: frozenset({Phase.WHOLE, Phase.STREAMING, Phase.PASSING, Phase.ENDED, Phase.OVER}),
+    },
+    Phase.LET_BY: {
+        # Where Envoy may not be told to keep it to itself.
+        Kind.REQUEST_BODY: frozenset({Phase.LET_BY}),
+        Kind.REQUEST_TRAILERS: frozenset({Phase.LET_BY}),
+        Kind.RESPONSE_HEADERS: frozenset({Phase.PASSING}),
     },
     Phase.WHOLE: {
         # A body that trailers follow comes with end_of_stream false, and is whole all the same.
@@ -65,6 +72,7 @@ TABLE: dict[Phase, dict[Kind, frozenset[Phase]]] = {
         # Envoy may have been reading the request when it answered.
         Kind.REQUEST_BODY: frozenset({Phase.PASSING}),
         Kind.REQUEST_TRAILERS: frozenset({Phase.PASSING}),
+        Kind.RESPONSE_HEADERS: frozenset({Phase.PASSING}),
         Kind.RESPONSE_BODY: frozenset({Phase.PASSING}),
         Kind.RESPONSE_TRAILERS: frozenset({Phase.PASSING}),
     },

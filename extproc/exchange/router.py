@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 from .. import dialects
 from ..dialects.base import encode, top_level
+from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingRequest
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
 from ..route.catalogue import EMPTY, Catalogue, read_catalogue
 from .attributes import MODELS, OURS, Attributes
 from .machine import Answer, Answered, Exchange, Refusal, Shared, clipped
-from .mutations import UNCHANGED, immediate, proceed, set_header, with_metadata
+from .mutations import HOLDING, UNCHANGED, Headers, immediate, let_by, proceed, set_header, with_metadata
 from .phases import Kind, Phase
 
 MODEL_HEADER = "x-extproc-model"
@@ -31,12 +32,38 @@ class Router(Exchange):
         super().__init__(shared, refusal)
         self._model = ""
         self._prefixes: Mapping[str, str] = {}
+        self._keeps = False
+        """Whether what is no LLM API gets our 404, and not its own route."""
+        self._spoken_to = False
+        """Whether the route that Envoy has matched so far says anything to us."""
         self._catalogue: Catalogue | None = None
 
     def on_request(self, message: ProcessingRequest) -> Answer:
-        self._prefixes = Attributes(message).prefixes()
+        attributes = Attributes(message)
+        says = attributes.route_says()
+        self._spoken_to = not attributes.speechless
+        self._prefixes = says.get("prefixes", {})
+        self._keeps = says.get("other_paths") == "refuse"
         self._catalogue = catalogue_of(message)
-        return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+        return HOLDING[ProcessingMode.NONE], Phase.REQUEST
+
+    def is_none_of_ours(self, message: ProcessingRequest) -> bool:
+        """No API's path, and no JSON whose members could tell one."""
+        if self.method in ("GET", "HEAD") and dialects.listing(self.path) is not None:
+            return False
+        if message.request_headers.end_of_stream or self.is_upgrade() or not _may_be_json(self.came):
+            attributes = Attributes(message)
+            self._spoken_to = not attributes.speechless
+            return attributes.route_says().get("other_paths") != "refuse" and self.is_elsewhere()
+        return False
+
+    def let_by(self, kind: Kind) -> Answer:
+        """Where its route speaks to us it is the one for what has no route: Envoy's own answer gets our shape."""
+        mutation = None
+        if any(name == MODEL_HEADER for name, _ in self.came):
+            # The client's own must never choose a route.
+            mutation = HeaderMutation(remove_headers=[MODEL_HEADER])
+        return let_by(kind, mutation, seen=self._spoken_to), Phase.LET_BY if self._spoken_to else Phase.PASSING
 
     def without_body(self, message: ProcessingRequest) -> Answered:
         asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
@@ -63,7 +90,9 @@ class Router(Exchange):
         body = message.request_body.body
         name = self.settle(body, self._prefixes)
         if name is None:
-            raise self.not_found()
+            if self._keeps:
+                raise self.not_found()
+            return self.let_by(Kind.REQUEST_BODY)
         dialect = dialects.get(name)
         try:
             members = top_level(body)
@@ -101,6 +130,8 @@ class Router(Exchange):
         return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
 
     def in_our_words(self, status: int, details: str) -> ResponseFailed:
+        if kind_of_status(status) is ErrorKind.NOT_FOUND and self.phase is Phase.LET_BY:
+            return ResponseFailed(ErrorKind.NOT_FOUND, self.nowhere(), status, "not_found", ours=True)
         if kind_of_status(status) is ErrorKind.NOT_FOUND and self._model:
             message = (self._catalogue or EMPTY).unknown(self._model)
             return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)
@@ -118,6 +149,11 @@ def catalogue_of(message: ProcessingRequest) -> Catalogue | None:
     """What the virtual host says of its models, ``None`` if nothing. Raises RouteError."""
     text = Attributes(message).text(MODELS)
     return read_catalogue(text) if text else None
+
+
+def _may_be_json(headers: Headers) -> bool:
+    """Whether a body with *headers* may be an API's at a path that is none's."""
+    return all("json" in value.lower() for name, value in headers if name == "content-type")
 
 
 def as_header(model: str) -> str:

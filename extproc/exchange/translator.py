@@ -23,6 +23,7 @@ from .attributes import CODE_DETAILS, OURS, Attributes
 from .ending import ending
 from .machine import Answer, Answered, Exchange, Misconfigured, Refusal, Shared, Steps, clipped
 from .mutations import (
+    HOLDING,
     UNCHANGED,
     Headers,
     diff,
@@ -72,7 +73,15 @@ class Translator(Exchange):
         else:
             # A credential that must be fetched can be here with the body.
             self._route.begin()
+        if not self.attempt:
+            self.response_mode = ProcessingMode.BUFFERED
+            return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def is_none_of_ours(self, message: ProcessingRequest) -> bool:
+        """On the listener: a route that says nothing to us, and no API's path."""
+        attributes = Attributes(message)
+        return not attributes.attempt and attributes.speechless and self.is_elsewhere()
 
     def _restore(self, memory: Memory) -> None:
         """The client's own path and headers, in place of those that an earlier attempt left."""

@@ -133,6 +133,17 @@ def _prefix(value: str) -> str:
     return value.rstrip("/")
 
 
+def _rooted(value: Any) -> Any:
+    """``root`` laid before the prefix of every API, those that are not named included."""
+    if not isinstance(value, dict) or "root" not in value:
+        return value
+    root, own = value["root"], {str(name).replace("-", "_"): prefix for name, prefix in value.items() if name != "root"}
+    if not isinstance(root, str) or (root and not root.startswith("/")):
+        raise ValueError("`root` is empty or starts with `/`")
+    named = {**dict.fromkeys(DIALECTS, ""), **own}
+    return {name: root.rstrip("/") + prefix if isinstance(prefix, str) else prefix for name, prefix in named.items()}
+
+
 def _namespace(value: str) -> str:
     if not value or value == "extproc":
         raise ValueError("expected a namespace other than extproc, where the counts stand anyway")
@@ -247,7 +258,8 @@ class Level(_Part):
     quirks: Annotated[dict[str, Any], AfterValidator(_quirks)] = {}
     max_request_bytes: Count = 1
     max_response_bytes: Count = 1
-    prefixes: dict[DialectName, Annotated[str, AfterValidator(_prefix)]] = {}
+    prefixes: Annotated[dict[DialectName, Annotated[str, AfterValidator(_prefix)]], BeforeValidator(_rooted)] = {}
+    other_paths: Literal["pass", "refuse"] = "pass"
     forward: Forward = Forward()
     logging: Logging = Logging()
     metadata: Metadata = Metadata()

@@ -167,6 +167,7 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("request-body-mode", "streamed", mode("filter", "request_body_mode", "STREAMED")),
     ("request-body-mode", "left out", mode("router", "request_body_mode", GONE)),
     ("response-headers-skip", "", mode("filter", "response_header_mode", "SKIP")),
+    ("response-headers-skip", "listener", config("router", "allow_mode_override", GONE)),
     ("response-body-mode", "partial", mode("filter", "response_body_mode", "BUFFERED_PARTIAL")),
     ("response-body-mode", "duplex", mode("filter", "response_body_mode", "FULL_DUPLEX_STREAMED")),
     ("mode-override", "left out", config("filter", "allow_mode_override", GONE)),
@@ -257,7 +258,6 @@ LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
     ("endpoint-on-listener", "", leaf("endpoint", OPENAI)),
     ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
     ("answers-lost", "", _router_before),
-    ("response-trailers", "", mode("filter", "response_trailer_mode", "SKIP")),
     ("route", "", leaf("route", "provider: nobody\n")),
     ("hedge-policy", None, put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),
 ]  # fmt: skip

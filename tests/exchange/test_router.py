@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.exchange.attributes import MODELS
 from extproc.exchange.router import MODEL_HEADER, Router, as_header
 from extproc.telemetry.outcome import Ending
@@ -83,9 +84,85 @@ def test_a_deep_body_is_refused() -> None:
     assert envoy.immediate is not None and envoy.immediate[0] == 400
 
 
-def test_an_unknown_path_is_not_found_in_openais_shape() -> None:
+OTHERS: list[tuple[str, str, dict[str, str], bool]] = [
+    ("GET", "/web", {}, True),
+    ("HEAD", "/web/a", {}, True),
+    ("OPTIONS", "/web", {"origin": "https://app.example"}, True),
+    ("POST", "/upload", {"content-type": "multipart/form-data"}, False),
+    ("GET", "/socket", {"upgrade": "websocket", "connection": "Upgrade"}, False),
+    ("CONNECT", "", {}, False),
+]
+"""What is no LLM API's, told by its headers: method, path, headers, whether they are all of it."""
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "end"), OTHERS, ids=str)
+def test_what_is_no_llm_api_goes_by_unread_on_a_route_of_its_own(
+    method: str, path: str, headers: dict[str, str], end: bool
+) -> None:
     envoy = router()
-    envoy.headers("/v1/nothing")
+    answer = envoy.headers(path, {**headers, MODEL_HEADER: "gpt-5"}, method=method, end=end)
+    assert answer is not None and envoy.immediate is None
+    mode = answer.mode_override
+    assert (mode.request_body_mode, mode.response_body_mode) == (ProcessingMode.NONE, ProcessingMode.NONE)
+    assert mode.response_header_mode == ProcessingMode.SKIP, "its route says nothing to us: Envoy's errors stay its own"
+    assert MODEL_HEADER not in envoy.upstream and envoy.cleared, "a client's own must never choose a route"
+    # Where Envoy may not do so, what comes all the same is left alone.
+    if not end:
+        envoy.body(b"whatever")
+    envoy.answer(503, {"content-type": "text/plain"}, details="no_healthy_upstream")
+    assert envoy.client == {":status": "503", "content-type": "text/plain"} and not envoy.got
+    assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "end"), OTHERS, ids=str)
+def test_a_route_may_refuse_what_is_no_llm_api(method: str, path: str, headers: dict[str, str], end: bool) -> None:
+    envoy = router()
+    envoy.headers(path, headers, method=method, end=end, attributes=leaf("other_paths: refuse"))
+    if not end and envoy.immediate is None:
+        envoy.body(b"whatever")
+    assert envoy.immediate is not None and (envoy.immediate[0], envoy.immediate[3]) == (404, "extproc_not_found")
+
+
+def test_json_at_an_unknown_path_is_read_before_it_goes_by() -> None:
+    envoy = router()
+    envoy.headers("/hook", {"content-type": "application/json", MODEL_HEADER: "x"})
+    envoy.body({"event": "push"})
+    assert envoy.immediate is None and envoy.sent == b'{"event":"push"}'
+    assert MODEL_HEADER not in envoy.upstream and envoy.cleared
+    envoy = router()
+    envoy.headers("/anything", {"content-type": "application/json"})
+    envoy.body({"model": "m", "messages": []})
+    assert envoy.upstream[MODEL_HEADER] == "m"
+
+
+def test_the_route_for_what_has_no_route_answers_in_our_shape() -> None:
+    envoy = router()
+    envoy.headers("/web", method="GET", end=True, attributes=leaf("losses: report"))
+    envoy.answer(404, {"content-type": "text/plain"}, end=True, details="cluster_not_found")
+    assert envoy.client[":status"] == "404" and b"no LLM API is served at GET /web" in envoy.got
+    assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.parametrize(("status", "seen"), [(404, "200"), (200, "200"), (503, "503")])
+def test_the_host_is_there_for_a_client_that_asks_where_nobody_else_answers(status: int, seen: str) -> None:
+    envoy = router()
+    envoy.headers("/", method="HEAD", end=True, attributes=leaf("losses: report"))
+    envoy.answer(status, end=True, details="cluster_not_found" if status >= 400 else "via_upstream")
+    assert envoy.client[":status"] == seen
+
+
+def test_responses_headers_are_asked_for_once_a_request_has_come() -> None:
+    """Row b30 of the field's cases: configured, they would keep back what Envoy's codec refuses."""
+    answer = router().headers(CHAT)
+    assert answer is not None
+    mode = answer.mode_override
+    assert mode.request_body_mode == ProcessingMode.BUFFERED and mode.response_header_mode == ProcessingMode.SEND
+    assert mode.response_body_mode == ProcessingMode.NONE
+
+
+def test_a_path_of_nobody_is_not_found_where_the_route_keeps_it() -> None:
+    envoy = router()
+    envoy.headers("/v1/nothing", attributes=leaf("other_paths: refuse"))
     envoy.body({"model": "m"})
     assert envoy.immediate is not None
     status, _, error, details = envoy.immediate
@@ -107,9 +184,6 @@ def test_a_request_without_a_body() -> None:
     envoy.headers("/v1/models", method="GET", end=True)
     assert envoy.immediate is not None and envoy.immediate[0] == 404
     envoy = router()
-    envoy.headers("/", method="HEAD", end=True)
-    assert envoy.immediate == (200, {}, None, "extproc_head")
-    envoy = router()
     envoy.headers(MESSAGES, end=True)
     assert envoy.immediate is not None
     assert envoy.immediate[0] == 400 and envoy.immediate[2]["type"] == "error"
@@ -118,7 +192,7 @@ def test_a_request_without_a_body() -> None:
 @pytest.mark.parametrize("headers", [{"upgrade": "websocket", "connection": "Upgrade"}])
 def test_an_upgrade_is_refused_at_once_because_its_body_never_ends(headers: dict[str, str]) -> None:
     envoy = router()
-    envoy.headers("/v1/realtime", headers, method="GET")
+    envoy.headers(CHAT, headers, method="GET")
     assert envoy.immediate is not None and envoy.immediate[0] == 404
 
 

@@ -207,6 +207,44 @@ def test_other_paths() -> None:
     assert envoy.immediate is not None and envoy.immediate[0] == 200
 
 
+ON_LISTENER = {"upstream.request_attempt_count": 0.0}
+
+
+@pytest.mark.parametrize(("path", "method", "end"), [("/web", "GET", True), ("/upload", "POST", False)])
+def test_on_the_listener_a_route_that_says_nothing_keeps_what_is_no_llm_api(path: str, method: str, end: bool) -> None:
+    envoy = Conversation()
+    answer = envoy.headers(path, method=method, end=end, attributes=ON_LISTENER)
+    assert answer is not None and envoy.immediate is None
+    mode = answer.mode_override
+    assert (mode.request_body_mode, mode.response_body_mode) == (ProcessingMode.NONE, ProcessingMode.NONE)
+    assert mode.response_header_mode == ProcessingMode.SKIP
+    assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.parametrize(
+    ("path", "attributes", "status"),
+    [("/v1/messages", ON_LISTENER, 500), ("/web", {**ON_LISTENER, **leaf(OPENAI)}, 404), ("/web", {}, 500)],
+)
+def test_a_translator_answers_for_all_else(path: str, attributes: dict[str, Any], status: int) -> None:
+    envoy = Conversation()
+    envoy.headers(path, CLIENT, attributes=attributes)
+    if envoy.immediate is None:
+        envoy.body({"a": 1})
+    assert envoy.immediate is not None and envoy.immediate[0] == status
+
+
+@pytest.mark.parametrize("mode", [ProcessingMode.NONE, ProcessingMode.STREAMED])
+def test_on_the_listener_responses_headers_are_asked_for_once_a_request_has_come(mode: int) -> None:
+    envoy = Conversation(mode=mode)
+    answer = envoy.headers("/v1/messages", CLIENT, attributes={**ON_LISTENER, **leaf(OPENAI)})
+    assert answer is not None
+    asked = answer.mode_override
+    assert (asked.request_body_mode, asked.response_header_mode) == (ProcessingMode.BUFFERED, ProcessingMode.SEND)
+    assert (asked.response_body_mode, asked.response_trailer_mode) == (ProcessingMode.BUFFERED, ProcessingMode.SEND)
+    upstream = Conversation(mode=mode).headers("/v1/messages", CLIENT, attributes=leaf(OPENAI))
+    assert upstream is not None and not upstream.HasField("mode_override"), "there they are configured"
+
+
 def test_a_request_of_trailers_alone() -> None:
     envoy = Conversation()
     envoy.headers("/v1/messages", CLIENT, attributes=leaf(OPENAI))

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extproc import dialects
-from extproc.providers import PROVIDERS
+from extproc.providers import DIALECTS, PROVIDERS
 from extproc.route import Route, RouteError, compile_route
 from extproc.route import compile as module
 from extproc.route.compile import MAX_CACHED
@@ -114,6 +114,13 @@ def test_every_key() -> None:
     assert "sk-" not in repr(route) and "q=1" not in repr(route.endpoint)
 
 
+def test_a_root_stands_before_the_prefix_of_every_api() -> None:
+    """As `rootPrefix` of Envoy AI Gateway, beside the prefixes of its endpoints."""
+    route = compiled(OPENAI + "prefixes: {root: /llm/, anthropic-messages: /anthropic}")
+    assert set(route.prefixes) == set(dialects.REGISTRY)
+    assert route.prefixes["anthropic_messages"] == "/llm/anthropic" and route.prefixes["openai_chat"] == "/llm"
+
+
 @pytest.mark.parametrize(
     ("text", "options"),
     [
@@ -148,8 +155,8 @@ LIST = (
         ([OPENAI, None, "provider: x"], f"endpoint: provider: unknown provider 'x'; choose one of: {LIST}"),
         ([OPENAI, "optoins: {}"],
          "cluster: unknown key 'optoins'; did you mean 'options'? Choose one of: provider, provider_conf, client, "
-         "upstream, auth, options, override, losses, quirks, max_request_bytes, max_response_bytes, prefixes, forward, "
-         "logging, metadata"),
+         "upstream, auth, options, override, losses, quirks, max_request_bytes, max_response_bytes, prefixes, "
+         "other_paths, forward, logging, metadata"),
         ([OPENAI + "override: {llm_options: {max_token: 1}}"],
          "route: unknown key 'override.llm_options.max_token'; did you mean 'max_tokens'? Choose one of: max_tokens"),
         ([OPENAI + "override: {llm_options: {max_tokens: 0}}"],
@@ -166,6 +173,9 @@ LIST = (
          "route: override.request_body.openai_chat.seed: expected a number"),
         ([OPENAI + "quirks: {top_k: some}"], "route: quirks: Expected `bool`, got `str` - at `$.top_k`"),
         ([OPENAI + "prefixes: {openai_chat: x}"], "route: prefixes.openai_chat: a prefix is empty or starts with `/`"),
+        ([OPENAI + "prefixes: {root: x}"], "route: prefixes: `root` is empty or starts with `/`"),
+        ([OPENAI + "prefixes: {root: /x, chat: /y}"], "route: prefixes.chat: unknown dialect 'chat'; "
+         f"choose one of: {', '.join(DIALECTS)}"),
         ([OPENAI + "timeout: 30000"],
          "route: timeout: this is Envoy's; set the route's `timeout`, `retry_policy.per_try_timeout` and the cluster's "
          "`connect_timeout`"),

@@ -91,6 +91,9 @@ def on_listener(config: dict[str, Any]) -> dict[str, Any]:
             for endpoint in locality["lb_endpoints"]:
                 endpoint.pop("metadata", None)
     taken["typed_config"]["response_attributes"] = ["response.code_details"]
+    # The sidecar asks for what it wants of a response once the request has come to it.
+    mode = taken["typed_config"]["processing_mode"]
+    mode |= {"response_header_mode": "SKIP", "response_body_mode": "NONE", "response_trailer_mode": "SKIP"}
     manager(made)["http_filters"] = [_model_to_metadata(), taken, manager(made)["http_filters"][-1]]
     del manager(made)["route_config"]["virtual_hosts"][0]["metadata"]  # the router's list of models
     for item in routes(made):
