@@ -67,6 +67,10 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     image: bool = True
     file: bool = True
     audio: bool = True
+    custom_tools: bool = True
+    """It takes free-form tools (``custom``). Without it they are sent as functions with one text."""
+    hosted_search: bool = False
+    """Its Responses API searches the web by itself."""
     top_k: bool = False
     think_tags: bool = False
     """Its server leaves reasoning in the text, between ``<think>`` tags."""

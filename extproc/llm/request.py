@@ -223,6 +223,8 @@ class Member(Struct, frozen=True):
     problem: str = ""
     code: str = "unsupported_parameter"
     cost_only: bool = False
+    stored: bool = False
+    """It stands for something that only the client's own provider keeps: another one is not even asked."""
 
 
 class Request(Struct, frozen=True, kw_only=True):

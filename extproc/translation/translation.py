@@ -204,6 +204,9 @@ class Translation:
 
     def _translate_request(self, client: Dialect, upstream: Dialect, call: ClientCall, target: Target) -> Call:
         request = client.parse_request(call, self.losses)
+        for member in request.extra.values():
+            if member.stored:
+                raise Unsupported(member.path, member.problem, member.code)
         self.model_asked = request.model
         if self.route.model:
             request = replace(request, model=self.route.model)

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from extproc.dialects.openai_responses.words import Carried, write_carrier
+
 Json = dict[str, Any]
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
 NAMES = st.sampled_from(["f", "read_file", "mcp__very.long/name with spaces" + "x" * 60, "détails"])
@@ -99,20 +101,94 @@ def tool_result(draw: st.DrawFn, id_: str) -> Json:
     return result | ({"is_error": True} if draw(st.booleans()) else {})
 
 
+# ---- OpenAI Responses
+
+
+@st.composite
+def responses_items(draw: st.DrawFn) -> list[Json]:
+    """A legal history that ends with the user or with results; a text in place of items stands for one message."""
+    items: list[Json] = []
+    if draw(st.booleans()):
+        items.append({"type": "message", "role": "developer", "content": draw(TEXT)})
+    for turn in range(draw(st.integers(1, 4))):
+        if turn:
+            items += draw(responses_turn(turn))
+        if turn and draw(st.integers(0, 4)) == 0:
+            items.append({"role": "developer", "content": [{"type": "input_text", "text": draw(TEXT)}]})
+        items.append({"type": "message", "role": "user", "content": draw(st.one_of(TEXT, responses_parts()))})
+    return items
+
+
+def responses_parts() -> st.SearchStrategy[list[Json]]:
+    text = TEXT.map(lambda t: {"type": "input_text", "text": t})
+    image = st.just({"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "auto"})
+    return st.lists(st.one_of(text, image), min_size=1, max_size=3)
+
+
+@st.composite
+def responses_turn(draw: st.DrawFn, turn: int) -> list[Json]:
+    said: list[Json] = []
+    if draw(st.booleans()):
+        sealed = draw(st.sampled_from([None, "gAAAA", CLAUDES]))
+        summary = [{"type": "summary_text", "text": draw(TEXT)}]
+        said.append({"type": "reasoning", "id": f"rs_{turn}", "summary": summary, "encrypted_content": sealed})
+    ids: list[str] = draw(st.lists(IDS, max_size=3, unique=True))
+    if not ids or draw(st.booleans()):
+        parts = [{"type": "output_text", "text": draw(TEXT), "annotations": []}]
+        said.append({"type": "message", "id": f"msg_{turn}", "role": "assistant", "content": parts})
+    results: list[Json] = []
+    for id_ in ids:
+        id_ = f"{id_}.{turn}" if draw(st.booleans()) else id_ + str(turn)
+        kind, member = draw(st.sampled_from([("function_call", "arguments"), ("custom_tool_call", "input")]))
+        said.append({"type": kind, "call_id": id_, "name": draw(NAMES), member: draw(ARGUMENTS)})
+        output = draw(st.one_of(TEXT, st.just(""), responses_parts()))
+        results.append({"type": f"{kind}_output", "call_id": id_, "output": output})
+    nested: bool = draw(st.booleans())
+    if results and nested:
+        said[-1]["namespace"] = "mcp__fs"
+    return [*said, *draw(st.permutations(results))]
+
+
+CLAUDES = write_carrier(Carried("t", "S"))
 SCHEMA = {"type": "object", "properties": {}}
 TOOLS: dict[str, list[Json]] = {
     "openai_chat": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
     "anthropic_messages": [{"name": "f", "input_schema": SCHEMA}],
+    "openai_responses": [{"type": "function", "name": "f", "parameters": SCHEMA, "strict": False}],
 }
-MESSAGES = {"openai_chat": chat_messages(), "anthropic_messages": messages_messages()}
-BASE: dict[str, Json] = {"openai_chat": {}, "anthropic_messages": {"max_tokens": 100, "system": "be brief"}}
+MESSAGES = {
+    "openai_chat": chat_messages(),
+    "anthropic_messages": messages_messages(),
+    "openai_responses": responses_items(),
+}
+PLACE = {"openai_chat": "messages", "anthropic_messages": "messages", "openai_responses": "input"}
+"""The member that holds the conversation."""
+BASE: dict[str, Json] = {
+    "openai_chat": {},
+    "anthropic_messages": {"max_tokens": 100, "system": "be brief"},
+    "openai_responses": {"instructions": "be brief", "store": False},
+}
 MODELS = {
     "openai_chat": ["gpt-4o", "gpt-5.1", "my-model"],
     "anthropic_messages": ["claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5", "other"],
+    "openai_responses": ["gpt-4o", "gpt-5.1", "my-model"],
 }
 
 
 @st.composite
 def requests(draw: st.DrawFn, client: str, upstream: str) -> Json:
-    body = {"model": draw(st.sampled_from(MODELS[upstream])), **BASE[client], "messages": draw(MESSAGES[client])}
+    body = {"model": draw(st.sampled_from(MODELS[upstream])), **BASE[client], PLACE[client]: draw(MESSAGES[client])}
     return body | {"tools": TOOLS[client]}
+
+
+_BY_MODEL = ("reasoning", "function_call", "custom_tool_call")
+
+
+def is_models(item: Json) -> bool:
+    """Whether the model said *item* of a conversation."""
+    return item.get("role") == "assistant" or item.get("type") in _BY_MODEL
+
+
+def turns(conversation: list[Json]) -> list[int]:
+    """Where the model's turns begin."""
+    return [k for k, item in enumerate(conversation) if is_models(item) and not (k and is_models(conversation[k - 1]))]

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from extproc import Refused, Translation
 
-from .conversations import BASE, MESSAGES, MODELS, TOOLS, requests
+from .conversations import BASE, MESSAGES, MODELS, PLACE, TOOLS, requests, turns
 
 PROVIDER = {
     "openai_chat": ["openai", "openai-compatible", "openrouter", "deepseek"],
     "anthropic_messages": ["anthropic"],
+    "openai_responses": ["openai", "openai-compatible"],
 }
-PAIRS = [("openai_chat", "anthropic_messages"), ("anthropic_messages", "openai_chat")]
+PAIRS = [(client, upstream) for client in PLACE for upstream in PLACE if client != upstream]
 pairs = pytest.mark.parametrize(("client", "upstream"), PAIRS)
 
 
@@ -35,14 +36,13 @@ def test_translation_is_append_only_and_deterministic(client: str, upstream: str
     provider = data.draw(st.sampled_from(PROVIDER[upstream]))
     whole = translate(client, upstream, body, provider)
     assert json.dumps(whole) == json.dumps(translate(client, upstream, body, provider))
-    for k, message in enumerate(body["messages"]):
-        if message["role"] != "assistant":
-            continue
-        before = translate(client, upstream, body | {"messages": body["messages"][:k]}, provider)
-        for member in ("system", "tools"):
+    place, sent = PLACE[client], PLACE[upstream]
+    for k in turns(body[place]):
+        before = translate(client, upstream, body | {place: body[place][:k]}, provider)
+        for member in ("instructions", "system", "tools"):
             assert json.dumps(before.get(member)) == json.dumps(whole.get(member))
-        then = [json.dumps(m) for m in before["messages"]]
-        assert then == [json.dumps(m) for m in whole["messages"]][: len(then)]
+        then = [json.dumps(m) for m in before[sent]]
+        assert then == [json.dumps(m) for m in whole[sent]][: len(then)]
 
 
 def texts(value: Any) -> str:
@@ -58,12 +58,12 @@ def texts(value: Any) -> str:
 def test_what_the_user_said_arrives(client: str, upstream: str, data: st.DataObject) -> None:
     body = data.draw(requests(client, upstream))
     arrived = texts(translate(client, upstream, body))
-    for message in body["messages"]:
-        content = message["content"]
-        if message["role"] == "user" and isinstance(content, str):
+    for message in body[PLACE[client]]:
+        content = message.get("content", message.get("output"))
+        if message.get("role") == "user" and isinstance(content, str):
             assert content in arrived
         for part in content if isinstance(content, list) else []:
-            if part["type"] == "text":
+            if part["type"] in ("text", "input_text", "output_text"):
                 assert part["text"] in arrived
 
 
@@ -117,6 +117,8 @@ def test_bad_input_is_refused_in_the_clients_shape_or_translated(
         b'{"model":"m","max_tokens":5,"messages":[{"role":"owner","content":"x"}]}',
         b'{"model":"m","max_tokens":5,"messages":[{"content":"x"}]}',
         b'{"model":"m","max_tokens":5,"messages":[7]}',
+        b'{"model":"m","input":[7]}', b'{"model":"m","input":[{"role":"owner","content":"x"}]}', b'{"input":"x"}',
+        b'{"model":"m","input":' + b"[" * 100_000,
     ],
     ids=lambda b: b[:40].decode("latin-1"),
 )  # fmt: skip
@@ -134,13 +136,14 @@ def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstrea
     """One unknown member at a time, at every object of a body."""
     base = {"model": MODELS[upstream][0], **BASE[client], "tools": TOOLS[client]}
     new = {"x_new": 1}
-    part = {"type": "text", "text": "hi"}
+    place = PLACE[client]
+    part = {"type": "input_text" if place == "input" else "text", "text": "hi"}
     user = {"role": "user", "content": [part]}
     spots: list[tuple[str, Any]] = [
-        ("x_new", base | {"messages": [user], **new}),
-        ("messages[0].x_new", base | {"messages": [user | new]}),
-        ("messages[0].content[0].x_new", base | {"messages": [user | {"content": [part | new]}]}),
-        ("tools[0]", base | {"messages": [user], "tools": [TOOLS[client][0] | new]}),
+        ("x_new", base | {place: [user], **new}),
+        (f"{place}[0].x_new", base | {place: [user | new]}),
+        (f"{place}[0].content[0].x_new", base | {place: [user | {"content": [part | new]}]}),
+        ("tools[0]", base | {place: [user], "tools": [TOOLS[client][0] | new]}),
     ]
     for path, body in spots:
         t = Translation(client, upstream, route={"provider": PROVIDER[upstream][0], "auth": "none"}, now=0)
@@ -154,4 +157,4 @@ def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstrea
 
 
 def test_the_strategies_make_whole_conversations() -> None:
-    assert MESSAGES.keys() == TOOLS.keys() == BASE.keys()
+    assert MESSAGES.keys() == TOOLS.keys() == BASE.keys() == PLACE.keys()

@@ -11,8 +11,8 @@ from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
-from ..base import encode
 from ..shared import claude_schema as subset
+from ..shared import freeform
 from ..shared.naming import tool_name
 from .emit_blocks import with_cache
 from .vocabulary import NAME, OWN_TOOL, TOOL_BETAS
@@ -20,13 +20,6 @@ from .vocabulary import NAME, OWN_TOOL, TOOL_BETAS
 MAX_STRICT_TOOLS = 20
 MAX_USES = {"low": 1, "medium": 5, "high": 10}
 """How often the model may search, for OpenAI's ``search_context_size``."""
-
-_FREE_TEXT = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
 
 
 class Tools(Struct):
@@ -153,16 +146,11 @@ class _ToolWriter:
         return True
 
     def _custom(self, tool: Tool) -> dict[str, Any]:
-        self._losses.add(tool.at, Action.EMULATED, "as a function with one text")
-        description = tool.description or ""
-        if tool.grammar:
-            self._losses.add(f"{tool.at}.format", Action.DOWNGRADED, "the grammar is described, not enforced")
-            grammar = f"The input must follow this grammar:\n{encode(tool.grammar).decode()}"
-            description = f"{description}\n\n{grammar}" if description else grammar
+        description = freeform.description(tool, self._losses)
         out: dict[str, Any] = {"name": tool_name(tool.name)}
         if description:
             out["description"] = description
-        out["input_schema"] = _FREE_TEXT
+        out["input_schema"] = freeform.SCHEMA
         self._losses.extra(tool.at, tool.extra)
         return with_cache(out, tool.cache)
 

@@ -16,6 +16,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, Image, Message, Text, Thinking, ToolCall, ToolResult
 from ..base import encode
+from ..shared.freeform import wrapped
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from .emit_parts import Part, PartWriter, text_part
 from .signatures import STAND_IN, signed
@@ -224,9 +225,11 @@ class Conversation:
         self._open.append((call.id, id_, call.at))
         self.names[call.name] = None
         name, signature = tool_name(call.name), self._signature(call)
-        if call.kind == "custom":
+        if call.kind == "custom" and self._row.custom_tools:
             return {"id": id_, "type": "custom", "custom": {"name": name, "input": call.arguments or ""}} | signature
-        if call.arguments is None:
+        if call.kind == "custom":
+            arguments = wrapped(call.arguments or "")
+        elif call.arguments is None:
             arguments = encode(call.input or {}).decode()
         else:
             arguments = call.arguments if call.arguments.strip() else "{}"

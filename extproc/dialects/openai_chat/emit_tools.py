@@ -11,6 +11,7 @@ from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Request, Tool, WebSearch
+from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.openai_schema import is_strict
 from .emit_parts import PartWriter
@@ -23,6 +24,8 @@ class Tools(Struct):
     members: dict[str, Any] = {}
     names: dict[str, str] = {}
     """As sent -> as the client knows them, where they differ."""
+    custom: frozenset[str] = frozenset()
+    """Free-form tools that went as functions."""
 
 
 def write_tools(request: Request, row: Capabilities, called: Iterable[str], parts: PartWriter) -> Tools:
@@ -31,6 +34,8 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], part
     out = Tools(writer.write())
     everyone = [*(tool.name for tool in request.tools), *called]
     out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    if not row.custom_tools:
+        out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
     return out
 
 
@@ -81,7 +86,8 @@ class _ToolWriter:
     def _tool_choice(self, kinds: dict[str, str]) -> Any:
         choice = self._choice
         if choice.mode in ("tool", "required") and len(choice.names) == 1:
-            kind = "custom" if kinds.get(choice.names[0]) == "custom" else "function"
+            custom = kinds.get(choice.names[0]) == "custom" and self._row.custom_tools
+            kind = "custom" if custom else "function"
             return {"type": kind, kind: {"name": tool_name(choice.names[0])}}
         return "required" if choice.mode == "tool" else choice.mode
 
@@ -132,6 +138,8 @@ class _ToolWriter:
     def _custom(self, tool: Tool) -> dict[str, Any]:
         self._parts.cached(tool.cache)
         self._losses.extra(tool.at, tool.extra)
+        if not self._row.custom_tools:
+            return _wrapped(tool, freeform.description(tool, self._losses))
         custom: dict[str, Any] = {"name": tool_name(tool.name)}
         if tool.description:
             custom["description"] = tool.description
@@ -157,6 +165,13 @@ class _ToolWriter:
             options["user_location"] = {"type": "approximate", "approximate": search.user_location}
         self._losses.extra(tool.at, tool.extra)
         members["web_search_options"] = options
+
+
+def _wrapped(tool: Tool, description: str) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool_name(tool.name)}
+    if description:
+        function["description"] = description
+    return {"type": "function", "function": function | {"parameters": freeform.SCHEMA}}
 
 
 def _context_size(max_uses: int) -> str:

@@ -1,21 +1,21 @@
-"""OpenAI's Responses API (OpenAI API reference, Nov 2026): the response's side.
-
-Requests are not translated yet: both directions refuse them in words. Responses to Responses passes through.
-"""
+"""OpenAI's Responses API (OpenAI API reference and the types of its Python SDK 3.52.0, November 2026)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...llm.events import ResponseFailed
-from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, DialectBase, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from ..shared.openai import emit_error, read_meta
+from .emit_request import emit_request
 from .emit_response import ResponsesEmitter
+from .mend import mend
+from .parse_request import parse_request
 from .parse_response import ResponsesParser
+from .words import NAME
 
 _ONLY_RESPONSES = frozenset(
     {
@@ -27,7 +27,7 @@ _ONLY_RESPONSES = frozenset(
 
 
 class OpenAIResponses(DialectBase):
-    name = "openai_responses"
+    name = NAME
     paths: tuple[str, ...] = ("/responses",)
     root = "(/v1)?"
     converses = True
@@ -37,10 +37,13 @@ class OpenAIResponses(DialectBase):
         return "input" in members and "messages" not in members and not _ONLY_RESPONSES.isdisjoint(members)
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        raise Unsupported("", "Responses requests are not translated yet: only a Responses upstream can answer them")
+        return parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        raise Unsupported("", "requests to a Responses upstream are not translated yet")
+        return emit_request(request, upstream, losses)
+
+    def mend(self, body: bytes, losses: LossReport) -> bytes:
+        return mend(body, losses)
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

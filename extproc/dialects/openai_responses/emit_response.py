@@ -31,7 +31,7 @@ from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.openai import error_members, write_meta
-from .items import Items, Members, input_member, last_status
+from .items import SEARCH_CALL, Items, Members, input_member, last_status
 
 
 class ResponsesEmitter(EmitterBase):
@@ -42,7 +42,7 @@ class ResponsesEmitter(EmitterBase):
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
     ) -> None:
         super().__init__(dialect, request, upstream, meta, env, losses)
-        self._items = Items(request.client_state, losses)
+        self._items = Items(request, losses)
         self.serial = self._serial = Serializer()
         self._sequence = 0
         self._output: list[Members] = []
@@ -77,7 +77,7 @@ class ResponsesEmitter(EmitterBase):
 
     def whole(self, folded: Folded, ended: ResponseEnded) -> Members:
         if folded.started is not None:
-            self._items.start(folded.started, self.env.now)
+            self._items.start(folded.started, self.env)
         self._report(ended)
         calls = any(isinstance(block, ToolCallBlock) for block in folded.blocks)
         stop = settled_stop(ended.stop, calls)
@@ -134,7 +134,7 @@ class ResponsesEmitter(EmitterBase):
     # ---- the response
 
     def _on_started(self, event: ResponseStarted) -> bytes:
-        self._items.start(event, self.env.now)
+        self._items.start(event, self.env)
         response = self._items.unfinished()
         created = self._event("response.created", response=response)
         return created + self._event("response.in_progress", response=response)
@@ -156,7 +156,11 @@ class ResponsesEmitter(EmitterBase):
         error = error_members(event, "input")
         # Flat as the reference shows it, and nested as the API sends it: SDKs raise on the nested one only.
         flat = {name: error[name] for name in ("code", "message", "param")}
-        return self._event("error", **flat, error=error)
+        said = self._event("error", **flat, error=error)
+        if self.started is None:
+            self._items.start(ResponseStarted("", ""), self.env)
+        # Codex looks for this one only, and takes a stream without it for one that broke off.
+        return said + self._event("response.failed", response=self._items.failed(event, self._output))
 
     def _on_keepalive(self, event: KeepAlive) -> bytes:
         return sse.encode_comment()
@@ -258,7 +262,7 @@ class ResponsesEmitter(EmitterBase):
     # ---- calls, and what only this API knows
 
     def _on_call_started(self, event: ToolCallStarted) -> bytes:
-        self._call = ToolCallBlock(event.id, event.name, event.kind, event.extra)
+        self._call = ToolCallBlock(event.id, event.name, event.kind, event.extra, event.signature)
         self._end_block = self._end_call
         begun = self._finish()
         begun += self._add(self._items.call(self._call, self._index))
@@ -273,18 +277,26 @@ class ResponsesEmitter(EmitterBase):
         if not event.fragment:
             return b""
         self._call.parts.append(event.fragment)
-        return self._delta(event.fragment)
+        return b"" if self._searching else self._delta(event.fragment)
+
+    @property
+    def _searching(self) -> bool:
+        """The call is a search for tools, which comes whole."""
+        return self._item is not None and self._item["type"] == SEARCH_CALL
 
     def _end_call(self) -> bytes:
-        call, done = self._call, b""
+        call, item, done = self._call, self._item, b""
+        if item is None:
+            return b""
         if not call.parts and call.kind != "custom":
             done = self._on_input(ToolInputDelta(0, "{}"))
+        self._items.fill(item, call)
+        if self._searching:
+            return b""
         member = input_member(call)
-        if self._item is not None:
-            self._item[member] = call.input
-        named = {"name": call.name} if member == "arguments" else {}
+        named = {"name": item["name"]} if member == "arguments" else {}
         place = {"item_id": self._item_id, "output_index": self._index}
-        return done + self._event(f"response.{self._input_event}.done", **place, **named, **{member: call.input})
+        return done + self._event(f"response.{self._input_event}.done", **place, **named, **{member: item[member]})
 
     def _on_opaque(self, event: OpaqueStarted) -> bytes:
         self._end_block = bytes

@@ -4,49 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.events import Citation, ResponseEnded, ResponseStarted, StopReason
+from ...llm import marker
+from ...llm.events import Citation, ResponseEnded, ResponseFailed, ResponseStarted, StopReason
+from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from ...llm.losses import LossReport
-from ..shared.naming import made_tool_id
+from ...llm.request import Request, ToolCall
+from ..base import Env
+from ..shared.naming import made_tool_id, unused_id
+from ..shared.openai import error_members
+from ..shared.parser import decode
+from .names import SEARCH
+from .state import ECHOED, UNKNOWN, ResponsesState
 from .words import CLAUDE, NAME, SIGNER, Carried, write_annotation, write_carrier, write_usage
 
 Members = dict[str, Any]
 
-_ENCRYPTED = "reasoning.encrypted_content"
 _UNFINISHED = (StopReason.MAX_TOKENS, StopReason.CONTEXT_EXCEEDED, StopReason.PAUSED, StopReason.COMPACTED)
 
-_ECHO: Members = {
-    "background": False,
-    "instructions": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "prompt_cache_key": None,
-    "reasoning": {"effort": None, "summary": None},
-    "safety_identifier": None,
-    "store": False,
-    "temperature": None,
-    "text": {"format": {"type": "text"}},
-    "tool_choice": "auto",
-    "tools": [],
-    "top_logprobs": 0,
-    "top_p": None,
-    "truncation": "disabled",
-    "user": None,
-    "metadata": {},
+
+_ERROR_CODES = {
+    ErrorKind.INVALID_REQUEST: "invalid_prompt",
+    ErrorKind.RATE_LIMIT: "rate_limit_exceeded",
+    ErrorKind.OVERLOADED: "server_is_overloaded",
 }
-"""Members that repeat the request, several of them required: what is said when the request is not known."""
+"""Of a response that failed, where the upstream gave none; what else there is, is the server's."""
+
+
+SEARCH_CALL = "tool_search_call"
+_ID_PREFIXES = {"function_call": "fc_", "custom_tool_call": "ctc_", SEARCH_CALL: "tsc_"}
 
 
 class Items:
-    """Makes the items of one response, each numbered by its place. *state* is what the request settled, if known."""
+    """Makes the items of one response to *request*, each numbered by its place."""
 
-    def __init__(self, state: Any, losses: LossReport) -> None:
+    def __init__(self, request: Request, losses: LossReport) -> None:
+        state = request.client_state
         self._losses = losses
-        self._state: Members = state if type(state) is dict else {}
-        include = self._state.get("include")
-        self._seals = not self._state or (type(include) is list and _ENCRYPTED in include)
+        self._request = request
+        self._state = state if type(state) is ResponsesState else UNKNOWN
+        self._used_ids: set[str] | None = None
         self._response_id = ""
         self._base: Members = {}
         self.calls = 0
@@ -54,12 +51,17 @@ class Items:
 
     # ---- the response
 
-    def start(self, started: ResponseStarted, now: float) -> None:
-        self._response_id = started.id
-        id_ = started.id if started.id.startswith("resp_") else f"resp_{started.id}"
-        created = started.created if started.created is not None else int(now)
-        echo = {name: self._state.get(name, default) for name, default in _ECHO.items()}
-        self._base = {"id": id_, "object": "response", "created_at": created, "model": started.model} | echo
+    def start(self, started: ResponseStarted, env: Env) -> None:
+        id_ = self._response_id = started.id or env.request_id
+        created = started.created if started.created is not None else int(env.now)
+        self._base = {
+            "id": id_ if id_.startswith("resp_") else f"resp_{id_}",
+            "object": "response",
+            "created_at": created,
+            "model": started.model or self._request.model,
+            **ECHOED,
+            **self._state.echo,
+        }
         # Nothing is kept here, whatever was asked for.
         self._base["store"] = False
 
@@ -87,6 +89,13 @@ class Items:
         if ended.service_tier is not None:
             members["service_tier"] = "default" if ended.service_tier == "standard" else ended.service_tier
         return self._base | members
+
+    def failed(self, failed: ResponseFailed, output: list[Members]) -> Members:
+        """The response object of a response that ended in an error."""
+        code = error_members(failed, "input")["code"] or _ERROR_CODES.get(failed.kind, "server_error")
+        error = {"code": code, "message": failed.message}
+        nothing: Members = {"incomplete_details": None, "usage": None}
+        return self._base | {"status": "failed", "error": error, "output": output} | nothing
 
     def whole_output(self, folded: Folded, status: str) -> list[Members]:
         """All items. *status* is the last one's."""
@@ -148,7 +157,7 @@ class Items:
             return self.reasoning(block, index)
         if isinstance(block, ToolCallBlock):
             item = self.call(block, index)
-            item[input_member(block)] = whole_input(block)
+            self.fill(item, block)
             return item
         return self.opaque(block) if isinstance(block, OpaqueBlock) else None
 
@@ -162,30 +171,62 @@ class Items:
 
     def _seal(self, block: ThinkingBlock) -> str | None:
         """What proves the thinking to its provider, as the one opaque string that this API has for it."""
+        if not self._state.seals:
+            return None
         if not (block.signature or block.encrypted):
-            return None
-        if not self._seals:
-            return None
-        if block.signer == SIGNER:
+            return marker.mark(block.text) if block.text else None
+        if block.signer == SIGNER and block.encrypted:
             return block.encrypted
         if block.signer == CLAUDE:
             return write_carrier(Carried(block.text, block.signature, block.encrypted))
-        self._losses.dropped("response.reasoning.encrypted_content", f"a seal of {block.signer or 'unknown'}")
-        return None
+        if marker.is_mark(block.signature):
+            return block.signature
+        return marker.sealed(marker.Seal(block.signer, block.signature, block.encrypted))
 
     def call(self, block: ToolCallBlock, index: int) -> Members:
         """A call whose input is still to come. ``call_id`` is the upstream's own, by which the result will come."""
-        custom = block.kind == "custom"
-        call_id = block.id or made_tool_id(self._response_id, self.calls, "call_")
+        call_id, kind = self._call_id(block), self._kind(block)
         self.calls += 1
-        return {
-            "id": self.id("ctc_" if custom else "fc_", index),
-            "type": "custom_tool_call" if custom else "function_call",
+        members: Members = {
+            "id": self.id(_ID_PREFIXES[kind], index),
+            "type": kind,
             "status": "in_progress",
             "call_id": call_id,
-            "name": block.name,
-            input_member(block): "",
-        } | self._call_extra(block)
+        }
+        if kind == SEARCH_CALL:
+            return members | {"execution": "client", "arguments": {}}
+        return members | self._named(block.name) | {input_member(block): ""} | self._call_extra(block)
+
+    def fill(self, item: Members, block: ToolCallBlock) -> None:
+        """Give *item* the whole input of its call. A function's is never empty, so that what a client parses is an
+        object."""
+        if item["type"] == SEARCH_CALL:
+            item["arguments"] = _object(block.input)
+        else:
+            item[input_member(block)] = block.input or ("" if block.kind == "custom" else "{}")
+
+    def _kind(self, block: ToolCallBlock) -> str:
+        if block.kind == "custom":
+            return "custom_tool_call"
+        return SEARCH_CALL if block.name == SEARCH and self._state.searches else "function_call"
+
+    def _named(self, name: str) -> Members:
+        """The tool's name as the client knows it: its own, and its namespace's."""
+        named = self._state.named.get(name)
+        if named is None:
+            return {"name": name}
+        return {"name": named.name} | ({"namespace": named.namespace} if named.namespace else {})
+
+    def _call_id(self, block: ToolCallBlock) -> str:
+        """The call's id, made up if it has none, and unlike that of any call before it."""
+        if self._used_ids is None:
+            turns = [message.content for message in self._request.messages if not isinstance(message.content, str)]
+            self._used_ids = {each.id for turn in turns for each in turn if isinstance(each, ToolCall)}
+        id_ = block.id or made_tool_id(self._response_id, self.calls, "call_")
+        unused = unused_id(id_, self._used_ids)
+        if unused != id_:
+            self._losses.rewritten("response.output.call_id", "another call of the conversation has this id")
+        return marker.sealed_id(unused, block.signature)
 
     def _call_extra(self, block: ToolCallBlock) -> Members:
         own = {name: value for name, value in (block.extra or {}).items() if name in ("namespace", "caller")}
@@ -204,9 +245,13 @@ def input_member(block: ToolCallBlock) -> str:
     return "input" if block.kind == "custom" else "arguments"
 
 
-def whole_input(block: ToolCallBlock) -> str:
-    """A call's input. A function's is never empty, so that what a client parses is an object."""
-    return block.input or ("" if block.kind == "custom" else "{}")
+def _object(text: str) -> Any:
+    """A call's input, parsed; an empty one where it is no object."""
+    try:
+        value = decode(text.encode("utf-8", "replace"), "")
+    except ProtocolError:
+        return {}
+    return value if type(value) is dict else {}
 
 
 def last_status(stop: StopReason) -> str:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from ...llm import marker
 from ...llm.events import (
     BlockEnded,
     CitationAdded,
@@ -32,7 +33,7 @@ from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
-from .words import CLAUDE, NAME, SIGNER, Carried, read_annotation, read_carrier, read_usage
+from .words import CLAUDE, NAME, Carried, read_annotation, read_carrier, read_seal, read_usage
 
 _CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
 """Items that are calls for the client: our kind, and the member with the input."""
@@ -228,7 +229,8 @@ class ResponsesParser(ParserBase):
             return
         if sealed:
             opened = yield from self._start_thinking(index)
-            yield ThinkingSealed(opened.block, encrypted=sealed, signer=SIGNER)
+            seal = read_seal(sealed)
+            yield ThinkingSealed(opened.block, seal.signature, seal.encrypted, seal.signer)
         if opened is not None:
             yield BlockEnded(opened.block)
 
@@ -259,7 +261,8 @@ class ResponsesParser(ParserBase):
         self._calls += 1
         extra = {name: item[name] for name in ("namespace", "caller") if item.get(name) is not None}
         kind = _CALLS[item["type"]][0]
-        yield ToolCallStarted(opened.block, _text(item, "call_id"), _text(item, "name"), kind, extra or None)
+        id_, signature = marker.unsealed_id(_text(item, "call_id"))
+        yield ToolCallStarted(opened.block, id_, _text(item, "name"), kind, extra or None, signature)
         return opened
 
     def _on_input_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:

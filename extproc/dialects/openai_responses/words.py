@@ -7,6 +7,7 @@ import binascii
 from typing import Any
 
 from ...frozen import Frozen
+from ...llm import marker
 from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
 from ..base import encode
@@ -53,6 +54,16 @@ def read_carrier(encrypted_content: str) -> list[Carried] | None:
         elif type(text := block.get("thinking")) is str and type(signature := block.get("signature")) is str:
             carried.append(Carried(text, signature))
     return carried or None
+
+
+def read_seal(encrypted_content: str) -> marker.Seal:
+    """Whose *encrypted_content* is: the provider's own, another's that came through here, or our own mark."""
+    seal = marker.unsealed(encrypted_content)
+    if seal is not None:
+        return seal
+    if marker.is_mark(encrypted_content):
+        return marker.Seal(marker.SIGNER, encrypted_content)
+    return marker.Seal(SIGNER, encrypted=encrypted_content)
 
 
 def read_usage(usage: Any) -> Usage:

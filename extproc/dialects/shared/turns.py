@@ -195,7 +195,7 @@ class Conversation:
                 self._losses.dropped(message.at, "an empty turn")
             return
         empty = True
-        for block in _ordered(content):  # type: ignore[arg-type]
+        for block in in_order(content):  # type: ignore[arg-type]
             if (written := self._assistant_block(block)) is not None:
                 # A text that stands where the message does was the message's whole text, as a string.
                 plain = type(block) is Text and block.at == message.at and block.cache is None
@@ -283,7 +283,7 @@ def system_texts(message: Message) -> list[Text]:
     return message.content  # type: ignore[return-value]
 
 
-def _ordered(blocks: list[Block]) -> list[Block]:
+def in_order(blocks: list[Block]) -> list[Block]:
     """The blocks of an assistant's message in the order in which the model wrote them. APIs that keep thinking apart
     from the rest give it first, with each block's position in the original (``index``)."""
     thinking = [block for block in blocks if type(block) is Thinking]

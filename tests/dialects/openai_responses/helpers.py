@@ -7,19 +7,58 @@ from typing import Any
 
 import msgspec
 
-from extproc.dialects.base import Env, Headers, Meta, ResponseHead, UpstreamCall
+from extproc import capabilities
+from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from extproc.dialects.openai_responses import OpenAIResponses
 from extproc.llm import events as e
 from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
-from extproc.llm.request import Request
+from extproc.llm.request import Message, Request
 from extproc.settings import Limits
 
 Json = dict[str, Any]
 DIALECT = OpenAIResponses()
 GOLDEN = Path(__file__).parents[2] / "golden" / DIALECT.name
 STREAM = "text/event-stream; charset=utf-8"
+
+
+USER: Json = {"role": "user", "content": "hi"}
+
+
+def parse(body: Any, headers: Headers | None = None) -> tuple[Request, list[str]]:
+    """A client's body as a Request, and the losses. *body* gets a model and an input when it has none."""
+    if isinstance(body, dict):
+        body = {"model": "m", "input": [USER]} | body
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    losses = LossReport()
+    request = DIALECT.parse_request(ClientCall("POST", "/v1/responses", headers or [], data), losses)
+    return request, [str(loss) for loss in losses]
+
+
+class Emitted:
+    def __init__(self, call: UpstreamCall, losses: LossReport) -> None:
+        self.call = call
+        self.body: Json = msgspec.json.decode(encode(call.members))
+        self.losses = [str(loss) for loss in losses]
+
+    @property
+    def input(self) -> Any:
+        return self.body["input"]
+
+
+HI = [Message("user", "hi", "messages[0]")]
+
+
+def emit(
+    model: str = "gpt-5.1", *, provider: str = "openai", quirks: dict[str, Any] | None = None, **members: Any
+) -> Emitted:
+    """A Request with *members* as an upstream that serves *model* gets it."""
+    members = {"dialect": "anthropic_messages", "model": model, "messages": HI} | members
+    row = capabilities.packaged().find(provider, model, quirks)
+    losses = LossReport()
+    call = DIALECT.emit_request(Request(**members), Upstream(provider, "/v1/responses", row, model), losses)
+    return Emitted(call, losses)
 
 
 def request(*, stream: bool = True, state: Any = None) -> Request:
@@ -71,13 +110,13 @@ def emitted(
     state: Any = None,
     meta: Meta | None = None,
     losses: LossReport | None = None,
+    request: Request | None = None,
 ) -> tuple[ResponseHead, bytes]:
-    """What a client gets for *events*: the head, and the body."""
+    """What a client gets for *events*: the head, and the body. *state*: what its request settled."""
     upstream = ResponseHead(200, [("content-type", "text/event-stream" if stream else "application/json")])
     report = LossReport() if losses is None else losses
-    emitter = DIALECT.response_emitter(
-        request(stream=stream, state=state), upstream, meta or Meta(), Env(now=1000.5), report
-    )
+    asked = request or Request(dialect=DIALECT.name, model="asked", messages=[], stream=stream, client_state=state)
+    emitter = DIALECT.response_emitter(asked, upstream, meta or Meta(), Env(now=1000.5), report)
     return emitter.head, b"".join([emitter.emit(event) for event in events])
 
 

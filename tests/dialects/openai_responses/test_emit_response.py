@@ -13,11 +13,16 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from extproc.dialects.base import Meta
+from extproc.dialects.openai_responses.names import Named
+from extproc.dialects.openai_responses.state import ResponsesState
 from extproc.llm import events as e
+from extproc.llm import marker
 from extproc.llm.failures import ErrorKind
 from extproc.llm.losses import LossReport
+from extproc.llm.marker import mark
+from extproc.llm.request import Message, Request, Thinking, ToolCall
 
-from .helpers import Json, emitted, events_of, fold, parsed
+from .helpers import USER, Json, emitted, events_of, fold, parse, parsed
 
 CLAUDE = "anthropic-claude-v1"
 SDK_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -193,15 +198,15 @@ def test_the_response_object() -> None:
 
 
 def test_the_request_is_echoed() -> None:
-    state = {"instructions": "be brief", "temperature": 0.5, "store": True, "metadata": {"a": "b"}, "secret": 1}
+    state = ResponsesState({"instructions": "be brief", "temperature": 0.5, "store": True, "metadata": {"a": "b"}})
     got = whole(SERIES["text"], state=state)
     assert (got["instructions"], got["temperature"], got["metadata"]) == ("be brief", 0.5, {"a": "b"})
     assert got["store"] is False
-    assert "secret" not in got
+    assert (got["tools"], got["truncation"]) == ([], "disabled"), "what the client left out has its default"
 
 
 @pytest.mark.parametrize(
-    ("state", "carried"), [(None, True), ({"include": ["reasoning.encrypted_content"]}, True), ({"model": "m"}, False)]
+    ("state", "carried"), [(None, True), (ResponsesState(seals=True), True), (ResponsesState(seals=False), False)]
 )
 def test_a_seal_is_carried_unless_the_client_did_not_ask(state: Any, carried: bool) -> None:
     item = whole(SERIES["thinking"], state=state)["output"][0]
@@ -209,11 +214,22 @@ def test_a_seal_is_carried_unless_the_client_did_not_ask(state: Any, carried: bo
     assert item.get("encrypted_content", "").startswith("anthropic:") is carried
 
 
-def test_another_providers_seal_is_a_loss() -> None:
-    losses = LossReport()
-    got = whole(response(*thinking(0, "s", signature="x", signer="google-gemini-v1")), losses=losses)
-    assert "encrypted_content" not in got["output"][0]
-    assert [str(loss) for loss in losses] == ["response.reasoning.encrypted_content:dropped"]
+@pytest.mark.parametrize(
+    ("signer", "signature"), [("google-gemini-v1", "x/+="), ("deepseek-messages-v1", "S"), (marker.SIGNER, mark("s"))]
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_any_providers_seal_comes_back(signer: str, signature: str, stream: bool) -> None:
+    """To the bit, through the client: in the item that it sends back with the next request."""
+    events = response(*thinking(0, "s", signature=signature, signer=signer))
+    item = events_of(emitted(events)[1])[-1]["response"]["output"][0] if stream else whole(events)["output"][0]
+    (message,) = parse({"input": [item, USER]})[0].messages[:1]
+    assert message.content == [Thinking("s", signature, None, signer, at="input[0]")]
+
+
+def test_thinking_without_a_seal_gets_our_own_mark() -> None:
+    """By which it is known for none of the provider's when the conversation goes there."""
+    (item,) = whole(response(e.ThinkingStarted(0), e.ThinkingDelta(0, "s"), END(0)))["output"]
+    assert marker.is_mark(item["encrypted_content"])
 
 
 @pytest.mark.parametrize(
@@ -294,7 +310,11 @@ FAILED = e.ResponseFailed(ErrorKind.RATE_LIMIT, "slow down")
 
 def test_a_failure_in_the_stream() -> None:
     body = emitted([e.ResponseStarted("r", "m"), e.TextStarted(0), e.TextDelta(0, "a"), FAILED])[1]
-    last = events_of(body)[-1]
+    *_, last, failed = events_of(body)
+    assert failed["type"] == "response.failed"
+    assert failed["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
+    assert (failed["response"]["status"], failed["response"]["id"]) == ("failed", "resp_r")
+    SDK_EVENT.validate_python(failed)
     error = {"message": "slow down", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
     assert last == {
         "type": "error", "sequence_number": 5, "code": "rate_limit_exceeded", "message": "slow down", "param": None,
@@ -303,8 +323,8 @@ def test_a_failure_in_the_stream() -> None:
     SDK_EVENT.validate_python(last)
     with pytest.raises(openai.APIError, match="slow down"):
         list(sdk(body).responses.create(model="m", input="q", stream=True))
-    [*_, failed] = parsed(body)
-    assert failed == e.ResponseFailed(ErrorKind.RATE_LIMIT, "slow down", None, "rate_limit_exceeded")
+    [*_, read] = parsed(body)
+    assert read == e.ResponseFailed(ErrorKind.RATE_LIMIT, "slow down", None, "rate_limit_exceeded")
 
 
 def test_a_failure_of_a_whole_response() -> None:
@@ -318,8 +338,8 @@ def test_a_call_that_was_left_and_goes_on_fails_the_stream() -> None:
         e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, "{"), e.TextStarted(1), e.ToolInputDelta(0, "}"),
         END(0), END(1),
     )  # fmt: skip
-    *_, last = events_of(emitted(left)[1])
-    assert last["type"] == "error"
+    *_, error, failed = events_of(emitted(left)[1])
+    assert (error["type"], failed["type"]) == ("error", "response.failed")
 
 
 def test_headers() -> None:
@@ -330,3 +350,98 @@ def test_headers() -> None:
         ("retry-after", "7"), ("retry-after-ms", "7000"), ("x-should-retry", "true"),
         ("x-ratelimit-limit-requests", "10"), ("x-ratelimit-reset-tokens", "1m0s"),
     }  # fmt: skip
+
+
+# ---- tools under names that only this API has
+
+NAMED = ResponsesState(named={"mcp__fs__read": Named("read", "mcp__fs"), "tool_search_1": Named("tool_search", "")})
+SEARCHES = ResponsesState(searches=True)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("mcp__fs__read", {"name": "read", "namespace": "mcp__fs"}),
+        ("tool_search_1", {"name": "tool_search"}),
+        ("f", {"name": "f"}),
+    ],
+)
+def test_a_call_goes_to_the_namespace_of_its_tool(name: str, members: Json, stream: bool) -> None:
+    events = response(e.ToolCallStarted(0, "c1", name), e.ToolInputDelta(0, "{}"), END(0))
+    if stream:
+        got = events_of(emitted(events, state=NAMED)[1])
+        item = got[-1]["response"]["output"][0]
+        (added,) = [event["item"] for event in got if event["type"] == "response.output_item.added"]
+        assert added == item | {"arguments": "", "status": "in_progress"}
+    else:
+        (item,) = whole(events, state=NAMED)["output"]
+    assert {k: item[k] for k in ("name", "namespace") if k in item} == members
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("fragments", "arguments"), [(['{"query"', ':"x"}'], {"query": "x"}), ([], {}), (["{"], {})])
+def test_a_search_for_tools_is_the_clients_own_kind_of_call(
+    fragments: list[str], arguments: Json, stream: bool
+) -> None:
+    deltas = [e.ToolInputDelta(0, fragment) for fragment in fragments]
+    events = response(e.ToolCallStarted(0, "c1", "tool_search"), *deltas, END(0))
+    if stream:
+        got = events_of(emitted(events, state=SEARCHES)[1])
+        for event in got:
+            SDK_EVENT.validate_python(event)
+        assert not [event for event in got if "delta" in event["type"] or "arguments.done" in event["type"]]
+        (item,) = got[-1]["response"]["output"]
+    else:
+        (item,) = whole(events, state=SEARCHES)["output"]
+    assert item == {
+        "id": item["id"], "type": "tool_search_call", "status": "completed", "call_id": "c1", "execution": "client",
+        "arguments": arguments,
+    }  # fmt: skip
+    assert item["id"].startswith("tsc_")
+    assert whole(events)["output"][0]["type"] == "function_call", "without such a tool it is a function like any other"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_signature_travels_behind_the_calls_id(stream: bool) -> None:
+    events = response(e.ToolCallStarted(0, "c1", "f", signature="S+/="), END(0))
+    item = events_of(emitted(events)[1])[-1]["response"]["output"][0] if stream else whole(events)["output"][0]
+    output = {"type": "function_call_output", "call_id": item["call_id"], "output": "x"}
+    turn, result = parse({"input": [item, output]})[0].messages
+    assert turn.content == [ToolCall("c1", "f", "{}", at="input[0]", signature="S+/=")]
+    assert result.content[0].id == "c1"  # type: ignore[union-attr]
+    # Nor does another gateway of ours before this one lose it.
+    assert [event.signature for event in parsed(sse_of(events)) if type(event) is e.ToolCallStarted] == ["S+/="]
+
+
+def sse_of(events: list[e.ResponseEvent]) -> bytes:
+    return emitted(events)[1]
+
+
+def test_an_id_that_the_conversation_knows_already_is_not_given_again() -> None:
+    history = [Message("assistant", [ToolCall("call_0", "f", "{}")])]
+    request = Request(dialect="openai_responses", model="m", messages=history)
+    got = whole(response(e.ToolCallStarted(0, "call_0", "f"), END(0)), request=request)
+    assert got["output"][0]["call_id"] not in ("call_0", "")
+
+
+def test_a_failure_before_anything_was_said_is_a_response_too() -> None:
+    """Codex takes a stream for broken off that does not say in a response object that it failed."""
+    error, failed = events_of(emitted([FAILED])[1])
+    assert (error["type"], failed["type"], failed["response"]["model"]) == ("error", "response.failed", "asked")
+    SDK_EVENT.validate_python(failed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "expected"),
+    [
+        (ErrorKind.OVERLOADED, None, "overloaded_error"),
+        (ErrorKind.INVALID_REQUEST, None, "invalid_prompt"),
+        (ErrorKind.INVALID_REQUEST, "context_length_exceeded", "context_length_exceeded"),
+        (ErrorKind.API, None, "server_error"),
+        (ErrorKind.API, "stream_truncated", "stream_truncated"),
+    ],
+)
+def test_a_failed_response_says_why(kind: ErrorKind, code: str | None, expected: str) -> None:
+    failed = e.ResponseFailed(kind, "why", code=code)
+    assert events_of(emitted([e.ResponseStarted("r", "m"), failed])[1])[-1]["response"]["error"]["code"] == expected

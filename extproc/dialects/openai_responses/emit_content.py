@@ -1,0 +1,143 @@
+"""What users and tools say, written as the content parts of this API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...capabilities import Capabilities
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ..shared.media import data_uri, decoded, foreign, tag
+from ..shared.openai import VENDOR
+from .words import NAME
+
+Part = dict[str, Any]
+
+
+class PartWriter:
+    """Writes single parts for one request. *cache_at*: the client's word for cache markers, which are dropped: the
+    provider caches by itself."""
+
+    def __init__(self, row: Capabilities, losses: LossReport, cache_at: str) -> None:
+        self._row = row
+        self.losses = losses
+        self._cache_at = cache_at
+
+    def cached(self, cache: CacheMarker | None) -> None:
+        if cache is not None:
+            self.losses.dropped(self._cache_at, "this API caches by itself", cost_only=True)
+
+    def content(self, content: str | list[Block]) -> str | list[Part]:
+        """A text as it is, blocks as parts."""
+        if type(content) is str:
+            return content
+        return [part for block in content for part in self.parts(block)]  # type: ignore[arg-type]
+
+    def parts(self, block: Block) -> list[Part]:
+        """Usually one; none when nothing is left of it. Raises Unsupported."""
+        match block:
+            case Text():
+                text = self.text(block)
+                return [text_part(text)] if text else []
+            case Image():
+                return [self._image(block)]
+            case Document():
+                return self._document(block)
+            case SearchResult():
+                return [text_part(self._search_result(block))]
+            case Audio():
+                raise Unsupported(block.at, "audio input is not supported for this model")
+            case Opaque():
+                return self._opaque(block)
+        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+
+    def text(self, block: Text) -> str:
+        """The bare text; what it bears besides is reported."""
+        self._finished(block)
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        return block.text
+
+    def _finished(self, block: Any) -> None:
+        self.cached(block.cache)
+        self.losses.extra(block.at, block.extra)
+
+    def _search_result(self, block: SearchResult) -> str:
+        self._finished(block)
+        self.losses.rewritten(block.at, "as text")
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        texts = "\n".join(self.text(text) for text in block.content)
+        return f"{tag('search_result', title=block.title, source=block.source)}\n{texts}\n</search_result>"
+
+    def _image(self, block: Image) -> Part:
+        self._finished(block)
+        if not self._row.image:
+            raise Unsupported(block.at, "image input is not supported for this model")
+        part: Part = {"type": "input_image", "detail": block.detail or "auto"}
+        source = block.source
+        if source.kind == "base64":
+            part["image_url"] = data_uri(source.media_type or "image/png", source.data)
+        elif source.kind == "url":
+            part["image_url"] = source.data
+        elif source.kind == "file" and source.dialect == VENDOR:
+            part["file_id"] = source.data
+        else:
+            raise foreign(source, block.at)
+        return part
+
+    def _opaque(self, block: Opaque) -> list[Part]:
+        if block.dialect == NAME:
+            return [block.content]
+        if block.essential:
+            kind = block.content.get("type")
+            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
+        self.losses.dropped(block.at)
+        return []
+
+    # ---- documents
+
+    def _document(self, block: Document) -> list[Part]:
+        self._finished(block)
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        source = block.source
+        if source is None:
+            inner = block.blocks or ""
+            return self._tagged(block, [Text(inner)] if type(inner) is str else inner)  # type: ignore[arg-type]
+        if source.kind == "text":
+            return self._tagged(block, [Text(source.data)])
+        if source.kind == "base64" and (source.media_type or "").startswith("text/"):
+            return self._tagged(block, [Text(decoded(source.data, block.at))])
+        if block.context:
+            self.losses.dropped(f"{block.at}.context")
+        if not self._row.file:
+            raise Unsupported(block.at, "documents are not supported for this model")
+        if source.kind == "base64":
+            data = data_uri(source.media_type or "application/pdf", source.data)
+            return [{"type": "input_file", "filename": block.title or "document.pdf", "file_data": data}]
+        if source.kind == "url":
+            if block.title:
+                self.losses.dropped(f"{block.at}.title")
+            return [{"type": "input_file", "file_url": source.data}]
+        if source.dialect == VENDOR:
+            return [{"type": "input_file", "file_id": source.data}]
+        raise foreign(source, block.at)
+
+    def _tagged(self, block: Document, inner: list[Block]) -> list[Part]:
+        """A document that is text, or made of blocks, between tags; neighbouring texts become one part."""
+        self.losses.rewritten(block.at, "as text")
+        opening = text_part(tag("document", title=block.title, context=block.context))
+        parts = [opening, *(part for each in inner for part in self.parts(each)), text_part("</document>")]
+        out: list[Part] = []
+        for part in parts:
+            if out and part["type"] == "input_text" and out[-1]["type"] == "input_text":
+                out[-1] = text_part(f"{out[-1]['text']}\n{part['text']}")
+            else:
+                out.append(part)
+        return out
+
+
+def text_part(text: str) -> Part:
+    return {"type": "input_text", "text": text}

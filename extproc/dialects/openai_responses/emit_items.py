@@ -1,0 +1,208 @@
+"""A conversation as the items of a request's input.
+
+Append-only: what becomes of a message depends on what came before it and on its own turn, because the provider's cache
+looks at the exact prefix.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...capabilities import Capabilities
+from ...llm.failures import Unsupported
+from ...llm.losses import Action
+from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
+from ..base import encode
+from ..shared.freeform import wrapped
+from ..shared.naming import ToolIds, made_tool_id, tool_name
+from ..shared.turns import in_order, system_texts
+from .emit_content import PartWriter
+from .words import NAME, SIGNER
+
+Item = dict[str, Any]
+
+MAX_CALL_ID = 64
+
+
+class _Open:
+    """A call that waits for its result: the id that is sent, its path, and the type of the item that answers it."""
+
+    __slots__ = ("answer", "at", "id")
+
+    def __init__(self, id_: str, at: str, answer: str) -> None:
+        self.id = id_
+        self.at = at
+        self.answer = answer
+
+
+class Conversation:
+    """Takes the messages in their order, gives the items (``written``)."""
+
+    def __init__(self, parts: PartWriter, row: Capabilities) -> None:
+        self.written: list[Item] = []
+        self.names: dict[str, None] = {}
+        """The tools that were called, by the client's names, in order."""
+        self._parts = parts
+        self._losses = parts.losses
+        self._row = row
+        self._ids = ToolIds(max_length=MAX_CALL_ID)
+        self._calls = 0
+        self._seen: dict[str, int] = {}
+        self._open: dict[str, list[_Open]] = {}  # by the client's ids
+
+    def add(self, message: Message) -> None:
+        """Raises Unsupported for content that this API cannot carry, and for results that answer no call."""
+        if message.name is not None:
+            self._losses.dropped(f"{message.at}.name")
+        self._losses.extra(message.at, message.extra)
+        match message.role:
+            case "system":
+                self._system(message)
+            case "assistant":
+                self._assistant(message)
+            case _:
+                self._user(message)
+
+    def end(self, at: str) -> None:
+        """The last message was added. Raises Unsupported when a call has no result, or nothing is left to send. *at*:
+        where the client has its messages."""
+        self._refuse_unanswered()
+        if not self.written:
+            raise Unsupported(at, f"{at} must hold at least one message that is not empty", "invalid_value")
+        if _by_assistant(self.written[-1]):
+            self._losses.add(at, Action.DOWNGRADED, "this API answers anew instead of continuing a turn")
+
+    # ---- what is said
+
+    def _put(self, role: str, content: Any) -> None:
+        self.written.append({"type": "message", "role": role, "content": content})
+
+    def _system(self, message: Message) -> None:
+        texts = [text for block in system_texts(message) if (text := self._parts.text(block))]
+        if texts:
+            self._put(self._row.system_role, "\n\n".join(texts))
+
+    def _user(self, message: Message) -> None:
+        content = message.content
+        if type(content) is str:
+            if content:
+                self._put("user", content)
+            return
+        said: list[Block] = []
+        for block in content:
+            if type(block) is ToolResult:
+                self._result(block)
+            elif type(block) is Opaque and block.dialect == NAME:
+                self.written.append(block.content)
+            else:
+                said.append(block)  # type: ignore[arg-type]
+        if parts := self._parts.content(said):
+            self._put("user", parts)
+
+    def _result(self, result: ToolResult) -> None:
+        id_ = result.id or next(iter(self._open), "")
+        waiting = self._open.get(id_)
+        if not waiting:
+            problem = "the result answers no tool call before it, or one that is answered already"
+            raise Unsupported(result.at, f"{result.at}: {problem}", "invalid_value")
+        call = waiting.pop(0)
+        if not waiting:
+            del self._open[id_]
+        self._parts.cached(result.cache)
+        self._losses.extra(result.at, result.extra)
+        output = self._parts.content(result.content)
+        if result.is_error:
+            output = self._failed(result, output)
+        self.written.append({"type": call.answer, "call_id": call.id, "output": output})
+
+    def _failed(self, result: ToolResult, output: Any) -> Any:
+        """This API has no mark for a tool that failed: its output says so."""
+        self._losses.rewritten(f"{result.at}.is_error", "as text")
+        if type(output) is str:
+            return output if output.lower().startswith("error") else f"Error: {output}"
+        return [{"type": "input_text", "text": "Error:"}, *output]
+
+    # ---- the assistant
+
+    def _assistant(self, message: Message) -> None:
+        self._refuse_unanswered()
+        content = message.content
+        blocks: list[Block] = [Text(content, message.at)] if type(content) is str else in_order(content)  # type: ignore[arg-type]
+        last = max((n for n, block in enumerate(blocks) if _is_said(block)), default=-1)
+        empty = True
+        for n, block in enumerate(blocks):
+            item = self._said(block, followed=n < last)
+            if item is not None:
+                self.written.append(item)
+                empty = False
+        if empty and all(type(block) is Text for block in blocks):
+            self._losses.dropped(message.at, "an empty turn")
+
+    def _said(self, block: Block, *, followed: bool) -> Item | None:
+        match block:
+            case Text():
+                text = self._parts.text(block)
+                content: Any = [{"type": "refusal", "refusal": text}] if block.refusal else text
+                return {"type": "message", "role": "assistant", "content": content} if text else None
+            case ToolCall():
+                return self._call(block)
+            case Thinking():
+                return self._thinking(block, followed=followed)
+            case Opaque() if block.dialect == NAME:
+                return block.content
+        # What another provider's own tools did: nothing that this one could use.
+        self._losses.dropped(block.at)
+        return None
+
+    def _call(self, call: ToolCall) -> Item:
+        self._parts.cached(call.cache)
+        self._losses.extra(call.at, call.extra)
+        if call.signature:
+            self._losses.dropped(f"{call.at}.signature", "of another provider")
+        self._calls += 1
+        client_id = call.id or made_tool_id("", self._calls, "call_")
+        # Some servers count anew in every turn; here an id stands for one call in the whole conversation.
+        before = self._seen.get(client_id, 0)
+        self._seen[client_id] = before + 1
+        id_ = self._ids(f"{client_id}#{before}" if before else client_id)
+        custom = call.kind == "custom" and self._row.custom_tools
+        kind = "custom_tool_call" if custom else "function_call"
+        self._open.setdefault(client_id, []).append(_Open(id_, call.at, f"{kind}_output"))
+        self.names[call.name] = None
+        named = {"type": kind, "call_id": id_, "name": tool_name(call.name)}
+        return named | ({"input": call.arguments or ""} if custom else {"arguments": _arguments(call)})
+
+    def _refuse_unanswered(self) -> None:
+        for calls in self._open.values():
+            raise Unsupported(calls[0].at, f"{calls[0].at}: the tool call has no result", "invalid_value")
+
+    def _thinking(self, block: Thinking, *, followed: bool) -> Item | None:
+        """Only what the provider sealed goes back, or to a server that reads it, the text itself; and only before what
+        it led to: the API refuses it alone."""
+        self._losses.extra(block.at, block.extra)
+        if not followed:
+            self._losses.dropped(block.at, "thinking that led to nothing")
+            return None
+        if block.signer == SIGNER and block.encrypted and self._row.reasoning:
+            summary = [{"type": "summary_text", "text": block.text}] if block.text else []
+            return {"type": "reasoning", "summary": summary, "encrypted_content": block.encrypted}
+        if block.text and self._row.reasoning_field != "none":
+            return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": block.text}]}
+        self._losses.dropped(block.at, "not sealed by this provider")
+        return None
+
+
+def _is_said(block: Block) -> bool:
+    return type(block) is ToolCall or (type(block) is Text and bool(block.text))
+
+
+def _arguments(call: ToolCall) -> str:
+    if call.kind == "custom":
+        return wrapped(call.arguments or "")
+    if call.arguments is None:
+        return encode(call.input or {}).decode()
+    return call.arguments if call.arguments.strip() else "{}"
+
+
+def _by_assistant(item: Item) -> bool:
+    return item.get("role") == "assistant" or item["type"] == "reasoning"

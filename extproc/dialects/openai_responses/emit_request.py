@@ -1,0 +1,194 @@
+"""A request, written for an upstream that speaks the Responses API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ...llm.request import Request
+from ..base import Asked, Headers, Upstream, UpstreamCall, encode
+from ..shared.naming import sha256
+from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
+from ..shared.openai_effort import reasoning_effort
+from ..shared.openai_schema import is_strict
+from ..shared.turns import system_texts
+from .emit_content import PartWriter
+from .emit_items import Conversation
+from .emit_tools import write_tools
+from .state import ENCRYPTED
+
+CARRIED = frozenset({"max_tool_calls", "prompt_cache_retention", "truncation"})
+"""Members of this API that a client of another one may send under the same name."""
+SCHEMA_NAME = "response"
+"""The API demands a name for a schema; nobody reads it."""
+MIN_OUTPUT = 16
+"""Fewer tokens the API refuses to answer with."""
+
+
+def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+    """Raises Unsupported for what this API cannot carry."""
+    return _RequestWriter(request, upstream, losses).write()
+
+
+class _RequestWriter:
+    def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
+        self._request = request
+        self._upstream = upstream
+        self._row = upstream.capabilities
+        self._losses = losses
+        self._members: dict[str, Any] = {"model": request.model}
+        self._text: dict[str, Any] = {}
+        self._instruction: str | None = None
+
+    def write(self) -> UpstreamCall:
+        request, members = self._request, self._members
+        self._format()
+        parts = PartWriter(self._row, self._losses, request.path_of("cache"))
+        if instructions := self._instructions(parts):
+            members["instructions"] = instructions
+        conversation = Conversation(parts, self._row)
+        for message in request.messages:
+            conversation.add(message)
+        conversation.end(request.path_of("messages"))
+        parts.cached(request.cache)
+        members["input"] = conversation.written
+        tools = write_tools(request, self._row, conversation.names, parts)
+        members |= tools.members
+        self._size()
+        self._reasoning()
+        self._sampling()
+        self._who_and_how()
+        self._extensions()
+        if self._text:
+            members["text"] = self._text
+        headers: Headers = [("content-type", "application/json")]
+        path = self._upstream.at(Asked(request.model, request.stream))
+        return UpstreamCall("POST", path, headers, members, request, tools.undo)
+
+    def _instructions(self, parts: PartWriter) -> str:
+        texts: list[str] = []
+        for message in self._request.system:
+            self._losses.extra(message.at, message.extra)
+            if message.name is not None:
+                self._losses.dropped(f"{message.at}.name")
+            texts += [text for block in system_texts(message) if (text := parts.text(block))]
+        if self._instruction is not None:
+            texts.append(self._instruction)
+        return "\n\n".join(texts)
+
+    def _size(self) -> None:
+        request, limit = self._request, self._row.max_output
+        asked, path = request.sampling.max_tokens, request.path_of("max_tokens")
+        if asked is None:
+            return
+        if asked < 1:
+            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
+        if limit is not None and asked > limit:
+            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
+            asked = limit
+        elif asked < MIN_OUTPUT:
+            self._losses.add(path, Action.CLAMPED, f"to {MIN_OUTPUT}, the least that this API takes")
+            asked = MIN_OUTPUT
+        self._members["max_output_tokens"] = asked
+
+    # ---- the form of the answer
+
+    def _format(self) -> None:
+        output, path = self._request.output, self._request.path_of("output")
+        if output is None:
+            return
+        if output.kind == "json_object" or output.schema is None:
+            self._text["format"] = {"type": "json_object"}
+            return
+        if not self._row.json_schema:
+            self._instruction = JSON_SCHEMA + encode(output.schema).decode()
+            self._losses.add(path, Action.EMULATED, "by an instruction: this model cannot be held to a schema")
+            self._text["format"] = {"type": "json_object"}
+            return
+        strict = is_strict(output.schema) if output.strict is None else output.strict
+        if output.strict is None and not strict:
+            self._losses.add(path, Action.DOWNGRADED, "the schema is outside what the provider can enforce")
+        form: dict[str, Any] = {"type": "json_schema", "name": output.name or SCHEMA_NAME}
+        if output.description:
+            form["description"] = output.description
+        self._text["format"] = form | {"schema": output.schema, "strict": strict}
+
+    # ---- reasoning
+
+    def _reasoning(self) -> None:
+        """How much, whether it shall be told of, and that it comes sealed, so that the conversation itself keeps it."""
+        request, row = self._request, self._row
+        effort = reasoning_effort(request, row, self._losses, tools=False)
+        reasons = row.reasoning and row.efforts != []
+        reasoning: dict[str, Any] = {} if effort is None else {"effort": effort}
+        if reasons and effort != "none" and self._wants_summary():
+            reasoning["summary"] = "auto"
+        if reasoning:
+            self._members["reasoning"] = reasoning
+        self._members["store"] = False
+        if reasons:
+            self._members["include"] = [ENCRYPTED]
+
+    def _wants_summary(self) -> bool:
+        wish = self._request.reasoning
+        if wish.exclude or wish.display == "omitted":
+            return False
+        return wish.display is not None or wish.mode in ("adaptive", "between_tools", "budget")
+
+    # ---- sampling
+
+    def _sampling(self) -> None:
+        request, members, losses = self._request, self._members, self._losses
+        wish = request.sampling
+        for name, value in (("temperature", wish.temperature), ("top_p", wish.top_p)):
+            if value is None:
+                continue
+            if self._row.sampling:
+                members[name] = value
+            elif value != 1:
+                # To leave out a default changes nothing.
+                losses.dropped(request.path_of(name), "this model takes no sampling parameters")
+        unknown = {
+            "top_k": wish.top_k,
+            "seed": wish.seed,
+            "frequency_penalty": wish.frequency_penalty or None,
+            "presence_penalty": wish.presence_penalty or None,
+        }
+        for name, other in unknown.items():
+            if other is not None:
+                losses.dropped(request.path_of(name), "this API has no such member")
+        for i in range(len(wish.stop)):
+            losses.dropped(f"{request.path_of('stop')}[{i}]", "this API has no stop sequences")
+
+    # ---- the rest
+
+    def _who_and_how(self) -> None:
+        request, members, row = self._request, self._members, self._row
+        if request.user_id:
+            members[row.user_field] = sha256(request.user_id)
+        if request.session_key:
+            # Servers that know no safety_identifier are not OpenAI's, and know no prompt_cache_key either.
+            if row.user_field == "safety_identifier":
+                members["prompt_cache_key"] = request.session_key
+            else:
+                self._losses.dropped(request.path_of("session_key"), cost_only=True)
+        if request.service_tier is not None:
+            if request.service_tier in REQUEST_TIERS:
+                members["service_tier"] = REQUEST_TIERS[request.service_tier]
+            else:
+                self._losses.dropped(request.path_of("service_tier"))
+        if request.stream:
+            members["stream"] = True
+
+    def _extensions(self) -> None:
+        for name, member in self._request.extra.items():
+            if name in CARRIED and name not in self._members:
+                self._members[name] = member.value
+            elif name == "verbosity":
+                self._text[name] = member.value
+            elif member.essential:
+                problem = member.problem or f"{member.path} is not supported for this model"
+                raise Unsupported(member.path, problem, member.code)
+            else:
+                self._losses.dropped(member.path, cost_only=member.cost_only)

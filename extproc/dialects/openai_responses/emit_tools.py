@@ -1,0 +1,169 @@
+"""Tools and the choice among them, written for this API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from ...capabilities import Capabilities
+from ...llm.failures import Unsupported
+from ...llm.request import Request, Tool, WebSearch
+from ..base import Undo
+from ..shared import freeform
+from ..shared.naming import tool_name
+from ..shared.openai_schema import is_strict
+from .emit_content import PartWriter
+from .words import NAME
+
+_NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+class Tools(Struct):
+    """What a request says of tools: the members to write, and what must be undone in the response."""
+
+    members: dict[str, Any] = {}
+    undo: Undo = Undo()
+
+
+def write_tools(request: Request, row: Capabilities, called: Iterable[str], parts: PartWriter) -> Tools:
+    """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
+    members = _ToolWriter(request, row, parts).write()
+    everyone = [*(tool.name for tool in request.tools), *called]
+    names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    wrapped = () if row.custom_tools else (tool.name for tool in request.tools if tool.kind == "custom")
+    return Tools(members, Undo(names, frozenset(wrapped)))
+
+
+class _ToolWriter:
+    def __init__(self, request: Request, row: Capabilities, parts: PartWriter) -> None:
+        self._request = request
+        self._choice = request.tool_choice
+        self._row = row
+        self._parts = parts
+        self._losses = parts.losses
+
+    def write(self) -> dict[str, Any]:
+        written, kinds = [], dict[str, dict[str, Any]]()
+        for tool in self._request.tools:
+            each = self._tool(tool)
+            if each is not None:
+                written.append(each)
+                kinds[tool.name] = _choice_of(each)
+        if not written:
+            if self._choice.mode in ("required", "tool"):
+                self._losses.dropped(self._request.path_of("tool_choice"), "there are no tools")
+            return {}
+        members: dict[str, Any] = {"tools": written}
+        if (choice := self._tool_choice(kinds)) is not None:
+            members["tool_choice"] = choice
+        self._parallel(members)
+        return members
+
+    # ---- the choice
+
+    def _tool_choice(self, kinds: dict[str, dict[str, Any]]) -> Any:
+        """The tools, on which caches depend, stay as they are, whatever the choice leaves of them."""
+        choice, path = self._choice, self._request.path_of("tool_choice")
+        for name in choice.names:
+            if name not in kinds:
+                raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+        if choice.mode in ("tool", "required") and len(choice.names) == 1:
+            return kinds[choice.names[0]]
+        mode = "required" if choice.mode == "tool" else choice.mode
+        if mode in ("auto", "required") and choice.names and kinds.keys() - set(choice.names):
+            return {"type": "allowed_tools", "mode": mode, "tools": [kinds[name] for name in choice.names]}
+        return mode
+
+    def _parallel(self, members: dict[str, Any]) -> None:
+        if self._choice.parallel is not False:
+            return
+        if self._row.parallel_tool_calls:
+            members["parallel_tool_calls"] = False
+        else:
+            self._losses.dropped(self._request.path_of("parallel"))
+
+    def _wanted(self, tool: Tool) -> bool:
+        """Whether the request makes no sense without *tool*: there is no other, or it must be called."""
+        forced = self._choice.mode in ("required", "tool") and tool.name in self._choice.names
+        return forced or len(self._request.tools) == 1
+
+    # ---- the tools
+
+    def _tool(self, tool: Tool) -> dict[str, Any] | None:
+        """``None`` for a tool that cannot be carried."""
+        match tool.kind:
+            case "function":
+                return self._function(tool)
+            case "custom":
+                return self._custom(tool)
+            case "web_search":
+                return self._web_search(tool)
+        if tool.dialect == NAME and tool.native is not None:
+            return tool.native
+        if self._wanted(tool):
+            raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
+        self._losses.dropped(tool.at, "a tool that another provider runs")
+        return None
+
+    def _function(self, tool: Tool) -> dict[str, Any]:
+        self._parts.cached(tool.cache)
+        self._losses.extra(tool.at, tool.extra)
+        strict = False
+        if tool.strict:
+            # Optional properties are not made required: the model would have to invent their values.
+            strict = self._row.strict_tools and tool.schema is not None and is_strict(tool.schema)
+            if not strict:
+                self._losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
+        return _function(tool, tool.description or "", _NO_PARAMETERS if tool.schema is None else tool.schema, strict)
+
+    def _custom(self, tool: Tool) -> dict[str, Any]:
+        self._parts.cached(tool.cache)
+        self._losses.extra(tool.at, tool.extra)
+        if not self._row.custom_tools:
+            return _function(tool, freeform.description(tool, self._losses), freeform.SCHEMA, strict=False)
+        out: dict[str, Any] = {"type": "custom", "name": tool_name(tool.name)}
+        if tool.description:
+            out["description"] = tool.description
+        if tool.grammar is not None:
+            out["format"] = tool.grammar
+        return out
+
+    def _web_search(self, tool: Tool) -> dict[str, Any] | None:
+        self._parts.cached(tool.cache)
+        if not self._row.hosted_search:
+            if self._wanted(tool):
+                raise Unsupported(tool.at, "web search is not supported for this model")
+            self._losses.dropped(tool.at, "this model does not search the web")
+            return None
+        search, out = tool.search or WebSearch(), dict[str, Any](type="web_search")
+        if search.context_size is not None:
+            out["search_context_size"] = search.context_size
+        elif search.max_uses is not None:
+            out["search_context_size"] = _context_size(search.max_uses)
+            self._losses.rewritten(f"{tool.at}.max_uses", f"to search_context_size {out['search_context_size']}")
+        if search.user_location:
+            out["user_location"] = {"type": "approximate", **search.user_location}
+        self._losses.extra(tool.at, tool.extra)
+        return out
+
+
+def _function(tool: Tool, description: str, schema: dict[str, Any], strict: bool) -> dict[str, Any]:
+    """``strict`` is always said: left out, this API is strict, and makes optional properties required."""
+    out: dict[str, Any] = {"type": "function", "name": tool_name(tool.name)}
+    if description:
+        out["description"] = description
+    return out | {"parameters": schema, "strict": strict}
+
+
+def _choice_of(written: dict[str, Any]) -> dict[str, Any]:
+    """How a choice names a tool: by its name, or one that the provider runs by its type."""
+    kind = written["type"]
+    return {"type": kind, "name": written["name"]} if kind in ("function", "custom") else {"type": kind}
+
+
+def _context_size(max_uses: int) -> str:
+    if max_uses <= 1:
+        return "low"
+    return "medium" if max_uses <= 5 else "high"

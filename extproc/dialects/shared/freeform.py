@@ -1,0 +1,32 @@
+"""Free-form tools, for models that take functions only: a function with one text for its input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.losses import Action, LossReport
+from ...llm.request import Tool
+from ..base import encode
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
+
+def description(tool: Tool, losses: LossReport) -> str:
+    """What is said of *tool*, with the grammar that nobody enforces then."""
+    losses.add(tool.at, Action.EMULATED, "as a function with one text")
+    said = tool.description or ""
+    if not tool.grammar:
+        return said
+    losses.add(f"{tool.at}.format", Action.DOWNGRADED, "the grammar is described, not enforced")
+    grammar = f"The input must follow this grammar:\n{encode(tool.grammar).decode()}"
+    return f"{said}\n\n{grammar}" if said else grammar
+
+
+def wrapped(text: str) -> str:
+    """The input of a call as the function's."""
+    return encode({"input": text}).decode()
