@@ -1,0 +1,58 @@
+"""What a JSON text will take in memory once it is decoded, told from its bytes before that is done.
+
+Three bytes of ``[],`` become eighty: not the size of a text says what it costs but how many values it holds. Measured
+with the dialects here, from the message that brings a text to the one that carries its translation.
+"""
+
+from __future__ import annotations
+
+import re
+
+SMALL = 4 * 1024 * 1024
+"""Bytes up to which a text is not looked at: whatever it holds, it takes less than forty times as much."""
+
+_SMALL_FACTOR = 40
+_TRANSLATED, _WIDE, _PASSED = 7, 11, 3
+"""Copies of a text that are there at once: translated, the same where a character outside of the first 65,536 makes a
+string four bytes wide, passed on."""
+_VALUE = 140
+"""Bytes for each comma, colon and bracket that opens: a list, a string, a member's entry, and what is made of them."""
+
+_WIDE_CHARACTER = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_LONG = 32
+"""Bytes of a string in which it is worth while to look for such characters."""
+_STRUCTURE = (b"[", b"{", b",", b":")
+
+
+def is_heavier(data: bytes, most: int, *, passed: bool = False) -> bool:
+    """Whether handling *data* takes more than *most* bytes of memory, about. *passed*: only its outermost members are
+    read."""
+    size = len(data)
+    if size <= SMALL:
+        return size * _SMALL_FACTOR > most
+    left = most - size * (_PASSED if passed else _TRANSLATED)
+    if left >= 0 and not passed and _WIDE_CHARACTER.search(data):
+        left -= size * (_WIDE - _TRANSLATED)
+    return left < 0 or _holds_more(data, left // _VALUE)
+
+
+def _holds_more(data: bytes, most: int) -> bool:
+    """Whether more than *most* commas, colons and opening brackets stand in *data*, outside of its strings. What stands
+    in them is told apart only where there are so many that it matters."""
+    count = sum(map(data.count, _STRUCTURE))
+    if count <= most:
+        return False
+    # A table, or a program, in a string weighs no more than other text.
+    strings = 0
+    for found in _STRING.finditer(data):
+        strings += 1
+        if strings > most:
+            # Between any two stands one of them.
+            return True
+        start, end = found.span()
+        if end - start >= _LONG:
+            count -= sum([data.count(mark, start, end) for mark in _STRUCTURE])
+            if count <= most:
+                return False
+    return True
