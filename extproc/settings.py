@@ -42,6 +42,12 @@ class Limits:
         "How long one message of Envoy's may wait for other services, all of them together. Envoy is told to wait a "
         "second longer, which it does as far as the filter's `max_message_timeout` allows.",
     )
+    max_decoded_bytes: int = _setting(
+        320 * MIB,
+        "bytes",
+        "What one body, or one event of a stream, may take in memory while it is handled, by an estimate from its size "
+        "and the number of its values: sixty million bytes of `[],` would take 1.6 GB.",
+    )
     max_open_blocks: int = _setting(128, "count", "How many blocks of one answer may be open at once.")
 
 

@@ -284,7 +284,9 @@ class Dialect(Protocol):
     def response_emitter(
         self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
     ) -> ResponseEmitter:
-        """*upstream* is the head that the upstream answered, *meta* what it says (see ``read_meta``)."""
+        """*upstream* is the head that the upstream answered, *meta* what it says (see ``read_meta``). *request* is
+        what ``llm.request.remembered`` leaves of it: what else of it an answer shows belongs in its ``client_state``,
+        as few bytes as can be, since it stays for as long as the answer takes."""
         ...
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:

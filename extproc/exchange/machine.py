@@ -23,11 +23,12 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
 from ..frozen import Frozen
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
+from ..llm.weight import is_heavier
 from ..route import RouteError
 from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
 from ..telemetry.sinks import Sinks
-from ..translation.calls import Refused, render_error
+from ..translation.calls import TOO_HEAVY, Refused, render_error
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
@@ -349,7 +350,10 @@ class Exchange:
 
     def settle(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
         """The client's dialect, where *prefixes* have it: settled here, once, with the body. Refuses what is beneath a
-        dialect's path: another endpoint of the same API, or the same one behind another prefix."""
+        dialect's path: another endpoint of the same API, or the same one behind another prefix; and what is too much to
+        be read."""
+        if is_heavier(body, self.shared.limits.max_decoded_bytes, passed=True):
+            raise self.failure(ErrorKind.TOO_LARGE, TOO_HEAVY, "too_heavy")
         if self.client is None or prefixes:
             self.client = dialects.detect(self.path, body, prefixes)
         plain = self.path.partition("?")[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .events import Extra
 
@@ -262,3 +263,17 @@ class Request(Struct, frozen=True, kw_only=True):
     def path_of(self, word: str) -> str:
         """The client's path of one of our words (``max_tokens``, ``stop``, ``reasoning``, ``output`` ...)."""
         return self.at.get(word, word)
+
+
+def remembered(request: Request) -> Request:
+    """*request* as far as its answer is written by it: without texts, schemas and inputs. The ids of calls stay,
+    because no other call may have one of them."""
+    turns: list[Message] = []
+    for message in request.messages:
+        if type(message.content) is list:
+            calls: list[Block] = [ToolCall(b.id, b.name, "") for b in message.content if type(b) is ToolCall]
+            if calls:
+                turns.append(Message(message.role, calls))
+    tools = [Tool(tool.name, tool.kind, dialect=tool.dialect) for tool in request.tools]
+    output = request.output and Output(request.output.kind)
+    return replace(request, messages=turns, system=[], tools=tools, output=output, extra={})

@@ -19,7 +19,10 @@ _VALUE = 140
 """Bytes for each comma, colon and bracket that opens: a list, a string, a member's entry, and what is made of them."""
 
 _WIDE_CHARACTER = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""One that does not end goes on to the end: beginning anew at each quotation mark in it would take for ever. Nothing is
+taken back, so nothing is kept for it."""
+
 _LONG = 32
 """Bytes of a string in which it is worth while to look for such characters."""
 _STRUCTURE = (b"[", b"{", b",", b":")
@@ -44,9 +47,7 @@ def _holds_more(data: bytes, most: int) -> bool:
     if count <= most:
         return False
     # A table, or a program, in a string weighs no more than other text.
-    strings = 0
-    for found in _STRING.finditer(data):
-        strings += 1
+    for strings, found in enumerate(_STRING.finditer(data)):
         if strings > most:
             # Between any two stands one of them.
             return True

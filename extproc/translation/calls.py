@@ -8,6 +8,11 @@ from ..frozen import Frozen
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind
 
+TOO_HEAVY = "the request holds more values than can be handled at once"
+"""Said where ``Limits.max_decoded_bytes`` is met."""
+RETRY_SECONDS = "1"
+"""When to come again, where the gateway is at its bounds."""
+
 
 class Identity(Frozen):
     """What of a call says who we are, in the clear. Whoever prints a call does not see it."""
@@ -79,4 +84,6 @@ def refused(
 
 def render_error(client: str | None, failed: ResponseFailed) -> tuple[ResponseHead, bytes]:
     """*failed* as a response in the shape of dialect *client* (OpenAI's when it is not known)."""
-    return dialects.get(client or dialects.FALLBACK).emit_error(failed, Meta())
+    busy = failed.ours and failed.kind is ErrorKind.OVERLOADED
+    meta = Meta(retry_after=RETRY_SECONDS) if busy else Meta()
+    return dialects.get(client or dialects.FALLBACK).emit_error(failed, meta)

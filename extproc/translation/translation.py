@@ -25,7 +25,6 @@ from ..dialects.base import (
     Dialect,
     Env,
     Headers,
-    Meta,
     Operation,
     ResponseHead,
     Upstream,
@@ -50,10 +49,11 @@ from ..llm.events import (
 )
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported
 from ..llm.losses import Loss, LossReport
-from ..llm.request import Request
+from ..llm.request import Request, remembered
+from ..llm.weight import is_heavier
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
-from .calls import Answer, Call, Identity, Refused, refused
+from .calls import TOO_HEAVY, Answer, Call, Identity, Refused, refused, render_error
 from .response import INTERNAL, Broken, Passed, Response, Translated
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Translation:
         except NotReady as waiting:
             # As an overloaded upstream would: SDKs ask again by themselves.
             failed = ResponseFailed(ErrorKind.OVERLOADED, str(waiting), None, "credential_not_ready", ours=True)
-            raise Refused(failed, *client.emit_error(failed, Meta(retry_after="1"))) from None
+            raise Refused(failed, *render_error(client.name, failed)) from None
         except (Refused, RouteError):
             raise
         except Exception:
@@ -190,6 +190,8 @@ class Translation:
         limit = self.route.max_request_bytes or self.limits.max_request_bytes
         if len(call.body) > limit:
             raise refused(client.name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
+        if is_heavier(call.body, self.limits.max_decoded_bytes, passed=self.passthrough):
+            raise refused(client.name, ErrorKind.TOO_LARGE, TOO_HEAVY)
         operation = client.operation(call.path)
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
@@ -216,7 +218,7 @@ class Translation:
             message = f"{loss.path} cannot be carried to this upstream ({loss.action.value}){detail}"
             raise Unsupported(loss.path, message, "unsupported_parameter")
         body = encode(self.route.apply(emitted.members, target.dialect, upstream.limits))
-        return self._made(call, emitted, body, target.host)
+        return self._made(call, _kept(emitted), body, target.host)
 
     def _pass_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
         """Same dialect: the bytes as they came, but for the members that the route sets."""
@@ -442,6 +444,13 @@ class Translation:
     def _masked(self, failed: ResponseFailed) -> ResponseFailed:
         code = failed.code and self._mask.text(failed.code)
         return replace(failed, message=self._mask.text(failed.message), code=code)
+
+
+def _kept(call: UpstreamCall) -> UpstreamCall:
+    """*call* with what its answer is read and written by. The rest is as large as a conversation, and would stay for
+    as long as the answer takes."""
+    plain = {k: v for k, v in call.members.items() if v is None or isinstance(v, (bool, int, float))}
+    return replace(call, members=plain, request=remembered(call.request))
 
 
 def _address(client: Dialect, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:

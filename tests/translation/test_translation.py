@@ -428,3 +428,52 @@ def test_a_prefix_holds_for_the_library_too() -> None:
     with pytest.raises(Refused) as refusal:
         Translation(route=route).request(asked, path="/v1/messages")
     assert refusal.value.status == 404 and json.loads(refusal.value.body)["type"] == "error"
+
+
+# ---- too much to be handled
+
+
+@pytest.mark.parametrize(
+    ("client", "path"), [("openai_chat", "/v1/chat/completions"), ("anthropic_messages", "/v1/messages")]
+)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_request_of_too_many_values_is_a_413_before_it_is_decoded(client: str, path: str, provider: str) -> None:
+    data = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"metadata":[' + b"[]," * 2_000_000
+    status, error = refused(
+        Translation(route=route(provider), limits=Limits(max_decoded_bytes=1 << 26)), data, path=path
+    )
+    assert status == 413 and "more values than can be handled" in error["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_of_too_many_values_fails_before_it_is_decoded(stream: bool) -> None:
+    t = Translation(route=route("openai"), limits=Limits(max_decoded_bytes=1 << 26))
+    t.request(body(MESSAGES | {"stream": stream}), path="/v1/messages")
+    t.response_head(200, SSE if stream else JSON)
+    many = b'{"choices":[' + b"[]," * 2_000_000 + b"1]}"
+    out = t.response_body(b"data: " + many + b"\n\n" if stream else many, True)
+    assert b"more values than can be handled" in out
+    assert t.failed is not None and (stream or t.head.status == 502)
+
+
+def test_what_stays_of_a_request_is_not_as_large_as_it() -> None:
+    large = "x" * 1000
+    call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"p": large}}
+    schema = {"type": "object", "properties": {"p": {"type": "string", "description": large}}}
+    request = {
+        "model": "m",
+        "max_tokens": 9,
+        "system": large,
+        "tools": [{"name": "f", "description": large, "input_schema": schema}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": large}]},
+            {
+                "role": "assistant",
+                "content": [call],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": large}]},
+        ],
+    }
+    t = Translation(route=route("openai"))
+    t.request(body(request), path="/v1/messages")
+    assert large not in repr(t._call) and "toolu_1" in repr(t._call)

@@ -22,9 +22,12 @@ from ...llm.events import (
 from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.grammar import Grammar, State
 from ...llm.losses import LossReport
+from ...llm.weight import is_heavier
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
 from .errors import read_error
+
+TOO_MANY = "holds more values than can be handled at once"
 
 _decode = msgspec.json.Decoder().decode
 
@@ -138,6 +141,8 @@ class ParserBase:
 
     def decode_message(self, data: bytes, *, last: bool) -> Any:
         """A stream's message; ``None`` for the first that is not JSON, and for an unfinished last one."""
+        if is_heavier(data, self._limits.max_decoded_bytes):
+            raise ProtocolError("event", TOO_MANY)
         try:
             return decode(data, "event")
         except ProtocolError:
@@ -179,6 +184,9 @@ class ParserBase:
 
     def _on_body(self, body: bytes) -> Iterator[ResponseEvent]:
         status, media_type = self.head.status, self.head.media_type
+        if is_heavier(body, self._limits.max_decoded_bytes):
+            yield self.failure(f"the upstream's answer {TOO_MANY}", status=502, code="upstream_error")
+            return
         try:
             decoded = self.decode_whole(body)
         except ProtocolError:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.llm import weight
+from extproc.llm.weight import is_heavier
+
+MIB = 1024 * 1024
+MOST = 320 * MIB
+SIZE = 30_000_000
+
+
+def filled(text: bytes, size: int = SIZE) -> bytes:
+    return text * (size // len(text))
+
+
+TEXTS = {
+    "empty arrays": (b'{"a":[' + filled(b"[],") + b"1]}", True),
+    "empty objects": (b'{"a":[' + filled(b"{},") + b"1]}", True),
+    "numbers": (b'{"a":[' + filled(b"1.5,") + b"1]}", True),
+    "members": (b"{" + b",".join(b'"%x":0' % i for i in range(SIZE // 9)) + b"}", True),
+    "messages": (b'{"messages":[' + filled(b'{"role":"user","content":"x"},') + b"1]}", True),
+    "a text": (b'{"a":"' + filled(b"hello, wonderful world: ") + b'"}', False),
+    "a table in a text": (b'{"a":"' + filled(b"1,2,3,") + b'"}', False),
+    "a program in a text": (b'{"a":"' + filled(rb"{\"a\":[1,2]},\n") + b'"}', False),
+    "an image": (b'{"a":"' + filled(b"QUJD") + b'"}', False),
+    "quotes": (b'{"a":"' + filled(rb"\"") + b'"}', False),
+    "a string that does not end": (b'"' + filled(rb"\","), False),
+    "parts of a conversation": (b'{"a":[' + filled(b'{"text":"' + b"x, y: z" * 300 + b'"},') + b"1]}", False),
+    "forty million wide characters": (b'{"a":"' + filled(b"\xf0\x9f\x98\x80", 40_000_000) + b'"}', True),
+    "forty million others": (b'{"a":"' + filled(b"\xe4\xb8\xad", 40_000_000) + b'"}', False),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_weighs_is_told_before_it_is_decoded_and_within_a_second_for_ten_megabytes(name: str) -> None:
+    data, heavy = TEXTS[name]
+    began = time.process_time()
+    assert is_heavier(data, MOST) is heavy
+    assert time.process_time() - began < len(data) / 10_000_000
+
+
+def test_what_passes_weighs_less() -> None:
+    data = b'{"a":"' + filled(b"\xf0\x9f\x98\x80", 60_000_000) + b'"}'
+    assert is_heavier(data, MOST) and not is_heavier(data, MOST, passed=True)
+    assert is_heavier(TEXTS["members"][0], MOST, passed=True)
+
+
+@pytest.mark.parametrize("size", [100, weight.SMALL])
+def test_a_small_text_is_not_looked_at(size: int) -> None:
+    assert not is_heavier(filled(b"[],", size), MOST)
+    assert weight.SMALL * 40 < MOST
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=60),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=40), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+def structure(value: object) -> int:
+    """Commas, colons and opening brackets of *value* as JSON, counted by walking it."""
+    if isinstance(value, dict):
+        return max(1, 2 * len(value)) + sum(map(structure, value.values()))
+    if isinstance(value, list):
+        return max(1, len(value)) + sum(map(structure, value))
+    return 0
+
+
+@given(VALUES, st.booleans())
+def test_only_what_stands_outside_of_strings_counts(value: object, escaped: bool) -> None:
+    data = json.dumps(value, ensure_ascii=escaped, separators=(",", ":")).encode()
+    exact = structure(value)
+    assert weight._holds_more(data, exact + data.count(b'"')) is False
+    if exact:
+        # Short strings are counted with what stands in them: it may be told of too much, never of too little.
+        assert weight._holds_more(data, exact - 1) is True
+
+
+@pytest.mark.parametrize("text", [b"[],", b"{},", b"1.5,", b'"x",', b'{"a":1},', b"[[[]]],"])
+def test_no_text_takes_more_than_it_is_said_to(text: bytes) -> None:
+    data = b"[" + filled(text, weight.SMALL + 1000) + b"1]"
+    tracemalloc.start()
+    msgspec.json.decode(data)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert is_heavier(data, taken)
