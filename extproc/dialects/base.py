@@ -235,6 +235,8 @@ class Dialect(Protocol):
     """The top-level members that bound the size of an answer. Of several an upstream knows one (``token_field``)."""
     stream_type: str
     """The content type of its streams."""
+    headers: tuple[str, ...]
+    """The headers of its own that a client sends and a same-dialect upstream gets, in lower case."""
 
     # ---- a client's request, unread
 
@@ -272,7 +274,8 @@ class Dialect(Protocol):
         ...
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        """Raises Unsupported."""
+        """Raises Unsupported. A request of this same dialect, with its ``source``, is given back as it was sent, but
+        for what was changed since."""
         ...
 
     # ---- responses
@@ -314,6 +317,7 @@ class DialectBase:
 
     limits: tuple[str, ...] = ()
     stream_type = "text/event-stream; charset=utf-8"
+    headers: tuple[str, ...] = ()
     verbs: Verbs | None = None
 
     def operation(self, path: str) -> Operation:

@@ -228,6 +228,15 @@ class Member(Struct, frozen=True):
     """It stands for something that only the client's own provider keeps: another one is not even asked."""
 
 
+class Origin(Struct, frozen=True):
+    """The call that a request was read from, for its own dialect: printed with none of it."""
+
+    call: Any
+
+    def __repr__(self) -> str:
+        return "Origin(...)"
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """``at`` maps our words to the client's paths where they differ: see ``path_of``."""
 
@@ -259,6 +268,9 @@ class Request(Struct, frozen=True, kw_only=True):
     extra: dict[str, Member] = field(default_factory=dict)
     client_state: Any = None
     """Private to the dialect that parsed the request; its response emitter finds here what the request settled."""
+    source: Origin | None = None
+    """What the request was read from. With it, the same dialect's emitter gives back all that the client sent, but for
+    what was changed since (see ``dialects/shared/relay.py``); without it, what the vocabulary can say."""
 
     def path_of(self, word: str) -> str:
         """The client's path of one of our words (``max_tokens``, ``stop``, ``reasoning``, ``output`` ...)."""

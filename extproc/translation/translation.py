@@ -210,8 +210,8 @@ class Translation:
             if member.stored:
                 raise Unsupported(member.path, member.problem, member.code)
         self.model_asked = request.model
-        if self.route.model:
-            request = replace(request, model=self.route.model)
+        # What it was read from is of no use to another dialect, and need not be kept.
+        request = replace(request, model=self.route.model or request.model, source=None)
         emitted = upstream.emit_request(request, self._upstream(target, request.model), self.losses)
         if self.route.losses == "reject" and (loss := self.losses.unacceptable()):
             detail = f": {loss.detail}" if loss.detail else ""

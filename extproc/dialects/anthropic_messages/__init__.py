@@ -23,6 +23,7 @@ from ..base import (
     UpstreamCall,
     encode,
 )
+from ..shared.relay import relayed
 from . import count_tokens, emit_request, mend, meta, models, parse_request
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
@@ -38,8 +39,7 @@ class AnthropicMessages(DialectBase):
     root = ""
     converses = True
     limits: tuple[str, ...] = ("max_tokens",)
-    headers = ("anthropic-version", "anthropic-beta")
-    """The headers of its own that a client sends and a same-dialect upstream gets."""
+    headers: tuple[str, ...] = ("anthropic-version", "anthropic-beta")
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "messages" in members and "max_tokens" in members and not _ONLY_HERE.isdisjoint(members)
@@ -48,7 +48,7 @@ class AnthropicMessages(DialectBase):
         return parse_request.parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        return emit_request.emit_request(request, upstream, losses)
+        return relayed(self, request, upstream, losses) or emit_request.emit_request(request, upstream, losses)
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         return mend.mend(body, losses)

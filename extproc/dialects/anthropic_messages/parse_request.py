@@ -9,7 +9,19 @@ import msgspec
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
-from ...llm.request import Member, Message, Output, Reasoning, Request, Sampling, Text, Tool, ToolChoice, WebSearch
+from ...llm.request import (
+    Member,
+    Message,
+    Origin,
+    Output,
+    Reasoning,
+    Request,
+    Sampling,
+    Text,
+    Tool,
+    ToolChoice,
+    WebSearch,
+)
 from ..base import ClientCall
 from ..shared.parser import decode
 from .parse_blocks import blocks, cache_marker
@@ -76,6 +88,7 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
         cache=cache,
         at=at,
         extra=extra,
+        source=Origin(call),
     )
 
 

@@ -13,6 +13,7 @@ from ...settings import Limits
 from ..base import ClientCall, DialectBase, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from ..shared.naming import without_seals
 from ..shared.openai import emit_error, model_object, models_list, read_meta
+from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ChatEmitter
 from .parse_request import parse_request
@@ -37,7 +38,7 @@ class OpenAIChat(DialectBase):
         return parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        return emit_request(request, upstream, losses)
+        return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses)
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         # What other providers' answers leave in a history, this API ignores; but it bounds the length of an id.

@@ -15,6 +15,7 @@ from ..shared.openai_schema import is_strict
 from .emit_messages import Conversation
 from .emit_parts import PartWriter
 from .emit_tools import write_tools
+from .vocabulary import NAME
 
 CARRIED = frozenset({
     "frequency_penalty", "logit_bias", "presence_penalty", "prediction", "prompt_cache_key", "prompt_cache_retention",
@@ -43,6 +44,7 @@ class _RequestWriter:
         self._upstream = upstream
         self._row = upstream.capabilities
         self._losses = losses
+        self._own = request.dialect == NAME
         self._members: dict[str, Any] = {"model": request.model}
         self._instruction: str | None = None
 
@@ -153,7 +155,8 @@ class _RequestWriter:
     def _who_and_how(self) -> None:
         request, members, row = self._request, self._members, self._row
         if request.user_id:
-            members[row.user_field] = sha256(request.user_id)
+            # Another API's may be a name or an address.
+            members[row.user_field] = request.user_id if self._own else sha256(request.user_id)
         if request.session_key:
             # Servers that know no safety_identifier are not OpenAI's, and know no prompt_cache_key either.
             if row.user_field == "safety_identifier":
@@ -167,7 +170,7 @@ class _RequestWriter:
                 self._losses.dropped(request.path_of("service_tier"))
         if request.stream:
             members["stream"] = True
-            if row.stream_options:
+            if row.stream_options and (request.include_usage or not self._own):
                 # Always: other APIs' clients expect the counts, and the gateway keeps them.
                 members["stream_options"] = {"include_usage": True}
 

@@ -8,7 +8,7 @@ from ...frozen import Frozen
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
-from ...llm.request import CacheMarker, Member, Output, Reasoning, Request, Sampling
+from ...llm.request import CacheMarker, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
 from ..shared.openai import REQUEST_TIERS
 from ..shared.parser import decode
@@ -76,6 +76,7 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
         at=at,
         extra=_others(fields, extra),
         client_state=ChatState(legacy),
+        source=Origin(call),
     )
 
 

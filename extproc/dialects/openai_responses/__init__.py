@@ -10,6 +10,7 @@ from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, DialectBase, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from ..shared.openai import emit_error, read_meta
+from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ResponsesEmitter
 from .mend import mend
@@ -40,7 +41,7 @@ class OpenAIResponses(DialectBase):
         return parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        return emit_request(request, upstream, losses)
+        return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses)
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         return mend(body, losses)

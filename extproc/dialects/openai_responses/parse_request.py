@@ -7,7 +7,7 @@ from typing import Any
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
-from ...llm.request import Member, Message, Output, Reasoning, Request, Sampling, Tool
+from ...llm.request import Member, Message, Origin, Output, Reasoning, Request, Sampling, Tool
 from ..base import ClientCall
 from ..shared.openai import REQUEST_TIERS
 from ..shared.parser import decode
@@ -80,6 +80,7 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
         at=at,
         extra=_others(fields, extra),
         client_state=ResponsesState(echo, seals, names.named, names.searches),
+        source=Origin(call),
     )
 
 
