@@ -79,6 +79,18 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     """It gives and takes Google's thought signatures with tool calls (``extra_content``)."""
     call_signatures_needed: bool = False
     """And refuses a turn whose first call has none."""
+    # ---- Google's models
+    thinking_budgets: tuple[int, int] | None = None
+    """The least and the most tokens of thinking that a model with a budget takes."""
+    json_schema_members: bool = True
+    """It reads JSON Schema; without it, Google's subset of OpenAPI's."""
+    json_with_tools: bool = True
+    """It can be held to a form where it has tools."""
+    result_media: bool = True
+    """A tool's result may hold images and documents."""
+    media_resolution: bool = True
+    """Each image may say its own."""
+
     alternate_roles: bool = False
     """Its chat template demands that user and assistant alternate."""
 

@@ -11,6 +11,7 @@ from ..llm.models import Model
 from .anthropic_messages import AnthropicMessages
 from .base import Dialect, Headers, ListsModels, top_level
 from .bedrock_converse import BedrockConverse
+from .gemini import Gemini
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
 from .openai_responses import OpenAIResponses
@@ -20,6 +21,7 @@ _ALL: tuple[Dialect, ...] = (
     AnthropicMessages(),
     OpenAIResponses(),
     BedrockConverse(),
+    Gemini(),
     OpenAIEmbeddings(),
 )
 """In the order in which they are asked whether a body is theirs."""

@@ -233,6 +233,9 @@ class Dialect(Protocol):
     """It holds conversations, which the vocabulary of ``llm`` can tell, streamed or whole. Others only pass through."""
     limits: tuple[str, ...]
     """The top-level members that bound the size of an answer. Of several an upstream knows one (``token_field``)."""
+    places: Mapping[str, str]
+    """Where a route's options stand in a body, by the names that most APIs have for them, where it is not at its top:
+    ``{"temperature": "generationConfig.temperature"}``."""
     stream_type: str
     """The content type of its streams."""
     headers: tuple[str, ...]
@@ -316,6 +319,7 @@ class DialectBase:
     that depends on the model alone, or on ``verbs`` as well; server-sent events."""
 
     limits: tuple[str, ...] = ()
+    places: Mapping[str, str] = {}
     stream_type = "text/event-stream; charset=utf-8"
     headers: tuple[str, ...] = ()
     verbs: Verbs | None = None

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 from ..frozen import Frozen
 
-DIALECTS = ("openai_chat", "anthropic_messages", "openai_responses", "openai_embeddings", "bedrock_converse")
+DIALECTS = (
+    "openai_chat", "anthropic_messages", "openai_responses", "openai_embeddings", "bedrock_converse", "gemini",
+)  # fmt: skip
 """The names of wire APIs that a route may say."""
 
 
@@ -55,7 +57,7 @@ class Provider(Frozen):
 
 _BEARER = "{header: {Authorization: 'Bearer ${%s}'}}"
 _CHAT = "/v1/chat/completions"
-_VERTEX = "/v1/projects/{project_id}/locations/{region}/endpoints/openapi/chat/completions"
+_VERTEX = "/v1/projects/{project_id}/locations/{region}"
 
 
 def _deployments(operation: str) -> tuple[tuple[str, str], ...]:
@@ -132,6 +134,7 @@ _ROWS = (
         "gemini",
         {
             "openai_chat": Endpoint("/v1beta/openai/chat/completions", "max_completion_tokens"),
+            "gemini": Endpoint("/v1beta/models/{model}", "max_output_tokens"),
             "openai_embeddings": Endpoint("/v1beta/openai/embeddings"),
         },
         _BEARER % "GEMINI_API_KEY",
@@ -139,7 +142,10 @@ _ROWS = (
     ),
     Provider(
         "vertex-ai",
-        {"openai_chat": Endpoint(_VERTEX, "max_completion_tokens")},
+        {
+            "openai_chat": Endpoint(f"{_VERTEX}/endpoints/openapi/chat/completions", "max_completion_tokens"),
+            "gemini": Endpoint(f"{_VERTEX}/publishers/google/models/{{model}}", "max_output_tokens"),
+        },
         "{gcp: {}}",
         "aiplatform.googleapis.com",
         "{region}-aiplatform.googleapis.com",

@@ -21,6 +21,9 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 """One limit by its older and its newer name."""
 
 
+NO_PLACES: Mapping[str, str] = {}
+
+
 class Target(Frozen):
     """Where a request goes. ``path`` may bring a query of its own, and ``{model}`` where the model belongs; ``verbs``
     follow it, where the provider has its own. ``host`` is for ``:authority``, when the route names the upstream's own
@@ -169,10 +172,12 @@ class Route(Frozen):
         asked for; ``None`` when there is no need."""
         return self.gcp.begin() if self.gcp is not None else None
 
-    def apply(self, members: dict[str, Any], dialect: str, limits: tuple[str, ...]) -> dict[str, Any]:
+    def apply(
+        self, members: dict[str, Any], dialect: str, limits: tuple[str, ...], places: Mapping[str, str] = NO_PLACES
+    ) -> dict[str, Any]:
         """The upstream body's top-level *members* with what the route sets beside the model, in this order: options,
         ``llm_options`` (always), ``request_body`` (fills, or replaces when forced) (D15-D17, D28-D30). *limits* are the
-        members that bound an answer in that *dialect*.
+        members that bound an answer in that *dialect*, *places* where it has options that are not at the body's top.
 
         *members* may hold ``msgspec.Raw``; what is not touched stays so. Neither *members* nor the route is changed.
         """
@@ -182,9 +187,13 @@ class Route(Frozen):
         if self.max_tokens is not None and limit:
             wanted[limit] = self.max_tokens
             present = {limit}.intersection(_LIMITS)
+        below = {places[name]: wanted.pop(name) for name in list(wanted) if name in places}
         # Two limits side by side are an error to some servers and ambiguous to the rest.
         result = {k: v for k, v in members.items() if not present or k not in _LIMITS or k in present}
         result |= {name: value for name, value in wanted.items() if not same(members.get(name, ABSENT), value)}
+        for path, value in below.items():
+            outer, _, inner = path.partition(".")
+            result = merge(result, {outer: {inner: value}})
         patch = self.request_body.get(dialect)
         if not patch:
             return result

@@ -217,7 +217,7 @@ class Translation:
             detail = f": {loss.detail}" if loss.detail else ""
             message = f"{loss.path} cannot be carried to this upstream ({loss.action.value}){detail}"
             raise Unsupported(loss.path, message, "unsupported_parameter")
-        body = encode(self.route.apply(emitted.members, target.dialect, upstream.limits))
+        body = encode(self.route.apply(emitted.members, target.dialect, upstream.limits, upstream.places))
         return self._made(call, _kept(emitted), body, target.host)
 
     def _pass_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
@@ -231,7 +231,7 @@ class Translation:
             path, changed = client.rename(path, members, self.route.model)
         if asked.operation is not Operation.COUNT:
             # Of what else the route sets, the API that counts tokens knows nothing.
-            changed = self.route.apply(changed, target.dialect, client.limits)
+            changed = self.route.apply(changed, target.dialect, client.limits, client.places)
         if changed is not members and changed != members:
             body = encode(changed)
         self._asked = asked = client.peek(path, changed)

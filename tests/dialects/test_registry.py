@@ -60,7 +60,7 @@ def test_a_body_does_not_bring_back_what_a_prefix_took_away() -> None:
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_api_is_found_at_its_root(name: str) -> None:
-    stem = "/model/m" if name == "bedrock_converse" else ""
+    stem = {"bedrock_converse": "/model/m", "gemini": "/v1beta/models/m"}.get(name, "")
     for end in REGISTRY[name].paths:
         assert detect(stem + end, b"", dict.fromkeys(REGISTRY, "")) == name
 

@@ -83,7 +83,9 @@ def messages_turn(draw: st.DrawFn, turn: int) -> list[Json]:
         blocks.append({"type": "text", "text": draw(TEXT)})
     ids = [f"toolu_{turn}_{n}" + draw(st.sampled_from(["", "x" * 50])) for n in range(draw(st.integers(0, 3)))]
     blocks += [{"type": "tool_use", "id": id_, "name": draw(NAMES), "input": draw(INPUTS)} for id_ in ids]
-    answer: list[Json] = [{"role": "assistant", "content": blocks or "ok"}]
+    if all(block["type"] == "thinking" for block in blocks):
+        blocks.append({"type": "text", "text": "ok"})  # nobody answers with thinking alone
+    answer: list[Json] = [{"role": "assistant", "content": blocks}]
     reply: list[Json] = [draw(tool_result(id_)) for id_ in ids]
     after = draw(user_blocks())
     answer.append({"role": "user", "content": reply + after if draw(st.booleans()) or not reply else reply})
@@ -149,29 +151,78 @@ def responses_turn(draw: st.DrawFn, turn: int) -> list[Json]:
     return [*said, *draw(st.permutations(results))]
 
 
+# ---- Gemini
+
+
+@st.composite
+def gemini_contents(draw: st.DrawFn) -> list[Json]:
+    """A legal history that ends with the user, calls with and without ids."""
+    contents: list[Json] = [{"role": "user", "parts": draw(gemini_parts())}]
+    for turn in range(draw(st.integers(0, 3))):
+        contents += draw(gemini_turn(turn))
+    return contents
+
+
+def gemini_parts() -> st.SearchStrategy[list[Json]]:
+    text = TEXT.map(lambda t: {"text": t})
+    image = st.just({"inlineData": {"mimeType": "image/png", "data": PNG}})
+    return st.lists(st.one_of(text, image), min_size=1, max_size=3)
+
+
+@st.composite
+def gemini_turn(draw: st.DrawFn, turn: int) -> list[Json]:
+    parts: list[Json] = []
+    if draw(st.booleans()):
+        parts.append({"text": draw(TEXT), "thought": True})
+    if draw(st.booleans()):
+        signature: Json = draw(st.sampled_from([{}, {"thoughtSignature": "EpwCCpkC"}]))
+        parts.append({"text": draw(TEXT)} | signature)
+    results: list[Json] = []
+    for n in range(draw(st.integers(0, 3))):
+        id_: Json = draw(st.sampled_from([{}, {"id": f"fc-{turn}-{n}"}]))
+        name: str = draw(NAMES)
+        signature = draw(st.sampled_from([{}, {"thoughtSignature": "CiQB0e2Kb1/+AA=="}]))
+        parts.append({"functionCall": {**id_, "name": name, "args": draw(INPUTS)}} | signature)
+        results.append({"functionResponse": {**id_, "name": name, "response": draw(gemini_response())}})
+    if all("thought" in part for part in parts):
+        parts.append({"text": "ok"})  # nobody answers with thinking alone
+    after: list[Json] = draw(gemini_parts()) if not results or draw(st.booleans()) else []
+    return [{"role": "model", "parts": parts}, {"role": "user", "parts": [*results, *after]}]
+
+
+def gemini_response() -> st.SearchStrategy[Json]:
+    return st.one_of(INPUTS, TEXT.map(lambda t: {"output": t}), TEXT.map(lambda t: {"error": t}))
+
+
 CLAUDES = write_carrier(Carried("t", "S"))
 SCHEMA = {"type": "object", "properties": {}}
 TOOLS: dict[str, list[Json]] = {
     "openai_chat": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
     "anthropic_messages": [{"name": "f", "input_schema": SCHEMA}],
     "openai_responses": [{"type": "function", "name": "f", "parameters": SCHEMA, "strict": False}],
+    "gemini": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": SCHEMA}]}],
 }
 MESSAGES = {
     "openai_chat": chat_messages(),
     "anthropic_messages": messages_messages(),
     "openai_responses": responses_items(),
+    "gemini": gemini_contents(),
 }
-PLACE = {"openai_chat": "messages", "anthropic_messages": "messages", "openai_responses": "input"}
+PLACE = {
+    "openai_chat": "messages", "anthropic_messages": "messages", "openai_responses": "input", "gemini": "contents",
+}  # fmt: skip
 """The member that holds the conversation."""
 BASE: dict[str, Json] = {
     "openai_chat": {},
     "anthropic_messages": {"max_tokens": 100, "system": "be brief"},
     "openai_responses": {"instructions": "be brief", "store": False},
+    "gemini": {"systemInstruction": {"parts": [{"text": "be brief"}]}},
 }
 MODELS = {
     "openai_chat": ["gpt-4o", "gpt-5.1", "my-model"],
     "anthropic_messages": ["claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5", "other"],
     "openai_responses": ["gpt-4o", "gpt-5.1", "my-model"],
+    "gemini": ["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-2.0-flash", "tuned"],
 }
 
 
@@ -186,7 +237,7 @@ _BY_MODEL = ("reasoning", "function_call", "custom_tool_call")
 
 def is_models(item: Json) -> bool:
     """Whether the model said *item* of a conversation."""
-    return item.get("role") == "assistant" or item.get("type") in _BY_MODEL
+    return item.get("role") in ("assistant", "model") or item.get("type") in _BY_MODEL
 
 
 def turns(conversation: list[Json]) -> list[int]:

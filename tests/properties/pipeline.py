@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ NAMES = [name for name, dialect in dialects.REGISTRY.items() if dialect.converse
 STREAM_TYPE = {"bedrock_converse": "application/vnd.amazon.eventstream"}
 ENV = Env(now=1_800_000_000.0, request_id="req-1")
 LIMITS = Limits()
+MADE_ID = re.compile(r"^(?:call|toolu|tooluse)_(?=[0-9a-f]{24}$)")
+"""What each dialect puts before an id that it had to make."""
 
 
 def goldens(dialect: str) -> list[Path]:
@@ -103,7 +106,7 @@ def gist(folded: Folded, *, opaque: bool = False) -> list[object]:
     """What every dialect can tell apart of a response: the texts, the thinking, the calls, how it ended, the counts."""
     text = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
     thinking = "".join(block.text for block in folded.blocks if isinstance(block, ThinkingBlock))
-    calls = [(b.id, b.name, input_of(b)) for b in folded.blocks if isinstance(b, ToolCallBlock)]
+    calls = [(MADE_ID.sub("", b.id), b.name, input_of(b)) for b in folded.blocks if isinstance(b, ToolCallBlock)]
     ending: object = None
     if folded.ended is not None:
         usage = folded.ended.usage

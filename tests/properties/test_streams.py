@@ -116,13 +116,17 @@ def test_there_and_back_keeps_what_a_client_can_tell_apart(pair: Pair) -> None:
     there = run(client, upstream, [data])
     back = run(upstream, client, [there])
     original, returned = fold(parse(upstream, run(upstream, upstream, [data]))), fold(parse(upstream, back))
-    assert gist(returned) == gist(original)
+    before, after = gist(original), gist(returned)
+    if original.failed is not None:
+        # A call that was cut off: some dialects tell calls whole or not at all.
+        before[2] = before[2][: len(after[2])]  # type: ignore[index, arg-type]
+    assert after == before
 
 
 def with_unknown_members(value: object) -> object:
     if isinstance(value, dict):
         # A tool's input is the model's own: there every member is known.
-        members = {k: v if k == "input" else with_unknown_members(v) for k, v in value.items()}
+        members = {k: v if k in ("input", "args") else with_unknown_members(v) for k, v in value.items()}
         return members | {"x_new": {"a": [1, None]}}
     return [with_unknown_members(v) for v in value] if isinstance(value, list) else value
 

@@ -37,6 +37,7 @@ TABLE = {
     ],
     "gemini": [
         ("openai_chat", "/v1beta/openai/chat/completions", "max_completion_tokens"),
+        ("gemini", "/v1beta/models/{model}", "max_output_tokens"),
         ("openai_embeddings", "/v1beta/openai/embeddings", None),
     ],
     "bedrock": [("openai_chat", "/openai/v1/chat/completions", "max_completion_tokens")],
@@ -45,7 +46,12 @@ TABLE = {
             "openai_chat",
             "/v1/projects/{project_id}/locations/{region}/endpoints/openapi/chat/completions",
             "max_completion_tokens",
-        )
+        ),
+        (
+            "gemini",
+            "/v1/projects/{project_id}/locations/{region}/publishers/google/models/{model}",
+            "max_output_tokens",
+        ),
     ],
     "anthropic": [("anthropic_messages", "/v1/messages", "max_tokens"), ("openai_chat", CHAT, "max_tokens")],
 }

@@ -208,7 +208,7 @@ LIST = (
          "openai_responses, openai_embeddings"),
         ([OPENAI + "client: openai"],
          "route: client: unknown dialect 'openai'; did you mean 'openai_chat'? Choose one of: openai_chat, "
-         "anthropic_messages, openai_responses, openai_embeddings, bedrock_converse"),
+         "anthropic_messages, openai_responses, openai_embeddings, bedrock_converse, gemini"),
         (["{provider: vertex-ai, auth: none}"],
          "route: provider_conf: provider vertex-ai needs project_id and region, or an override.endpoint with a path"),
         ([OPENAI + "override: {endpoint: 'ftp://h'}"],

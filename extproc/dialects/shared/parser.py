@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ...framing import sse
+from ...llm import marker
 from ...llm.events import (
     BlockEnded,
     KeepAlive,
@@ -230,6 +231,10 @@ class ParserBase:
         """Tool names as the client knows them; free-form tools out of the function that carried them."""
         undo = self.call.undo
         if type(event) is ToolCallStarted:
+            if marker.IN_ID in event.id:
+                # Another gateway of this kind sealed it there.
+                id_, signature = marker.unsealed_id(event.id)
+                event = replace(event, id=id_, signature=event.signature or signature)
             name = undo.names.get(event.name, event.name)
             if name in undo.custom and event.kind == "function":
                 self._custom[event.block] = []

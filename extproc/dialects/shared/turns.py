@@ -70,9 +70,17 @@ class _Held(Struct):
 class Conversation:
     """Takes the messages in their order, gives the turns. *ids* fits tool call ids to the API. *mid_system*: the model
     takes system messages in mid-conversation. *bound_thinking*: it checks replayed thinking against the conversation
-    before it."""
+    before it. *signed_calls*: it takes signatures on calls."""
 
-    def __init__(self, writer: BlockWriter, ids: ToolIds, *, mid_system: bool, bound_thinking: bool) -> None:
+    def __init__(
+        self,
+        writer: BlockWriter,
+        ids: ToolIds,
+        *,
+        mid_system: bool,
+        bound_thinking: bool,
+        signed_calls: bool = False,
+    ) -> None:
         self.turns: list[Turn] = []
         self.names: dict[str, None] = {}
         """The tools that were called, by the client's names, in order."""
@@ -81,6 +89,7 @@ class Conversation:
         self._losses = writer.losses
         self._mid_system = mid_system
         self._bound_thinking = bound_thinking
+        self._signed_calls = signed_calls
         self._thinking_lost = False
         self._ids = ids
         self._calls = 0
@@ -222,7 +231,7 @@ class Conversation:
         id_ = self._ids(f"{client_id}#{before}" if before else client_id)
         self._open.setdefault(client_id, []).append((id_, call.at))
         self.names[call.name] = None
-        if call.signature:
+        if call.signature and not self._signed_calls:
             self._losses.dropped(f"{call.at}.signature", "of another provider")
         return self._writer.call(call, id_, tool_name(call.name))
 

@@ -1,0 +1,117 @@
+"""Google's Gemini API, and the same on Vertex AI: ``generateContent``, ``streamGenerateContent``, ``countTokens``.
+
+The model and whether to stream stand in the path: ``/v1beta/models/{model}:streamGenerateContent?alt=sse``. Without
+``alt=sse`` a stream is one JSON array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...llm.events import ResponseFailed
+from ...llm.losses import LossReport
+from ...llm.models import Model
+from ...llm.request import Request
+from ...settings import Limits
+from ..base import (
+    Asked,
+    ClientCall,
+    Env,
+    Headers,
+    Meta,
+    ModelInPath,
+    Operation,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    Verbs,
+    encode,
+)
+from ..shared.estimate import estimate
+from . import emit_request, errors, mend, models, parse_request
+from .emit_response import GeminiEmitter
+from .parse_request import COUNT, VERBS, is_array
+from .parse_response import GeminiParser
+from .words import NAME, PLACES
+
+
+class GeminiAsked(Asked):
+    """``array``: a stream of which the client asked for one array, and not for events."""
+
+    array: bool = False
+
+
+class Gemini(ModelInPath):
+    name = NAME
+    paths: tuple[str, ...] = VERBS
+    root = r"/v\d\w*(/projects/[^/]+/locations/[^/]+)?(/publishers/[^/]+)?/(models|tunedModels|endpoints)/[^/]+"
+    converses = True
+    verbs: Verbs = (":generateContent", ":streamGenerateContent?alt=sse")
+    places: Mapping[str, str] = PLACES
+
+    def claims(self, members: dict[str, Any]) -> bool:
+        return "contents" in members
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        asked = super().peek(path, members)
+        return GeminiAsked(asked.model, asked.stream, asked.operation, is_array(path))
+
+    def operation(self, path: str) -> Operation:
+        return Operation.COUNT if path.partition("?")[0].rstrip("/").endswith(COUNT) else Operation.ANSWER
+
+    def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
+        # Names of Google's other APIs: the path has these words already.
+        model = asked.model.removeprefix("models/").removeprefix("google/")
+        array = isinstance(asked, GeminiAsked) and asked.array
+        verbs = (self.verbs[0], self.verbs[1].partition("?")[0]) if array else self.verbs
+        return "POST", upstream.at(Asked(model, asked.stream), verbs)
+
+    def mend(self, body: bytes, losses: LossReport) -> bytes:
+        return mend.mend(body, losses)
+
+    def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
+        return parse_request.parse_request(call, losses)
+
+    def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        method, path = self.address(upstream, Asked(request.model, request.stream))
+        return emit_request.emit_request(request, upstream, method, path, losses)
+
+    def response_parser(
+        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
+    ) -> GeminiParser:
+        return GeminiParser(call, head, limits, losses)
+
+    def response_emitter(
+        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
+    ) -> GeminiEmitter:
+        return GeminiEmitter(self, request, upstream, meta, env, losses)
+
+    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
+        return errors.read_meta(head)
+
+    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+        return errors.emit_error(failed, meta)
+
+    # ---- counting tokens
+
+    def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+        method, path = self.address(upstream, Asked(asked.model))
+        bare, mark, query = path.partition("?")
+        whole = self.verbs[0]
+        return (method, f"{bare.removesuffix(whole)}{COUNT}{mark}{query}") if bare.endswith(whole) else None
+
+    def estimate(self, call: ClientCall) -> bytes:
+        request = parse_request.parse_count(call)
+        return encode({"totalTokens": estimate(request)})
+
+    # ---- which models there are
+
+    def asks_for_models(self, path: str, headers: Headers) -> bool:
+        return models.asks(path, headers)
+
+    def one_model(self, model: Model) -> bytes:
+        return encode(models.model_object(model))
+
+    def all_models(self, models_: Sequence[Model], query: str) -> bytes:
+        return encode(models.models_page(models_, query))

@@ -1,0 +1,249 @@
+"""Content blocks, written as parts of the Gemini API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...capabilities import Capabilities
+from ...llm import marker
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import (
+    Audio,
+    Block,
+    CacheMarker,
+    Document,
+    Image,
+    Opaque,
+    SearchResult,
+    Source,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from ..shared.media import decoded, foreign, is_text, tag
+from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
+from .words import INVALID_JSON, NAME, SIGNER
+
+Part = dict[str, Any]
+PARTS = "parts"
+"""The one member of what stands for several parts until they are laid flat."""
+
+_decode = msgspec.json.Decoder().decode
+_RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
+
+
+class PartWriter:
+    """Writes single parts for one request. *own*: the client speaks this dialect, so that members without a word here
+    are its own. *cache_at*: the client's word for cache markers, which are dropped: Gemini caches by itself."""
+
+    def __init__(self, row: Capabilities, losses: LossReport, cache_at: str, *, own: bool) -> None:
+        self.losses = losses
+        self.following: dict[str, list[Part]] = {}
+        """Call id -> media of its result, for models that take none in the result itself."""
+        self._row = row
+        self._cache_at = cache_at
+        self._own = own
+        self._called: dict[str, str] = {}  # call id -> name
+
+    def cached(self, cache: CacheMarker | None) -> None:
+        if cache is not None:
+            self.losses.dropped(self._cache_at, "this API caches by itself", cost_only=True)
+
+    # ---- what is said
+
+    def text(self, block: Text) -> Part | None:
+        """``None`` for an empty text, which the API refuses."""
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        return self._finished({"text": block.text}, block) if block.text else None
+
+    def content(self, block: Block) -> Part | None:
+        match block:
+            case Text():
+                return self.text(block)
+            case Image():
+                return self._image(block)
+            case Document():
+                return self._document(block)
+            case SearchResult():
+                return self._search_result(block)
+            case Audio():
+                kind = AUDIO_TYPES.get(block.format, f"audio/{block.format}")
+                return {"inlineData": {"mimeType": kind, "data": block.data}}
+            case Opaque():
+                return self._opaque(block)
+        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+
+    def thinking(self, block: Thinking) -> Part | None:
+        """What Gemini thought, with its signature if it had one of its own; thinking that nobody signed may be its own
+        too. A signature without a text is that of the text before it."""
+        self.losses.extra(block.at, block.extra)
+        if block.signer == SIGNER and block.signature:
+            signed = {"thoughtSignature": block.signature}
+            return {"text": block.text, "thought": True, **signed} if block.text else {"text": "", **signed}
+        if block.signer in ("", marker.SIGNER) and block.text:
+            return {"text": block.text, "thought": True}
+        return None
+
+    def is_thinking(self, written: Part) -> bool:
+        return "thought" in written
+
+    # ---- calls and their results
+
+    def call(self, call: ToolCall, id_: str, name: str) -> Part:
+        self._called[id_] = name
+        function = {"id": id_, "name": name, "args": self._arguments(call)}
+        out: Part = {"functionCall": function}
+        if call.signature:
+            out["thoughtSignature"] = call.signature
+        return self._finished(out, call)
+
+    def _arguments(self, call: ToolCall) -> Any:
+        if call.kind == "custom":
+            return {"input": call.arguments or ""}
+        if call.input is not None:
+            return call.input
+        value, valid = object_of(call.arguments or "")
+        if not valid:
+            self.losses.rewritten(call.at, "the arguments are no JSON object")
+        return value
+
+    def result(self, result: ToolResult, id_: str) -> Part:
+        self.cached(result.cache)
+        self.losses.extra(result.at, result.extra)
+        texts: list[str] = []
+        media: list[Part] = []
+        for block in [Text(result.content)] if type(result.content) is str else result.content:
+            for part in self._result_parts(block):  # type: ignore[arg-type]
+                if "text" in part:
+                    texts.append(part["text"])
+                elif self._row.result_media and _type_of(part) in IN_RESULTS:
+                    media.append(part)
+                else:
+                    self.following.setdefault(id_, []).append(part)
+                    self.losses.rewritten(result.at, "media follow the result")
+        response = _response("\n".join(texts), error=result.is_error is True)
+        function: Part = {"id": id_, "name": self._called.get(id_, ""), "response": response}
+        if media:
+            function[PARTS] = media
+        return {"functionResponse": function}
+
+    def _result_parts(self, block: Block) -> list[Part]:
+        written = self.content(block)
+        if written is None:
+            return []
+        several: list[Part] | None = written.get(PARTS)
+        return [written] if several is None else several
+
+    # ---- media
+
+    def _image(self, block: Image) -> Part:
+        out = self._source(block.source, block.at, "image/jpeg", "image/")
+        if block.detail in _RESOLUTIONS and self._row.media_resolution:
+            out["mediaResolution"] = {"level": _RESOLUTIONS[block.detail]}
+        elif block.detail not in (None, "auto"):
+            self.losses.dropped(f"{block.at}.detail")
+        return self._finished(out, block)
+
+    def _document(self, block: Document) -> Part:
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        source = block.source
+        if source is None:
+            inner = block.blocks or ""
+            return self._tagged(block, [Text(inner)] if type(inner) is str else inner)  # type: ignore[arg-type]
+        if source.kind == "text" or (source.kind == "base64" and is_text(block)):
+            text = source.data if source.kind == "text" else decoded(source.data, block.at)
+            return self._tagged(block, [Text(text)])
+        for name, value in (("title", block.title), ("context", block.context)):
+            if value:
+                self.losses.dropped(f"{block.at}.{name}")
+        return self._finished(self._source(source, block.at, "application/pdf"), block)
+
+    def _source(self, source: Source, at: str, default: str, kind: str = "") -> Part:
+        """Data in the request, or where they lie. *kind*: how their media type begins, if that is known."""
+        if source.kind == "base64":
+            data = source.data if source.data.isalnum() else "".join(source.data.split())
+            return {"inlineData": {"mimeType": source.media_type or default, "data": data}}
+        if source.kind == "url" or (source.kind == "file" and source.dialect == NAME):
+            file: Part = {}
+            if found := source.media_type or guessed_type(source.data, kind):
+                file["mimeType"] = found
+            return {"fileData": {**file, "fileUri": source.data}}
+        raise foreign(source, at)
+
+    def _tagged(self, block: Document, inner: list[Block]) -> Part:
+        """A document that is text, or made of blocks, between tags."""
+        self.losses.rewritten(block.at, "as text")
+        self.cached(block.cache)
+        self.losses.extra(block.at, block.extra)
+        parts: list[Part] = [{"text": tag("document", title=block.title, context=block.context)}]
+        parts += [part for each in inner for part in self._result_parts(each)]
+        parts.append({"text": "</document>"})
+        out: list[Part] = []
+        for part in parts:
+            if out and part.keys() == out[-1].keys() == {"text"}:
+                out[-1] = {"text": f"{out[-1]['text']}\n{part['text']}"}
+            else:
+                out.append(part)
+        return out[0] if len(out) == 1 else {PARTS: out}
+
+    def _search_result(self, block: SearchResult) -> Part:
+        self.losses.rewritten(block.at, "as text")
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations")
+        texts = "\n".join(text.text for text in block.content)
+        opening = tag("search_result", title=block.title, source=block.source)
+        return self._finished({"text": f"{opening}\n{texts}\n</search_result>"}, block)
+
+    def _opaque(self, block: Opaque) -> Part | None:
+        if block.dialect == NAME:
+            return block.content
+        if block.essential:
+            kind = block.content.get("type")
+            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
+        self.losses.dropped(block.at)
+        return None
+
+    def _finished(self, out: Part, block: Any) -> Part:
+        """With the members that only the client's dialect knows."""
+        self.cached(block.cache)
+        if block.extra and self._own:
+            return {**out, **block.extra}
+        self.losses.extra(block.at, block.extra)
+        return out
+
+
+def object_of(text: str) -> tuple[Any, bool]:
+    """A call's input, given as *text*, as an object, and whether it was one. Its text stays as it is, so that numbers
+    and the order of keys do too."""
+    if not text.strip():
+        return {}, True
+    try:
+        value = _decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        value = text
+    if type(value) is dict:
+        return msgspec.Raw(text.encode("utf-8", "replace")), True
+    return ({}, True) if value is None else ({INVALID_JSON: text}, False)
+
+
+def _response(text: str, *, error: bool) -> Any:
+    """A result, of which the API wants an object (Gemini API, "FunctionResponse")."""
+    if error:
+        return {"error": text}
+    if text.lstrip()[:1] == "{":
+        value, valid = object_of(text)
+        if valid:
+            return value
+    return {"output": text}
+
+
+def _type_of(part: Part) -> str:
+    where = part.get("inlineData") or part.get("fileData") or {}
+    kind = where.get("mimeType")
+    return kind if type(kind) is str else ""

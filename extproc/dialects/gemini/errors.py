@@ -1,0 +1,146 @@
+"""Errors as Google says them, ``google.rpc.Status`` under ``error``, and what a response's headers say.
+
+Google, "API design guide: errors"; the codes and their HTTP statuses are those of ``google/rpc/code.proto``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...llm.events import ResponseFailed
+from ...llm.failures import ErrorKind
+from ..base import Headers, Meta, ResponseHead, encode
+from ..shared.emitter import error_status
+from ..shared.errors import read_error
+
+OVERLOADED = 503
+
+ERROR_KINDS = {
+    "INVALID_ARGUMENT": ErrorKind.INVALID_REQUEST,
+    "FAILED_PRECONDITION": ErrorKind.INVALID_REQUEST,
+    "OUT_OF_RANGE": ErrorKind.INVALID_REQUEST,
+    "UNAUTHENTICATED": ErrorKind.AUTHENTICATION,
+    "PERMISSION_DENIED": ErrorKind.PERMISSION,
+    "NOT_FOUND": ErrorKind.NOT_FOUND,
+    "ABORTED": ErrorKind.CONFLICT,
+    "ALREADY_EXISTS": ErrorKind.CONFLICT,
+    "RESOURCE_EXHAUSTED": ErrorKind.RATE_LIMIT,
+    "CANCELLED": ErrorKind.API,
+    "DATA_LOSS": ErrorKind.API,
+    "INTERNAL": ErrorKind.API,
+    "UNIMPLEMENTED": ErrorKind.API,
+    "UNKNOWN": ErrorKind.API,
+    "UNAVAILABLE": ErrorKind.OVERLOADED,
+    "DEADLINE_EXCEEDED": ErrorKind.TIMEOUT,
+}
+_NAMES = {
+    ErrorKind.INVALID_REQUEST: "INVALID_ARGUMENT",
+    ErrorKind.AUTHENTICATION: "UNAUTHENTICATED",
+    ErrorKind.BILLING: "FAILED_PRECONDITION",
+    ErrorKind.PERMISSION: "PERMISSION_DENIED",
+    ErrorKind.NOT_FOUND: "NOT_FOUND",
+    ErrorKind.CONFLICT: "ABORTED",
+    ErrorKind.TOO_LARGE: "INVALID_ARGUMENT",
+    ErrorKind.RATE_LIMIT: "RESOURCE_EXHAUSTED",
+    ErrorKind.API: "INTERNAL",
+    ErrorKind.TIMEOUT: "DEADLINE_EXCEEDED",
+    ErrorKind.OVERLOADED: "UNAVAILABLE",
+}
+_INFO = "type.googleapis.com/google.rpc."
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)s\Z")
+_TOO_LONG = re.compile(r"input token count.*exceeds|maximum number of tokens", re.IGNORECASE)
+
+
+def read_failure(body: Any, status: int | None) -> ResponseFailed:
+    """What an error body means; *status* is the HTTP status, ``None`` within a stream."""
+    error = members_of(body)
+    named = error.get("status")
+    failed = read_error(body, status, ERROR_KINDS)
+    kind = failed.kind
+    if type(named) is str and named in ERROR_KINDS and (status is None or status < 400):
+        kind = ERROR_KINDS[named]
+    elif status == 400 and _reason(error) in ("API_KEY_INVALID", "API_KEY_EXPIRED"):
+        # Said with the status of a wrong request.
+        kind, status = ErrorKind.AUTHENTICATION, 401
+    code = named if type(named) is str else failed.code
+    if kind is ErrorKind.INVALID_REQUEST and _TOO_LONG.search(failed.message):
+        code = "context_length_exceeded"
+    return ResponseFailed(kind, failed.message, status, code, _field(error))
+
+
+def retry_after(body: Any) -> str | None:
+    """How long to wait before asking again, in whole seconds as a header says them."""
+    for detail in _details(members_of(body)):
+        delay = detail.get("retryDelay")
+        found = _DURATION.match(delay) if type(delay) is str else None
+        if found is not None:
+            return str(-(-int(float(found.group(1)) * 1000) // 1000))
+    return None
+
+
+def members_of(body: Any) -> dict[str, Any]:
+    """The status in a body, which may be an element of an array."""
+    if type(body) is list and body:
+        body = body[0]
+    error = body.get("error", body) if type(body) is dict else {}
+    return error if type(error) is dict else {}
+
+
+def _details(error: dict[str, Any]) -> list[dict[str, Any]]:
+    details = error.get("details")
+    return [detail for detail in details if type(detail) is dict] if type(details) is list else []
+
+
+def _reason(error: dict[str, Any]) -> str:
+    for detail in _details(error):
+        if type(reason := detail.get("reason")) is str:
+            return reason
+    return ""
+
+
+def _field(error: dict[str, Any]) -> str | None:
+    """The path in the request that is at fault, where a single one is named."""
+    for detail in _details(error):
+        violations = detail.get("fieldViolations")
+        if type(violations) is list and len(violations) == 1 and type(violations[0]) is dict:
+            field = violations[0].get("field")
+            return field if type(field) is str and field else None
+    return None
+
+
+def emit_error(failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+    """An error response."""
+    status = error_status(failed, OVERLOADED)
+    headers = [("content-type", "application/json; charset=utf-8"), *write_meta(meta)]
+    return ResponseHead(status, headers), encode(error_body(failed, status, meta))
+
+
+def error_body(failed: ResponseFailed, status: int | None = None, meta: Meta | None = None) -> dict[str, Any]:
+    """*status* is the one that is answered; within a stream, the kind's own."""
+    status = status or error_status(failed, OVERLOADED)
+    message = failed.message
+    if failed.ours and failed.param and not message.startswith(failed.param):
+        message = f"{failed.param}: {message}"
+    error: dict[str, Any] = {"code": status, "message": message, "status": _NAMES[failed.kind]}
+    details: list[dict[str, Any]] = []
+    if failed.kind is ErrorKind.INVALID_REQUEST and failed.param:
+        violation = {"field": failed.param, "description": failed.message}
+        details.append({"@type": f"{_INFO}BadRequest", "fieldViolations": [violation]})
+    if meta is not None and meta.retry_after and meta.retry_after.isdecimal():
+        details.append({"@type": f"{_INFO}RetryInfo", "retryDelay": f"{meta.retry_after}s"})
+    if details:
+        error["details"] = details
+    return {"error": error}
+
+
+def read_meta(head: ResponseHead) -> Meta:
+    return Meta(
+        request_id=head.header("x-goog-request-id") or head.header("x-request-id") or None,
+        retry_after=head.header("retry-after") or None,
+    )
+
+
+def write_meta(meta: Meta) -> Headers:
+    pairs = (("x-goog-request-id", meta.request_id), ("retry-after", meta.retry_after))
+    return [(name, value) for name, value in pairs if value]

@@ -1,0 +1,90 @@
+"""Where an answer comes from: ``groundingMetadata`` and ``citationMetadata`` (Gemini API reference, November 2026)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.events import Citation
+from .words import NAME
+
+MAX_TEXT = 1 << 20
+"""Characters of a text that are kept to find places in it."""
+
+
+class Grounding:
+    """The text that is being written, and what cites it. Segments count bytes of UTF-8; citations count code points."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+
+    def start(self) -> None:
+        self._parts.clear()
+        self._length = 0
+
+    def add(self, text: str) -> None:
+        self._length += len(text)
+        if self._length <= MAX_TEXT:
+            self._parts.append(text)
+
+    def citations(self, grounding: Any, citations: Any) -> list[Citation]:
+        """What *grounding* says of the text, and *citations* of what it recites."""
+        data = b""
+        if self._length <= MAX_TEXT:
+            data = "".join(self._parts).encode("utf-8", "surrogatepass")
+        found = self._grounded(grounding, data) if type(grounding) is dict else []
+        values = citations.get("citations") if type(citations) is dict else None
+        for value in values if type(values) is list else ():
+            if type(value) is dict and type(uri := value.get("uri")) is str and uri:
+                found.append(_citation(uri, value.get("title"), value, data))
+        return found
+
+    def _grounded(self, grounding: dict[str, Any], data: bytes) -> list[Citation]:
+        chunks, supports = grounding.get("groundingChunks"), grounding.get("groundingSupports")
+        sources = [_source(chunk) for chunk in chunks] if type(chunks) is list else []
+        out: list[Citation] = []
+        cited: set[int] = set()
+        for support in supports if type(supports) is list else ():
+            indices = support.get("groundingChunkIndices") if type(support) is dict else None
+            segment = support.get("segment") if type(support) is dict else None
+            for index in indices if type(indices) is list else ():
+                if type(index) is not int or not 0 <= index < len(sources) or (source := sources[index]) is None:
+                    continue
+                cited.add(index)
+                out.append(_citation(source[0], source[1], segment if type(segment) is dict else {}, data))
+        out += [
+            _citation(source[0], source[1], {}, data)
+            for index, source in enumerate(sources)
+            if source is not None and index not in cited
+        ]
+        return out
+
+    def rest(self, grounding: dict[str, Any]) -> dict[str, Any]:
+        """What citations do not say."""
+        told = ("groundingChunks", "groundingSupports")
+        return {name: value for name, value in grounding.items() if name not in told and value}
+
+
+def _source(chunk: Any) -> tuple[str, Any] | None:
+    """The address and the title of a page."""
+    for name in ("web", "retrievedContext", "maps"):
+        found = chunk.get(name) if type(chunk) is dict else None
+        if type(found) is dict and type(uri := found.get("uri")) is str and uri:
+            return uri, found.get("title")
+    return None
+
+
+def _citation(uri: str, title: Any, segment: dict[str, Any], data: bytes) -> Citation:
+    text, end = segment.get("text"), segment.get("endIndex")
+    begin = segment.get("startIndex") or 0
+    start = stop = None
+    if type(begin) is int and type(end) is int and 0 <= begin < end <= len(data):
+        start, stop = _points(data, begin), _points(data, end)
+    return Citation(
+        "url", NAME, uri, title if type(title) is str else None, text if type(text) is str else None, start, stop
+    )
+
+
+def _points(data: bytes, position: int) -> int:
+    """Code points before a *position* in bytes."""
+    return len(data[:position].decode("utf-8", "ignore"))

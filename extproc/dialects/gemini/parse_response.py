@@ -1,0 +1,327 @@
+"""A Gemini upstream's answer, streamed or whole.
+
+Each message of a stream is a response of its own with what is new in it; counts are of the whole so far. The end comes
+with the end of the bytes: a finish reason may be followed by more (Gemini API reference, "streamGenerateContent").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, ClassVar
+
+from ...framing.jsonarray import ElementTooLarge, JsonArrayDecoder
+from ...llm.events import (
+    NO_USAGE,
+    BlockEnded,
+    CitationAdded,
+    Extra,
+    OpaqueStarted,
+    ResponseEnded,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseStarted,
+    StopReason,
+    TextDelta,
+    TextStarted,
+    ThinkingDelta,
+    ThinkingSealed,
+    ThinkingStarted,
+    ToolCallStarted,
+    ToolInputDelta,
+)
+from ...llm.failures import ErrorKind, ProtocolError
+from ...llm.losses import LossReport
+from ...llm.request import Thinking
+from ...settings import Limits
+from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.parser import ParserBase
+from .errors import ERROR_KINDS, read_failure
+from .grounding import Grounding
+from .signatures import is_ours, read_carrier, read_seal
+from .words import BROKEN_OFF, FINISH_REASONS, NAME, SIGNER, read_usage
+
+_NO_NEWS = frozenset({
+    "candidates", "createTime", "modelVersion", "promptFeedback", "responseId", "sdkHttpResponse", "usageMetadata",
+})  # fmt: skip
+_CANDIDATE = frozenset({
+    "avgLogprobs", "citationMetadata", "content", "finishMessage", "finishReason", "groundingMetadata", "index",
+    "safetyRatings", "tokenCount",
+})  # fmt: skip
+"""Members of a candidate that are understood here, or mean nothing to a client of another API."""
+_TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+
+
+class GeminiParser(ParserBase):
+    stream_types: ClassVar[tuple[str, ...]] = ("text/event-stream",)
+    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
+
+    def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
+        self._array = head.media_type == "application/json" and call.request.stream and head.status < 400
+        super().__init__(call, head, limits, losses)
+        self.streamed = self.streamed or self._array
+        self._started = False
+        self._open: int | None = None  # the open block of text or thinking
+        self._thinking = False  # what it is
+        self._finish: str | None = None
+        self._explanation: str | None = None
+        self._blocked: str | None = None
+        self._usage = NO_USAGE
+        self._tier: str | None = None
+        self._extra: Extra = {}
+        self._grounding = Grounding()
+        self._sealed: set[str | None] = set()  # seals of other providers' thoughts that were shown
+
+    # ---- framing
+
+    def make_framing(self, limits: Limits) -> Any:
+        return JsonArrayDecoder(limits.max_event_bytes) if self._array else super().make_framing(limits)
+
+    def feed(self, data: bytes) -> list[ResponseEvent]:
+        if not self._array:
+            return super().feed(data)
+        try:
+            elements = self._framing.feed(data)
+        except ElementTooLarge as error:
+            return self._checked([*(self._element(each, last=False) for each in error.before), self._raise(error)])
+        return self._checked([self._element(each, last=False) for each in elements])
+
+    def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
+        if type(item) is bytes:
+            return self._element(item, last=last)
+        return super().on_item(item, last=last)
+
+    def _element(self, data: bytes, *, last: bool) -> Iterator[ResponseEvent]:
+        message = self.decode_message(data, last=last)
+        if message is not None:
+            yield from self.on_message(message)
+
+    def on_close(self) -> Iterator[ResponseEvent]:
+        if self._finish is None and self._blocked is None:
+            return super().on_close()
+        return self._end()
+
+    def on_done(self) -> Iterator[ResponseEvent]:
+        return self.on_close()
+
+    # ---- messages
+
+    def is_error(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("error"))
+
+    def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
+        return read_failure(error, status)
+
+    def on_whole(self, body: Any) -> Iterator[ResponseEvent]:
+        yield from self.on_message(body)
+        yield from self._whole_end()
+
+    def _whole_end(self) -> Iterator[ResponseEvent]:
+        if self._finish is None and self._blocked is None:
+            yield self.failure("the upstream's answer has no candidate that has finished", status=502)
+            return
+        yield from self._end()
+
+    def decode_whole(self, body: bytes) -> Any:
+        """A whole body; of an array, the messages of a stream, all that they say together."""
+        decoded = super().decode_whole(body)
+        if type(decoded) is not list:
+            return decoded
+        failed = next((each for each in decoded if type(each) is dict and each.get("error")), None)
+        return failed if failed is not None and len(decoded) == 1 else {"messages": decoded}
+
+    def on_message(self, message: Any) -> Iterator[ResponseEvent]:
+        if type(message) is list:
+            for each in message:
+                yield from self.on_message(each)
+            return
+        if type(message) is not dict:
+            raise ProtocolError("chunk", "expected an object")
+        if type(message.get("messages")) is list and "candidates" not in message:
+            yield from self.on_message(message["messages"])
+            return
+        if message.get("error"):
+            yield self.failure_of(message)
+            return
+        if not self._started:
+            yield self._start(message)
+        self._note_usage(message.get("usageMetadata"))
+        feedback = message.get("promptFeedback")
+        candidate = _first(message.get("candidates"))
+        if type(feedback) is dict and type(feedback.get("blockReason")) is str and candidate is None:
+            self._blocked = feedback["blockReason"]
+            said = feedback.get("blockReasonMessage")
+            self._explanation = said if type(said) is str and said else f"the prompt was blocked: {self._blocked}"
+        if candidate is not None:
+            yield from self._candidate(candidate)
+
+    def _start(self, message: dict[str, Any]) -> ResponseStarted:
+        self._started = True
+        id_, model = message.get("responseId"), message.get("modelVersion")
+        extra = {name: value for name, value in message.items() if name not in _NO_NEWS and value is not None}
+        return ResponseStarted(
+            id_ if type(id_) is str else "",
+            model if type(model) is str and model else self.call.request.model,
+            created=_instant(message.get("createTime")),
+            extra=extra or None,
+        )
+
+    def _candidate(self, candidate: dict[str, Any]) -> Iterator[ResponseEvent]:
+        content = candidate.get("content")
+        parts = content.get("parts") if type(content) is dict else None
+        for part in parts if type(parts) is list else ():
+            if type(part) is dict:
+                yield from self._part(part)
+        for name, value in candidate.items():
+            if name not in _CANDIDATE and value is not None:
+                self._extra[name] = value
+        yield from self._cite(candidate)
+        finish, said = candidate.get("finishReason"), candidate.get("finishMessage")
+        if type(said) is str and said:
+            self._explanation = said
+        if type(finish) is str and finish and finish != "FINISH_REASON_UNSPECIFIED":
+            self._finish = finish
+            if finish in BROKEN_OFF:
+                why = f": {self._explanation}" if self._explanation else ""
+                yield self.failure(f"the upstream broke off: {finish}{why}", status=None if self.streamed else 502)
+
+    # ---- parts
+
+    def _part(self, part: dict[str, Any]) -> Iterator[ResponseEvent]:
+        text, signature, call = part.get("text"), part.get("thoughtSignature"), part.get("functionCall")
+        signature = signature if type(signature) is str and signature else None
+        if type(call) is dict:
+            yield from self._call(call, signature)
+        elif type(text) is str or (signature and not part.keys() - {"text", "thought", "thoughtSignature"}):
+            yield from self._text(text if type(text) is str else "", part.get("thought") is True)
+            if signature is not None:
+                yield from self._seal(signature, thought=part.get("thought") is True)
+        elif part:
+            yield from self._close()
+            block = self.grammar.next_block
+            yield OpaqueStarted(block, NAME, part)
+            yield BlockEnded(block)
+
+    def _text(self, text: str, thinking: bool) -> Iterator[ResponseEvent]:
+        if not text:
+            return
+        if self._open is None or self._thinking is not thinking:
+            yield from self._close()
+            self._open, self._thinking = self.grammar.next_block, thinking
+            yield ThinkingStarted(self._open) if thinking else TextStarted(self._open)
+            if not thinking:
+                self._grounding.start()
+        if thinking:
+            yield ThinkingDelta(self._open, text)
+        else:
+            self._grounding.add(text)
+            yield TextDelta(self._open, text)
+
+    def _seal(self, signature: str, *, thought: bool) -> Iterator[ResponseEvent]:
+        """A thought's own signature, or that of a text: then it stands behind the text, in a block of its own."""
+        seal = read_seal(signature)
+        if seal is None and is_ours(signature):
+            return
+        if not (thought and self._open is not None and self._thinking):
+            yield from self._close()
+            self._open, self._thinking = self.grammar.next_block, True
+            yield ThinkingStarted(self._open)
+        if seal is None:
+            yield ThinkingSealed(self._open, signature, signer=SIGNER)
+        else:
+            self._sealed.add(seal.signature or seal.encrypted)
+            yield ThinkingSealed(self._open, seal.signature, seal.encrypted, seal.signer)
+        yield from self._close()
+
+    def _call(self, call: dict[str, Any], signature: str | None) -> Iterator[ResponseEvent]:
+        yield from self._close()
+        if signature is not None and is_ours(signature):
+            yield from self._carried(read_carrier(signature, "response"))
+            signature = None
+        id_, name, args = call.get("id"), call.get("name"), call.get("args")
+        if type(name) is not str or not name:
+            raise ProtocolError("functionCall.name", "is missing")
+        block = self.grammar.next_block
+        yield ToolCallStarted(block, id_ if type(id_) is str else "", name, signature=signature)
+        if type(args) is dict and args:
+            yield ToolInputDelta(block, encode(args).decode())
+        yield BlockEnded(block)
+
+    def _carried(self, thoughts: list[Thinking]) -> Iterator[ResponseEvent]:
+        """Thoughts that another gateway of this kind hid behind a call, but for those that it showed as well."""
+        for each in thoughts:
+            if (each.signature or each.encrypted) in self._sealed:
+                continue
+            block = self.grammar.next_block
+            yield ThinkingStarted(block)
+            if each.text:
+                yield ThinkingDelta(block, each.text)
+            yield ThinkingSealed(block, each.signature, each.encrypted, each.signer)
+            yield BlockEnded(block)
+
+    def _close(self) -> Iterator[ResponseEvent]:
+        if self._open is not None:
+            yield BlockEnded(self._open)
+        self._open = None
+
+    # ---- what comes beside
+
+    def _cite(self, candidate: dict[str, Any]) -> Iterator[ResponseEvent]:
+        grounding, citations = candidate.get("groundingMetadata"), candidate.get("citationMetadata")
+        if type(grounding) is not dict and type(citations) is not dict:
+            return
+        found = self._grounding.citations(grounding, citations)
+        if self._open is None or self._thinking:
+            if found:
+                self.losses.dropped("response.candidates[0].groundingMetadata", "its text is over")
+        else:
+            for citation in found:
+                yield CitationAdded(self._open, citation)
+        if type(grounding) is dict and (rest := self._grounding.rest(grounding)):
+            self._extra["groundingMetadata"] = rest
+
+    def _note_usage(self, usage: Any) -> None:
+        if type(usage) is dict:
+            self._usage = read_usage(usage)
+            traffic = usage.get("trafficType")
+            if type(traffic) is str:
+                self._tier = _TIERS.get(traffic, self._tier)
+
+    # ---- the end
+
+    def _end(self) -> Iterator[ResponseEvent]:
+        yield from self._close()
+        if self._finish is None:
+            stop, native = StopReason.REFUSAL, self._blocked
+        else:
+            native = self._finish
+            stop = FINISH_REASONS.get(native, StopReason.OTHER)
+        if stop is StopReason.OTHER:
+            self.losses.rewritten("response.candidates[0].finishReason", f"{native} has no word in other APIs")
+        yield ResponseEnded(
+            stop,
+            self._usage,
+            native_reason=native,
+            explanation=self._explanation or (f"stopped: {native}" if stop is StopReason.REFUSAL else None),
+            service_tier=self._tier,
+            extra=self._extra or None,
+        )
+
+
+def _first(candidates: Any) -> dict[str, Any] | None:
+    """The candidate with index 0, or without one. More were never asked for."""
+    if type(candidates) is list:
+        for candidate in candidates:
+            if type(candidate) is dict and not candidate.get("index"):
+                return candidate
+    return None
+
+
+def _instant(text: Any) -> int | None:
+    """An RFC 3339 instant as Unix time."""
+    if type(text) is not str:
+        return None
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
