@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import extproc
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "protos" / "README.md"])
 
@@ -58,12 +60,31 @@ def test_what_is_to_be_installed_is_ours() -> None:
     assert not wrong.search(f"pip install '{NAME}[gcp]'") and not wrong.search("pip install --no-deps extproc/x.whl")
 
 
-def test_the_readmes_python_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+def test_the_python_of_a_page_runs(page: str) -> None:
+    """Its blocks one after the other, as a reader would try them."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     assert blocks
-    for block in blocks:
-        run = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False, cwd=ROOT)
-        assert run.returncode == 0, run.stderr
+    whole = "\n".join(blocks)
+    run = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+
+
+def public(kind: type) -> set[str]:
+    """What may be asked of *kind*."""
+    own = {name for name in dir(kind) if not name.startswith("_")}
+    return own | set(getattr(kind, "__struct_fields__", ()))
+
+
+def test_the_librarys_page_names_all_that_is_public() -> None:
+    text = (ROOT / "docs" / "library.md").read_text("utf-8")
+    said = set(re.findall(r"`(\w+)(?:\.[\w.]+)?(?:\([^`]*\))?`", text))
+    t = extproc.Translation(upstream="openai_chat")
+    attributes = {name for name in vars(t) if not name.startswith("_")} | public(extproc.Translation) - {"note"}
+    for kind in (extproc.Call, extproc.Answer, extproc.Loss, extproc.Usage):
+        attributes |= public(kind)
+    assert attributes - said - {"limits"} == set()
+    assert set(extproc.__all__) - {"Route", "Usage"} <= said, "Route is what compile_route gives, Usage what usage is"
 
 
 def test_the_readmes_command_lines_run() -> None:

@@ -50,9 +50,7 @@ class Provider(Frozen):
 
     def conf_needed(self, dialect: str, conf: Mapping[str, str]) -> list[str]:
         """The members of ``provider_conf`` that the path of *dialect* is made of, where *conf* is given."""
-        path = self.dialects[dialect].path_for(conf)
-        names = [part.partition("}")[0] for part in path.split("{")[1:]]
-        return [name for name in names if name != "model"]
+        return [name for name in _braced(self.dialects[dialect].path_for(conf)) if name != "model"]
 
 
 _BEARER = "{header: {Authorization: 'Bearer ${%s}'}}"
@@ -181,3 +179,20 @@ def native_to(dialect: str) -> str:
     speakers = (row for row in _ROWS if dialect in row.dialects)
     row = min(speakers, key=lambda row: list(row.dialects).index(dialect), default=PROVIDERS["openai-compatible"])
     return row.name
+
+
+def _braced(text: str) -> list[str]:
+    return [part.partition("}")[0] for part in text.split("{")[1:]]
+
+
+def _conf_names() -> frozenset[str]:
+    names: set[str] = set()
+    for row in _ROWS:
+        names.update(_braced(f"{row.host}{row.regional_host}"))
+        for endpoint in row.dialects.values():
+            names.update(_braced(endpoint.path), *([name, *_braced(path)] for name, path in endpoint.paths_with))
+    return frozenset(names - {"model"})
+
+
+CONF_NAMES = _conf_names()
+"""All that a route's ``provider_conf`` may say to any provider."""

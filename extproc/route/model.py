@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ..capabilities import Capabilities
 from ..headers import CREDENTIAL_HEADERS, HOP_BY_HOP, may_be_forwarded
 from ..names import plain
-from ..providers import DIALECTS, PROVIDERS
+from ..providers import CONF_NAMES, DIALECTS, PROVIDERS
 from .text import RouteError, choose, shown
 
 ENVOY_OWNS = {
@@ -124,6 +124,13 @@ def _quirks(value: dict[str, Any]) -> dict[str, Any]:
     for name in value:
         if name not in Capabilities.__struct_fields__:
             raise ValueError(f"unknown quirk {shown(name)}{choose(name, Capabilities.__struct_fields__)}")
+    return value
+
+
+def _conf(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if name not in CONF_NAMES:
+            raise ValueError(f"unknown key {shown(name)}{choose(name, sorted(CONF_NAMES))}")
     return value
 
 
@@ -248,7 +255,7 @@ class Level(_Part):
     """What one level (route, cluster or endpoint) says; what it leaves out it says nothing about."""
 
     provider: Annotated[str, BeforeValidator(_provider)] = ""
-    provider_conf: dict[str, Annotated[str, BeforeValidator(_text)]] = {}
+    provider_conf: Annotated[dict[str, Annotated[str, BeforeValidator(_text)]], AfterValidator(_conf)] = {}
     client: DialectName = ""
     upstream: DialectName = ""
     auth: Annotated[Auth, BeforeValidator(_auth)] = Auth()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extproc import Call, Refused, RouteError, Translation, capabilities
-from extproc.providers import DIALECTS, PROVIDERS, Provider, native_to
+from extproc.providers import CONF_NAMES, DIALECTS, PROVIDERS, Provider, native_to
 from extproc.route import compile_route
 
 CHAT = "/v1/chat/completions"
@@ -327,3 +327,14 @@ def _line(row: Provider) -> str:
     spoken = ", ".join(f"({name})" if endpoint.explicit else name for name, endpoint in row.dialects.items())
     host = row.regional_host or row.host
     return f"| {row.name} | {host + ' ' if host else ''}| {spoken} | `{row.auth}` |"
+
+
+@pytest.mark.parametrize("name", sorted(CONF_NAMES))
+def test_each_member_of_provider_conf_is_asked_for_somewhere(name: str) -> None:
+    asked = [f"{row.regional_host}{endpoint}" for row in PROVIDERS.values() for endpoint in row.dialects.values()]
+    assert any(name in text for text in asked)
+
+
+def test_a_member_of_provider_conf_that_nobody_reads_is_refused() -> None:
+    with pytest.raises(RouteError, match=r"^route: provider_conf: unknown key 'project'; did you mean 'project_id'"):
+        compile_route([{"provider": "openai", "auth": "none", "provider_conf": {"project": "p"}}])
