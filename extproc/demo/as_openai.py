@@ -1,4 +1,4 @@
-"""The scripted provider's OpenAI side: Chat Completions, whole and streamed."""
+"""The scripted provider's OpenAI side: Chat Completions, whole and streamed, and behind its path Responses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from . import as_responses
 from .provider import Answer, Received, json_answer, sse_answer
 from .script import Said, decide, pieces
 
@@ -15,7 +16,9 @@ HEADERS = (("x-request-id", "req_demo"), ("openai-processing-ms", "7"))
 
 
 def answer(request: Received, *, pause: float = 0.0) -> Answer:
-    """The answer to a Chat Completions *request*; *pause* seconds between the events of a stream."""
+    """The answer to a *request*; *pause* seconds between the events of a stream."""
+    if request.path.partition("?")[0].endswith("/responses"):
+        return as_responses.answer(request, pause=pause)
     try:
         body = request.json()
         said = decide(*_asked(body))

@@ -85,6 +85,12 @@ _ROWS = (
             "openai_chat": Endpoint(
                 "/openai/v1/chat/completions", "max_tokens", paths_with=_deployments("chat/completions")
             ),
+            # In either, the model is the deployment's name.
+            "openai_responses": Endpoint(
+                "/openai/v1/responses",
+                "max_output_tokens",
+                paths_with=(("api_version", "/openai/responses?api-version={api_version}"),),
+            ),
             "openai_embeddings": Endpoint("/openai/v1/embeddings", paths_with=_deployments("embeddings")),
         },
         "{header: {api-key: '${AZURE_OPENAI_API_KEY}'}}",
@@ -98,7 +104,11 @@ _ROWS = (
     ),
     Provider(
         "aimlapi",
-        {"openai_chat": Endpoint(_CHAT, "max_tokens"), "openai_embeddings": Endpoint("/v1/embeddings")},
+        {
+            "openai_chat": Endpoint(_CHAT, "max_tokens"),
+            "openai_responses": Endpoint("/v1/responses", "max_output_tokens", explicit=True),
+            "openai_embeddings": Endpoint("/v1/embeddings"),
+        },
         _BEARER % "AIMLAPI_API_KEY",
         "api.aimlapi.com",
     ),
@@ -123,6 +133,8 @@ _ROWS = (
         "openrouter",
         {
             "openai_chat": Endpoint("/api/v1/chat/completions", "max_tokens"),
+            # A beta, and without state: what it can do, a translation to its chat can as well.
+            "openai_responses": Endpoint("/api/v1/responses", "max_output_tokens", explicit=True),
             "openai_embeddings": Endpoint("/api/v1/embeddings"),
         },
         _BEARER % "OPENROUTER_API_KEY",

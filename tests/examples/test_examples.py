@@ -22,7 +22,18 @@ from tests.support.upstream import chat
 from .conftest import ANTHROPIC_HOSTS, KEYS, SECRET_FILE, World, key
 from .readme import NAMES, ROOT, asked, blocks
 
-CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+
+SHAPES = {
+    CHAT: ("object", "chat.completion"),
+    MESSAGES: ("type", "message"),
+    RESPONSES: ("object", "response"),
+}
+ENDS = {
+    CHAT: b"data: [DONE]\n\n",
+    MESSAGES: b'data: {"type":"message_stop"}\n\n',
+    RESPONSES: b"event: response.completed\n",
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,14 @@ EXPECTED = {
     "by-model": Sent(
         "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
     ),
+    "codex-claude": Sent(
+        "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
+        {"model": "claude-opus-4-5", "system": "You are a mathematician"},
+    ),
+    "claude-code-openai": Sent(
+        "api.openai.com", RESPONSES, bearer("OPENAI_API_KEY"),
+        {"model": "gpt-5.2", "store": False, "reasoning": {"summary": "auto"}},
+    ),
     "claude-code-vllm": Sent("127.0.0.1:*", CHAT, {}, {"model": "sql-lora", "max_tokens": 99}),
     "open-webui-foundry": Sent(
         FOUNDRY, "/anthropic/v1/messages", {"x-api-key": key("AZURE_ANTHROPIC_API_KEY")},
@@ -115,8 +134,7 @@ def test_its_request_arrives_and_is_answered(world: World, name: str) -> None:
     reply = ask(gateway, name)
     assert reply.status == 200, reply.body
     check_sent(sent(gateway, EXPECTED[name]), EXPECTED[name])
-    shape = {CHAT: ("object", "chat.completion"), MESSAGES: ("type", "message")}.get(asked(name).path)
-    member, value = shape or ("object", "list")
+    member, value = SHAPES.get(asked(name).path, ("object", "list"))
     assert reply.json[member] == value
     assert gateway.envoy.alive() and world.backends.sidecar.alive()
 
@@ -127,8 +145,8 @@ def test_its_request_as_a_stream(world: World, example: str) -> None:
     gateway = world.example(example)
     reply = ask(gateway, example, stream=True)
     assert (reply.status, reply.broken) == (200, False), reply.body
-    end = b"data: [DONE]\n\n" if asked(example).path == CHAT else b'data: {"type":"message_stop"}\n\n'
-    assert reply.body.endswith(end) and sent(gateway, EXPECTED[example]).json()["stream"] is True
+    assert ENDS[asked(example).path] in reply.body[-6000:] and reply.body.endswith(b"\n\n")
+    assert sent(gateway, EXPECTED[example]).json()["stream"] is True
 
 
 def test_each_has_an_expectation_and_a_line_in_the_index() -> None:

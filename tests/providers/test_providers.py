@@ -26,13 +26,19 @@ TABLE = {
     ],
     "azure-openai": [
         ("openai_chat", "/openai/v1/chat/completions", "max_tokens"),
+        ("openai_responses", "/openai/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/openai/v1/embeddings", None),
     ],
     "azure-anthropic": [("anthropic_messages", "/anthropic/v1/messages", "max_tokens")],
     "deepseek": [("openai_chat", "/chat/completions", "max_tokens")],
-    "aimlapi": [("openai_chat", CHAT, "max_tokens"), ("openai_embeddings", "/v1/embeddings", None)],
+    "aimlapi": [
+        ("openai_chat", CHAT, "max_tokens"),
+        ("openai_responses", "/v1/responses", "max_output_tokens"),
+        ("openai_embeddings", "/v1/embeddings", None),
+    ],
     "openrouter": [
         ("openai_chat", "/api/v1/chat/completions", "max_tokens"),
+        ("openai_responses", "/api/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/api/v1/embeddings", None),
     ],
     "gemini": [

@@ -164,11 +164,11 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
     )
     if placement == "listener":
         config = placements.on_listener(config)
-    _add_odd_routes(config, placement)
+    _add_odd_routes(config, placement, shared)
     return config
 
 
-def _add_odd_routes(config: dict[str, Any], placement: str) -> None:
+def _add_odd_routes(config: dict[str, Any], placement: str, shared: Backends) -> None:
     """Routes that are wrong, or lead nowhere, by their models."""
     # On the listener the route speaks alone; in the upstream filter it speaks beneath the endpoint.
     openai_text = placements.OPENAI if placement == "listener" else ""
@@ -182,6 +182,12 @@ def _add_odd_routes(config: dict[str, Any], placement: str) -> None:
         port = placements.clusters(config)["openai"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         number = port["address"]["socket_address"]["port_value"]
         placements.add_cluster(config, model, "openai", number, text if placement == "upstream" else None)
+        placements.add_route(config, model, "openai", text if placement == "listener" else None, cluster=model)
+    for model, api in (("gpt-5-by-chat", "openai_chat"), ("gpt-5-by-responses", "openai_responses")):
+        # The one API or the other, whatever the client speaks.
+        text = f"{placements.OPENAI}upstream: {api}\n"
+        by = text if placement == "upstream" else None
+        placements.add_cluster(config, model, "openai", shared.openai.port, by)
         placements.add_route(config, model, "openai", text if placement == "listener" else None, cluster=model)
     placements.add_cluster(config, "dead", "openai", DEAD_PORT)
     placements.add_route(config, "dead", "openai", cluster="dead")

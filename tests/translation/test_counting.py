@@ -64,3 +64,27 @@ def test_the_upstreams_own_error_passes() -> None:
     error = b'{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}'
     assert envoy.chunk(error, end=True) == error and envoy.client[":status"] == "429"
     assert envoy.close().ending is Ending.FAILED
+
+
+RESPONSES = "/v1/responses/input_tokens"
+
+
+def asked_responses(route: str, body: Any) -> Conversation:
+    envoy = Conversation()
+    envoy.headers(RESPONSES, attributes={**leaf(route), "upstream.request_attempt_count": 1.0})
+    envoy.body(body)
+    return envoy
+
+
+@pytest.mark.parametrize("members", [{"model": "m"}, {}])
+def test_responses_clients_have_such_a_question_too(members: dict[str, Any]) -> None:
+    envoy = asked_responses(ANTHROPIC, {**members, "input": "a" * 8, "instructions": "b" * 8})
+    assert envoy.immediate is not None
+    status, headers, body, _ = envoy.immediate
+    assert (status, body) == (200, {"object": "response.input_tokens", "input_tokens": 8})
+    assert headers["x-llm-translation"] == "input_tokens:estimated"
+
+
+def test_their_own_upstream_is_asked() -> None:
+    envoy = asked_responses(OPENAI, {"model": "m", "input": "a"})
+    assert (envoy.upstream[":path"], envoy.sent_json) == (RESPONSES, {"model": "m", "input": "a"})

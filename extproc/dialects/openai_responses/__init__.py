@@ -8,7 +8,19 @@ from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, DialectBase, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import (
+    Asked,
+    ClientCall,
+    DialectBase,
+    Env,
+    Meta,
+    Operation,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+)
+from ..shared.estimate import estimate
 from ..shared.openai import emit_error, read_meta
 from ..shared.relay import relayed
 from .emit_request import emit_request
@@ -27,9 +39,14 @@ _ONLY_RESPONSES = frozenset(
 """Members that an embeddings request, which has ``input`` as well, never has."""
 
 
+PATH = "/responses"
+COUNT = "/input_tokens"
+"""What follows the path of the API for the question how many tokens a request has."""
+
+
 class OpenAIResponses(DialectBase):
     name = NAME
-    paths: tuple[str, ...] = ("/responses",)
+    paths: tuple[str, ...] = (PATH, PATH + COUNT)
     root = "(/v1)?"
     converses = True
     limits: tuple[str, ...] = ("max_output_tokens",)
@@ -61,3 +78,17 @@ class OpenAIResponses(DialectBase):
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
         return emit_error(failed, meta, "input")
+
+    # ---- counting tokens
+
+    def operation(self, path: str) -> Operation:
+        counts = path.partition("?")[0].rstrip("/").endswith(COUNT)
+        return Operation.COUNT if counts else Operation.ANSWER
+
+    def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+        bare, mark, query = upstream.at(asked).partition("?")
+        return ("POST", f"{bare}{COUNT}{mark}{query}") if bare.endswith(PATH) else None
+
+    def estimate(self, call: ClientCall) -> bytes:
+        request = parse_request(call, LossReport(), counts=True)
+        return encode({"object": "response.input_tokens", "input_tokens": estimate(request)})

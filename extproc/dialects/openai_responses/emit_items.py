@@ -16,7 +16,7 @@ from ..base import encode
 from ..shared.freeform import wrapped
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.turns import in_order, system_texts
-from .emit_content import PartWriter
+from .emit_content import Part, PartWriter
 from .words import NAME, SIGNER
 
 Item = dict[str, Any]
@@ -110,7 +110,7 @@ class Conversation:
             del self._open[id_]
         self._parts.cached(result.cache)
         self._losses.extra(result.at, result.extra)
-        output = self._parts.content(result.content)
+        output = _joined(self._parts.content(result.content))
         if result.is_error:
             output = self._failed(result, output)
         self.written.append({"type": call.answer, "call_id": call.id, "output": output})
@@ -190,6 +190,13 @@ class Conversation:
             return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": block.text}]}
         self._losses.dropped(block.at, "not sealed by this provider")
         return None
+
+
+def _joined(output: str | list[Part]) -> str | list[Part]:
+    """A tool's output as a text, if that is all that it is: every server takes one."""
+    if isinstance(output, str) or any(part["type"] != "input_text" for part in output):
+        return output
+    return "\n".join(part["text"] for part in output)
 
 
 def _is_said(block: Block) -> bool:

@@ -66,7 +66,8 @@ def _file(fields: Fields) -> Document:
     if data:
         source = file_source(data, fields.at("file_data"))
     elif url:
-        source = Source("url", url)
+        is_data = url[:5].lower() == "data:"
+        source = file_source(url, fields.at("file_url")) if is_data else Source("url", url)
     elif id_:
         source = Source("file", id_, dialect=VENDOR)
     else:

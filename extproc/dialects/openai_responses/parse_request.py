@@ -49,13 +49,13 @@ _RENAMED = {"context_management": f"{NAME}.context_management"}
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def parse_request(call: ClientCall, losses: LossReport) -> Request:
-    """Raises ProtocolError for what the API does not allow."""
+def parse_request(call: ClientCall, losses: LossReport, *, counts: bool = False) -> Request:
+    """Raises ProtocolError for what the API does not allow. *counts*: it asks for the number of its tokens only."""
     body = decode(call.body, "")
     fields = Fields(body, "")
     echo = {name: body[name] for name in ECHOED if body.get(name) is not None}
     at, extra, names = dict(AT), dict[str, Member](), ToolNames()
-    model = fields.take("model", str)
+    model = fields.take("model", str, "") if counts else fields.take("model", str)
     _stored(fields, extra)
     tools = read_tools(fields.take("tools", list, []), "tools", names, extra)
     system, messages, loaded = _conversation(fields, names, extra)

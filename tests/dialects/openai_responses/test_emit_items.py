@@ -167,6 +167,8 @@ PART = {"type": "input_image", "image_url": "https://e.x/a.png", "detail": "auto
     [
         ("x", False, "x"),
         ("", None, ""),
+        ([Text("a"), Text("b")], None, "a\nb"),
+        ([Text("a")], True, "Error: a"),
         ([Text("a"), IMAGE], None, [{"type": "input_text", "text": "a"}, PART]),
         ("x", True, "Error: x"),
         ("error 5", True, "error 5"),

@@ -51,6 +51,10 @@ def text(**more: Any) -> dict[str, Any]:
             Document(Source("url", "https://e.x/a.pdf"), at=AT),
         ),
         (
+            {"type": "input_file", "file_url": "data:text/csv;base64,YSxi", "filename": "a.csv"},
+            Document(Source("base64", "YSxi", "text/csv"), at=AT, title="a.csv"),
+        ),
+        (
             {"type": "input_file", "file_id": "file-1", "detail": "high"},
             Document(Source("file", "file-1", dialect="openai"), at=AT, extra={"detail": "high"}),
         ),
