@@ -252,14 +252,26 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "write instead. Status 1 if anything found is an error."
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(%(default)s)")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a bootstrap (YAML, JSON), or Envoy's /config_dump")
+    parser.add_argument(
+        "--no-envoy", action="store_true",
+        help="do not also run `envoy --mode validate`, which is done where there is an Envoy",
+    )  # fmt: skip
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="a bootstrap (YAML, JSON), Envoy's /config_dump, a ConfigMap that holds a bootstrap, or EnvoyFilters",
+    )  # fmt: skip
     parser.set_defaults(run=_check)
 
 
 def _check(args: argparse.Namespace) -> int:
     from .check import main as check
+    from .demo.processes import envoy_binary
 
-    return check(args.files, args.format)
+    try:
+        envoy = None if args.no_envoy else envoy_binary()
+    except FileNotFoundError:
+        envoy = None
+    return check(args.files, args.format, envoy)
 
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,34 +8,43 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from . import rules_clusters, rules_filters, rules_metadata, rules_routes, schema
+from . import rules_clusters, rules_filters, rules_metadata, rules_order, rules_routes, rules_secrets, schema
 from .rule import ERROR, RULES, Finding, Rule, findings
-from .topology import build
-from .tree import Unreadable, parse
+from .topology import configurations
+from .tree import Unreadable, documents
+from .validate import by_envoy
 
 __all__ = ["RULES", "Finding", "Rule", "Unreadable", "check", "main", "markdown"]
 
-_PARTS = (rules_filters, rules_metadata, rules_clusters, rules_routes, schema)
+_PARTS = (rules_filters, rules_metadata, rules_clusters, rules_routes, rules_order, rules_secrets, schema)
 """Importing them enters their rules."""
 
 
 def check(text: str, file: str = "-") -> list[Finding]:
-    """What the rules find in *text*: an Envoy bootstrap as YAML or JSON, or the JSON of ``/config_dump``. *file* names
-    it in the findings. Raises Unreadable."""
-    try:
-        return findings(build(parse(text)), file)
-    except RecursionError:
-        raise Unreadable("an alias that contains itself") from None
+    """What the rules find in *text*: an Envoy bootstrap as YAML or JSON, the JSON of ``/config_dump``, a Kubernetes
+    ConfigMap that holds a bootstrap, EnvoyFilters. *file* names it in the findings. Raises Unreadable."""
+    found = [finding for config in configurations(documents(text)) for finding in findings(config, file)]
+    return sorted(found, key=lambda finding: (finding.line, finding.code))
 
 
-def main(files: Sequence[str], output: str = "text") -> int:
+def is_bootstrap(text: str) -> bool:
+    """Whether *text*, which can be read, is what Envoy takes as a file."""
+    found = documents(text)
+    return len(found) == 1 and found[0].has("static_resources") and not found[0].has("kind")
+
+
+def main(files: Sequence[str], output: str = "text", envoy: Path | None = None) -> int:
     """Print what is found in *files*, as ``text`` or as ``json`` (a list of findings). 0: nothing of severity error, 1:
-    some, 2: a file cannot be read."""
+    some, 2: a file cannot be read. Bootstraps in which no error was found are shown to the binary *envoy* as well."""
     found: list[Finding] = []
     unreadable: list[str] = []
     for file in files:
         try:
-            found += check(Path(file).read_text("utf-8"), file)
+            text = Path(file).read_text("utf-8")
+            mine = check(text, file)
+            if envoy is not None and "static_resources" in text and not any(item.severity == ERROR for item in mine):
+                mine += by_envoy(Path(file), envoy) if is_bootstrap(text) else []
+            found += mine
         except Unreadable as error:
             unreadable.append(f"{file}: {error}")
         except OSError as error:

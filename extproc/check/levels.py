@@ -74,8 +74,14 @@ def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]
         mine = level(route.node)
         reached.update(route.clusters)
         listener = any(item.translates for item in route.filters)
+        served = config.is_served(route)
         for cluster in config.reached(route):
-            if listener and not cluster.filters:
+            upstream = bool(route.enabled(cluster.filters, cluster))
+            if served and not listener and not upstream:
+                continue  # One of several clusters, and nothing of ours works there.
+            if not served and not mine.node:
+                continue
+            if listener and not upstream:
                 # A listener filter runs before a host is chosen: only route and cluster are known to it.
                 yield Combination(mine, level(cluster.node), _NONE), cluster
             else:

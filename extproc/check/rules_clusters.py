@@ -36,7 +36,7 @@ def _bounds_matter(config: Config) -> bool:
 def sidecar_missing(config: Config) -> Found:
     if not config.dynamic:
         for name, filters in config.sidecars.items():
-            if name not in config.clusters:
+            if name not in config.clusters and filters[0].config.get("grpc_service", "envoy_grpc"):
                 yield filters[0].config.get("grpc_service", "envoy_grpc", "cluster_name")
 
 
@@ -111,5 +111,5 @@ def listener_buffer(config: Config) -> Found:
     for manager in config.managers:
         served = [r for r in config.routes if r.table.manager is manager and config.is_translated(r)]
         node = manager.listener.get("per_connection_buffer_limit_bytes")
-        if (manager.filters or served) and node.number(MIB) < LISTENER:
+        if manager.listener and (manager.filters or served) and node.number(MIB) < LISTENER:
             yield node

@@ -144,6 +144,37 @@ def failure_mode_allow(config: Config) -> Found:
 
 
 @rule(
+    "override-mode", ERROR, "a route takes from the filter what the translation needs",
+    then="the sidecar gets no body or no headers for its requests: each is a 500, or goes on with the client's own key",
+    write="no processing_mode, metadata_options, failure_mode_allow in the route's ExtProcPerRoute.overrides",
+)  # fmt: skip
+def override_mode(config: Config) -> Found:
+    for item in _overridden(config):
+        said = item.overrides
+        if said is None:
+            continue
+        mode = said.get("processing_mode")
+        if mode and (
+            mode.get("request_body_mode").text != "BUFFERED" or not _sends(mode.get("request_header_mode"), True)
+        ):
+            yield mode, "a route's override takes the request's body or headers from the sidecar"
+        elif mode and item.placement == "upstream" and not _sends(mode.get("response_header_mode"), True):
+            yield mode, "a route's override takes the response's headers from the sidecar"
+        if said.get("failure_mode_allow").true:
+            yield said.get("failure_mode_allow"), "a route's override lets requests pass untranslated"
+        options = said.get("metadata_options")
+        if options and NAMESPACE not in options.get("receiving_namespaces", "untyped").texts:
+            yield options, "a route's override takes the namespace extproc from the sidecar"
+
+
+def _overridden(config: Config) -> Iterator[Filter]:
+    for route in config.routes:
+        yield from route.filters
+        for cluster in config.reached(route):
+            yield from route.enabled(cluster.filters, cluster)
+
+
+@rule(
     "observability-mode", ERROR, "observability_mode is true",
     then="Envoy does not wait for the sidecar's answers: nothing is translated, the client's own key goes upstream",
     write="observability_mode: false",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..exchange.attributes import MODELS
@@ -11,7 +11,7 @@ from ..route.catalogue import read_catalogue
 from ..route.text import RouteError, read
 from .levels import CLUSTER, ENDPOINT, ROUTE, Level, combinations, level, place, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Config, Table, type_of
+from .topology import Cluster, Config, Filter, Route, Table, type_of
 from .tree import Node
 
 
@@ -21,19 +21,42 @@ from .tree import Node
     write="http_filters with the ext_proc filter, in the cluster's HttpProtocolOptions or on the listener",
 )  # fmt: skip
 def no_filter(config: Config) -> Found:
-    for cluster in config.clusters.values():
-        if cluster.filters:
+    for route in config.routes:
+        if route.table.manager is None or any(item.translates for item in route.filters) or _waits(route, config):
             continue
-        routes = config.routes_to(cluster)
-        if not all(any(item.translates for item in route.filters) for route in routes if route.table.manager):
-            owners = [cluster.node, *cluster.endpoints, *(route.node for route in routes)]
-            found = next((found for owner in owners if (found := level(owner)).node), None)
-            if found:
-                yield found.node
+        bare = [cluster for cluster in config.reached(route) if not route.enabled(cluster.filters, cluster)]
+        owners = [owner for cluster in bare for owner in (cluster.node, *cluster.endpoints)]
+        if bare and not config.is_translated(route):
+            owners.append(route.node)
+        found = next((found for owner in owners if (found := level(owner)).node), None)
+        if found:
+            yield found.node
     if not config.filters:
         for route in config.routes:
             found = level(route.node)
             if found.node and not config.reached(route):
+                yield found.node
+
+
+def _waits(route: Route, config: Config) -> bool:
+    """Whether a filter of ours would translate for it if it were enabled anywhere: another rule's matter."""
+    filters = [*(route.table.manager.filters if route.table.manager else ())]
+    filters += [item for cluster in config.reached(route) for item in cluster.filters]
+    return any(item.translates and item.node.get("disabled").true for item in filters)
+
+
+@rule(
+    "never-enabled", ERROR, "the filter is disabled, and this route's metadata counts on it",
+    then="requests go on untranslated, and the client's own key reaches the upstream",
+    write="no `disabled: true`, or typed_per_filter_config: {NAME OF THE FILTER: {\"@type\": ...ExtProcPerRoute, "
+    "overrides: {}}} of the route",
+)  # fmt: skip
+def never_enabled(config: Config) -> Found:
+    for route in config.routes:
+        if _waits(route, config) and not config.is_served(route):
+            owners = [route.node, *(owner for c in config.reached(route) for owner in (c.node, *c.endpoints))]
+            found = next((found for owner in owners if (found := level(owner)).node), None)
+            if found:
                 yield found.node
 
 
@@ -57,7 +80,36 @@ def endpoint_on_listener(config: Config) -> Found:
 def no_metadata(config: Config) -> Found:
     for combination, cluster in combinations(config):
         if not combination and cluster is not None:
-            yield cluster.node.get("metadata"), f"no metadata for the sidecar reaches cluster {cluster.name}"
+            routes = config.routes_to(cluster)
+            if cluster.filters or not routes or any(map(_takes_apis, routes)):
+                yield cluster.node.get("metadata"), f"no metadata for the sidecar reaches cluster {cluster.name}"
+
+
+_APIS = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses", "/v1/embeddings")
+
+
+def _takes_apis(route: Route) -> bool:
+    """Whether the path of an LLM API, at the root of the host, may be its."""
+    match = route.node.get("match")
+    prefix = match.get("prefix").text or match.get("path_separated_prefix").text
+    if prefix:
+        return any(path.startswith(prefix) or prefix.startswith(path) for path in _APIS)
+    return match.get("path").text in ("", *_APIS)
+
+
+@rule(
+    "plain-route", WARNING, "a route of your own leads through the translation, and no level says anything to it",
+    then="it works, but for paths beneath it that end as an LLM API's: those get a 500 that asks for metadata",
+    write="typed_per_filter_config: {NAME OF THE FILTER: {\"@type\": ...ext_proc.v3.ExtProcPerRoute, disabled: true}}",
+)  # fmt: skip
+def plain_route(config: Config) -> Found:
+    for route in config.routes:
+        if _takes_apis(route) or not any(item.translates for item in route.filters):
+            continue
+        reached = [cluster for cluster in config.reached(route) if not cluster.filters]
+        owners = [route.node, *(owner for cluster in reached for owner in (cluster.node, *cluster.endpoints))]
+        if reached and not any(level(owner).node for owner in owners):
+            yield route.node.get("route")
 
 
 @rule(
@@ -213,3 +265,78 @@ def tls_unverified(config: Config) -> Found:
         ours = cluster.filters or any(level(route.node).node for route in config.routes_to(cluster))
         if ours and type_of(tls).endswith(".UpstreamTlsContext") and not any(common.has(kind) for kind in kinds):
             yield common
+
+
+@rule(
+    "no-sni", WARNING, "TLS to an upstream names no host",
+    then="a provider that serves several names shows another's certificate, or ends the handshake: requests get a 503",
+    write="auto_host_sni: true and auto_sni_san_validation: true, or sni: and the name",
+)  # fmt: skip
+def no_sni(config: Config) -> Found:
+    for cluster in config.clusters.values():
+        tls = cluster.node.get("transport_socket", "typed_config")
+        far = any(not _is_near(item) and not _is_address(item) for item in cluster.endpoints)
+        auto = cluster.options.get("upstream_http_protocol_options", "auto_sni").true
+        named = tls.has("sni") or tls.get("auto_host_sni").true or auto
+        ours = cluster.filters or any(config.is_served(route) for route in config.routes_to(cluster))
+        if ours and far and type_of(tls).endswith(".UpstreamTlsContext") and not named:
+            yield tls.get("sni")
+
+
+def _is_address(endpoint: Node) -> bool:
+    host = endpoint.get("endpoint", "address", "socket_address", "address").text
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+_REWRITES = ("auto_host_rewrite", "host_rewrite_literal", "host_rewrite_header", "host_rewrite_path_regex")
+
+
+@rule(
+    "host-rewrite", WARNING, "the route leaves the client's Host as it is",
+    then="the provider gets a name that is not its own: it answers 404, 421 or 403",
+    write="auto_host_rewrite: true",
+)  # fmt: skip
+def host_rewrite(config: Config) -> Found:
+    for route in config.routes:
+        rewrites = [route.action.get(name) for name in _REWRITES]
+        rewrites += [i.get("host_rewrite_literal") for i in route.action.get("weighted_clusters", "clusters")]
+        if not config.is_served(route) or any(node and not node.false for node in rewrites):
+            continue
+        ends = [end for cluster in config.reached(route) for end in cluster.endpoints]
+        if any(not _is_near(end) and not _is_address(end) for end in ends):
+            yield route.action.get("auto_host_rewrite")
+
+
+@rule(
+    "costs-namespace", WARNING, "counts of tokens go to a namespace that is not among receiving_namespaces",
+    then="Envoy drops them and says nothing: rate limits that read them never count",
+    write="metadata_options: {receiving_namespaces: {untyped: [extproc, io.envoy.ai_gateway]}}",
+)  # fmt: skip
+def costs_namespace(config: Config) -> Found:
+    for combination, cluster in combinations(config):
+        wanted = _costs_in(combination.levels)
+        if wanted is None:
+            continue
+        found, namespace = wanted
+        for item in _translating(config, cluster):
+            if namespace not in item.config.get("metadata_options", "receiving_namespaces", "untyped").texts:
+                yield found.node, f"{namespace} is not among receiving_namespaces of {item.name}"
+
+
+def _costs_in(levels: Sequence[Level]) -> tuple[Level, str] | None:
+    for found in reversed(levels):
+        try:
+            said = read(found.text, "route").get("metadata") if found.text is not None else None
+        except RouteError:
+            continue
+        if isinstance(said, dict) and said.get("costs"):
+            return found, str(said.get("namespace", "io.envoy.ai_gateway"))
+    return None
+
+
+def _translating(config: Config, cluster: Cluster | None) -> list[Filter]:
+    if cluster is None:
+        return []
+    if cluster.filters:
+        return cluster.filters
+    return [item for route in config.routes_to(cluster) for item in route.filters if item.translates]

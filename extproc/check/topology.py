@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .tree import Node, Unreadable
+from .tree import Node, Unreadable, documents
 
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ROLE = "x-extproc-role"
 LEAF = "filter_metadata['extproc']['route']"
+_OURS = re.compile(r"\[['\"]extproc['\"]\](\[['\"](route|models)['\"]\])?$")
 _KINDS = ("xds.route_metadata", "xds.cluster_metadata", "xds.upstream_host_metadata")
 
 
@@ -30,6 +34,10 @@ class Filter:
     """"listener" or "upstream"."""
     before: tuple[Node, ...] = ()
     """The filters that see a request before it, in order."""
+    after: tuple[Node, ...] = ()
+    """Those behind it."""
+    overrides: Node | None = None
+    """What a route says in its place, in ``ExtProcPerRoute``."""
 
     @cached_property
     def name(self) -> str:
@@ -41,10 +49,9 @@ class Filter:
 
     @cached_property
     def role(self) -> str:
-        for item in self.config.get("grpc_service", "initial_metadata"):
-            if item.get("key").text == ROLE:
-                return item.get("value").text
-        return "translator"
+        own = list(self.config.get("grpc_service", "initial_metadata"))
+        routes = list(self.overrides.get("grpc_initial_metadata")) if self.overrides is not None else []
+        return next((i.get("value").text for i in [*routes, *own] if i.get("key").text == ROLE), "translator")
 
     @property
     def translates(self) -> bool:
@@ -57,34 +64,50 @@ class Filter:
     @cached_property
     def sidecar(self) -> str:
         """The name of the cluster that it calls."""
-        return self.config.get("grpc_service", "envoy_grpc", "cluster_name").text
+        return _called(self.node)
 
     @cached_property
     def attributes(self) -> list[str]:
         return [text.replace('"', "'") for text in self.config.get("request_attributes").texts]
 
 
-def _is_ours(node: Node) -> bool:
+def _called(node: Node) -> str:
+    service = node.get("typed_config", "grpc_service")
+    return service.get("envoy_grpc", "cluster_name").text or service.get("google_grpc", "target_uri").text
+
+
+def _speaks_for_us(node: Node) -> bool:
+    """Whether the filter *node* asks for what only our sidecar reads, or says which of our roles it wants."""
     config = node.get("typed_config")
-    metadata = [item.get("key").text for item in config.get("grpc_service", "initial_metadata")]
-    words = [node.get("name").text, config.get("grpc_service", "envoy_grpc", "cluster_name").text]
-    attributes = config.get("request_attributes").texts
-    return (
-        ROLE in metadata
-        or any("extproc" in word for word in words + attributes)
-        or any(kind in attributes for kind in _KINDS)
-    )
+    told = any(item.get("key").text == ROLE for item in config.get("grpc_service", "initial_metadata"))
+    return told or any(_OURS.search(text) for text in config.get("request_attributes").texts)
 
 
-def filters(chain: Node, placement: str) -> list[Filter]:
-    """The filters of *chain* that are ours: another service may use ext_proc as well."""
-    before: list[Node] = []
-    found = []
-    for node in chain:
-        if type_of(node.get("typed_config")) == EXT_PROC and _is_ours(node):
-            found.append(Filter(node, placement, tuple(before)))
-        before.append(node)
-    return found
+def _may_be_ours(node: Node) -> bool:
+    """Whether its names or its attributes remind of us: of no weight where another filter speaks for us."""
+    config = node.get("typed_config")
+    words = [node.get("name").text, _called(node)]
+    return any("extproc" in word for word in words) or any(k in config.get("request_attributes").texts for k in _KINDS)
+
+
+def sidecar_clusters(root: Node) -> frozenset[str]:
+    """The clusters that are our sidecar, by the filters that call them. Another service may use ext_proc as well, and
+    its name tells nothing. Where no filter speaks for us, though metadata does, it is those that remind of us."""
+    nodes = [root, *(node for _, value in root.walk() for node in (value, *value))]
+    filters = [node for node in nodes if type_of(node.get("typed_config")) == EXT_PROC]
+    found = frozenset(_called(item) for item in filters if _speaks_for_us(item))
+    if not found and any(name == "extproc" for name, _ in root.walk()):
+        found = frozenset(_called(item) for item in filters if _may_be_ours(item))
+    return found - {""}
+
+
+def filters(chain: list[Node], placement: str, ours: frozenset[str]) -> list[Filter]:
+    """The filters of *chain* that call one of *ours*."""
+    return [
+        Filter(node, placement, tuple(chain[:index]), tuple(chain[index + 1 :]))
+        for index, node in enumerate(chain)
+        if type_of(node.get("typed_config")) == EXT_PROC and (_called(node) in ours or _speaks_for_us(node))
+    ]
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,7 @@ class Cluster:
     node: Node
     loads: tuple[Node, ...] = ()
     """Where its endpoints stand, if not in itself."""
+    ours: frozenset[str] = frozenset()
 
     @cached_property
     def name(self) -> str:
@@ -103,7 +127,7 @@ class Cluster:
 
     @cached_property
     def filters(self) -> list[Filter]:
-        return filters(self.options.get("http_filters"), "upstream")
+        return filters(list(self.options.get("http_filters")), "upstream", self.ours)
 
     @cached_property
     def endpoints(self) -> list[Node]:
@@ -155,9 +179,34 @@ class Route:
                 yield level.get(name)
                 return
 
-    @property
+    @cached_property
     def filters(self) -> list[Filter]:
-        return self.table.manager.filters if self.table.manager else []
+        """Our filters on the listener that work for it."""
+        return self.enabled(self.table.manager.filters) if self.table.manager else []
+
+    def enabled(self, filters: list[Filter], cluster: Cluster | None = None) -> list[Filter]:
+        """Those of *filters* that work for it, with what it says in their place."""
+        found = []
+        for item in filters:
+            own = self._says_of(item, cluster)
+            if own is None:
+                if not item.node.get("disabled").true:
+                    found.append(item)
+            elif not own.get("disabled").true:
+                found.append(replace(item, overrides=own.get("overrides")))
+        return found
+
+    def _says_of(self, item: Filter, cluster: Cluster | None) -> Node | None:
+        """The ``ExtProcPerRoute`` of the nearest level that has a word on *item*: there even a disabled one works."""
+        weighted = self.action.get("weighted_clusters", "clusters")
+        nearest = [entry for entry in weighted if cluster is not None and entry.get("name").text == cluster.name]
+        for level in (*nearest, self.node, self.host, self.table.node):
+            node = level.get("typed_per_filter_config", item.name)
+            if node:
+                if type_of(node) == FILTER_CONFIG and not node.get("disabled").true:
+                    return node.get("config")
+                return node
+        return None
 
 
 @dataclass(frozen=True)
@@ -166,10 +215,12 @@ class Manager:
 
     node: Node
     listener: Node
+    ours: frozenset[str] = frozenset()
+    chain: tuple[Node, ...] = ()
 
     @cached_property
     def filters(self) -> list[Filter]:
-        return filters(self.node.get("http_filters"), "listener")
+        return filters(list(self.chain), "listener", self.ours)
 
     @property
     def translators(self) -> list[Filter]:
@@ -186,15 +237,20 @@ class Config:
     tables: list[Table] = field(default_factory=list)
     dynamic: bool = False
     """Some of it comes from elsewhere, so that what is missing here may exist."""
+    ours: frozenset[str] = frozenset()
+    """The clusters that are our sidecar."""
+    patched: list[Route] = field(default_factory=list)
+    """Routes that are known only in part, beside those of the tables."""
 
     @cached_property
     def routes(self) -> list[Route]:
-        return [
+        whole = [
             Route(route, host, table)
             for table in self.tables
             for host in table.node.get("virtual_hosts")
             for route in host.get("routes")
         ]
+        return whole + self.patched
 
     @cached_property
     def filters(self) -> list[Filter]:
@@ -215,7 +271,11 @@ class Config:
 
     def is_translated(self, route: Route) -> bool:
         """Whether an upstream filter of ours works for it."""
-        return any(cluster.filters for cluster in self.reached(route))
+        return any(route.enabled(cluster.filters, cluster) for cluster in self.reached(route))
+
+    def is_served(self, route: Route) -> bool:
+        """Whether a filter of ours translates for it, wherever it stands."""
+        return any(item.translates for item in route.filters) or self.is_translated(route)
 
     @cached_property
     def sidecars(self) -> dict[str, list[Filter]]:
@@ -227,13 +287,54 @@ class Config:
         return found
 
 
+def configurations(roots: list[Node]) -> list[Config]:
+    """Each configuration in *roots*: bootstraps and dumps, or Kubernetes objects that hold some: a ConfigMap with a
+    file, Istio's EnvoyFilters, all of them as one. Raises Unreadable."""
+    objects = [item for root in roots for item in (root.get("items") if root.has("items") else [root])]
+    if not any(item.has("kind") for item in objects):
+        return [build(root) for root in roots]
+    found = [build(root) for item in objects if item.get("kind").text == "ConfigMap" for root in _files_in(item)]
+    patches = [p for o in objects if o.get("kind").text == "EnvoyFilter" for p in o.get("spec", "configPatches")]
+    if patches:
+        found.append(_of_patches(roots[0], patches))
+    if not found:
+        raise Unreadable("no Envoy configuration in these objects: a ConfigMap with a bootstrap, or an EnvoyFilter")
+    return found
+
+
+def _files_in(item: Node) -> Iterator[Node]:
+    for _, value in item.get("data").items():
+        if "static_resources" in value.text or "staticResources" in value.text:
+            # The text of a block begins below its key.
+            yield from documents(value.text, after=value.line if value.is_block else value.line - 1)
+
+
+def _of_patches(root: Node, patches: list[Node]) -> Config:
+    nodes = [(patch.get("applyTo").text, patch.get("patch", "value")) for patch in patches]
+    ours = frozenset[str]().union(*(sidecar_clusters(value) for _, value in nodes))
+    config = Config(root, dynamic=True, ours=ours)
+    nothing = root.get("-")
+    manager = Manager(nothing, nothing, ours, tuple(value for where, value in nodes if where == "HTTP_FILTER"))
+    config.managers.append(manager)
+    _add_clusters(config, [value for where, value in nodes if where == "CLUSTER" and value.has("name")], {})
+    table = Table(nothing, manager)
+    for where, value in nodes:
+        if where == "ROUTE_CONFIGURATION":
+            config.tables.append(Table(value, manager))
+        elif where == "VIRTUAL_HOST":
+            config.patched += [Route(route, value, table) for route in value.get("routes")]
+        elif where == "HTTP_ROUTE":
+            config.patched.append(Route(value, nothing, table))
+    return config
+
+
 def build(root: Node) -> Config:
     """The configuration in *root*: a bootstrap, or the answer of Envoy's ``/config_dump``. Raises Unreadable."""
     if root.has("configs"):
         return _of_dump(root)
     if not root.has("static_resources") and not root.has("dynamic_resources"):
         raise Unreadable("neither a bootstrap (static_resources) nor a config dump (configs)")
-    config = Config(root, dynamic=root.has("dynamic_resources"))
+    config = Config(root, dynamic=root.has("dynamic_resources"), ours=sidecar_clusters(root))
     static = root.get("static_resources")
     _add_clusters(config, static.get("clusters"), {})
     for listener in static.get("listeners"):
@@ -244,7 +345,7 @@ def build(root: Node) -> Config:
 def _add_clusters(config: Config, nodes: Node | list[Node], loads: dict[str, list[Node]]) -> None:
     for node in nodes:
         service = node.get("eds_cluster_config", "service_name").text or node.get("name").text
-        cluster = Cluster(node, tuple(loads.get(service, ())))
+        cluster = Cluster(node, tuple(loads.get(service, ())), config.ours)
         config.clusters[cluster.name] = cluster
 
 
@@ -254,7 +355,8 @@ def _add_listener(config: Config, listener: Node, tables: dict[str, Node]) -> No
         for item in chain.get("filters"):
             if type_of(item.get("typed_config")) != MANAGER:
                 continue
-            manager = Manager(item.get("typed_config"), listener)
+            node = item.get("typed_config")
+            manager = Manager(node, listener, config.ours, tuple(node.get("http_filters")))
             config.managers.append(manager)
             own = manager.node.get("route_config")
             if own:
@@ -268,7 +370,7 @@ def _add_listener(config: Config, listener: Node, tables: dict[str, Node]) -> No
 
 
 def _of_dump(root: Node) -> Config:
-    config = Config(root)
+    config = Config(root, ours=sidecar_clusters(root))
     parts = {type_of(part).rpartition(".")[2]: part for part in root.get("configs")}
     empty = root.get("configs", "-")
 

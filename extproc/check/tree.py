@@ -11,6 +11,12 @@ import yaml
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN = re.compile(r"[A-Za-z_@][A-Za-z0-9_@-]*\Z")
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s\Z")
+_TAG = "tag:yaml.org,2002:"
+_TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge", "timestamp", "value")}
+_SCALARS = {_TAG + name for name in ("int", "float", "bool", "null")}
+MAX_VALUES = 500_000
+"""Values that a text may come to, each as often as aliases repeat it."""
+MAX_DEPTH = 200
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
@@ -128,7 +134,9 @@ class Node:
             return {str(key.value): Node(value, "", 0).plain() for key, value in self._raw.value}
         if isinstance(self._raw, yaml.SequenceNode):
             return [item.plain() for item in self]
-        return yaml.SafeLoader("").construct_object(self._raw) if self else None
+        if not self or self._raw.tag not in _SCALARS:
+            return self.text if self else None
+        return yaml.SafeLoader("").construct_object(self._raw)
 
     def walk(self) -> Iterator[tuple[str, Node]]:
         """Every member of every mapping below, with its key."""
@@ -149,17 +157,68 @@ def _camel(name: str) -> str:
 
 def parse(text: str) -> Node:
     """The one document of *text*. Raises Unreadable."""
+    found = documents(text)
+    if len(found) != 1:
+        raise Unreadable("expected one document")
+    return found[0]
+
+
+def documents(text: str, *, after: int = 0) -> list[Node]:
+    """The documents of *text*, each a mapping; their lines begin behind *after*. Raises Unreadable."""
+    if after:
+        text = "\n" * after + text
     if text.lstrip()[:1] in ("{", "["):
         # JSON may be indented by tabs, YAML may not.
         text = re.sub(r"^\t+", lambda tabs: "  " * len(tabs[0]), text, flags=re.MULTILINE)
     try:
-        raw = yaml.compose(text, Loader=_Loader)
+        raws = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise Unreadable(f"{where}{getattr(error, 'problem', None) or 'malformed'}") from None
     except RecursionError:
         raise Unreadable("nested too deeply") from None
-    if not isinstance(raw, yaml.MappingNode):
+    except ValueError as error:
+        raise Unreadable(str(error).splitlines()[0]) from None
+    raws = [raw for raw in raws if raw.tag != f"{_TAG}null"]
+    sizes: dict[int, int] = {}
+    for raw in raws:
+        if not isinstance(raw, yaml.MappingNode):
+            raise Unreadable("expected a mapping: a bootstrap, or the output of /config_dump")
+        if _size(raw, sizes, 0) > MAX_VALUES:
+            raise Unreadable(f"its aliases make more than {MAX_VALUES} values of it")
+    if not raws:
         raise Unreadable("expected a mapping: a bootstrap, or the output of /config_dump")
-    return Node(raw, "", 1)
+    return [Node(raw, "", 1) for raw in raws]
+
+
+def _size(raw: Any, sizes: dict[int, int], depth: int) -> int:
+    """How many values *raw* comes to, with *sizes* of what has been seen. Refuses what is no plain value."""
+    known = sizes.get(id(raw))
+    if known is not None:
+        if known < 0:
+            raise Unreadable("an alias that contains itself")
+        return known
+    line = raw.start_mark.line + 1
+    if depth > MAX_DEPTH:
+        raise Unreadable(f"line {line}: nested deeper than {MAX_DEPTH} levels")
+    if raw.tag not in _TAGS:
+        raise Unreadable(f"line {line}: the tag {raw.tag.replace(_TAG, '!!')[:60]} is not allowed here")
+    sizes[id(raw)] = -1
+    size = 1
+    if isinstance(raw, yaml.MappingNode):
+        for key, value in raw.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise Unreadable(f"line {key.start_mark.line + 1}: a key that is no text")
+            size += _size(value, sizes, depth + 1)
+    elif isinstance(raw, yaml.SequenceNode):
+        size += sum(_size(item, sizes, depth + 1) for item in raw.value)
+    elif raw.tag in _SCALARS:
+        try:
+            yaml.SafeLoader("").construct_object(raw)
+        except (ValueError, yaml.YAMLError):
+            raise Unreadable(f"line {line}: {raw.value[:40]!r} is not of the kind that its tag says") from None
+    elif raw.tag == f"{_TAG}timestamp" and not raw.value[:4].isdigit():
+        raise Unreadable(f"line {line}: {raw.value[:40]!r} is not of the kind that its tag says")
+    sizes[id(raw)] = size
+    return size

@@ -125,10 +125,9 @@ def _small_window(places: Places) -> None:
 
 def translated_twice(places: Places) -> None:
     places.router["typed_config"]["grpc_service"]["initial_metadata"] = []
-    places.host["routes"].pop()
+    del places.host["routes"][1:]
     del places.host["metadata"]
-    for item in places.host["routes"]:
-        item["match"].pop("headers", None)
+    places.route["match"].pop("headers", None)
     places.router["typed_config"].update(
         {k: v for k, v in places.filter["typed_config"].items() if k not in ("grpc_service",)}
     )
@@ -158,6 +157,65 @@ def _router_before(places: Places) -> None:
     places.manager["http_filters"].insert(1, made)
 
 
+EXT = "type.googleapis.com/envoy.extensions.filters.http"
+PER_ROUTE = f"{EXT}.ext_proc.v3.ExtProcPerRoute"
+
+
+def _behind_the_router(places: Places) -> None:
+    places.manager["http_filters"].reverse()
+
+
+def _by_google(places: Places) -> None:
+    service = places.filter["typed_config"]["grpc_service"]
+    del service["envoy_grpc"]
+    service["google_grpc"] = {"target_uri": "127.0.0.1:50051", "stat_prefix": "x"}
+
+
+def _duplex_behind(places: Places) -> None:
+    mode = {"request_body_mode": "FULL_DUPLEX_STREAMED", "response_body_mode": "FULL_DUPLEX_STREAMED"}
+    service = {"envoy_grpc": {"cluster_name": "picker"}}
+    kind = f"{EXT}.ext_proc.v3.ExternalProcessor"
+    other = {"name": "picker", "typed_config": {"@type": kind, "grpc_service": service, "processing_mode": mode}}
+    places.manager["http_filters"].insert(-1, other)
+
+
+def _compressor_behind(places: Places) -> None:
+    other = {"name": "compressor", "typed_config": {"@type": f"{EXT}.compressor.v3.Compressor"}}
+    places.manager["http_filters"].insert(-1, other)
+
+
+def _cors_without_a_cluster(places: Places) -> None:
+    places.manager["http_filters"].insert(0, {"name": "cors", "typed_config": {"@type": f"{EXT}.cors.v3.Cors"}})
+    last = places.host["routes"][-1]
+    del last["route"]
+    last["direct_response"] = {"status": 404}
+
+
+def _catch_all_first(places: Places) -> None:
+    places.host["routes"].insert(0, places.host["routes"].pop())
+
+
+def _again(places: Places) -> None:
+    places.config["static_resources"]["clusters"].append(copy.deepcopy(places.clusters["anthropic"]))
+
+
+def _plain(places: Places) -> None:
+    load = {"endpoints": [{"lb_endpoints": [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 80}}}}]}]}  # fmt: skip
+    places.config["static_resources"]["clusters"].append({"name": "web", "type": "STATIC", "load_assignment": load})
+    own = {"match": {"prefix": "/web"}, "route": {"cluster": "web", "timeout": "0s"}}
+    placements.routes(places.config).insert(0, own)
+
+
+def override(name: str, **said: Any) -> Edit:
+    return put("route", "typed_per_filter_config", {name: {"@type": PER_ROUTE, "overrides": said}})
+
+
+def adding(part: str, header: str, value: str) -> Edit:
+    return put(part, "request_headers_to_add", [{"header": {"key": header, "value": value}}])
+
+
+PROBE = {"path": "/v1/models", "request_headers_to_add": [{"header": {"key": "authorization", "value": "Bearer sk-1"}}]}
 UPSTREAM_LEAF = "xds.upstream_host_metadata.filter_metadata['extproc']['route']"
 OPENAI = "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\n"
 
@@ -244,10 +302,37 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("log-path", "", _log("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%")),
     ("log-format", "", put("manager", "access_log.0.typed_config.log_format", GONE)),
     ("shadowed", "", put("route", "metadata.filter_metadata.envoy-gateway", _annotated("losses: report"))),
+    ("filter-after-router", "", _behind_the_router),
+    ("google-grpc", "", _by_google),
+    ("duplex-order", "", _duplex_behind),
+    ("cors-route", "", _cors_without_a_cluster),
+    ("unreachable-route", "", _catch_all_first),
+    ("duplicate-domain", "", put("host", "domains", ["*", "*"])),
+    ("duplicate-cluster", "", _again),
+    ("no-such-cluster", "", put("action", "cluster", "opnai")),
+    ("no-such-cluster", "catch-all", put("table", "validate_clusters", GONE)),
+    ("secret-literal", "route", adding("route", "x-api-key", "sk-1")),
+    ("secret-literal", "host", adding("host", "Authorization", "Bearer sk-1")),
+    ("secret-literal", "probe", put("cluster", "health_checks", [{"http_health_check": PROBE}])),
+    ("secret-literal", "probe's path", put("cluster", "health_checks", [{"http_health_check": {"path": "/?key=a"}}])),
+    ("secret-literal", "endpoint", leaf("endpoint", f"{OPENAI}override: {{endpoint: 'https://h/v1/x?key=abc'}}\n")),
+    ("never-enabled", "", put("filter", "disabled", True)),
+    ("no-filter", "disabled by the route", put("route", "typed_per_filter_config",
+        {"extproc.translate": {"@type": PER_ROUTE, "disabled": True}})),
+    ("no-sni", "", put("cluster", "transport_socket.typed_config.auto_host_sni", GONE)),
+    ("host-rewrite", "", put("action", "auto_host_rewrite", GONE)),
+    ("host-rewrite", "false", put("action", "auto_host_rewrite", False)),
+    ("costs-namespace", "", leaf("route", "losses: report\nmetadata: {costs: {in: input_tokens}}\n")),
+    ("override-mode", "body", override("extproc.translate", processing_mode={"request_body_mode": "NONE"})),
+    ("override-mode", "headers", override("extproc.translate", processing_mode={
+        "request_body_mode": "BUFFERED", "response_header_mode": "SKIP"})),
+    ("override-mode", "of the router", override("extproc.listener", processing_mode={"request_body_mode": "NONE"})),
+    ("override-mode", "namespaces", override("extproc.translate", metadata_options={})),
+    ("override-mode", "failures", override("extproc.translate", failure_mode_allow=True)),
     ("schema", "unknown field", config("filter", "mesage_timeout", "10s")),
     ("schema", "unknown word", mode("filter", "request_trailer_mode", "SENT")),
     ("schema", "no duration", config("filter", "deferred_close_timeout", "soon")),
-]
+]  # fmt: skip
 """Rule, variant, edit."""
 
 LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
@@ -258,6 +343,10 @@ LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
     ("endpoint-on-listener", "", leaf("endpoint", OPENAI)),
     ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
     ("answers-lost", "", _router_before),
+    ("compressor-order", "", _compressor_behind),
+    ("plain-route", "", _plain),
+    ("plain-route", None, many(_plain, lambda places: placements.routes(places.config)[0].update(
+        typed_per_filter_config={"extproc.translate": {"@type": PER_ROUTE, "disabled": True}}))),
     ("route", "", leaf("route", "provider: nobody\n")),
     ("hedge-policy", None, put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),
 ]  # fmt: skip

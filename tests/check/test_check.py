@@ -206,7 +206,7 @@ def test_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         ("[1]", "expected a mapping"),
         ("a: 1", "neither a bootstrap"),
         ("a: [", "line [12], column"),
-        ("a: &a {b: *a}\nstatic_resources: *a", None),
+        ("a: &a {b: *a}\nstatic_resources: *a", "an alias that contains itself"),
         ("configs: []", "neither clusters nor listeners"),
         ("static_resources: 1", None),
         ("static_resources: {clusters: 3, listeners: [1, {filter_chains: x}]}", None),

@@ -16,10 +16,13 @@ import pytest
 import yaml
 
 from extproc.check import check
+from extproc.check.validate import by_envoy
+from extproc.cli import main
 from extproc.demo import as_openai
 from extproc.demo.processes import Envoy, Sidecar, envoy_binary
 from extproc.demo.provider import Answer, Received
 from extproc.importers import convert
+from extproc.reference import config as envoy_config
 from extproc.settings import TRANSPORTS
 from tests.check.edits import GONE, Edit, Places, config, many, mode, put, translated_twice
 from tests.support import placements
@@ -333,3 +336,31 @@ def test_the_reference_read_back_from_envoys_config_dump_is_clean(reference: Gat
     # The tests add routes that are wrong on purpose.
     assert {finding.code for finding in found} <= {"route", "no-metadata"}, list(map(str, found))
     assert any("unknown provider 'nobody'" in finding.problem for finding in found)
+
+
+# ---- what Envoy itself refuses
+
+
+def test_what_envoy_refuses_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = envoy_config.reference()
+    config["static_resources"]["clusters"][0]["no_such_field"] = 1
+    file = envoy_config.write(config, tmp_path / "envoy.yaml")
+    assert main(["check", "--no-envoy", str(file)]) == 0
+    assert main(["check", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert "error: Envoy refuses it: " in out and "no_such_field" in out and "[envoy]" in out
+
+
+def test_what_only_this_machine_lacks_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = envoy_config.reference()
+    tls = config["static_resources"]["clusters"][0]["transport_socket"]["typed_config"]
+    tls["common_tls_context"]["validation_context"]["trusted_ca"]["filename"] = "/nowhere/ca.crt"
+    assert main(["check", str(envoy_config.write(config, tmp_path / "envoy.yaml"))]) == 0
+    assert "warning: Envoy refuses it: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["duplicates", "no-such-cluster", "filter-after-router"])
+def test_what_we_say_envoy_refuses_it_does(name: str, tmp_path: Path) -> None:
+    file = Path(__file__).parents[1] / "check" / "cases" / f"{name}.yaml"
+    (found,) = by_envoy(file, envoy_binary())
+    assert found.severity == "error" and found.problem

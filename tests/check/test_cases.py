@@ -1,0 +1,200 @@
+"""Configurations of a user's own, each right or wrong in a way of its own, and what is said of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from extproc.check import Unreadable, check
+from extproc.reference.config import REFERENCE
+
+CASES = Path(__file__).parent / "cases"
+SAID: dict[str, list[str]] = {
+    # Nothing of ours translates there.
+    "no-sidecar-at-all": [],
+    "other-service": [],
+    "route-disabled": [],
+    "weighted-plain": [],
+    "direct-response": [],
+    # An aggregate's own filters apply, and it has none: the client's own key leaked.
+    "aggregate": ["no-filter", "route"],
+    "never-enabled": ["never-enabled"],
+    "override-mode": ["override-mode"],
+    "no-host-rewrite": ["host-rewrite"],
+    "secret-elsewhere": ["secret-literal", "secret-literal"],
+    "shadowed-routes": ["unreachable-route"] * 3,
+    "duplicates": ["duplicate-domain", "duplicate-cluster"],
+    "no-such-cluster": ["no-such-cluster"],
+    "compressor-behind": ["compressor-order"],
+    "filter-after-router": ["filter-after-router"],
+    "google-grpc": ["google-grpc"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CASES.iterdir()))
+def test_what_is_said(name: str) -> None:
+    found = check((CASES / f"{name}.yaml").read_text("utf-8"))
+    assert [finding.code for finding in found] == SAID[name], list(map(str, found))
+
+
+def test_another_service_of_a_like_name_is_not_ours() -> None:
+    text = (CASES / "other-service.yaml").read_text("utf-8")
+    assert check(text.replace("cluster_name: extproc", "cluster_name: the-sidecar").replace(
+        "name: extproc\n", "name: the-sidecar\n")) == []  # fmt: skip
+    other = REFERENCE.read_text("utf-8").replace(
+        "- name: envoy.filters.http.router\n",
+        """- name: extproc.auth
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
+              grpc_service: {envoy_grpc: {cluster_name: my-extproc-auth}}
+              failure_mode_allow: true
+          - name: envoy.filters.http.router\n""",
+        1,
+    )
+    assert check(other) == []
+
+
+def test_nested_aliases_end_at_once() -> None:
+    text = "x0: &x0 {a: b}\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]\n" for i in range(1, 30))
+    began = time.monotonic()
+    with pytest.raises(Unreadable, match="aliases make more than"):
+        check(text + "static_resources: *x29\n")
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "!!python/object:os.system 10s",
+        "!!timestamp 10s",
+        "!!binary x",
+        "!!int abc",
+        "!mine 10s",
+        "\n                ? [a]\n                : b",
+    ],
+)
+def test_odd_tags_and_keys_are_named_by_their_line(odd: str) -> None:
+    with pytest.raises(Unreadable, match=r"^line \d+: "):
+        check(REFERENCE.read_text("utf-8").replace("message_timeout: 10s", f"message_timeout: {odd}", 1))
+
+
+def test_deep_nesting_is_unreadable() -> None:
+    for text in ("[" * 5000, "static_resources: " + "{a: " * 900 + "1" + "}" * 900):
+        with pytest.raises(Unreadable):
+            check(text)
+
+
+# ---- Kubernetes objects
+
+WRONG = REFERENCE.read_text("utf-8").replace("failure_mode_allow: false", "failure_mode_allow: true", 1)
+
+
+def test_a_config_map_that_holds_a_bootstrap() -> None:
+    indented = "".join(f"    {line}\n" if line else "\n" for line in WRONG.splitlines())
+    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: e}}\ndata:\n  other: x\n  envoy.yaml: |\n{indented}"
+    (found,) = check(text)
+    assert found.code == "failure-mode-allow"
+    assert "failure_mode_allow: true" in text.splitlines()[found.line - 1]
+    listed = yaml.safe_dump({"kind": "List", "items": [yaml.safe_load(text)]})
+    assert [finding.code for finding in check(listed)] == ["failure-mode-allow"]
+
+
+def test_an_envoy_filter_of_istio() -> None:
+    manager = yaml.safe_load(WRONG)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0][
+        "typed_config"
+    ]
+    sidecar = yaml.safe_load(WRONG)["static_resources"]["clusters"][-1]
+    del sidecar["circuit_breakers"]
+    route = {"metadata": {"filter_metadata": {"extproc": {"route": "provider: nobody\n"}}}}
+    translate = {**manager["http_filters"][0]["typed_config"], "failure_mode_allow": True}
+    translate["grpc_service"] = {"envoy_grpc": {"cluster_name": "extproc"}}
+    patches = [
+        {"applyTo": "HTTP_FILTER", "patch": {"value": {"name": "f", "typed_config": translate}}},
+        {"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": sidecar}},
+        {"applyTo": "HTTP_ROUTE", "patch": {"operation": "MERGE", "value": route}},
+    ]  # fmt: skip
+    text = yaml.safe_dump({"kind": "EnvoyFilter", "metadata": {"name": "e"}, "spec": {"configPatches": patches}})
+    found = {finding.code: finding for finding in check(text)}
+    assert set(found) == {"failure-mode-allow", "sidecar-breakers", "route"}, list(map(str, found.values()))
+    assert "nobody" in text.splitlines()[found["route"].line - 1]
+
+
+def test_objects_without_a_configuration_are_unreadable() -> None:
+    with pytest.raises(Unreadable, match="no Envoy configuration in these objects"):
+        check("kind: Secret\nmetadata: {name: x}\n")
+
+
+# ---- the pieces that the README names
+
+
+def piece(start: str) -> str:
+    """The lines of deploy/envoy.yaml from the one that begins with *start* to where its indentation ends."""
+    lines = REFERENCE.read_text("utf-8").splitlines()
+    first = next(i for i, line in enumerate(lines) if line.strip() == start)
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    made = [lines[first]]
+    for line in lines[first + 1 :]:
+        if line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        made.append(line)
+    return "\n".join(made)
+
+
+OWN = """
+static_resources:
+  listeners:
+  - name: main
+    per_connection_buffer_limit_bytes: 67108864
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 18000}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          stream_idle_timeout: 600s
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{prefix: /v1/}}
+{route}
+                route: {{cluster: openai, timeout: 0s, auto_host_rewrite: true}}
+              - match: {{prefix: /}}
+                route: {{cluster: web}}
+  clusters:
+  - name: openai
+    type: STATIC
+{filter}
+    load_assignment:
+      cluster_name: openai
+      endpoints:
+      - lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 1}}}}}}}}]
+  - name: web
+    type: STATIC
+    load_assignment:
+      cluster_name: web
+      endpoints:
+      - lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 2}}}}}}}}]
+{sidecar}
+"""
+
+
+def test_the_readmes_pieces_can_be_taken_literally() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    found = re.search(r"```yaml\n(metadata:.*?)```", readme, re.DOTALL)
+    assert found
+    route = "".join(f"                {line}\n" for line in found[1].splitlines())
+    made = OWN.format(
+        route=route, filter=piece("typed_extension_protocol_options: &translated"), sidecar=piece("- name: extproc")
+    )
+    said = check(made)
+    assert not [finding for finding in said if finding.severity == "error"], list(map(str, said))
