@@ -29,6 +29,7 @@ from ..base import (
     encode,
 )
 from ..shared.estimate import estimate
+from ..shared.relay import relayed
 from . import emit_request, errors, mend, models, parse_request
 from .emit_response import GeminiEmitter
 from .parse_request import COUNT, VERBS, is_array
@@ -74,6 +75,8 @@ class Gemini(ModelInPath):
         return parse_request.parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        if (passed := relayed(self, request, upstream, losses)) is not None:
+            return passed
         method, path = self.address(upstream, Asked(request.model, request.stream))
         return emit_request.emit_request(request, upstream, method, path, losses)
 

@@ -10,7 +10,7 @@ from ...frozen import Frozen
 from ...llm.failures import ProtocolError
 from ...llm.fields import json_type
 from ...llm.losses import LossReport
-from ...llm.request import Member, Output, Reasoning, Request, Sampling
+from ...llm.request import Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall, encode
 from ..shared.parser import decode
 from .parse_parts import Reader
@@ -112,6 +112,7 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
         at=at,
         extra=extra,
         client_state=GeminiState(is_array(call.path), reasoning.display is not None),
+        source=Origin(call),
     )
 
 

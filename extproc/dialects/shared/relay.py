@@ -125,7 +125,8 @@ class _Editor:
 
     def _parsed(self, body: bytes) -> Request:
         call = self._call
-        return self._dialect.parse_request(ClientCall(call.method, call.path, call.headers, body), LossReport())
+        path, _ = self._dialect.rename(call.path, {}, self._after.model)
+        return self._dialect.parse_request(ClientCall(call.method, path, call.headers, body), LossReport())
 
     def anew(self, losses: LossReport) -> bytes:
         """Everything from the vocabulary, and of the client's own what the vocabulary knows nothing of."""
@@ -258,6 +259,10 @@ class _Editor:
         """Changes the elements of arrays that *before* was read from to what *after* says. *depth*: as many steps lead
         to where all of them stand."""
         places = {node.at: _element(path_of(node.at), depth) for node in before}
+        for at, (path, index) in places.items():
+            if any(other[: len(path) + 1] == (*path, index) for other, _ in places.values()):
+                # The element holds others as well: this is a member of it.
+                places[at] = (path_of(at), -1)
         containers = list(dict.fromkeys(path for path, index in places.values() if index >= 0))
         known = set(places)
         if len(containers) != 1 and any(node.at not in known for node in after):
@@ -386,7 +391,11 @@ class _Editor:
         if not isinstance(parent, Message):
             raise _NoPlace
         # Two of them, so that it must be a list of them.
-        written = self._written_alone(Message(parent.role, [block, block]))
+        try:
+            written = self._written_alone(Message(parent.role, [block, block]))
+        except Unsupported:
+            # A result of a tool is one only behind its call.
+            raise _NoPlace from None
         members = msgspec.json.decode(written[0]) if len(written) == 1 else {}
         lists = [value for value in members.values() if isinstance(value, list)]
         if len(lists) != 1 or len(lists[0]) != 2 or lists[0][0] != lists[0][1]:
