@@ -72,8 +72,9 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     hosted_search: bool = False
     """Its Responses API searches the web by itself."""
     top_k: bool = False
-    think_tags: bool = False
-    """Its server leaves reasoning in the text, between ``<think>`` tags."""
+    think_tags: bool | Literal["opened"] = False
+    """Its server leaves reasoning in the text, between ``<think>`` tags; ``opened``: its template writes the opening
+    one, so that only the closing one comes."""
     effort_with_tools: bool = True
     call_signatures: bool = False
     """It gives and takes Google's thought signatures with tool calls (``extra_content``)."""

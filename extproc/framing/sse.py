@@ -1,7 +1,8 @@
 """Server-sent events: bytes in, events out, and back (WHATWG HTML, "Server-sent events", as of 2026).
 
-Two departures, both because real model servers need them: an event that the end of the stream leaves unfinished still
-counts, and comments are handed out, because they keep a client's timers alive.
+Three departures, because real model servers need them: an event that the end of the stream leaves unfinished still
+counts; comments are handed out, because they keep a client's timers alive; and a bare JSON object counts as data, which
+is how many a gateway writes an error into a stream.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ def _parse(block: bytes) -> ServerSentEvent | None:
             event = value
     if data:
         return ServerSentEvent(event, b"\n".join(data))
+    if block.startswith(b"{"):
+        return ServerSentEvent(event, block)
     return COMMENT if comment else None
 
 

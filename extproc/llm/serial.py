@@ -1,8 +1,8 @@
 """Blocks one at a time, for wire formats that know only one open block.
 
-Parallel tool calls may interleave in the events. The first passes live; a later one waits until the input of the one
-before it is a complete JSON object, or until the block before it has ended. Text and thinking never wait: they end the
-blocks before them.
+Parallel tool calls may interleave in the events, and text or thinking may come between the fragments of a call. The
+first block passes live. What starts while a call's input is no complete JSON object waits until it is, or until the
+call has ended; a call waits for any block before it. Text and thinking end other text and thinking.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from .failures import ErrorKind
 from .grammar import DELTA_OF, STARTS
 from .jsonscan import JsonScanner
 
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+"""The most that may wait: what a stream keeps must not grow with what its server sends."""
+_EVENT_BYTES = 128
+"""What an event costs beside its text."""
+
 
 class Serializer:
     """Events in, the same events out with blocks that never overlap, in the order of their starts: their numbers stay.
@@ -23,10 +28,13 @@ class Serializer:
     response: its content would be wrong, and the client could not see it.
     """
 
-    __slots__ = ("_current", "_fragments", "_scanner", "_waiting", "failed")
+    __slots__ = ("_current", "_fragments", "_held", "_is_call", "_max_held", "_scanner", "_waiting", "failed")
 
-    def __init__(self) -> None:
+    def __init__(self, max_held: int = MAX_WAITING_BYTES) -> None:
         self._current: int | None = None
+        self._is_call = False  # the current block is one
+        self._held = 0  # bytes that wait, about
+        self._max_held = max_held
         self._waiting: dict[int, list[Any]] = {}  # block -> its events, in the order of the blocks' starts
         self._fragments: list[str] = []  # the current call's input: scanned only when another call waits
         self._scanner: JsonScanner | None = None  # None: nothing but its end tells that the block is complete
@@ -53,11 +61,10 @@ class Serializer:
 
     def _on_start(self, event: Any) -> Iterator[ResponseEvent]:
         if self._current is not None:
-            if type(event) is ToolCallStarted and not self._complete():
-                self._waiting[event.block] = [event]
+            if self._waiting or ((self._is_call or type(event) is ToolCallStarted) and not self._complete()):
+                yield from self._wait(event)
                 return
             yield self._end_current()
-            yield from self._end_waiting()
         yield self._start(event)
 
     def _on_block(self, event: Any) -> Iterator[ResponseEvent]:
@@ -74,14 +81,26 @@ class Serializer:
                     yield self._end_current()
                     yield from self._next_waiting()
         elif block in self._waiting:
-            self._waiting[block].append(event)
+            yield from self._wait(event)
         elif type(event) is not BlockEnded and not (type(event) is ToolInputDelta and not event.fragment.strip()):
-            message = "the upstream continued a block that it had left for another one"
-            self.failed = ResponseFailed(ErrorKind.API, message)
-            yield self.failed
+            yield self._fail("the upstream continued a block that it had left for another one")
+
+    def _wait(self, event: Any) -> Iterator[ResponseEvent]:
+        text = getattr(event, "text", None) or getattr(event, "fragment", None) or ""
+        self._held += _EVENT_BYTES + len(text)
+        if self._held > self._max_held:
+            yield self._fail(f"more than {self._max_held} bytes wait for the end of a call")
+            return
+        self._waiting.setdefault(event.block, []).append(event)
+
+    def _fail(self, message: str) -> ResponseFailed:
+        self.failed = ResponseFailed(ErrorKind.API, message, 502, "upstream_error")
+        self._waiting.clear()
+        return self.failed
 
     def _start(self, event: Any) -> ResponseEvent:
         self._current = event.block
+        self._is_call = type(event) is ToolCallStarted
         self._fragments.clear()
         # The input of a free-form tool is any text: that it looks like complete JSON says nothing.
         is_function = type(event) is ToolCallStarted and event.kind == "function"
@@ -99,15 +118,11 @@ class Serializer:
         while self._current is None and self._waiting:
             block = next(iter(self._waiting))
             first, *others = self._waiting.pop(block)
+            if not self._waiting:
+                self._held = 0
             yield self._start(first)
             for event in others:
                 yield from self._on_block(event)
-
-    def _end_waiting(self) -> Iterator[ResponseEvent]:
-        while self._waiting:
-            yield from self._next_waiting()
-            if self._current is not None:
-                yield self._end_current()
 
     def _complete(self) -> bool:
         """Whether the current block is a call whose input is whole."""

@@ -125,6 +125,17 @@ def test_an_event_that_is_no_json_is_skipped_and_the_rest_of_its_piece_is_read(g
     assert [text for text in texts if text] == ["one", "two"] and done == "[DONE]"
 
 
+@pytest.mark.rows("A6")
+def test_a_broken_event_fails_the_stream(gateway: Gateway) -> None:
+    first, *rest = events(*message_events(text_block("pay ", "not ", "me")))
+    broken = [rest[0], rest[1], rest[2][:-9] + b"\n\n", *rest[3:]]
+    gateway.anthropic_upstream.will(sse_answer([first + b"".join(broken)]))
+    *chunks, last = data_of(gateway.chat("claude-sonnet-4-5", stream=True))
+    assert "not JSON" in last["error"]["message"]
+    texts = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]]
+    assert "".join(texts) == "pay "
+
+
 @pytest.mark.rows("A9", "A10")
 @pytest.mark.parametrize("head", [(), JSON_HEAD, (("content-type", "text/plain; charset=utf-8"),)])
 def test_a_whole_answer_under_any_content_type(gateway: Gateway, head: tuple[tuple[str, str], ...]) -> None:

@@ -71,16 +71,34 @@ CONVERSATIONS: dict[str, list[tuple[Event, list[Event]]]] = {
         (END(0), [END(0), call(1), said(1, "{}"), END(1), call(2), said(2, "{}")]),
         (END(2), [END(2)]),
     ],
-    "text never waits, nor do the calls before it": [
+    "text waits until the calls before it are complete": [
         (call(0), [call(0)]),
         (call(1), []),
         (said(1, "{"), []),
-        (e.TextStarted(2), [END(0), call(1), said(1, "{"), END(1), e.TextStarted(2)]),
-        (e.TextDelta(2, "a"), [e.TextDelta(2, "a")]),
+        (e.TextStarted(2), []),
+        (e.TextDelta(2, "a"), []),
+        (said(0, "{}"), [said(0, "{}"), END(0), call(1), said(1, "{")]),
+        (e.TextDelta(2, "b"), []),
         (END(0), []),
-        (said(1, " "), []),
+        (said(1, "}"), [said(1, "}"), END(1), e.TextStarted(2), e.TextDelta(2, "a"), e.TextDelta(2, "b")]),
+        (e.TextDelta(2, "c"), [e.TextDelta(2, "c")]),
         (END(1), []),
         (END(2), [END(2)]),
+    ],
+    "text does not wait for a call that is complete": [
+        (call(0), [call(0)]),
+        (said(0, "{}"), [said(0, "{}")]),
+        (e.TextStarted(1), [END(0), e.TextStarted(1)]),
+        (said(0, " "), []),
+        (END(0), []),
+        (END(1), [END(1)]),
+    ],
+    "thinking waits until free text has ended": [
+        (call(0, "custom"), [call(0, "custom")]),
+        (e.ThinkingStarted(1), []),
+        (END(1), []),
+        (said(0, "{}"), [said(0, "{}")]),
+        (END(0), [END(0), e.ThinkingStarted(1), END(1)]),
     ],
     "a call waits for the text before it, which goes on": [
         (e.TextStarted(0), [e.TextStarted(0)]),
@@ -110,7 +128,7 @@ def test_conversation(conversation: list[tuple[Event, list[Event]]]) -> None:
 @pytest.mark.parametrize("late", [said(0, "x"), e.ToolInputDelta(0, '{"b":2}')])
 def test_a_call_that_goes_on_after_it_was_left_fails_the_response(late: Event) -> None:
     serial = Serializer()
-    before: list[Event] = [STARTED, call(0), said(0, '{"a":1'), e.TextStarted(1)]
+    before: list[Event] = [STARTED, call(0), said(0, '{"a":1}'), e.TextStarted(1)]
     after: list[Event] = [e.TextDelta(1, "a"), END(0), END(1), ENDED]
     for event in before:
         serial.feed(event)
@@ -199,12 +217,27 @@ def test_blocks_never_overlap_and_nothing_is_lost_in_silence(events: list[Event]
 
 
 @given(series())
-def test_text_and_thinking_are_never_delayed(events: list[Event]) -> None:
+def test_text_and_thinking_wait_for_nothing_but_calls(events: list[Event]) -> None:
+    calls: set[int] = set()
     for event, batch in zip(events, fed(events), strict=True):
         if any(type(each) is e.ResponseFailed for each in batch):
             return
-        if type(event) in (e.TextStarted, e.TextDelta, e.ThinkingStarted, e.ThinkingDelta):
+        if isinstance(event, e.ToolCallStarted):
+            calls.add(event.block)
+        elif isinstance(event, e.BlockEnded):
+            calls.discard(event.block)
+        elif not calls and type(event) in (e.TextStarted, e.TextDelta, e.ThinkingStarted, e.ThinkingDelta):
             assert batch[-1] == event
+
+
+def test_what_waits_is_bounded() -> None:
+    serial = Serializer(max_held=10_000)
+    out = [*serial.feed(STARTED), *serial.feed(call(0)), *serial.feed(e.TextStarted(1))]
+    for _ in range(100):
+        out += serial.feed(e.TextDelta(1, "x" * 200))
+    assert isinstance(out[-1], e.ResponseFailed) and "10000 bytes wait" in out[-1].message
+    assert out[:-1] == [STARTED, call(0)]
+    assert serial.failed is out[-1]
 
 
 @st.composite

@@ -10,7 +10,7 @@ from typing import Any
 from ...llm.failures import ProtocolError
 from ...llm.losses import LossReport
 from ..base import ClientCall, encode
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .parse_request import parse_request
 
 PATH = "/count_tokens"

@@ -6,15 +6,22 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
 from ..base import Env, Headers, Meta, ResponseHead, encode
 from ..shared.emitter import error_status
+from ..shared.errors import no_use_in_retrying
+from ..shared.overflow import read_overflow
 from .vocabulary import ERROR_TYPES
 
 OVERLOADED = 529
 TOO_LONG = "prompt is too long: "
 """How the API's message begins when the context is full: agents look for it, and make their history shorter."""
+
+TOO_MUCH = "input length and `max_tokens` exceed context limit"
+"""How it begins when only the answer that may come does not fit: agents ask for a shorter one."""
 
 _LIMIT = "anthropic-ratelimit-"
 _LIMITED = ("requests", "tokens")
@@ -59,6 +66,8 @@ def emit_error(failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]
     body = error_object(failed)
     if meta.request_id:
         body["request_id"] = meta.request_id
+    if no_use_in_retrying(failed):
+        meta = replace(meta, should_retry="false")
     headers = [("content-type", "application/json"), *write_meta(meta)]
     return ResponseHead(error_status(failed, OVERLOADED), headers), encode(body)
 
@@ -71,10 +80,15 @@ def _message(failed: ResponseFailed) -> str:
     message = failed.message
     if failed.ours and failed.param:
         return _with_path(message, failed.param)
-    full = failed.code == "context_length_exceeded" or "maximum context length" in message
-    if full and failed.kind is ErrorKind.INVALID_REQUEST and not message.startswith(TOO_LONG):
-        return TOO_LONG + message
-    return message
+    if failed.kind is not ErrorKind.INVALID_REQUEST or failed.ours:
+        return message
+    overflow = read_overflow(message, failed.code)
+    if overflow is None:
+        return message
+    if overflow.prompt_fits:
+        counts = f"{overflow.input_tokens} + {overflow.max_tokens} > {overflow.limit}"
+        return f"{TOO_MUCH}: {counts}, decrease input length or `max_tokens` and try again"
+    return message if message.startswith((TOO_LONG, TOO_MUCH)) else TOO_LONG + message
 
 
 def _with_path(message: str, path: str) -> str:

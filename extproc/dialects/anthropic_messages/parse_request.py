@@ -23,7 +23,7 @@ from ...llm.request import (
     WebSearch,
 )
 from ..base import ClientCall
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .parse_blocks import blocks, cache_marker
 from .vocabulary import BILLING_LINE, NAME, VERSIONS
 

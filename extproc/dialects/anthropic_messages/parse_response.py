@@ -36,11 +36,12 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.failures import ErrorKind, ProtocolError
-from ...llm.losses import LossReport
+from ...llm.losses import Action, LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.counts import whole
 from ..shared.parser import ParserBase
+from ..shared.stops import read_stop
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
 _TEXT, _THINKING, _TOOL, _OPAQUE = range(4)
@@ -62,6 +63,7 @@ class _Block:
 
 class MessagesParser(ParserBase):
     error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
+    event_names: ClassVar[tuple[bytes, ...]] = (b"message", b"content_block", b"error")
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)
@@ -86,9 +88,19 @@ class MessagesParser(ParserBase):
         handler = _HANDLERS.get(kind) if type(kind) is str else None
         if handler is not None:
             return handler(self, message)
-        if message.get("error"):
+        if kind == "message":
+            # A whole answer, in place of a stream of it.
+            return self.on_whole(message) if not self._started else iter(())
+        if self.is_error(message):
             return self._on_error(message)
         return iter(())
+
+    def is_error(self, body: dict[str, Any]) -> bool:
+        if super().is_error(body):
+            return not body.get("content")
+        # FastAPI's errors, and those of servers of other makers.
+        bare = "type" not in body and not body.get("content")
+        return bare and any(type(body.get(name)) in (str, list) for name in ("message", "detail"))
 
     def on_close(self) -> Iterator[ResponseEvent]:
         if self._stop is None:
@@ -255,7 +267,13 @@ class MessagesParser(ParserBase):
     def _end(self) -> Iterator[ResponseEvent]:
         for index in list(self._blocks):
             yield from self._end_block(index)
-        stop = StopReason.END if self._stop is None else STOP_REASONS.get(self._stop, StopReason.OTHER)
+        stop = StopReason.END if self._stop is None else STOP_REASONS.get(self._stop) or read_stop(self._stop)
+        if isinstance(stop, ErrorKind):
+            yield self.failure(f"the upstream broke off: {self._stop}", stop)
+            return
+        if stop is None:
+            self.losses.add("response.stop_reason", Action.DOWNGRADED, f"{self._stop!r} is not known")
+            stop = StopReason.OTHER
         explanation = self._details.get("explanation")
         if self._details.get("category") is not None:
             self._extra["stop_details"] = self._details

@@ -47,8 +47,6 @@ _NAMES = {
 }
 """The exception that SDKs raise, for each kind: they choose it by this name, not by the status."""
 
-_TOO_LONG = ("input is too long", "prompt is too long", "too many input tokens")
-
 
 def read_meta(head: ResponseHead) -> Meta:
     """What the response's headers say."""
@@ -77,10 +75,7 @@ def failure(name: str, body: Any, status: int | None) -> ResponseFailed:
     kind = known[1] if known else failed.kind
     if known and status is not None and status >= 400:
         status = known[0]
-    code = failed.code
-    if kind is ErrorKind.INVALID_REQUEST and failed.message.lower().startswith(_TOO_LONG):
-        code = "context_length_exceeded"
-    return ResponseFailed(kind, failed.message, status, code)
+    return ResponseFailed(kind, failed.message, status, failed.code)
 
 
 def message(failed: ResponseFailed) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ...llm.failures import ProtocolError
 from ...llm.fold import OpaqueBlock
 from ..base import encode
-from ..shared.parser import decode
+from ..shared.reading import decode
 
 _WITH_START = ("toolUse", "toolResult", "image")
 """The kinds that may travel in a stream."""

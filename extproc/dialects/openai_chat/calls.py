@@ -1,80 +1,144 @@
-"""Which call a fragment belongs to. Servers give an index, or an id, or only a name, or an index that is always 0."""
+"""Which call a fragment belongs to. Servers give an index, or an id, or only a name, or an index that is always 0; some
+change the id in mid-call, some tell a call's head under one index and its input under another.
+
+A fragment without a name never begins a call, and a known id belongs to its call whatever the index. Where two calls
+could be meant the response fails: a guess would run a tool with another's input.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from ...llm.failures import ProtocolError
 from ..base import encode
+from ..shared.naming import unused_id
+from ..shared.toolinput import ToolInput
 
 _decode = msgspec.json.Decoder().decode
 
 
 class Call:
-    """A call as far as it has come. ``block`` is ``None`` until it has started."""
+    """A call as far as it has come. ``block`` is ``None`` until it has started; until then its input waits in
+    ``parts``."""
 
-    __slots__ = ("block", "closed", "extra", "id", "kind", "name", "parts", "signature")
+    __slots__ = ("block", "closed", "extra", "id", "input", "kind", "name", "parts", "signature")
 
-    def __init__(self) -> None:
-        self.id = ""
+    def __init__(self, id_: str = "") -> None:
+        self.id = id_
         self.name = ""
         self.kind = "function"
         self.parts: list[str] = []
+        self.input = ToolInput()
         self.block: int | None = None
         self.closed = False
         self.extra: dict[str, Any] | None = None
         self.signature: str | None = None
 
     @property
-    def complete(self) -> bool:
-        """Whether its input is a whole JSON value."""
-        if self.kind == "custom":
-            return False
+    def whole(self) -> bool:
+        """Its input is an object that has closed, or it is over."""
+        return self.closed or (self.kind == "function" and self.input.whole)
+
+    @property
+    def half(self) -> bool:
+        """Some of its input has come, and not all."""
+        return not self.whole and bool(self.input.text.strip())
+
+    def is_told_by(self, text: str) -> bool:
+        """Whether *text* says its whole input again."""
         try:
-            _decode("".join(self.parts))
-        except (msgspec.DecodeError, RecursionError):
-            return False
-        return True
+            return bool(_decode(text) == _decode(self.input.text))
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            return text == self.input.text
 
 
 class Calls:
-    """The calls of one response, in the order in which they were first heard of."""
+    """The calls of one response, in the order in which they were first heard of. *tools*: the names that a call may
+    have."""
 
-    def __init__(self) -> None:
+    def __init__(self, tools: frozenset[str]) -> None:
         self.all: list[Call] = []
+        self._tools = tools
         self._slots: dict[int, Call] = {}
+        self._by_id: dict[str, Call] = {}
+        self._ids: set[str] = set()
 
-    def find(self, item: dict[str, Any], id_: str, name: str) -> Call:
-        """The call that *item* of ``tool_calls`` goes on with, or a new one."""
-        index = item.get("index")
-        if type(index) is int:
-            call = self._slots.get(index)
-            if call is None or _another(call, id_, name):
-                call = self._slots[index] = self.new()
-            return call
-        if id_:
-            known = next((call for call in self.all if call.id == id_), None)
-            if known is not None:
-                return known
-        if name or not self.all:
-            return self.new()
-        return self.all[-1]
+    def find(self, item: Mapping[str, Any], id_: str, name: str, text: str) -> Call:
+        """The call that *item* of ``tool_calls`` goes on with, or a new one. Raises ProtocolError."""
+        index = _index(item.get("index"))
+        call = known = self._by_id.get(id_)
+        if call is not None:
+            if name and _is_whole(text) and call.whole and not call.is_told_by(text):
+                call = self.new(unused_id(id_, self._ids))
+        else:
+            call = self._slots.get(index) if index is not None else None
+            if call is None:
+                call = self.new() if name or not self.all else self._nameless(index, id_, text)
+            elif name and self._another(call, id_, name, text):
+                call = self.new()
+        if id_ and id_ not in self._by_id:
+            self._by_id[id_] = call
+            self._ids.add(id_)
+        if index is not None and (call is not known or index not in self._slots):
+            self._slots[index] = call
+        return call
 
-    def new(self) -> Call:
-        call = Call()
+    def new(self, id_: str = "") -> Call:
+        call = Call(id_)
         self.all.append(call)
         return call
 
+    def known(self, id_: str) -> Call | None:
+        return self._by_id.get(id_)
 
-def _another(call: Call, id_: str, name: str) -> bool:
-    """Whether a slot's number stands for a call after *call*: bridges to other APIs say 0 for every one."""
-    if id_ and call.id:
-        return id_ != call.id
-    if not name or not call.name or id_ or call.id:
-        return False
-    # No ids at all. A name may be repeated with each fragment, but not once the input is whole.
-    return name != call.name or (bool(call.parts) and call.complete)
+    def unused(self, id_: str, call: Call) -> str:
+        """*id_*, or where another call has it already one of its own, for *call*."""
+        own = unused_id(id_, self._ids)
+        self._by_id.setdefault(own, call)
+        return own
+
+    def is_piece(self, name: str) -> bool:
+        """Whether *name* is no tool's, and the beginning of one's."""
+        return name not in self._tools and any(tool.startswith(name) for tool in self._tools)
+
+    def continues(self, call: Call, name: str) -> bool:
+        """Whether *name* is a further piece of the name of *call*, of which no input has come."""
+        if call.block is not None or call.parts or name == call.name or not self.is_piece(call.name):
+            return False
+        longer = call.name + name
+        return longer in self._tools or self.is_piece(longer)
+
+    def unfinished(self) -> list[Call]:
+        """Those that have a name, and whose input may go on."""
+        return [call for call in self.all if call.name and not call.whole]
+
+    def _nameless(self, index: int | None, id_: str, text: str) -> Call:
+        """A fragment without a name, of whose call nothing is known."""
+        open_ = self.unfinished()
+        if index is None:
+            # Without indexes one call comes behind the other.
+            return self.all[-1] if not self.all[-1].whole or not open_ else open_[-1]
+        if not text.strip():
+            return self.new()  # its name may follow
+        if len(open_) > 1:
+            raise ProtocolError("tool_calls", f"input under index {index}, which may be one of several calls'")
+        return open_[0] if open_ else self.new() if id_ else self.all[-1]
+
+    def _another(self, call: Call, id_: str, name: str, text: str) -> bool:
+        """Whether a slot's number stands for a call after *call*: bridges to other APIs say 0 for every one."""
+        if not call.name or self.continues(call, name):
+            return False
+        if id_ and call.id:
+            return not (name == call.name and call.half)
+        if name != call.name:
+            return True
+        # A name may be repeated with each fragment, but not with another input behind one that is whole.
+        if not call.whole or not text.lstrip().startswith("{"):
+            return False
+        return not call.id or (_is_whole(text) and not call.is_told_by(text))
 
 
 def fragment(value: Any) -> str:
@@ -82,3 +146,26 @@ def fragment(value: Any) -> str:
     if type(value) is str:
         return value
     return "" if value is None else encode(value).decode()
+
+
+def _index(value: Any) -> int | None:
+    """An index, as a number of either kind or as text."""
+    if type(value) is float and value.is_integer() and abs(value) < 1e9:
+        return int(value)
+    if type(value) is str and value.isdecimal():
+        return int(value[:9])
+    return value if type(value) is int else None
+
+
+def _is_whole(text: str) -> bool:
+    given = ToolInput()
+    try:
+        given.feed(text)
+    except ProtocolError:
+        return False
+    return given.whole
+
+
+def choice_index(choice: Mapping[str, Any]) -> int | None:
+    """The number of a choice; ``None`` where it has none."""
+    return _index(choice.get("index"))

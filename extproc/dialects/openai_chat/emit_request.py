@@ -29,7 +29,7 @@ SCHEMA_NAME = "response"
 class ChatCall(UpstreamCall):
     """``think_tags``: the server leaves reasoning in the text, between tags. ``signed_calls``: it signs its calls."""
 
-    think_tags: bool = False
+    think_tags: bool | str = False
     signed_calls: bool = False
 
 

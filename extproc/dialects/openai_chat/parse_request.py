@@ -11,7 +11,7 @@ from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
 from ..shared.openai import REQUEST_TIERS
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .parse_messages import read_messages
 from .parse_tools import read_choice, read_tools
 from .vocabulary import NAME

@@ -1,78 +1,62 @@
 """A Chat upstream's answer, streamed or whole.
 
-A whole message is read as one delta. What servers do differently from OpenAI is repaired here: where reasoning stands,
-how calls are numbered, where usage comes, how the end is told.
+A whole message is read as one delta. What servers do differently from OpenAI is repaired here: where content stands,
+where usage comes, how the end is told; in ``parse_content`` where reasoning stands and whose a fragment of a call is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from ...llm import marker
 from ...llm.events import (
     NO_USAGE,
-    BlockEnded,
-    Citation,
-    CitationAdded,
     Extra,
     ResponseEnded,
     ResponseEvent,
     ResponseStarted,
     StopReason,
     TextDelta,
-    TextStarted,
-    ThinkingDelta,
-    ThinkingSealed,
-    ThinkingStarted,
-    ToolCallStarted,
-    ToolInputDelta,
+    Usage,
 )
 from ...llm.failures import ErrorKind, ProtocolError
-from ...llm.losses import LossReport
+from ...llm.grammar import State
+from ...llm.losses import Action, LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from ..shared.openai import ERROR_KINDS
-from ..shared.parser import ParserBase
-from .calls import Call, Calls, fragment
-from .signatures import take_signature
-from .thinktags import ThinkTags
+from ..shared.stops import read_stop
+from .calls import choice_index
+from .parse_content import ContentParser, says_something
 from .usage import read_usage
-from .vocabulary import BROKEN_OFF, FINISH_REASONS, NAME, TIERS_READ
+from .vocabulary import TIERS_READ
 
 _NO_NEWS = frozenset(
     {
-        "choices", "created", "id", "model", "object", "obfuscation", "service_tier", "system_fingerprint", "usage",
-        "prompt_annotations", "prompt_filter_results", "x_groq",
+        "base_resp", "choices", "created", "error", "id", "model", "object", "obfuscation", "service_tier",
+        "system_fingerprint", "usage", "prompt_annotations", "prompt_filter_results", "x_groq",
     }
 )  # fmt: skip
 """Members of a chunk that are understood here, or mean nothing to a client."""
-_CALL_MEMBERS = frozenset({"custom", "function", "id", "index", "type"})
-_LEGACY_ID = "fc_0"
+_OF_CHOICE = frozenset(
+    {
+        "index", "delta", "message", "text", "finish_reason", "native_finish_reason", "stop_reason", "stop_details",
+        "usage", "logprobs", "content_filter_results", "content_filter_offsets", "content_filter_result",
+        "matched_stop", "token_ids", "seed", "hidden_states", "error",
+    }
+)  # fmt: skip
+_CALLS = ("tool_calls", "function_call")
+_SAID = ("content", "refusal", *_CALLS)
+_UNSURE = (StopReason.END, StopReason.TOOL_CALL, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
-class ChatParser(ParserBase):
-    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
-
+class ChatParser(ContentParser):
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)
         self._started = False
-        self._text: int | None = None  # the open block of text, of refusal, of thinking
-        self._refusal: int | None = None
-        self._thinking: int | None = None
-        self._text_start = 0  # code points of the joined text before the open block, and in all
-        self._text_length = 0
-        self._refused: list[str] = []
-        self._thoughts: list[str] = []  # of the open block of thinking
-        self._thought_index: Any = None
-        self._reasoned = False  # reasoning came as a plain member: what details repeat of it is no news
-        self._sealed_later: list[tuple[str, str]] = []
-        self._calls = Calls()
-        self._legacy: Call | None = None
-        # A signature may come in a delta of its own behind its call, which waits for it: such calls come whole anyway.
-        self._signed_calls: bool = getattr(self.call, "signed_calls", False)
-        self._tags = ThinkTags() if getattr(self.call, "think_tags", False) else None
+        self._first_choice = 0
+        self._caller: int | None = None  # the choice from which calls come
         self._finish: str | None = None
+        self._stop_reason: StopReason | None = None
         self._native: str | None = None
         self._matched: str | None = None
         self._details: Extra = {}
@@ -83,7 +67,7 @@ class ChatParser(ParserBase):
 
     def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
         if item.event or not item.data.startswith(b"{"):
-            yield from self._on_odd_item(item, last=last)
+            yield from super().on_item(item, last=last)
             return
         message = self.decode_message(item.data, last=last)
         if message is None:
@@ -95,16 +79,9 @@ class ChatParser(ParserBase):
             self._text_length += len(text)
             yield TextDelta(self._text, text)  # type: ignore[arg-type]
 
-    def _on_odd_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
-        if item.event == b"error":  # Groq
-            error = self.decode_message(item.data, last=last)
-            yield self.failure_of(error if error is not None else {})
-        else:
-            yield from super().on_item(item, last=last)
-
     def _more_text(self, message: dict[str, Any]) -> str | None:
         """The text of a chunk that only goes on with the open block of text, which by far the most chunks do."""
-        if self._text is None or self._finish is not None or self._tags is not None:
+        if self._text is None or self._tags is not None:
             return None
         choices = message.get("choices")
         if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
@@ -122,30 +99,72 @@ class ChatParser(ParserBase):
         if type(message) is not dict:
             raise ProtocolError("chunk", "expected an object")
         choices = message.get("choices")
-        if message.get("error") or (not choices and self.is_error(message)):
+        choices = [each for each in choices if type(each) is dict] if type(choices) is list else []
+        if self.is_error(message) and (says_something(message.get("error")) or not choices):
             yield self.failure_of(message)
             return
-        choice = _first(choices)
-        ended_before = self._finish is not None
-        if choice is not None:
-            delta = choice.get("delta")
-            if type(delta) is not dict:
-                delta = {}
+        told = self._note_usage(message, choices)
+        for choice in choices:
+            delta = self._of_choice(choice, message)
             finish = choice.get("finish_reason")
-            if not ended_before and (delta or finish):
-                if not self._started:
-                    yield self._start(message)
-                yield from self._delta(delta)
-            elif ended_before and (delta.get("content") or delta.get("tool_calls")):
-                self.losses.dropped("response.choices[0].delta", "came after the end")
-            if finish or self._finish is None:
+            if not self._started and (delta or finish):
+                yield self._start(message)
+            yield from self._delta(delta, whole="message" in choice and "delta" not in choice)
+            if self._counts(choice):
                 yield from self._note_finish(choice)
         tier = message.get("service_tier")
         if type(tier) is str:
             self._tier = tier
-        if self._note_usage(message, choice) and ended_before:
-            # Some servers keep the connection open for good: nothing comes after the counts.
+        if told and not choices and self._finish is not None:
+            # The closing counts. Some servers keep the connection open for good behind them.
             yield from self._end()
+
+    def _of_choice(self, choice: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+        """What *choice* adds: a delta; in place of it a message, or a text, as far as it is news."""
+        delta, whole, text = choice.get("delta"), choice.get("message"), choice.get("text")
+        if self.grammar.state is State.ENDED:
+            if says_something(delta) or says_something(whole):
+                self.losses.dropped("response.choices[0].delta", "came after the end")
+            return {}
+        if type(delta) is not dict or not delta:
+            delta = {}
+            if type(whole) is dict:
+                delta = self._unsaid(whole)
+            elif type(text) is str and text:
+                delta = {"content": text}
+        if not choice.keys() <= _OF_CHOICE:
+            for name, value in choice.items():
+                if name not in _OF_CHOICE and says_something(value):
+                    self.losses.dropped(f"response.choices[0].{name}")
+        number = choice_index(choice)
+        return delta if number is None else self._owned(delta, number)
+
+    def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
+        """A message behind deltas repeats them."""
+        if not self.streamed or self.grammar.next_block == 0:
+            return dict(message)
+        said = {"content", "refusal"} if self._text_length or self._refused else set()
+        if self._calls.all:
+            said |= {"tool_calls", "function_call"}
+        return {name: message[name] for name in ("content", "refusal", "tool_calls", "function_call")
+                if name in message and name not in said}  # fmt: skip
+
+    def _owned(self, delta: dict[str, Any], number: int) -> dict[str, Any]:
+        """No more than one answer was asked for, so what a choice beside the first says is another answer; but calls
+        that the first has not belong to it."""
+        calls = any(says_something(delta.get(name)) for name in _CALLS)
+        if calls and self._caller is None:
+            self._caller = number
+        if number == self._first_choice:
+            return delta
+        own = {name: delta[name] for name in _CALLS if name in delta} if self._caller == number else {}
+        if any(says_something(delta.get(name)) for name in _SAID if name not in own):
+            self.losses.dropped(f"response.choices[{number}]", "another answer than the first")
+        return own
+
+    def _counts(self, choice: dict[str, Any]) -> bool:
+        """Whether it says how the answer ended."""
+        return choice_index(choice) in (None, self._first_choice, self._caller)
 
     def on_done(self) -> Iterator[ResponseEvent]:
         if self._started:
@@ -158,293 +177,44 @@ class ChatParser(ParserBase):
     # ---- whole
 
     def is_error(self, body: dict[str, Any]) -> bool:
-        if super().is_error(body) or body.get("object") == "error":
-            return True
+        if super().is_error(body):
+            return not body.get("choices") or says_something(body.get("error"))
         # Mistral's and FastAPI's error bodies.
         return "choices" not in body and any(type(body.get(name)) in (str, list) for name in ("message", "detail"))
 
     def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
-        choice = _first(body.get("choices"))
-        if choice is None:
+        choices = body.get("choices")
+        choices = [each for each in choices if type(each) is dict] if type(choices) is list else []
+        if not choices:
             raise ProtocolError("choices", "there is none")
-        message = choice.get("message")
-        message = dict(message) if type(message) is dict else {}
+        self._note_usage(body, choices)
+        self._first_choice = min(choice_index(choice) or 0 for choice in choices)
         yield self._start(body)
-        if choice.get("finish_reason") == "content_filter":
-            # Why it was cut off, not what the model said: OpenAI's own refusals end with "stop".
-            self._details = {"explanation": message.pop("refusal", None)}
-        yield from self._delta(message, whole=True)
-        yield from self._note_finish(choice)
-        self._note_usage(body, choice)
+        for choice in choices:
+            message = self._of_choice(choice, body)
+            if choice.get("finish_reason") == "content_filter":
+                # Why it was cut off, not what the model said: OpenAI's own refusals end with "stop".
+                message = dict(message)
+                self._details = {"explanation": message.pop("refusal", None)}
+            yield from self._close_texts()
+            yield from self._delta(message, whole=True)
+            if self._counts(choice):
+                yield from self._note_finish(choice)
         tier = body.get("service_tier")
         self._tier = tier if type(tier) is str else None
         yield from self._end()
 
-    # ---- a delta, or a whole message
-
     def _start(self, message: dict[str, Any]) -> ResponseStarted:
         self._started = True
         id_, model, created = message.get("id"), message.get("model"), message.get("created")
-        extra = {name: value for name, value in message.items() if name not in _NO_NEWS and value is not None}
+        extra = {n: v for n, v in message.items() if n not in _NO_NEWS and v is not None}
         return ResponseStarted(
             id_ if type(id_) is str else "",
             model if type(model) is str and model else self.call.request.model,
-            created=created if type(created) is int and 0 < created < 1 << 40 else None,
-            extra=extra or None,
+            self._usage if self.streamed else Usage(),
+            created if type(created) is int and 0 < created < 1 << 40 else None,
+            extra or None,
         )
-
-    def _delta(self, delta: dict[str, Any], *, whole: bool = False) -> Iterator[ResponseEvent]:
-        content = delta.get("content")
-        yield from self._reasoning(delta)
-        if type(content) is str:
-            if content:
-                yield from self._content(content)
-        elif type(content) is list:
-            yield from self._content_list(content)
-        refusal = delta.get("refusal")
-        if type(refusal) is str and refusal:
-            yield from self._refuse(refusal)
-        if annotations := delta.get("annotations"):
-            yield from self._annotations(annotations)
-        if tool_calls := delta.get("tool_calls"):
-            yield from self._tool_calls(tool_calls, whole=whole)
-        function = delta.get("function_call")
-        if type(function) is dict:
-            if self._legacy is None:
-                self._legacy = self._calls.new()
-            yield from self._call(self._legacy, {"function": function}, _LEGACY_ID)
-
-    # ---- texts
-
-    def _content(self, text: str) -> Iterator[ResponseEvent]:
-        if self._tags is None:
-            yield from self._say(text)
-            return
-        for is_thinking, piece in self._tags.feed(text):
-            yield from self._think(piece) if is_thinking else self._say(piece)
-
-    def _content_list(self, items: list[Any]) -> Iterator[ResponseEvent]:
-        """Mistral's: texts and thinking, in the order in which they were written."""
-        for item in items:
-            if type(item) is str:
-                item = {"type": "text", "text": item}
-            elif type(item) is not dict:
-                continue
-            kind = item.get("type")
-            if kind == "text" and type(item.get("text")) is str:
-                if item["text"]:
-                    yield from self._content(item["text"])
-            elif kind == "thinking":
-                for text in _thinking_texts(item.get("thinking")):
-                    yield from self._think(text)
-            else:
-                self.losses.dropped("response.choices[0].message.content", f"a part of type {kind!r}")
-
-    def _say(self, text: str) -> Iterator[ResponseEvent]:
-        if self._text is None:
-            yield from self._close_all()
-            self._text = self.grammar.next_block
-            self._text_start = self._text_length
-            yield TextStarted(self._text)
-        self._text_length += len(text)
-        yield TextDelta(self._text, text)
-
-    def _refuse(self, text: str) -> Iterator[ResponseEvent]:
-        if self._refusal is None:
-            yield from self._close_all()
-            self._refusal = self.grammar.next_block
-            yield TextStarted(self._refusal, refusal=True)
-        self._refused.append(text)
-        yield TextDelta(self._refusal, text)
-
-    def _annotations(self, annotations: Any) -> Iterator[ResponseEvent]:
-        for annotation in annotations if type(annotations) is list else ():
-            cited = annotation.get("url_citation") if type(annotation) is dict else None
-            if type(cited) is not dict or self._text is None or type(cited.get("url")) is not str:
-                self.losses.dropped("response.choices[0].message.annotations")
-                continue
-            title, start, end = cited.get("title"), cited.get("start_index"), cited.get("end_index")
-            if type(start) is int and type(end) is int and self._text_start <= start <= end <= self._text_length:
-                start, end = start - self._text_start, end - self._text_start
-            else:
-                start = end = None
-            title = title if type(title) is str else None
-            citation = Citation("url", NAME, cited["url"], title, None, start, end, annotation)
-            yield CitationAdded(self._text, citation)
-
-    # ---- thinking
-
-    def _reasoning(self, delta: dict[str, Any]) -> Iterator[ResponseEvent]:
-        """Reasoning comes under several names, and some servers use two of them at once."""
-        details = delta.get("reasoning_details")
-        if type(details) is not list:
-            details = ()
-        text = delta.get("reasoning_content")
-        if type(text) is not str or not text:
-            text = delta.get("reasoning")
-        if type(text) is str and text:
-            if not self._reasoned and len(details) > 1 and text == "".join(map(_detail_text, details)):
-                # A whole message: the details say which seal belongs to which part of the text.
-                yield from self._reasoning_details(details, repeated=False)
-                return
-            self._reasoned = True
-            yield from self._think(text)
-        if details:
-            yield from self._reasoning_details(details, repeated=self._reasoned)
-
-    def _reasoning_details(self, details: Any, *, repeated: bool) -> Iterator[ResponseEvent]:
-        """OpenRouter's, and our own. *repeated*: their texts have come already."""
-        for detail in details:
-            if type(detail) is not dict:
-                continue
-            text, index = _detail_text(detail), detail.get("index")
-            if text and not repeated:
-                if self._thinking is not None and index != self._thought_index:
-                    yield from self._close_thinking()
-                yield from self._think(text)
-                self._thought_index = index
-            signer = detail.get("format")
-            signer = signer if type(signer) is str else ""
-            signature, data = detail.get("signature"), detail.get("data")
-            if type(data) is str and data:
-                yield from self._redacted(data, signer)
-            elif type(signature) is str and signature:
-                yield from self._sign(signature, signer, text)
-
-    def _think(self, text: str) -> Iterator[ResponseEvent]:
-        if self._thinking is None:
-            yield from self._close_all()
-            self._thinking = self.grammar.next_block
-            self._thoughts.clear()
-            yield ThinkingStarted(self._thinking)
-        self._thoughts.append(text)
-        yield ThinkingDelta(self._thinking, text)
-
-    def _sign(self, signature: str, signer: str, text: str) -> Iterator[ResponseEvent]:
-        """A seal ends its block: it is over all of the block's text, and over no other."""
-        if self._thinking is None and not text:
-            if self._calls_in_progress():
-                self.losses.dropped("response.choices[0].delta.reasoning_details", "a signature within a call")
-                return
-            yield from self._close_all()
-            self._thinking = self.grammar.next_block
-            self._thoughts.clear()
-            yield ThinkingStarted(self._thinking)
-        if self._thinking is None or (text and text != "".join(self._thoughts)):
-            self.losses.dropped("response.choices[0].delta.reasoning_details", "a signature over another text")
-            return
-        if marker.is_mark(signature):
-            signer = marker.SIGNER
-        yield ThinkingSealed(self._thinking, signature, signer=signer)
-        yield from self._close_thinking()
-
-    def _redacted(self, data: str, signer: str) -> Iterator[ResponseEvent]:
-        if self._calls_in_progress():
-            # It may come amid the fragments of a call, which it must not end.
-            self._sealed_later.append((data, signer))
-            return
-        yield from self._close_all()
-        block = self.grammar.next_block
-        yield ThinkingStarted(block)
-        yield ThinkingSealed(block, encrypted=data, signer=signer)
-        yield BlockEnded(block)
-
-    # ---- calls
-
-    def _tool_calls(self, items: Any, *, whole: bool) -> Iterator[ResponseEvent]:
-        if type(items) is not list:
-            raise ProtocolError("tool_calls", "expected an array")
-        for item in items:
-            if type(item) is not dict:
-                continue
-            inner, id_ = _inner(item), item.get("id")
-            id_ = id_ if type(id_) is str else ""
-            name = inner.get("name")
-            call = self._calls.new() if whole else self._calls.find(item, id_, name if type(name) is str else "")
-            yield from self._call(call, item, id_)
-            if whole:
-                yield from self._finish_call(call)
-
-    def _call(self, call: Call, item: dict[str, Any], id_: str) -> Iterator[ResponseEvent]:
-        inner = _inner(item)
-        name = inner.get("name")
-        if not call.name and type(name) is str:
-            call.name = name
-        call.id = call.id or id_
-        if item.get("type") == "custom":
-            call.kind = "custom"
-        text = fragment(inner.get("input") if call.kind == "custom" else inner.get("arguments"))
-        if call.closed:
-            if text.strip():
-                raise ProtocolError("tool_calls", f"input for the call {call.name!r}, which was over")
-            return
-        self._sign_call(call, take_signature(item))
-        if len(item) > len(inner) and call.extra is None:
-            call.extra = {k: v for k, v in item.items() if k not in _CALL_MEMBERS and v is not None} or None
-        if call.block is not None:
-            if text:
-                call.parts.append(text)
-                yield ToolInputDelta(call.block, text)
-            return
-        if text:
-            call.parts.append(text)
-        if call.name and (call.id or text) and not (self._signed_calls and call.signature is None):
-            yield from self._start_call(call)
-
-    def _sign_call(self, call: Call, signature: str | None) -> None:
-        if signature is not None and call.block is not None:
-            self.losses.dropped("response.choices[0].delta.tool_calls", "a signature that came behind its call")
-        elif signature is not None:
-            call.signature = signature
-
-    def _start_call(self, call: Call) -> Iterator[ResponseEvent]:
-        yield from self._close_texts()
-        if self._signed_calls:
-            # Those before it have waited for signatures of their own.
-            for earlier in self._calls.all[: self._calls.all.index(call)]:
-                if earlier.block is None:
-                    yield from self._finish_call(earlier)
-        call.block = self.grammar.next_block
-        yield ToolCallStarted(call.block, call.id, call.name, call.kind, call.extra, call.signature)
-        for part in call.parts:
-            yield ToolInputDelta(call.block, part)
-
-    def _finish_call(self, call: Call) -> Iterator[ResponseEvent]:
-        if call.closed:
-            return
-        if call.block is None:
-            if not call.name and (call.id or "".join(call.parts).strip()):
-                raise ProtocolError("tool_calls", "a call without a name")
-            if not call.name:
-                call.closed = True
-                return
-            yield from self._start_call(call)
-        call.closed = True
-        if call.block is not None:
-            yield BlockEnded(call.block)
-
-    def _calls_in_progress(self) -> bool:
-        return any(not call.closed and not (call.parts and call.complete) for call in self._calls.all)
-
-    # ---- the ends of blocks
-
-    def _close_all(self) -> Iterator[ResponseEvent]:
-        """Before a block of text or thinking, which no call may outlast."""
-        yield from self._close_texts()
-        for call in self._calls.all:
-            yield from self._finish_call(call)
-
-    def _close_texts(self) -> Iterator[ResponseEvent]:
-        for block in (self._text, self._refusal):
-            if block is not None:
-                yield BlockEnded(block)
-        self._text = self._refusal = None
-        yield from self._close_thinking()
-
-    def _close_thinking(self) -> Iterator[ResponseEvent]:
-        block, self._thinking, self._thought_index = self._thinking, None, None
-        if block is not None:
-            yield BlockEnded(block)
 
     # ---- the end
 
@@ -457,16 +227,24 @@ class ChatParser(ParserBase):
         if type(details) is dict:
             self._details = details
         finish = choice.get("finish_reason")
-        if type(finish) is str and finish not in ("", "null") and self._finish is None:
-            self._finish = finish
-            if finish in BROKEN_OFF:
-                yield self.failure(f"the upstream broke off: {finish}", BROKEN_OFF[finish])
+        if type(finish) is not str or finish.strip() in ("", "null"):
+            return
+        meaning = read_stop(finish)
+        if isinstance(meaning, ErrorKind):
+            yield self.failure(f"the upstream broke off: {finish}", meaning)
+            return
+        if self._stop_reason is None or self._stop_reason in _UNSURE:
+            # It may come early, and again: what says that the answer is not whole holds.
+            self._finish, self._stop_reason = finish, meaning or StopReason.OTHER
+        if meaning is None:
+            self.losses.add("response.choices[0].finish_reason", Action.DOWNGRADED, f"{finish!r} is not known")
 
-    def _note_usage(self, message: dict[str, Any], choice: dict[str, Any] | None) -> bool:
+    def _note_usage(self, message: dict[str, Any], choices: list[dict[str, Any]]) -> bool:
         """Whether there are counts. They are of the whole so far: the last ones hold."""
         usage = message.get("usage")
-        if type(usage) is not dict and choice is not None:
-            usage = choice.get("usage")  # Moonshot
+        for choice in choices:
+            if type(usage) is not dict:
+                usage = choice.get("usage")  # Moonshot
         if type(usage) is not dict:
             groq = message.get("x_groq")
             usage = groq.get("usage") if type(groq) is dict else None
@@ -478,9 +256,7 @@ class ChatParser(ParserBase):
     def _end(self) -> Iterator[ResponseEvent]:
         for is_thinking, piece in self._tags.end() if self._tags else ():
             yield from self._think(piece) if is_thinking else self._say(piece)
-        yield from self._close_all()
-        for data, signer in self._sealed_later:
-            yield from self._redacted(data, signer)
+        yield from self._close_all(last=True)
         explanation = self._details.get("explanation")
         if type(explanation) is not str:
             explanation = "".join(self._refused) or None
@@ -494,9 +270,7 @@ class ChatParser(ParserBase):
         )
 
     def _stop(self) -> StopReason:
-        stop = FINISH_REASONS.get(self._finish or "", StopReason.OTHER)
-        if stop is StopReason.OTHER and (self._finish or "").startswith("content_filter"):
-            return StopReason.REFUSAL  # Gemini names the filter behind a colon
+        stop = self._stop_reason or StopReason.OTHER
         if self._matched is not None and stop is StopReason.END:
             return StopReason.STOP_SEQUENCE
         if self._refused and stop is StopReason.END:
@@ -512,38 +286,4 @@ class ChatParser(ParserBase):
         if most is None or answered is None or answered < most or not self._calls.all:
             return False
         last = self._calls.all[-1]
-        return last.kind == "function" and bool(last.parts) and not last.complete
-
-
-def _first(choices: Any) -> dict[str, Any] | None:
-    """The choice with index 0, or without one. More were never asked for."""
-    if type(choices) is list:
-        for choice in choices:
-            if type(choice) is dict and not choice.get("index"):
-                return choice
-    return None
-
-
-def _inner(item: dict[str, Any]) -> dict[str, Any]:
-    inner = item.get("function")
-    if type(inner) is not dict:
-        inner = item.get("custom")
-    return inner if type(inner) is dict else {}
-
-
-def _detail_text(detail: Any) -> str:
-    if type(detail) is not dict:
-        return ""
-    text = detail.get("text")
-    if type(text) is not str:
-        text = detail.get("summary")
-    return text if type(text) is str else ""
-
-
-def _thinking_texts(value: Any) -> Iterator[str]:
-    if type(value) is str:
-        value = [{"text": value}]
-    for part in value if type(value) is list else ():
-        text = part.get("text") if type(part) is dict else None
-        if type(text) is str and text:
-            yield text
+        return last.kind == "function" and bool(last.input.text) and not last.input.whole

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_TAGS = {"<think>": "</think>", "<mm:think>": "</mm:think>"}
+_TAGS = {"<think>": "</think>", "<mm:think>": "</mm:think>", "<reasoning>": "</reasoning>"}
 """Opening tag -> closing tag; the second pair is MiniMax's."""
 
 
 class ThinkTags:
     """Cuts text that comes in pieces into reasoning and answer. Only a tag at the very start opens reasoning; no more
-    is held back than what may still become a tag."""
+    is held back than what may still become a tag. *opened*: the template has written the opening tag, so that the
+    answer begins within reasoning, and may hold the closing one alone."""
 
-    __slots__ = ("_close", "_held", "_state")
+    __slots__ = ("_closes", "_held", "_opened", "_state")
 
-    def __init__(self) -> None:
+    def __init__(self, *, opened: bool = False) -> None:
         self._state = self._at_start
         self._held = ""
-        self._close = ""
+        self._opened = opened
+        self._closes: tuple[str, ...] = tuple(_TAGS.values())
 
     def feed(self, text: str) -> Iterator[tuple[bool, str]]:
         """Pairs: whether it is reasoning, and the text."""
@@ -28,30 +30,34 @@ class ThinkTags:
         """What was held back."""
         held, self._held = self._held, ""
         if held:
-            yield self._state == self._in_thinking, held
+            yield self._state == self._in_thinking or (self._opened and self._state == self._at_start), held
 
     def _at_start(self, text: str) -> Iterator[tuple[bool, str]]:
         bare = text.lstrip()
         for tag, close in _TAGS.items():
             if bare.startswith(tag):
-                self._state, self._close = self._in_thinking, close
+                self._state, self._closes = self._in_thinking, (close,)
                 yield from self._in_thinking(bare[len(tag) :])
                 return
         if any(tag.startswith(bare) for tag in _TAGS):
             self._held = text
-            return
-        self._state = self._in_text
-        yield False, text
+        elif self._opened:
+            self._state = self._in_thinking
+            yield from self._in_thinking(text)
+        else:
+            self._state = self._in_text
+            yield False, text
 
     def _in_thinking(self, text: str) -> Iterator[tuple[bool, str]]:
-        thinking, tag, rest = text.partition(self._close)
-        if tag:
-            if thinking:
-                yield True, thinking
+        found = min(((at, close) for close in self._closes if (at := text.find(close)) >= 0), default=None)
+        if found is not None:
+            at, close = found
+            if at:
+                yield True, text[:at]
             self._state = self._behind
-            yield from self._behind(rest)
+            yield from self._behind(text[at + len(close) :])
             return
-        keep = next((n for n in range(len(self._close) - 1, 0, -1) if text.endswith(self._close[:n])), 0)
+        keep = max(_kept(text, close) for close in self._closes)
         self._held = text[len(text) - keep :]
         if keep < len(text):
             yield True, text[: len(text) - keep]
@@ -66,3 +72,8 @@ class ThinkTags:
     def _in_text(self, text: str) -> Iterator[tuple[bool, str]]:
         if text:
             yield False, text
+
+
+def _kept(text: str, tag: str) -> int:
+    """How many characters at the end of *text* may be the beginning of *tag*."""
+    return next((n for n in range(len(tag) - 1, 0, -1) if text.endswith(tag[:n])), 0)

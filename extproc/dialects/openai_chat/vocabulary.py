@@ -7,31 +7,10 @@ instead, their own documentation, named where it is used.
 from __future__ import annotations
 
 from ...llm.events import StopReason
-from ...llm.failures import ErrorKind
 
 NAME = "openai_chat"
 CLAUDE = "anthropic-claude-v1"
 """How ``reasoning_details`` names the scheme of Claude's thinking signatures (OpenRouter, "Reasoning tokens")."""
-
-FINISH_REASONS = {
-    "stop": StopReason.END,
-    "end_turn": StopReason.END,
-    "eos": StopReason.END,  # Together
-    "stop_sequence": StopReason.STOP_SEQUENCE,
-    "length": StopReason.MAX_TOKENS,
-    "max_tokens": StopReason.MAX_TOKENS,
-    "model_length": StopReason.CONTEXT_EXCEEDED,  # Mistral
-    "tool_calls": StopReason.TOOL_CALL,
-    "tool_use": StopReason.TOOL_CALL,
-    "function_call": StopReason.TOOL_CALL,
-    "content_filter": StopReason.REFUSAL,
-}
-BROKEN_OFF = {
-    "error": ErrorKind.API,  # OpenRouter
-    "abort": ErrorKind.API,  # SGLang
-    "insufficient_system_resource": ErrorKind.OVERLOADED,  # DeepSeek
-}
-"""Finish reasons that say that the answer is not whole, through no limit of the client's."""
 
 FINISH_NAMES = {
     StopReason.END: "stop",

@@ -71,6 +71,7 @@ class ResponsesParser(ParserBase):
     from the events that repeat it whole; a block that has no text never starts."""
 
     error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
+    event_names: ClassVar[tuple[bytes, ...]] = (b"response", b"error")
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)

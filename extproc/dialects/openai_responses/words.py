@@ -12,7 +12,7 @@ from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
 from ..base import encode
 from ..shared.counts import count, settled
-from ..shared.parser import decode
+from ..shared.reading import decode
 
 NAME = "openai_responses"
 SIGNER = "openai-responses-v1"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
 from ...llm.fields import Fields
@@ -14,6 +16,8 @@ from ...llm.models import Model
 from ...llm.request import CacheMarker
 from ..base import Env, Headers, Meta, ResponseHead, encode
 from .emitter import error_status
+from .errors import no_use_in_retrying
+from .overflow import CODE, read_overflow
 
 VENDOR = "openai"
 """Whose file ids these APIs take."""
@@ -42,7 +46,7 @@ ERROR_KINDS = {
     "request_too_large": ErrorKind.TOO_LARGE,
     "rate_limit_error": ErrorKind.RATE_LIMIT,
     "rate_limit_exceeded": ErrorKind.RATE_LIMIT,
-    "insufficient_quota": ErrorKind.RATE_LIMIT,
+    "insufficient_quota": ErrorKind.BILLING,
     "requests": ErrorKind.RATE_LIMIT,
     "tokens": ErrorKind.RATE_LIMIT,
     "api_error": ErrorKind.API,
@@ -99,6 +103,8 @@ def cache_marker(fields: Fields) -> CacheMarker | None:
 def emit_error(failed: ResponseFailed, meta: Meta, input_name: str) -> tuple[ResponseHead, bytes]:
     """An error response. *input_name* is the member that holds what the client said."""
     status = error_status(failed, OVERLOADED)
+    if no_use_in_retrying(failed):
+        meta = replace(meta, should_retry="false")
     headers = [("content-type", "application/json"), *write_meta(meta)]
     return ResponseHead(status, headers), encode({"error": error_members(failed, input_name, status)})
 
@@ -108,13 +114,18 @@ def error_members(failed: ResponseFailed, input_name: str, status: int | None = 
     type_, code = ERROR_TYPES[failed.kind]
     code, param = failed.code or code, failed.param
     text = failed.message.lower()
-    if failed.kind is ErrorKind.API and status not in (None, 500):
+    if code == CODE or _is_overflow(failed):
+        code, param = CODE, param or input_name
+    elif failed.kind is ErrorKind.API and status not in (None, 500):
         type_ = "server_error"
-    elif failed.kind is ErrorKind.INVALID_REQUEST and text.startswith(("prompt is too long", "input is too long")):
-        code, param = "context_length_exceeded", param or input_name
     elif failed.kind is ErrorKind.NOT_FOUND and "model" in text:
         type_, code = "invalid_request_error", failed.code or "model_not_found"
     return {"message": failed.message, "type": type_, "param": param, "code": code}
+
+
+def _is_overflow(failed: ResponseFailed) -> bool:
+    told = failed.kind is ErrorKind.INVALID_REQUEST and not failed.ours and failed.code is None
+    return told and read_overflow(failed.message) is not None
 
 
 def read_meta(head: ResponseHead, env: Env) -> Meta:

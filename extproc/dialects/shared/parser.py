@@ -1,8 +1,7 @@
-"""What parsers share: how JSON is read, and the base of all that read responses."""
+"""What parsers of responses share."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -14,9 +13,14 @@ from ...llm import marker
 from ...llm.events import (
     BlockEnded,
     KeepAlive,
+    ResponseEnded,
     ResponseEvent,
     ResponseFailed,
+    StopReason,
     TextDelta,
+    TextStarted,
+    ThinkingDelta,
+    ThinkingStarted,
     ToolCallStarted,
     ToolInputDelta,
 )
@@ -26,35 +30,20 @@ from ...llm.losses import LossReport
 from ...llm.weight import is_heavier
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from .errors import read_error
+from .errors import read_error, says_error
+from .reading import Halves, decode, decode_cut, may_be_cut
+from .toolinput import ToolInput
 
 TOO_MANY = "holds more values than can be handled at once"
 
 _decode = msgspec.json.Decoder().decode
-
-
-def decode(data: bytes, path: str) -> Any:
-    """*data* as JSON. Raises ProtocolError. What is no Unicode, bytes or half a surrogate pair, becomes U+FFFD rather
-    than fail: servers cut texts where they like."""
-    try:
-        return _decode(data)
-    except msgspec.DecodeError as error:
-        whole = _LONE_SURROGATE.sub(rb"\\ufffd", data)
-        if whole != data:
-            return decode(whole, path)
-        problem = f"not JSON: {error}"
-    except UnicodeDecodeError:
-        return decode(data.decode("utf-8", "replace").encode(), path)
-    except RecursionError:
-        problem = "nested too deep"
-    raise ProtocolError(path, problem)
-
-
-# Escapes of a high half without its low one, and of a low half without its high one.
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
-    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-)
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How the lines of a stream of events begin."""
+_PINGS = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
+"""What servers write as an event's whole data to say that they are still there."""
+_CUTTABLE = (TextDelta, ThinkingDelta, ToolInputDelta)
+_LOOKS_WHOLE = (StopReason.TOOL_CALL, StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
 class ParserBase:
@@ -66,6 +55,8 @@ class ParserBase:
 
     stream_types: ClassVar[tuple[str, ...]] = ("text/event-stream",)
     error_kinds: ClassVar[dict[str, ErrorKind]] = {}
+    event_names: ClassVar[tuple[bytes, ...]] = ()
+    """How the names begin of events that carry content; empty where names mean nothing."""
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         self.call = call
@@ -73,8 +64,13 @@ class ParserBase:
         self.losses = losses
         self.grammar = Grammar(limits.max_open_blocks)
         self._limits = limits
+        self.inputs: dict[int, ToolInput] = {}
+        """Of each open call of a function, what has come of its input."""
+        self._half_call = False  # a call was told whose input never closed
+        self._halves: dict[int, Halves] = {}  # block -> a text in which characters were cut in two
+        self._cut = False  # whether there may be any
         self._body = bytearray()
-        self._broken_messages = 0
+        self._sniffing = True
         self._custom: dict[int, list[str]] = {}  # block -> input of a free-form tool, so far wrapped in JSON
         self.streamed = head.status < 400 and head.media_type in self.stream_types
         self._framing = self.make_framing(limits)
@@ -89,12 +85,22 @@ class ParserBase:
         """One item of the framing; *last* when the stream's end left it unfinished."""
         if item is sse.COMMENT:
             yield KeepAlive()
+        elif item.event == b"error":
+            yield self.on_error_event(item.data)
         elif item.data.startswith(b"[DONE]"):
             yield from self.on_done()
         elif item.data.strip():
-            message = self.decode_message(item.data, last=last)
+            message = self.decode_message(item.data, item.event, last=last)
             if message is not None:
                 yield from self.on_message(message)
+
+    def on_error_event(self, data: bytes) -> ResponseFailed:
+        """An event that is named an error is one, whatever its data is."""
+        try:
+            error = decode(data, "event")
+        except ProtocolError:
+            error = {"message": data.decode("utf-8", "replace").strip()}
+        return self.failure_of(error)
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
         """One message of the stream, decoded."""
@@ -121,6 +127,12 @@ class ParserBase:
     def feed(self, data: bytes) -> list[ResponseEvent]:
         if not self.streamed:
             return self._collect(data)
+        if self._sniffing:
+            data = self._sniffed(data)
+            if not self.streamed:
+                return self._collect(data)
+            if self._sniffing:
+                return []
         try:
             items = self._framing.feed(data)
         except sse.EventTooLarge as error:
@@ -130,30 +142,66 @@ class ParserBase:
     def end(self) -> list[ResponseEvent]:
         if self.grammar.state is State.ENDED:
             return []
+        if self._sniffing and self.streamed:
+            self._sniffing = False
+            return self.feed(bytes(self._body)) + self.end()
         if not self.streamed:
-            body = bytes(self._body)
-            if self.head.status >= 400 or not body.lstrip()[:6].startswith((b"data:", b"event:")):
-                return self._checked([self._on_body(body)])
-            # A stream whose server forgot to say so.
-            self.streamed = True
-            return self.feed(body) + self.end()
+            return self._ended_whole(bytes(self._body).removeprefix(_BOM))
         items = self._framing.end()
         return self._checked([*(self.on_item(item, last=True) for item in items), self.on_close()])
 
-    def decode_message(self, data: bytes, *, last: bool) -> Any:
-        """A stream's message; ``None`` for the first that is not JSON, and for an unfinished last one."""
+    def _sniffed(self, data: bytes) -> bytes:
+        """The first bytes of what says that it is a stream; what begins as JSON is a whole body all the same. While
+        nothing but blanks has come, the question stays open."""
+        self._body += data
+        start = bytes(self._body[:64]).removeprefix(_BOM).lstrip()
+        if (not start and len(self._body) < 64) or (len(start) < len(_BOM) and _BOM.startswith(start)):
+            return b""
+        self._sniffing = False
+        if start[:1] in (b"{", b"["):
+            self.streamed = False
+            return b""
+        data = bytes(self._body)
+        self._body.clear()
+        return data
+
+    def _ended_whole(self, body: bytes) -> list[ResponseEvent]:
+        if not body.lstrip()[:6].startswith(_FIELDS):
+            return self._checked([self._on_body(body)])
+        if self.head.status >= 400:
+            return self._checked([self._on_error_stream(body)])
+        # A stream whose server forgot to say so.
+        self.streamed, self._sniffing = True, False
+        self._framing = sse.SseDecoder(self._limits.max_event_bytes)
+        return self.feed(body) + self.end()
+
+    def _on_error_stream(self, body: bytes) -> Iterator[ResponseEvent]:
+        """An error that came as an event."""
+        decoder = sse.SseDecoder(self._limits.max_response_bytes)
+        for item in [*decoder.feed(body), *decoder.end()]:
+            if item is not sse.COMMENT and item.data.strip():
+                yield from self._on_body(item.data.strip())
+                return
+        yield _not_json(body, self.head.status, self.head.media_type)
+
+    def decode_message(self, data: bytes, name: bytes = b"", *, last: bool) -> Any:
+        """A stream's message; ``None`` for an unfinished last one, and for what carries no content: a bare ping, an
+        event of an unknown name that is no JSON. Any other that is no JSON raises: what it held would be missing in
+        the middle of a text, or of a call's input, and the end would look good."""
         if is_heavier(data, self._limits.max_decoded_bytes):
             raise ProtocolError("event", TOO_MANY)
         try:
-            return decode(data, "event")
+            return _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        try:
+            message = decode_cut(data, "event")
         except ProtocolError:
-            if last:
+            if last or _is_empty(data, name, self.event_names):
                 return None
-            self._broken_messages += 1
-            if self._broken_messages > 1:
-                raise
-            self.losses.dropped("response.event", "an event that is not JSON")
-            return None
+            raise
+        self._cut = True
+        return message
 
     def failure(
         self,
@@ -202,7 +250,7 @@ class ParserBase:
 
     def is_error(self, body: dict[str, Any]) -> bool:
         """Whether a body that came with a success status is an error all the same."""
-        return bool(body.get("error")) or body.get("type") == "error"
+        return says_error(body)
 
     def _raise(self, error: Exception) -> Iterator[ResponseEvent]:
         raise ProtocolError("", str(error))
@@ -216,11 +264,12 @@ class ParserBase:
                 for event in produced:
                     if self.grammar.state is State.ENDED:
                         return events
-                    if type(event) is TextDelta:
+                    if type(event) is TextDelta and not self._cut:
                         # By far the most events: nothing in them is ever undone.
                         events.append(self.grammar.check(event))
                         continue
-                    events += [self.grammar.check(e) for e in self._undone(event)]
+                    for whole in self._whole_characters(event) if self._cut else (event,):
+                        events += [self.grammar.check(e) for e in self._undone(whole)]
             except ProtocolError as error:
                 if self.grammar.state is not State.ENDED:
                     message = f"the upstream broke its protocol: {error}"
@@ -228,26 +277,87 @@ class ParserBase:
         return events
 
     def _undone(self, event: ResponseEvent) -> Iterable[ResponseEvent]:
-        """Tool names as the client knows them; free-form tools out of the function that carried them."""
-        undo = self.call.undo
-        if type(event) is ToolCallStarted:
-            if marker.IN_ID in event.id:
-                # Another gateway of this kind sealed it there.
-                id_, signature = marker.unsealed_id(event.id)
-                event = replace(event, id=id_, signature=event.signature or signature)
-            name = undo.names.get(event.name, event.name)
-            if name in undo.custom and event.kind == "function":
-                self._custom[event.block] = []
-                return (replace(event, name=name, kind="custom"),)
-            return (event,) if name is event.name else (replace(event, name=name),)
-        if self._custom:
-            if type(event) is ToolInputDelta and event.block in self._custom:
-                self._custom[event.block].append(event.fragment)
-                return ()
-            if type(event) is BlockEnded and event.block in self._custom:
-                text = _unwrapped("".join(self._custom.pop(event.block)))
-                return (ToolInputDelta(event.block, text), event) if text else (event,)
+        """What the server did to an input, and what the request's emitter did to the tools, undone: one input is told
+        once; names as the client knows them; free-form tools out of the function that carried them."""
+        kind = type(event)
+        if kind is ToolInputDelta:
+            return self._input(event)  # type: ignore[arg-type]
+        if kind is BlockEnded:
+            return self._block_ended(event.block)  # type: ignore[union-attr]
+        if kind is ToolCallStarted:
+            return (self._call_started(event),)  # type: ignore[arg-type]
+        if kind is ResponseEnded and self._half_call and event.stop in _LOOKS_WHOLE:  # type: ignore[union-attr]
+            message = "the input of a call is not whole, and nothing says that it was cut off"
+            return (self.failure(message, status=502, code="upstream_error"),)
         return (event,)
+
+    def _call_started(self, event: ToolCallStarted) -> ToolCallStarted:
+        undo = self.call.undo
+        if event.kind == "function":
+            self.inputs[event.block] = ToolInput()
+        if marker.IN_ID in event.id:
+            # Another gateway of this kind sealed it there.
+            id_, signature = marker.unsealed_id(event.id)
+            event = replace(event, id=id_, signature=event.signature or signature)
+        name = undo.names.get(event.name, event.name)
+        if name in undo.custom and event.kind == "function":
+            self._custom[event.block] = []
+            return replace(event, name=name, kind="custom")
+        return event if name is event.name else replace(event, name=name)
+
+    def _input(self, event: ToolInputDelta) -> Iterable[ResponseEvent]:
+        given = self.inputs.get(event.block)
+        fragment = event.fragment if given is None else given.feed(event.fragment)
+        if not fragment:
+            return ()
+        if event.block in self._custom:
+            self._custom[event.block].append(fragment)
+            return ()
+        return (event,) if fragment is event.fragment else (ToolInputDelta(event.block, fragment),)
+
+    def _block_ended(self, block: int) -> Iterable[ResponseEvent]:
+        given = self.inputs.pop(block, None)
+        rest = "" if given is None else given.end()
+        self._half_call = self._half_call or (self.streamed and given is not None and given.half)
+        if block in self._custom:
+            rest = _unwrapped("".join(self._custom.pop(block)) + rest)
+        return (ToolInputDelta(block, rest), BlockEnded(block)) if rest else (BlockEnded(block),)
+
+    def _whole_characters(self, event: Any) -> list[ResponseEvent]:
+        """*event*, with the characters joined that were cut between two pieces of a text."""
+        kind = type(event)
+        if kind is BlockEnded:
+            halves = self._halves.pop(event.block, None)
+            rest = halves.end() if halves is not None else ""
+            return [_DELTA_OF[self.grammar.open[event.block]](event.block, rest), event] if rest else [event]
+        if kind not in _CUTTABLE:
+            return [event]
+        text = event.fragment if kind is ToolInputDelta else event.text
+        halves = self._halves.get(event.block)
+        if halves is None:
+            if not may_be_cut(text):
+                return [event]
+            halves = self._halves[event.block] = Halves()
+        text = halves.feed(text)
+        return [kind(event.block, text)] if text else []
+
+
+_DELTA_OF: dict[type, Any] = {
+    TextStarted: TextDelta,
+    ThinkingStarted: ThinkingDelta,
+    ToolCallStarted: ToolInputDelta,
+}
+
+
+def _is_empty(data: bytes, name: bytes, known: tuple[bytes, ...]) -> bool:
+    """Whether an event that is no JSON can carry no content. Where an API names its events, as its SDKs do: by the
+    name; else by the data, which is no beginning of an object."""
+    text = data.strip()
+    if text.lower() in _PINGS or name.lower() in _PINGS:
+        return True
+    if name in (b"", b"message"):
+        return False
+    return not name.startswith(known) if known else not text.startswith((b"{", b"["))
 
 
 def _unwrapped(wrapped: str) -> str:

@@ -295,9 +295,17 @@ def test_an_event_that_is_no_object_breaks_the_protocol() -> None:
 
 
 @pytest.mark.rows("A6")
-def test_the_first_event_that_is_not_json_is_skipped() -> None:
-    data = stream_of(start()) + b"data: {oops\n\n" + stream_of(message_delta(), STOP)
+@pytest.mark.parametrize("empty", [b"event: ping\ndata: {oops", b"event: new\ndata: {oops", b"data: ping", b": x"])
+def test_an_event_that_can_carry_no_content_is_skipped(empty: bytes) -> None:
+    data = stream_of(start()) + empty + b"\n\n" + stream_of(message_delta(), STOP)
     assert isinstance(read(data)[-1], e.ResponseEnded)
+
+
+@pytest.mark.parametrize("broken", [b"data: {oops", b"event: content_block_delta\ndata: {oops", b"data: oops"])
+def test_a_broken_event_fails_the_stream(broken: bytes) -> None:
+    data = stream_of(start()) + broken + b"\n\n" + stream_of(message_delta(), STOP)
+    last = read(data)[-1]
+    assert isinstance(last, e.ResponseFailed) and "not JSON" in last.message
 
 
 def test_any_cut_and_line_ends_give_the_same() -> None:

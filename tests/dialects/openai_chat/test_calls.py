@@ -5,15 +5,19 @@ from typing import Any
 import pytest
 
 from extproc.dialects.openai_chat.calls import Calls, fragment
+from extproc.llm.failures import ProtocolError
+
+TOOLS = frozenset({"f", "g", "edit_file", "edit_all"})
+Item = tuple[Any, str, str, str]
 
 
-def found(*items: tuple[int | None, str, str, str]) -> list[int]:
+def found(*items: Item) -> list[int]:
     """Which call each item of (index, id, name, fragment) belongs to."""
-    calls, out = Calls(), []
+    calls, out = Calls(TOOLS), []
     for index, id_, name, text in items:
-        call = calls.find({} if index is None else {"index": index}, id_, name)
+        call = calls.find({} if index is None else {"index": index}, id_, name, text)
         call.id, call.name = call.id or id_, call.name or name
-        call.parts += [text] if text else []
+        call.input.feed(text)
         out.append(calls.all.index(call))
     return out
 
@@ -29,10 +33,40 @@ def found(*items: tuple[int | None, str, str, str]) -> list[int]:
         ([(None, "", "f", "{}"), (None, "", "f", "{}")], [0, 1]),
         ([(0, "", "f", "{"), (0, "", "f", "}"), (0, "", "f", "{}")], [0, 0, 1]),
         ([(0, "", "f", "{"), (0, "", "g", "{")], [0, 1]),
+        # another id in mid-call, with no name, or with the same one
+        ([(0, "a", "f", ""), (0, "b", "", "{"), (0, "c", "", "}"), (0, "b", "", "")], [0, 0, 0, 0]),
+        ([(0, "a", "f", "{"), (0, "b", "f", "}")], [0, 0]),
+        ([(None, "a", "f", "{"), (None, "b", "", "}")], [0, 0]),
+        # indexes of other kinds
+        ([("0", "a", "f", ""), ("1", "b", "g", ""), ("0", "", "", "{}"), (1.0, "", "", "{}")], [0, 1, 0, 1]),
+        # the head under one index, the input under another
+        ([(0, "a", "f", "{}"), (0, "b", "g", ""), (1, "", "", "{"), (1, "", "", "}")], [0, 1, 1, 1]),
+        ([(0, "a", "f", ""), (1, "a", "", "{}"), (1, "b", "g", "{}")], [0, 0, 1]),
+        ([(0, "a", "f", ""), (1, "b", "g", ""), (5, "a", "", "{}"), (6, "b", "", "{}")], [0, 1, 0, 1]),
+        # a known id, whatever the index
+        ([(0, "a", "f", "{"), (1, "b", "g", "{"), (1, "a", "", "}"), (1, "", "", "}")], [0, 1, 0, 1]),
+        # told again under another index; the same id with another input
+        ([(0, "a", "f", '{"x":1}'), (1, "a", "f", '{ "x": 1 }')], [0, 0]),
+        ([(0, "a", "f", '{"x":1}'), (1, "a", "f", '{"x":2}')], [0, 1]),
+        # a call that ended without its id, then another of its index
+        ([(0, "a", "f", "{}"), (0, "", "g", "{}")], [0, 1]),
+        ([(0, "a", "f", "{}"), (0, "", "f", "")], [0, 0]),
+        ([(0, "a", "f", '{"x":1}'), (0, "", "f", '{"x":1}')], [0, 0]),
+        ([(0, "a", "f", '{"x":1}'), (0, "", "f", '{"x":2}')], [0, 1]),
+        # a name that comes late, or in pieces
+        ([(0, "a", "", ""), (0, "", "f", "{}")], [0, 0]),
+        ([(0, "a", "f", ""), (1, "b", "", ""), (1, "", "g", "{}")], [0, 1, 1]),
+        ([(0, "a", "edit_", ""), (0, "", "file", "")], [0, 0]),
+        ([(0, "a", "f", ""), (0, "", "edit_file", "")], [0, 1]),
     ],
 )
-def test_which_call(items: Any, expected: list[int]) -> None:
+def test_which_call(items: list[Item], expected: list[int]) -> None:
     assert found(*items) == expected
+
+
+def test_no_guess_between_two_calls() -> None:
+    with pytest.raises(ProtocolError, match="one of several"):
+        found((0, "a", "f", ""), (1, "b", "g", ""), (2, "", "", "{}"))
 
 
 def test_fragments() -> None:

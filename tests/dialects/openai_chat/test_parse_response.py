@@ -207,16 +207,35 @@ def test_calls_may_be_open_together_and_text_ends_them() -> None:
     ]
 
 
-def test_a_call_that_goes_on_after_it_was_over_fails_visibly() -> None:
+def test_text_between_the_fragments_of_a_call_does_not_end_it() -> None:
     data = stream_of(
         chunk(call_delta(0, "t1", "f", '{"a":')),
         chunk({"content": "wait"}),
+        chunk({"reasoning_content": "hm"}),
         chunk(call_delta(0, arguments="1}")),
+        chunk({"content": "\n"}),
+        chunk({}, "tool_calls"),
+    )
+    assert read(data).gist == [("call", "t1", "f", '{"a":1}'), ("text", "wait"), ("thinking", "hm"), ("text", "\n")]
+
+
+def test_another_input_for_a_call_that_is_over_fails_visibly() -> None:
+    data = stream_of(
+        chunk(call_delta(0, "t1", "f", '{"a":1}')),
+        chunk({"content": "wait"}),
+        chunk(call_delta(0, arguments='{"a":2}')),
         chunk({}, "tool_calls"),
     )
     got = read(data)
     assert "which was over" in got.failed.message
     assert got.failed.status == 502
+
+
+@pytest.mark.parametrize("finish", ["tool_calls", "stop"])
+def test_half_an_input_is_never_told_as_whole(finish: str) -> None:
+    half = chunk(call_delta(0, "t1", "f", '{"a":'))
+    assert "not whole" in read(stream_of(half, chunk({}, finish))).failed.message
+    assert read(stream_of(half, chunk({}, "length"))).ended.stop is StopReason.MAX_TOKENS
 
 
 def test_blanks_for_a_call_that_is_over_are_nothing() -> None:
@@ -365,7 +384,10 @@ def test_the_first_finish_and_the_last_usage_count() -> None:
 
 
 def test_content_after_the_end_is_reported() -> None:
-    got = read(stream_of(chunk({"content": "a"}, "stop"), chunk({"content": "b"})))
+    early = chunk({"content": "a"}, "stop")
+    assert read(stream_of(early, chunk({"content": "b"}), chunk({}, "stop"))).gist == [("text", "ab")]
+    counts = {**chunk(usage={"prompt_tokens": 1}), "choices": []}
+    got = read(stream_of(early, counts, chunk({"content": "b"})))
     assert got.gist == [("text", "a")]
     assert [str(loss) for loss in got.report] == ["response.choices[0].delta:dropped"]
 
@@ -448,9 +470,11 @@ def test_errors_in_a_stream(item: Any, kind: ErrorKind) -> None:
 
 
 def test_chunks_that_are_no_chunks() -> None:
-    ok = read(stream_of("data: {bad", chunk({"content": "a"}), chunk({}, "stop")))
+    broken = read(stream_of(chunk({"content": "a"}), "data: {bad", chunk({"content": "b"}), chunk({}, "stop")))
+    assert broken.gist == [("text", "a")] and "not JSON" in broken.failed.message
+    pings = ["data: ping", "event: status\ndata: queued", "event: ping\ndata: {bad", ": x"]
+    ok = read(stream_of(*pings, chunk({"content": "a"}), *pings, chunk({}, "stop")))
     assert ok.gist == [("text", "a")]
-    assert "not JSON" in read(stream_of("data: {bad", "data: {bad", chunk({"content": "a"}))).failed.message
     assert "expected an object" in read(stream_of("data: 3")).failed.message
     assert "expected an array" in read(stream_of(chunk({"tool_calls": {"a": 1}}))).failed.message
 
@@ -505,7 +529,7 @@ def test_a_whole_answer() -> None:
         ("thinking", "why"),
         ("text", "see"),
         ("call", "same", "f", '{"a":1}'),
-        ("call", "same", "g", ""),
+        ("call", "same_3efc68ed", "g", ""),
     ]
     assert got.folded.started == e.ResponseStarted("c1", "m", created=7, extra={"x_new": 1})
     assert got.ended.service_tier == "flex"
@@ -551,8 +575,7 @@ def test_seals_amid_calls_and_markers() -> None:
         return chunk({"reasoning_details": [{"type": "reasoning.text", "format": "x", **members}]})
 
     got = read(stream_of(chunk(call_delta(0, "t", "f", "{")), seal(signature="S"), chunk(call_delta(0, arguments="}"))))
-    assert got.gist == [("call", "t", "f", "{}")]
-    assert [str(loss) for loss in got.report] == ["response.choices[0].delta.reasoning_details:dropped"]
+    assert got.gist == [("call", "t", "f", "{}"), ("thinking", "", "S")]
     ours = read(stream_of(chunk({"reasoning": "w"}), seal(signature=marker.mark("w")), chunk({}, "stop")))
     assert [event.signer for event in ours.events if isinstance(event, e.ThinkingSealed)] == [marker.SIGNER]
 

@@ -335,7 +335,7 @@ def test_a_failure_of_a_whole_response() -> None:
 
 def test_a_call_that_was_left_and_goes_on_fails_the_stream() -> None:
     left = response(
-        e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, "{"), e.TextStarted(1), e.ToolInputDelta(0, "}"),
+        e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, "{}"), e.TextStarted(1), e.ToolInputDelta(0, "}"),
         END(0), END(1),
     )  # fmt: skip
     *_, error, failed = events_of(emitted(left)[1])

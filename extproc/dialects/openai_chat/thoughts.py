@@ -1,0 +1,74 @@
+"""Where servers put the reasoning of a message, or of a delta of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...frozen import Frozen
+from .vocabulary import CLAUDE
+
+_PLAIN = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content")
+"""One and the same text under each: DeepSeek's and vLLM's first name, vLLM's second and OpenRouter's, Copilot's, ..."""
+_BLOCKS = "thinking_blocks"
+"""Claude's blocks as they are (LiteLLM)."""
+_FIELDS = "provider_specific_fields"
+"""In which LiteLLM keeps them, too."""
+_OPAQUE = ("reasoning_opaque", "reasoning_signature", "encrypted_reasoning")
+"""What only its own server can read."""
+MEMBERS = frozenset({*_PLAIN, *_OPAQUE, _BLOCKS, _FIELDS, "reasoning_details"})
+
+
+class Thoughts(Frozen):
+    """*text* is plain; *details* may repeat it, and say which seal belongs to which part of it. *leading*: the details
+    are Claude's own blocks, beside which the text is nothing new. *opaque*: the member that was left."""
+
+    text: str = ""
+    details: list[Any] = []
+    leading: bool = False
+    opaque: str = ""
+    unread: tuple[str, ...] = ()
+    """Members of LiteLLM's own fields that nobody takes."""
+
+
+def read(delta: dict[str, Any]) -> Thoughts | None:
+    """What *delta* holds of reasoning; ``None`` if that is nothing, as in most."""
+    if MEMBERS.isdisjoint(delta):
+        return None
+    blocks = delta.get(_BLOCKS)
+    fields = delta.get(_FIELDS)
+    if not blocks and type(fields) is dict:
+        blocks = fields.get(_BLOCKS)
+    details = delta.get("reasoning_details")
+    details = details if type(details) is list else []
+    text = ""
+    for name in _PLAIN:
+        value = delta.get(name)
+        if type(value) is dict and value.get("signature"):
+            blocks = blocks or [{"type": "thinking", "thinking": text_of(value), "signature": value["signature"]}]
+        text = text or _text(value)
+    unread = tuple(name for name in fields if name not in MEMBERS and fields[name]) if type(fields) is dict else ()
+    opaque = next((name for name in _OPAQUE if delta.get(name)), "")
+    if type(blocks) is list and blocks:
+        marked = [{**block, "format": CLAUDE} for block in blocks if type(block) is dict]
+        whole = any(text_of(block) or block.get("data") for block in marked)
+        return Thoughts(text, marked, whole, opaque, unread)
+    return Thoughts(text, details, False, opaque, unread)
+
+
+def text_of(part: Any) -> str:
+    """The text of one part of reasoning, whatever its server calls it."""
+    if type(part) is not dict:
+        return part if type(part) is str else ""
+    for name in ("text", "thinking", "summary", "content", "reasoning", "reasoning_content"):
+        found = _text(part.get(name))
+        if found:
+            return found
+    return ""
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is dict:
+        return text_of(value)
+    return "".join(map(text_of, value)) if type(value) is list else ""

@@ -1,0 +1,98 @@
+"""How vendors say that a request does not fit the context: agents act on it, each on the words of its own API.
+
+Two things are told apart. The prompt alone is too long: an agent shortens its conversation. Or the prompt fits, but not
+together with the tokens that may be answered: an agent asks for fewer of them. A ``max_tokens`` that is above what the
+model can answer with is neither, and so is a limit of tokens a minute.
+
+The words are read by kind, not by vendor; the sentences that they were taken from stand in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ...frozen import Frozen
+
+CODE = "context_length_exceeded"
+"""OpenAI's code for both."""
+
+_CODES = re.compile(
+    r"context_(?:length|window|size|limit)_exceeded|exceeds?_context_(?:length|window|size)"
+    r"|model_max_prompt_tokens_exceeded|(?:prompt|input|context)_too_(?:long|large)|exceed_context_size_error"
+)
+_NOT = re.compile(
+    r"per (?:min|minute|day|hour|second)\b|\btp[md]\b|rate.?limit|string too long|image|audio|file size|request body"
+)
+"""A limit of another kind, whatever else is said."""
+
+_SAID = re.compile(
+    r"\b(?:prompt|inputs?|context|conversation)(?: is| are| was)? too (?:long|large)"
+    r"|\btoo many (?:input |prompt )?tokens"
+    r"|\bmaximum context length (?:is|of)|\bmax(?:imum)? (?:prompt|input|sequence) length\b"
+    r"|\brange of input length\b"
+    r"|\bcontext (?:length|window|size)[^.]{0,40}\b(?:exceed|overflow)"
+    r"|\b(?:exceed|overflow|longer than|larger than|greater than|too large for|beyond)\w*[^.]{0,80}"
+    r"\bcontext (?:length|window|size|limit)"
+    r"|\bcontext (?:length|window|size) (?:limit )?(?:exceeded|overflow)"
+    r"|\b(?:prompt|input)[^.]{0,60}\bexceed\w*[^.]{0,40}\b(?:limit|max\w*|length)"
+    r"|\b(?:prompt|input) of \d[\d,]* tokens exceeds?\b"
+    r"|\bexceeded model token limit|\binput tokens exceed"
+    r"|\bcurrent length is \d+ while limit is \d+"
+    r"|\binput length and `?max_tokens`? exceed context limit"
+    r"|`?inputs`? (?:tokens \+|must have less than)"
+    r"|\btokens to keep from the initial prompt is greater"
+    r"|\btotal number of tokens in the prompt cannot exceed"
+)
+
+_N = r"(\d[\d,_]*)"
+_INPUT = (
+    rf"{_N} input tokens", rf"{_N} (?:tokens )?(?:from|in) the (?:input )?(?:messages|prompt)", rf"> {_N} - ({_N})",
+    rf"length and `?max_tokens`? exceed context limit: {_N} \+", rf"{_N} of text input", rf"{_N} `?inputs`? tokens",
+    rf"prompt (?:contains|has|is)(?: at least)? {_N}", rf"prompt token count of {_N}",
+)  # fmt: skip
+_OUTPUT = (
+    rf"too large: {_N}", rf"{_N} (?:tokens )?(?:for|in) the (?:completion|output)",
+    rf"{_N} (?:output|completion) tokens",
+    rf"exceed context limit: \d+ \+ {_N} >", rf"{_N} `?max_new_tokens`?", rf"max_tokens ?(?:=|:|of) ?{_N}",
+)  # fmt: skip
+_LIMIT = (
+    rf"maximum context length (?:is|of) {_N}", rf"must be <= {_N}", rf"exceed context limit: \d+ \+ \d+ > {_N}",
+    rf"context (?:length|window|size|limit) (?:is|of) {_N}", rf"> {_N} - ",
+)  # fmt: skip
+
+
+class Overflow(Frozen):
+    """A request that does not fit; the counts as far as the message tells them."""
+
+    input_tokens: int | None = None
+    max_tokens: int | None = None
+    limit: int | None = None
+
+    @property
+    def prompt_fits(self) -> bool:
+        """Only the answer that may come does not fit behind it."""
+        if self.input_tokens is None or self.max_tokens is None or self.limit is None:
+            return False
+        return self.input_tokens < self.limit < self.input_tokens + self.max_tokens
+
+
+def read_overflow(message: str, code: str | None = None) -> Overflow | None:
+    """What *message* and *code* of an error say; ``None`` if they say something else."""
+    text = message.lower()
+    named = code is not None and _CODES.search(code.lower()) is not None
+    if not named and (_NOT.search(text) or not (_SAID.search(text) or _CODES.search(text))):
+        return None
+    parts = [_found((rf"{_N} of tool input",), text), _found((rf"{_N} of image input",), text)]
+    input_tokens = _found(_INPUT, text)
+    if input_tokens is not None:
+        input_tokens += sum(part for part in parts if part is not None)
+    return Overflow(input_tokens, _found(_OUTPUT, text), _found(_LIMIT, text))
+
+
+def _found(patterns: tuple[str, ...], text: str) -> int | None:
+    for pattern in patterns:
+        found = re.search(pattern, text)
+        if found is not None:
+            digits = re.sub(r"\D", "", found[found.lastindex or 0])
+            return int(digits[:15]) if digits else None
+    return None

@@ -1,0 +1,154 @@
+"""The input of a call as it comes in: told again, told cumulatively, told as nothing or as text within text.
+
+What a client gets joins to one JSON object, whatever the server did; two inputs are never joined into one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from ...llm.failures import ProtocolError
+from ...llm.jsonscan import JsonScanner
+
+_decode = msgspec.json.Decoder().decode
+_NOTHING = frozenset({"", "null", "[]", '""'})
+"""What servers write for no input at all."""
+_BLANK_OR_OBJECT = frozenset(" \n\t\r{")
+_AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
+TRUNCATED = "Input data was truncated"
+"""What msgspec says of JSON that is right as far as it goes."""
+
+
+class ToolInput:
+    """One function's input. What begins as an object passes as it comes; anything else waits for its end, because it
+    may be another way to write an object. Linear in what comes: each text is scanned once, and only if it has to be."""
+
+    __slots__ = ("_again", "_length", "_parts", "_scanner", "_unscanned", "live")
+
+    def __init__(self) -> None:
+        self.live = False
+        """It has begun as an object."""
+        self._parts: list[str] = []
+        self._length = 0
+        self._scanner = JsonScanner()
+        self._unscanned: list[str] = []
+        self._again: ToolInput | None = None  # what comes behind the whole input, and may only say it again
+
+    @property
+    def text(self) -> str:
+        """All of the input so far."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    @property
+    def whole(self) -> bool:
+        """An object that has closed."""
+        pending, self._unscanned = self._unscanned, []
+        for part in pending:
+            self._scanner.feed(part)
+        return self.live and self._scanner.complete
+
+    @property
+    def half(self) -> bool:
+        """An object that was left open. What is no beginning of JSON at all is none: its reader will say so."""
+        return self.live and not self.whole and could_go_on(self.text, "")
+
+    def feed(self, fragment: str) -> str:
+        """What *fragment* adds for the client. Raises ProtocolError for another input behind a whole one."""
+        if not fragment:
+            return ""
+        if not self.live:
+            return self._before(fragment)
+        if fragment[0] in _BLANK_OR_OBJECT or self._again is not None:
+            if (self._again is not None or fragment.lstrip().startswith("{")) and self.whole:
+                return self._behind(fragment)
+            if (
+                len(fragment) >= self._length
+                and fragment.startswith(self.text)
+                and not could_go_on(self.text, fragment)
+            ):
+                # Each fragment holds everything so far.
+                fragment = fragment[self._length :]
+        return self._added(fragment)
+
+    def end(self) -> str:
+        """What is still to be told when nothing more comes; nothing at all was told of an input that is empty."""
+        if self.live:
+            self._refuse_a_second()
+            return ""
+        text = self.text.strip()
+        return "" if text in _NOTHING else _inner(text)
+
+    def _added(self, fragment: str) -> str:
+        self._parts.append(fragment)
+        self._unscanned.append(fragment)
+        self._length += len(fragment)
+        return fragment
+
+    def _before(self, fragment: str) -> str:
+        if self._length and fragment.lstrip().startswith("{") and self.text.strip() in _NOTHING:
+            self._parts, self._unscanned, self._length = [], [], 0
+        self._added(fragment)
+        self.live = (self._parts[0].lstrip() or self.text.lstrip()).startswith("{")
+        return self.text if self.live else ""
+
+    def _behind(self, fragment: str) -> str:
+        again = self._again = self._again or ToolInput()
+        again.feed(fragment)
+        if again.whole:
+            if _value(again.text) != _value(self.text):
+                raise ProtocolError("tool input", "another input behind one that was whole")
+            self._again = None
+        return ""
+
+    def _refuse_a_second(self) -> None:
+        """Another object in the same piece as the end of the first."""
+        try:
+            _decode(self.text)
+        except msgspec.DecodeError as error:
+            at = _AT_BYTE.search(str(error))
+            if at is not None and "trailing" in str(error):
+                # The number is of the byte behind the first that trails.
+                rest = self.text.encode("utf-8", "replace")[int(at[1]) - 1 :].decode("utf-8", "replace")
+                if rest.startswith("{") and _value(rest) != _value(self.text[: -len(rest)]):
+                    raise ProtocolError("tool input", "another input behind one that was whole") from None
+        except (RecursionError, UnicodeEncodeError):
+            pass
+
+
+def could_go_on(text: str, more: str) -> bool:
+    """Whether *text* with *more* behind it is JSON, or the beginning of some."""
+    joined = text + more
+    try:
+        _decode(joined)
+    except msgspec.DecodeError as error:
+        if str(error) == TRUNCATED:
+            return True
+        at = _AT_BYTE.search(str(error))
+        # A number that is cut is called wrong.
+        return at is not None and "number" in str(error) and int(at[1]) >= len(joined.encode("utf-8", "replace"))
+    except (RecursionError, UnicodeEncodeError):
+        pass
+    return True
+
+
+def _value(text: str) -> Any:
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return text.strip()
+
+
+def _inner(text: str) -> str:
+    """The object in a JSON string that holds one; anything else as it came."""
+    if text.startswith('"'):
+        inner = _value(text)
+        if type(inner) is str and type(_value(inner)) is dict:
+            return inner.strip()
+        if type(inner) is str and inner.strip() in _NOTHING:
+            return ""
+    return text
