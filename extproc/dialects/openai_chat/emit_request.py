@@ -27,10 +27,12 @@ SCHEMA_NAME = "response"
 
 
 class ChatCall(UpstreamCall):
-    """``think_tags``: the server leaves reasoning in the text, between tags. ``signed_calls``: it signs its calls."""
+    """``think_tags``: the server leaves reasoning in the text, between tags. ``signed_calls``: it signs its calls.
+    ``tool_names``: as they were sent."""
 
     think_tags: bool | str = False
     signed_calls: bool = False
+    tool_names: frozenset[str] = frozenset()
 
 
 def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> ChatCall:
@@ -74,7 +76,8 @@ class _RequestWriter:
         headers: Headers = [("content-type", "application/json")]
         undo, row = Undo(tools.names, tools.custom), self._row
         path = self._upstream.at(Asked(request.model, request.stream))
-        return ChatCall("POST", path, headers, members, request, undo, row.think_tags, row.call_signatures)
+        names = _tool_names(members.get("tools"))
+        return ChatCall("POST", path, headers, members, request, undo, row.think_tags, row.call_signatures, names)
 
     # ---- size
 
@@ -183,3 +186,8 @@ class _RequestWriter:
                 raise Unsupported(member.path, problem, member.code)
             else:
                 self._losses.dropped(member.path, cost_only=member.cost_only)
+
+
+def _tool_names(tools: Any) -> frozenset[str]:
+    inner = [tool.get("function") or tool.get("custom") or {} for tool in tools or ()]
+    return frozenset(name for each in inner if type(name := each.get("name")) is str)

@@ -55,7 +55,7 @@ class ContentParser(ParserBase):
         self._thoughts: list[str] = []  # of the open block of thinking
         self._thought_index: Any = None
         self._reasoned = False  # reasoning came as a plain member: what details repeat of it is no news
-        self._calls = Calls(_tool_names(call.members))
+        self._calls = Calls(getattr(call, "tool_names", frozenset()))
         self._legacy: Call | None = None
         # A signature may come in a delta of its own behind its call, which waits for it: such calls come whole anyway.
         self._signed_calls: bool = getattr(self.call, "signed_calls", False)
@@ -350,13 +350,6 @@ class ContentParser(ParserBase):
         block, self._thinking, self._thought_index = self._thinking, None, None
         if block is not None:
             yield BlockEnded(block)
-
-
-def _tool_names(members: dict[str, Any]) -> frozenset[str]:
-    """The names that the request gave its tools."""
-    tools = members.get("tools")
-    named = (_inner(tool).get("name") for tool in tools if type(tool) is dict) if type(tools) is list else ()
-    return frozenset(name for name in named if type(name) is str)
 
 
 def says_something(value: Any) -> bool:

@@ -13,7 +13,7 @@ from ...llm.request import Request, ToolCall
 from ..base import Env
 from ..shared.naming import made_tool_id, unused_id
 from ..shared.openai import error_members
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .names import SEARCH
 from .state import ECHOED, UNKNOWN, ResponsesState
 from .words import CLAUDE, NAME, SIGNER, Carried, write_annotation, write_carrier, write_usage

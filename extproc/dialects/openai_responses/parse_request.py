@@ -10,7 +10,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Member, Message, Origin, Output, Reasoning, Request, Sampling, Tool
 from ..base import ClientCall
 from ..shared.openai import REQUEST_TIERS
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .names import ToolNames
 from .parse_items import ItemReader
 from .parse_tools import read_choice, read_tools

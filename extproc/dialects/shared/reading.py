@@ -20,7 +20,7 @@ _CUT_HALF = re.compile(b"(" + _HIGH + b')(?=")|(?<=")(' + _LOW + b")")
 
 _HALF = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")
 _NO_NUMBER = re.compile(
-    rb'"(?:[^"\\]|\\.)*+"|(-?Infinity|NaN)(?![A-Za-z0-9_])|(-?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+)', re.DOTALL
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?Infinity|NaN)(?![A-Za-z0-9_])|(-?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+)', re.DOTALL
 )
 _LARGEST = b"1.7976931348623157e308"
 
