@@ -60,12 +60,17 @@ class Serializer:
         return written
 
     def _on_start(self, event: Any) -> Iterator[ResponseEvent]:
-        if self._current is not None:
-            if self._waiting or ((self._is_call or type(event) is ToolCallStarted) and not self._complete()):
-                yield from self._wait(event)
-                return
+        if type(event) is ToolCallStarted and self._current is not None and not self._complete():
+            yield from self._wait(event)
+            return
+        # What is no call ends all before it, but for calls whose input is not whole.
+        while self._current is not None and not (self._is_call and not self._complete()):
             yield self._end_current()
-        yield self._start(event)
+            yield from self._next_waiting()
+        if self._current is None:
+            yield self._start(event)
+        else:
+            yield from self._wait(event)
 
     def _on_block(self, event: Any) -> Iterator[ResponseEvent]:
         block = event.block

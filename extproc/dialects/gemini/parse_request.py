@@ -12,7 +12,7 @@ from ...llm.fields import json_type
 from ...llm.losses import LossReport
 from ...llm.request import Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall, encode
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .parse_parts import Reader
 from .parse_tools import read_choice, read_tools
 from .schema import to_json_schema

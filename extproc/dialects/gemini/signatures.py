@@ -15,7 +15,7 @@ from ...llm import marker
 from ...llm.failures import ProtocolError
 from ...llm.request import Thinking
 from ..base import encode
-from ..shared.parser import decode
+from ..shared.reading import decode
 from .words import SIGNER
 
 OURS = base64.b64encode(marker.PREFIX.encode())[:5]
