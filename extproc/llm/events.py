@@ -167,6 +167,8 @@ class ResponseFailed(Struct, frozen=True):
     """The path in the request that is at fault, as in ``messages[0].content[1]``."""
     ours: bool = False
     """Said by this program about the client's own request, not by the upstream: ``param`` is in the client's words."""
+    retry_after: str | None = None
+    """Seconds after which asking again may help, where the error itself says it."""
 
 
 class KeepAlive(Struct, frozen=True, gc=False):

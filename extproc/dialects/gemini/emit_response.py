@@ -104,7 +104,8 @@ class GeminiEmitter(EmitterBase):
             case ResponseFailed():
                 return self._message(error_body(event)) + (b"]" if self._array else b"")
             case KeepAlive():
-                return b"\n" if self._array else sse.encode_comment()
+                # Google's SDK takes a comment for an error (google-genai 3.6).
+                return b"\n" if self._array and self._written else b""
             case OpaqueDelta():
                 pass
         return b""

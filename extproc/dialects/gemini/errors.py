@@ -66,12 +66,12 @@ def read_failure(body: Any, status: int | None) -> ResponseFailed:
     code = named if type(named) is str else failed.code
     if kind is ErrorKind.INVALID_REQUEST and _TOO_LONG.search(failed.message):
         code = "context_length_exceeded"
-    return ResponseFailed(kind, failed.message, status, code, _field(error))
+    return ResponseFailed(kind, failed.message, status, code, _field(error), retry_after=_retry_after(error))
 
 
-def retry_after(body: Any) -> str | None:
+def _retry_after(error: dict[str, Any]) -> str | None:
     """How long to wait before asking again, in whole seconds as a header says them."""
-    for detail in _details(members_of(body)):
+    for detail in _details(error):
         delay = detail.get("retryDelay")
         found = _DURATION.match(delay) if type(delay) is str else None
         if found is not None:

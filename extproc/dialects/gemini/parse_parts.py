@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import json_type
@@ -50,7 +51,15 @@ class Reader:
         """Raises ProtocolError."""
         if not values:
             raise ProtocolError(at, "at least one content is required")
-        return [self._message(value, f"{at}[{i}]") for i, value in enumerate(values)]
+        out: list[Message] = []
+        for i, value in enumerate(values):
+            message = self._message(value, f"{at}[{i}]", goes_on=bool(out) and out[-1].role == "assistant")
+            if out and message.role == out[-1].role == "assistant":
+                # Clients that collect a stream keep a content for each of its pieces.
+                out[-1] = _joined(out[-1], message)
+            else:
+                out.append(message)
+        return out
 
     def system(self, value: Any, at: str) -> list[Message]:
         """The system instruction: a content, or a text alone. Raises ProtocolError."""
@@ -66,13 +75,13 @@ class Reader:
         message = Message("system", blocks, at, extra=fields.left() or None)
         return [message] if blocks or message.extra else []
 
-    def _message(self, value: Any, at: str) -> Message:
+    def _message(self, value: Any, at: str, *, goes_on: bool) -> Message:
         fields = GeminiFields(value, at)
         named = fields.take("role", str, "")
         role: Any = _ROLES.get(named)
         if role is None:
             raise ProtocolError(fields.at("role"), f"expected user or model, got {named!r}")
-        if role == "assistant":
+        if role == "assistant" and not goes_on:
             self._open.clear()
         blocks: list[Block] = []
         for i, part in enumerate(_parts(fields)):
@@ -81,7 +90,7 @@ class Reader:
         only = blocks[0] if len(blocks) == 1 else None
         if type(only) is Text and only.extra is None and named in ("user", "model"):
             return Message(role, only.text, at, extra=extra)
-        return Message(role, _once(blocks), at, extra=extra)
+        return Message(role, _settled(blocks), at, extra=extra)
 
     # ---- parts
 
@@ -194,16 +203,36 @@ def _parts(fields: GeminiFields) -> list[Any]:
     return parts
 
 
-def _once(blocks: list[Block]) -> list[Block]:
-    """Thoughts that came both by themselves and with a call behind them, once."""
-    seen: set[tuple[str | None, str | None]] = set()
+def _joined(first: Message, second: Message) -> Message:
+    """Two contents of one turn as one; of a text that came in pieces the whole."""
+    blocks: list[Block] = [Text(first.content, first.at)] if isinstance(first.content, str) else list(first.content)
+    more: list[Block] = [Text(second.content, second.at)] if isinstance(second.content, str) else second.content
+    for block in more:
+        last = blocks[-1] if blocks else None
+        if type(block) is Text and type(last) is Text and not block.extra and not last.extra:
+            blocks[-1] = Text(last.text + block.text, last.at)
+        else:
+            blocks.append(block)
+    extra = {**(first.extra or {}), **(second.extra or {})} or None
+    return Message("assistant", _settled(blocks), first.at, extra=extra)
+
+
+def _settled(blocks: list[Block]) -> list[Block]:
+    """Thoughts whole where they came in pieces, the seal with the last; those that came both by themselves and with a
+    call behind them, once."""
+    seen: set[str] = set()
     out: list[Block] = []
     for block in blocks:
-        if type(block) is Thinking and (block.signature or block.encrypted):
-            key = (block.signature, block.encrypted)
-            if key in seen:
+        if type(block) is Thinking:
+            seal = block.signature or block.encrypted
+            if seal in seen:
                 continue
-            seen.add(key)
+            if seal is not None:
+                seen.add(seal)
+            last = out[-1] if out else None
+            if type(last) is Thinking and not (last.signature or last.encrypted):
+                out[-1] = replace(block, text=last.text + block.text, at=last.at)
+                continue
         out.append(block)
     return out
 

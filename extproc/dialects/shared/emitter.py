@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
 from ...llm.failures import STATUS_OF, ErrorKind
 from ...llm.fold import Folded
@@ -60,7 +62,7 @@ class EmitterBase:
         kind = type(event)
         if kind is ResponseFailed and not self.head_sent:
             # Nothing reached the client yet, whatever was made for it: it gets the error, with the error's status.
-            self.head, body = self.dialect.emit_error(event, self.meta)  # type: ignore[arg-type]
+            self.head, body = self.dialect.emit_error(event, _meta_of(event, self.meta))  # type: ignore[arg-type]
             return body
         if kind is ResponseStarted:
             self.started = event  # type: ignore[assignment]
@@ -69,6 +71,13 @@ class EmitterBase:
             return self.stream(event)
         folded.add(event)
         return encode(self.whole(folded, event)) if kind is ResponseEnded else b""  # type: ignore[arg-type]
+
+
+def _meta_of(failed: ResponseFailed, meta: Meta) -> Meta:
+    """*meta*, with what the error itself says of it where the headers do not."""
+    if failed.retry_after is None or meta.retry_after is not None:
+        return meta
+    return replace(meta, retry_after=failed.retry_after)
 
 
 def settled_stop(stop: StopReason, calls: bool) -> StopReason:
