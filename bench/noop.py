@@ -14,6 +14,7 @@ from extproc.server import run as run_transport
 from extproc.server.effects import Effects
 from extproc.server.grpcio import GrpcioServer
 from extproc.server.h2.transport import H2Server
+from extproc.server.memory import Budget
 from extproc.settings import Settings
 from loops import run
 
@@ -29,12 +30,16 @@ class Nothing:
         getattr(response, str(kind)).SetInParent()
         return [response.SerializeToString()]
 
+    def refuse(self, *, too_large: bool) -> list[bytes]:
+        return []
+
     def close(self) -> None:
         pass
 
 
 class NoService:
     effects = Effects(Settings())
+    budget = Budget(Settings().max_held_bytes)
 
     def open(self, role: str = "") -> Nothing:
         return Nothing()

@@ -75,14 +75,21 @@ class Settings:
     max_message_bytes: int = _setting(
         72 * MIB, "bytes", "The largest gRPC message from Envoy: a whole body with its headers and attributes."
     )
+    max_held_bytes: int = _setting(
+        96 * MIB,
+        "bytes",
+        "What all streams together may hold: messages that are not whole, messages that wait, answers that wait to be "
+        "sent. A long message waits for room, for 5 seconds; then the client is told that the gateway is overloaded. "
+        "With the bound on what one body may take, and 96 MiB for the program, it makes what a process needs at most.",
+    )
     max_concurrent_streams: int = _setting(
         16384, "count", "How many streams are served at once; the next ones are told that the gateway is overloaded."
     )
     max_connections: int = _setting(
         1024,
         "count",
-        "How many connections the `h2` transport keeps open; the next one is closed at once. An Envoy opens one for "
-        "each of its threads.",
+        "How many connections the `h2` transport keeps open; for the next one an idle one gives way, and where none is "
+        "idle it is closed at once. An Envoy opens one for each of its threads.",
     )
     transport: str = _setting(
         "h2",

@@ -289,6 +289,16 @@ class Exchange:
         at = translation.first_content_at
         return self.since(at) if at is not None and translation.streamed else None
 
+    def turn_away(self, *, too_large: bool) -> list[ProcessingResponse]:
+        """What to answer to a message that is not taken: larger than any may be, or no room for it now."""
+        if self.phase in (Phase.OVER, Phase.PASSING, Phase.ENDED):
+            return []
+        if too_large:
+            over = self.failure(ErrorKind.TOO_LARGE, "the body is larger than the gateway takes", "too_large")
+        else:
+            over = self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
+        return [self._over(over)]
+
     def _bug(self, asked: str) -> ProcessingResponse:
         """The answer to what was *asked* when an exception came of it, which is logged."""
         log.exception("a bug in the %s's answer to %s", self.role, asked)

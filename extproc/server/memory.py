@@ -1,4 +1,4 @@
-"""How a serving process uses memory: set once, when all that stays is loaded."""
+"""How a serving process uses memory: set once, when all that stays is loaded; and what it may hold at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+from collections.abc import Callable
+from typing import Protocol
 
 KEPT_BYTES = 256 * 1024 * 1024
 """Freed memory that the C library keeps for the next large message; of more than that it gives all back. A request of
@@ -41,3 +43,58 @@ async def give_back() -> None:
         while True:
             await asyncio.sleep(KEPT_SECONDS)
             trim(0)
+
+
+class Waiter(Protocol):
+    """Something that waits until the process has room for it."""
+
+    def admit(self) -> bool:
+        """Take the room if there is enough now, or need none any more. False: go on waiting."""
+        ...
+
+
+class Silent(Protocol):
+    """A call on which nothing has come."""
+
+    def give_way(self) -> None:
+        """End, for one that wants more."""
+        ...
+
+
+class Budget:
+    """What a process holds for others, in bytes: messages that are not whole yet, messages that wait for something,
+    answers that wait to be sent. One for all connections: bounds for each would add up."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        self.waiting: dict[Waiter, None] = {}
+        """Who waits for room, first come first served."""
+        self.silent: dict[Silent, None] = {}
+        """Calls on which nothing has come, the oldest first."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when there is more room and someone waits for it. It is to call ``admit`` soon."""
+
+    def has_room(self, size: int) -> bool:
+        return self.held + size <= self.most
+
+    @property
+    def exceeded(self) -> bool:
+        return self.held > self.most
+
+    def change(self, by: int) -> None:
+        """Hold *by* more, or less."""
+        self.held += by
+        if by < 0 and self.waiting and self.on_room is not None:
+            self.on_room()
+
+    def admit(self) -> bool:
+        """Let those in for whom there is room, as long as the first of them fits. Whether any was."""
+        any_admitted = False
+        while self.waiting:
+            first = next(iter(self.waiting))
+            if not first.admit():
+                break
+            self.waiting.pop(first, None)
+            any_admitted = True
+        return any_admitted

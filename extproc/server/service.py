@@ -26,6 +26,7 @@ from ..telemetry.metrics import Metrics
 from ..telemetry.outcome import Ending
 from ..telemetry.sinks import Sinks
 from .effects import Effects
+from .memory import Budget
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,15 @@ class Session:
     they are kept, in their order, *max_held* bytes of them at most.
     """
 
-    __slots__ = ("_closed", "_exchange", "_held", "_held_bytes", "_max_held")
+    __slots__ = ("_budget", "_closed", "_exchange", "_held", "_held_bytes", "_max_held")
 
-    def __init__(self, exchange: Exchange, closed: Callable[[Exchange], None], max_held: int) -> None:
+    def __init__(self, exchange: Exchange, closed: Callable[[Exchange], None], max_held: int, budget: Budget) -> None:
         self._exchange = exchange
         self._closed = closed
         self._held: deque[bytes] | None = None
         self._held_bytes = 0
         self._max_held = max_held
+        self._budget = budget
 
     @property
     def asks(self) -> Ask | None:
@@ -84,7 +86,8 @@ class Session:
         self._held.append(message)
         # An empty message costs as well.
         self._held_bytes += len(message) + 64
-        if self._held_bytes > self._max_held:
+        self._budget.change(len(message) + 64)
+        if self._held_bytes > self._max_held or self._budget.exceeded:
             raise TooMuchHeld("too many bytes wait to be handled")
         # Envoy's patience begins anew with each message.
         return [self._exchange.patience().SerializeToString()]
@@ -97,11 +100,19 @@ class Session:
         while held and self._exchange.asks is None:
             message = held.popleft()
             self._held_bytes -= len(message) + 64
+            self._budget.change(-len(message) - 64)
             answers += self.receive(message)
         return answers
 
+    def refuse(self, *, too_large: bool) -> list[bytes]:
+        """What to answer to a message that is not taken, because it is larger than any may be or because there is no
+        room for it now. The stream ends with it."""
+        return [answer.SerializeToString() for answer in self._exchange.turn_away(too_large=too_large)]
+
     def close(self) -> None:
         self._held = None
+        self._budget.change(-self._held_bytes)
+        self._held_bytes = 0
         self._closed(self._exchange)
 
 
@@ -111,6 +122,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
         self._max_held = settings.max_message_bytes
+        self.budget = Budget(settings.max_held_bytes)
+        """What is held for all streams together."""
         self.effects = Effects(settings)
         self.metrics = Metrics() if settings.admin else None
         """What the admin port shows; kept only if there is one."""
@@ -137,7 +150,7 @@ class Service:
         elif self.open_sessions >= self._bound:
             refusal = _OVERLOADED
         self.open_sessions += 1
-        return Session(kind(self._shared, refusal), self._closed, self._max_held)
+        return Session(kind(self._shared, refusal), self._closed, self._max_held, self.budget)
 
     def ahead(self) -> Effect | None:
         """What this process had better wait for before it takes streams."""

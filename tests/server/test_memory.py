@@ -93,6 +93,7 @@ from extproc import Translation
 def exchange():
     translation = Translation(client="anthropic_messages", upstream="openai_chat")
     translation.request(b'{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}')
+    translation.response_head(200, [])
     translation.response_body(b"", end_of_stream=True)
     translation.release()
 

@@ -5,18 +5,25 @@ Whatever the peer sends, ``receive`` returns: broken rules become GOAWAY or RST_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from . import frames
 from .events import ConnectionEnded, DataReceived, Event, RequestEnded, RequestReceived, StreamReset
 from .frames import Code, ConnectionFault, StreamFault
 from .heads import EMPTY_TABLE, Head, HeadReader, block
-from .limits import Counters, H2Limits, Rate
+from .limits import SMALL_DATA, Counters, H2Limits, Rate
 from .outbox import Outbox, Stream
 from .states import CONNECTION, LIVE, Phase, State, Step, Turn, after
 
 REMEMBERED = 4096
 """Closed streams of which we still know how they were closed."""
+
+RATES = (
+    "max_resets", "max_settings", "max_settings_entries", "max_pings", "max_empty_data", "max_stray_frames",
+    "max_small_data", "max_empty_messages", "max_late_frames", "max_window_updates",
+)  # fmt: skip
+"""The bounds that are counted over a time."""
 
 DRAIN_PING = b"draining"
 HEADERS_TOO_LARGE = block((":status", "431"))
@@ -53,10 +60,8 @@ class Connection:
         self._block: list[bytes] | None = None
         self._block_stream = 0
         self._block_flags = 0
-        self._rates = {
-            name: Rate(getattr(limits, name), limits.flood_seconds)
-            for name in ("max_resets", "max_settings", "max_pings", "max_empty_data", "max_stray_frames")
-        }
+        self._unread: deque[Iterator[tuple[int, int, int, bytes]]] = deque()
+        self._rates = {name: Rate(getattr(limits, name), limits.flood_seconds) for name in RATES}
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -85,23 +90,59 @@ class Connection:
     # ---- what the caller does
 
     def receive(self, data: bytes, now: float) -> list[Event]:
-        """Take bytes from the peer; return what they mean. Never raises for anything that a peer can send."""
-        self.outbox.now = now
+        """Take bytes from the peer; return what they mean, as far as one turn goes: ``proceed`` when there is
+        ``more``. Never raises for anything that a peer can send."""
         if self.phase is Phase.FAILED:
             return []
         try:
             if self.phase is Phase.PREFACE:
+                self.outbox.now = now
                 data = self._take_preface(data)
-            for kind, flags, stream_id, payload in self._reader.feed(data):
-                try:
-                    self._on_frame(kind, flags, stream_id, payload)
-                except StreamFault as broken:
-                    self._counters.stream_errors += 1
-                    self._reset(stream_id, broken.code)
+            self._unread.append(self._reader.feed(data))
         except ConnectionFault as fault:
             self._fail(fault)
+        return self.proceed(now)
+
+    @property
+    def more(self) -> bool:
+        """Bytes were received that have not had their turn."""
+        return bool(self._unread)
+
+    def proceed(self, now: float) -> list[Event]:
+        """Take one turn of the bytes that were received."""
+        self.outbox.now = now
+        left = self._limits.turn_frames
+        try:
+            while self._unread and left:
+                left = self._some_frames(self._unread[0], left)
+                if left:
+                    self._unread.popleft()
+        except ConnectionFault as fault:
+            self._fail(fault)
+        if self.phase is Phase.FAILED:
+            self._unread.clear()
         events, self._events = self._events, []
         return events
+
+    def _some_frames(self, series: Iterator[tuple[int, int, int, bytes]], left: int) -> int:
+        """Take at most *left* frames; returns how many more might be taken, 0 if there may be others in *series*."""
+        for kind, flags, stream_id, payload in series:
+            try:
+                self._on_frame(kind, flags, stream_id, payload)
+            except StreamFault as broken:
+                self._counters.stream_errors += 1
+                self._reset(stream_id, broken.code)
+            left -= 1
+            if not left:
+                break
+        return left
+
+    def count(self, name: str) -> None:
+        """Count one more of what the bound *name* is about; the connection ends when it is one too many."""
+        try:
+            self._count(name)
+        except ConnectionFault as fault:
+            self._fail(fault)
 
     def output(self, now: float) -> bytes:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
@@ -223,8 +264,8 @@ class Connection:
         size = len(payload)
         self._count_received(size)
         data = frames.unpadded(payload) if flags & frames.PADDED else payload
-        if not data and not flags & frames.END_STREAM:
-            self._count("max_empty_data")
+        if len(data) < SMALL_DATA and not flags & frames.END_STREAM:
+            self._count("max_small_data" if data else "max_empty_data")
         stream = self.streams.get(stream_id)
         if stream is None:
             after(self._state_of(stream_id), Step.RECV_DATA)
@@ -335,6 +376,7 @@ class Connection:
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
         stream = self.streams.get(stream_id)
         if stream is None:
+            self._count("max_late_frames")
             after(self._state_of(stream_id), Step.RECV_RESET)
             return
         if not stream.was_answered:
@@ -352,8 +394,18 @@ class Connection:
                 self._heads.table_acknowledged()
             return
         self._count("max_settings")
+        window: int | None = None
         for name, value in frames.SETTING.iter_unpack(payload):
-            self._apply(name, value)
+            self._count("max_settings_entries")
+            if name == frames.INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE above 2^31-1")
+                window = value
+            else:
+                self._apply(name, value)
+        if window is not None:
+            # Once a frame, however often it says it: each time concerns every stream.
+            self.outbox.resize(self.streams.values(), window)
         self.phase = CONNECTION[self.phase][Turn.RECV_SETTINGS]
         self.outbox.push(frames.frame(frames.SETTINGS, frames.ACK))
 
@@ -366,10 +418,6 @@ class Connection:
             self.outbox.limit_frames(value)
         elif name == frames.HEADER_TABLE_SIZE:
             self._shrink_table = True
-        elif name == frames.INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE above 2^31-1")
-            self.outbox.resize(self.streams.values(), value)
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "a client does not push")
@@ -387,7 +435,9 @@ class Connection:
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         increment = frames.WORD.unpack(payload)[0] & frames.MAX_WINDOW
         stream = self.streams.get(stream_id)
+        self._count("max_window_updates")
         if stream_id and stream is None:
+            self._count("max_late_frames")
             after(self._state_of(stream_id), Step.RECV_WINDOW)
         else:
             self.outbox.widen(stream, increment)

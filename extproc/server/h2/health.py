@@ -56,6 +56,9 @@ class _Check:
             raise CallFailed(Status.NOT_FOUND, f"unknown service {service!r}")
         return (self._health.status,)
 
+    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
+        return ()
+
     def close(self) -> None:
         pass
 
@@ -75,6 +78,9 @@ class _Watch:
         self.outlet.send(self._health.status if self.service in self._health.services else SERVICE_UNKNOWN)
         if self._health.status is NOT_SERVING:
             self.outlet.end(Status.OK)
+        return ()
+
+    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()
 
     def close(self) -> None:

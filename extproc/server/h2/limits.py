@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+SMALL_DATA = 16
+"""Bytes of DATA that hardly anyone would send in a frame of their own."""
+
+LONG_MESSAGE = 256 * 1024
+"""Bytes of a message for which there must be room in the process before it is taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class H2Limits:
@@ -24,14 +30,17 @@ class H2Limits:
     GOAWAY(ENHANCE_YOUR_CALM)."""
 
     flood_seconds: float = 10.0
-    """The time over which the next five are counted."""
+    """The time over which the next ones are counted, up to ``max_window_updates``."""
 
     max_resets: int = 20_000
     """Streams that end in RST_STREAM, by either side, before any answer was given. Envoy resets a stream for each
     request that it gives up, thousands a second when an upstream is down. GOAWAY(ENHANCE_YOUR_CALM)."""
 
-    max_settings: int = 200
-    """SETTINGS frames. GOAWAY(ENHANCE_YOUR_CALM)."""
+    max_settings: int = 100
+    """SETTINGS frames: each may move the window of every stream. GOAWAY(ENHANCE_YOUR_CALM)."""
+
+    max_settings_entries: int = 1000
+    """Entries of SETTINGS frames. GOAWAY(ENHANCE_YOUR_CALM)."""
 
     max_pings: int = 2000
     """PING frames. GOAWAY(ENHANCE_YOUR_CALM)."""
@@ -41,6 +50,33 @@ class H2Limits:
 
     max_stray_frames: int = 10_000
     """PRIORITY frames and frames of unknown types. GOAWAY(ENHANCE_YOUR_CALM)."""
+
+    max_small_data: int = 20_000
+    """DATA frames of less than ``SMALL_DATA`` bytes, without END_STREAM: a message's prefix may travel alone, its bytes
+    one by one do not. GOAWAY(ENHANCE_YOUR_CALM)."""
+
+    max_empty_messages: int = 1000
+    """gRPC messages of no bytes: none of Envoy's is. GOAWAY(ENHANCE_YOUR_CALM)."""
+
+    max_late_frames: int = 100_000
+    """RST_STREAM and WINDOW_UPDATE for streams that are over. Envoy sends some, for what crosses on the way.
+    GOAWAY(ENHANCE_YOUR_CALM)."""
+
+    max_window_updates: int = 300_000
+    """WINDOW_UPDATE frames. Envoy sends one or two for each answer. GOAWAY(ENHANCE_YOUR_CALM)."""
+
+    turn_frames: int = 512
+    """Frames that are taken before other connections have their turn. No fault: the rest waits."""
+
+    turn_messages: int = 32
+    """Messages that are handled before other connections have their turn. No fault: the rest waits."""
+
+    room_seconds: float = 5.0
+    """How long a long message waits until the process has room for it, and how long one that has room may be without a
+    byte that comes. Refused by the answerer, else RESOURCE_EXHAUSTED."""
+
+    silent_seconds: float = 10.0
+    """For the first message of a call. RST_STREAM(CANCEL)."""
 
     max_message_bytes: int = 128 * 1024 * 1024
     """One gRPC message. Status RESOURCE_EXHAUSTED."""

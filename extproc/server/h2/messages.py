@@ -104,6 +104,11 @@ class Inbox:
     def __len__(self) -> int:
         return self._size if self._length is None else self._size + PREFIX.size
 
+    @property
+    def announced(self) -> int:
+        """Bytes of the message that is not whole yet, with its prefix; 0 if none has begun."""
+        return 0 if self._length is None else self._length + PREFIX.size
+
     def feed(self, data: bytes) -> None:
         """Add what came."""
         chunks = self._chunks

@@ -10,10 +10,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from ..memory import Budget
 from .connection import Connection
 from .events import DataReceived, Event, RequestEnded, RequestReceived, StreamReset
+from .frames import Code
 from .heads import Head
-from .limits import Counters, H2Limits
+from .limits import LONG_MESSAGE, Counters, H2Limits
 from .messages import (
     HEADERS,
     NOT_GRPC,
@@ -27,8 +29,12 @@ from .messages import (
     trailers,
     trailers_only,
 )
+from .outbox import Stream
 
 log = logging.getLogger(__name__)
+
+CALL_BYTES = 2048
+"""What an open call counts for, whatever comes on it."""
 
 COPIED = 32 * 1024
 """Up to here a message is copied behind its prefix; above, the prefix travels in a frame of its own."""
@@ -39,6 +45,10 @@ class Answerer(Protocol):
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """The answers to one message. May raise CallFailed, which ends the call."""
+
+    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
+        """The answers to a message that is larger than any may be, or for which there is no room now: the call ends
+        with them. None, if the answerer has no words for it: then a gRPC status says it."""
 
     def close(self) -> None:
         """The call is over, whichever way. Called once."""
@@ -68,7 +78,8 @@ class _Call:
     """One call that is open."""
 
     __slots__ = (
-        "_session", "answerer", "ended", "held", "inbox", "opened", "over", "stays", "stream_id", "unhandled", "waits",
+        "_session", "answerer", "ended", "held", "inbox", "moved_at", "opened", "over", "reserved", "shut", "silent",
+        "stays", "stream_id", "unhandled", "waits",
     )  # fmt: skip
 
     def __init__(self, session: Session, stream_id: int, inbox: Inbox) -> None:
@@ -79,10 +90,26 @@ class _Call:
         self.opened = False
         self.ended = False
         self.held = 0
+        self.reserved = 0
+        """Bytes for which there is room in the process: those of the message that is coming."""
+
+        self.shut = False
+        """There was no room: nothing more may come until there is."""
+
+        self.silent = True
+        """No message has come."""
+
+        self.moved_at = 0.0
         self.unhandled = 0
         self.waits = False
         self.stays = False
         self.over = False
+
+    def admit(self) -> bool:
+        return self._session.admit(self)
+
+    def give_way(self) -> None:
+        self._session.give_way(self)
 
     def stay(self) -> None:
         self.stays = True
@@ -109,23 +136,58 @@ class Session:
         counters: Counters,
         now: float,
         cache: dict[bytes, Head] | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """``methods``: by path, ``/package.Service/Method``. The rest as for Connection."""
+        """``methods``: by path, ``/package.Service/Method``. ``budget``: what the process may hold. The rest as for
+        Connection."""
         self._methods = methods
         self._limits = limits
         self._counters = counters
         self._connection = Connection(limits, counters, now, cache)
         self._calls: dict[int, _Call] = {}
         self._buffered = 0
+        self._budget = budget or Budget(limits.max_buffered_bytes + limits.max_queued_output)
+        self._queued = 0
+        self._left = limits.turn_messages
+        self._ready: dict[_Call, None] = {}
+        """Calls with messages that have not had their turn."""
+        self._now = now
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take bytes from the peer and handle every message that is complete. Never raises."""
+        """Take bytes from the peer and handle the messages that are complete, as far as one turn goes: when there is
+        ``more``, ``proceed``. Never raises."""
+        self._now = now
+        self._left = self._limits.turn_messages
         self._take(self._connection.receive(data, now))
+
+    @property
+    def more(self) -> bool:
+        """Something that came has not had its turn."""
+        return bool(self._ready) or self._connection.more
+
+    @property
+    def is_idle(self) -> bool:
+        """No call is open."""
+        return not self._calls
+
+    def proceed(self, now: float) -> None:
+        """Take one turn of what is left."""
+        self._now = now
+        self._left = self._limits.turn_messages
+        ready, self._ready = self._ready, {}
+        for call in ready:
+            if not call.over:
+                self._handle(call)
+        self._take(self._connection.pending())
+        if not self._ready:
+            self._take(self._connection.proceed(now))
 
     def output(self, now: float) -> bytes:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
         connection = self._connection
+        self._now = now
         out = connection.output(now)
+        self._account_output()
         drained = connection.outbox.drained
         if drained:
             connection.outbox.drained = []
@@ -138,7 +200,19 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Let time pass: call about once a second."""
+        self._now = now
         self._take(self._connection.tick(now))
+        self._check_calls(now)
+        self._take(self._connection.pending())
+
+    def _check_calls(self, now: float) -> None:
+        for call in list(self._calls.values()):
+            if call.silent and call.answerer is not None and now - call.moved_at >= self._limits.silent_seconds:
+                self._counters.met("silent_seconds")
+                self._connection.reset(call.stream_id, Code.CANCEL)
+            elif (call.shut or (call.reserved and not call.waits)) and now - call.moved_at >= self._limits.room_seconds:
+                self._counters.met("room_seconds")
+                self._turn_away(call, too_large=False)
 
     def drain(self, now: float) -> None:
         """Take no new calls; those that are open go on."""
@@ -148,6 +222,8 @@ class Session:
         """The peer is gone: every call is over."""
         for call in list(self._calls.values()):
             self._forget(call)
+        self._budget.change(-self._queued)
+        self._queued = 0
 
     @property
     def over(self) -> bool:
@@ -187,7 +263,10 @@ class Session:
             self._connection.send_trailers(stream_id, NOT_GRPC)
         else:
             call = _Call(self, stream_id, Inbox(self._limits.max_message_bytes, head.get("grpc-encoding")))
+            call.moved_at = self._now
             self._calls[stream_id] = call
+            if not self._take_in(call):
+                return
             try:
                 method = self._methods.get(head.path)
                 if method is None:
@@ -196,9 +275,32 @@ class Session:
             except Exception as error:
                 self._failed(call, error)
 
+    def _take_in(self, call: _Call) -> bool:
+        """Count an open call. Where there is no room, the oldest on which nothing has come gives way; if there is none,
+        this one is refused."""
+        budget = self._budget
+        call.held = CALL_BYTES
+        budget.change(CALL_BYTES)
+        if budget.exceeded:
+            self._counters.met("max_held_bytes")
+            oldest = next(iter(budget.silent), None)
+            if oldest is None:
+                self._connection.reset(call.stream_id, Code.REFUSED_STREAM)
+                return False
+            oldest.give_way()
+        budget.silent[call] = None
+        return True
+
+    def give_way(self, call: _Call) -> None:
+        """Give up a call on which nothing has come."""
+        self._forget(call)
+        self._connection.reset(call.stream_id, Code.CANCEL)
+
     def _on_data(self, call: _Call, data: bytes) -> None:
         call.inbox.feed(data)
         call.unhandled += len(data)
+        if not call.shut:
+            call.moved_at = self._now
         self._handle(call)
 
     def _handle(self, call: _Call) -> None:
@@ -214,9 +316,23 @@ class Session:
                 if stream and stream.queued >= mark:
                     call.waits = True
                     break
+                if self._left <= 0:
+                    call.waits = True
+                    self._ready[call] = None
+                    break
                 message = inbox.next()
                 if message is None:
                     break
+                self._left -= 1
+                call.reserved = 0
+                if call.silent:
+                    call.silent = False
+                    self._budget.silent.pop(call, None)
+                if not message:
+                    connection.count("max_empty_messages")
+                self._account(call)
+                if call.over:
+                    return
                 self._counters.messages += 1
                 for answer in answerer.receive(message):
                     self.send(call, answer)
@@ -224,21 +340,75 @@ class Session:
             self._failed(call, error)
             return
         if not call.over:
+            self._make_room(call)
             self._account(call)
-        if not call.waits:
+        if not call.waits and not call.shut:
             connection.handled(call.stream_id, call.unhandled)
             call.unhandled = 0
             if call.ended:
                 self.finish(call)
 
+    def _make_room(self, call: _Call) -> None:
+        """Hold room for all of a long message that has begun, or let it wait."""
+        coming = call.inbox.announced
+        if coming <= LONG_MESSAGE or call.reserved or call.shut:
+            return
+        if coming > self._budget.most:
+            self._counters.met("max_held_bytes")
+            self._turn_away(call, too_large=True)
+        elif not self.admit(call):
+            call.shut = True
+            call.moved_at = self._now
+            self._budget.waiting[call] = None
+
+    def admit(self, call: _Call) -> bool:
+        """Take the room that a long message needs, if it is there. False: it is not."""
+        if call.over:
+            return True
+        coming = call.inbox.announced
+        if not self._budget.has_room(CALL_BYTES + coming - call.held):
+            return False
+        call.reserved = coming
+        call.moved_at = self._now
+        if call.shut:
+            call.shut = False
+            self._account(call)
+            self._connection.handled(call.stream_id, call.unhandled)
+            call.unhandled = 0
+        return True
+
+    def _turn_away(self, call: _Call, *, too_large: bool, why: str = "too many bytes wait to be handled") -> None:
+        """End a call whose message is not taken, in the answerer's own words if it has any."""
+        answers = call.answerer.refuse(too_large=too_large) if call.answerer else ()
+        for answer in answers:
+            self.send(call, answer)
+        self.end(call, Status.OK if answers else Status.RESOURCE_EXHAUSTED, "" if answers else why)
+
     def _account(self, call: _Call) -> None:
-        held = len(call.inbox)
+        held = CALL_BYTES + max(len(call.inbox), call.reserved)
         if held != call.held:
             self._buffered += held - call.held
-            call.held = held
+            self._budget.change(held - call.held)
+            more, call.held = held > call.held, held
             if self._buffered > self._limits.max_buffered_bytes:
                 self._counters.met("max_buffered_bytes")
-                self.end(call, Status.RESOURCE_EXHAUSTED, "too many bytes wait to be handled")
+                self._turn_away(call, too_large=False)
+            elif more and self._budget.exceeded:
+                self._counters.met("max_held_bytes")
+                self._turn_away(call, too_large=False)
+
+    def _account_output(self) -> None:
+        queued = self._connection.outbox.queued
+        if queued == self._queued:
+            return
+        is_more = queued > self._queued
+        self._budget.change(queued - self._queued)
+        self._queued = queued
+        streams = self._connection.streams
+        if is_more and self._budget.exceeded and streams:
+            self._counters.met("max_held_bytes")
+            self._connection.reset(max(streams.values(), key=_queued_on).id, Code.ENHANCE_YOUR_CALM)
+            self._account_output()
 
     def finish(self, call: _Call) -> None:
         """End the call if its client is done and all that it sent is answered."""
@@ -252,6 +422,8 @@ class Session:
     def _failed(self, call: _Call, error: Exception) -> None:
         if isinstance(error, MessageTooLong):
             self._counters.met("max_message_bytes")
+            self._turn_away(call, too_large=True, why=error.message)
+            return
         if isinstance(error, CallFailed):
             self.end(call, error.status, error.message)
         else:
@@ -261,7 +433,12 @@ class Session:
     def _forget(self, call: _Call) -> None:
         call.over = True
         del self._calls[call.stream_id]
-        self._buffered -= call.held
+        self._ready.pop(call, None)
+        self._budget.waiting.pop(call, None)
+        self._budget.silent.pop(call, None)
+        held, call.held = call.held, 0
+        self._buffered -= held - CALL_BYTES
+        self._budget.change(-held)
         if call.answerer:
             try:
                 call.answerer.close()
@@ -285,6 +462,7 @@ class Session:
         else:
             connection.send_data(stream_id, PREFIX.pack(0, len(message)))
             connection.send_data(stream_id, message)
+        self._account_output()
 
     def end(self, call: _Call, status: int, message: str = "") -> None:
         """End a call with a gRPC status."""
@@ -292,3 +470,7 @@ class Session:
             block = trailers(status, message) if call.opened else trailers_only(status, message)
             self._connection.send_trailers(call.stream_id, block)
             self._forget(call)
+
+
+def _queued_on(stream: Stream) -> int:
+    return stream.queued

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from ..memory import Budget
 from .heads import Head
 from .limits import Counters, H2Limits
 from .session import Method, Session
@@ -41,6 +42,11 @@ class H2Protocol(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._session: Session | None = None
         self._paused = False
+        """The socket takes no more."""
+        self._waiting = False
+        """What came waits for its turn."""
+        self._reading = True
+        self._active_at = 0.0
         self._closing = False
         self._unsent = 0
         self._moved_at = 0.0
@@ -50,10 +56,18 @@ class H2Protocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if len(owner.connections) >= owner.max_connections:
             owner.counters.met("max_connections")
-            self._transport.abort()
-            return
+            idle = owner.least_active()
+            if idle is None:
+                self._transport.abort()
+                return
+            idle.abort()
+            # It is told later that it is lost, and another may come before.
+            owner.lost(idle)
+        self._active_at = self._loop.time()
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        self._session = Session(owner.methods, owner.limits, owner.counters, self._loop.time(), owner.cache)
+        self._session = Session(
+            owner.methods, owner.limits, owner.counters, self._loop.time(), owner.cache, owner.budget
+        )
         owner.counters.connections += 1
         owner.made(self)
         if owner.draining:
@@ -63,8 +77,37 @@ class H2Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._session is not None and not self._closing:
-            self._session.receive(data, self._loop.time())
+            self._active_at = now = self._loop.time()
+            self._session.receive(data, now)
             self.flush()
+
+    def _queue_up(self) -> None:
+        """Wait for a turn if there is more to do than one turn does; nothing more is read meanwhile."""
+        session = self._session
+        self._waiting = session is not None and session.more and not self._closing and not self._paused
+        if self._waiting:
+            self._owner.queue(self)
+        self._read()
+
+    def _read(self) -> None:
+        wanted = not (self._paused or self._waiting)
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def take_turn(self) -> None:
+        """Go on with what came."""
+        if self._session is not None and not self._closing:
+            self._session.proceed(self._loop.time())
+            self.flush()
+
+    @property
+    def idle_since(self) -> float | None:
+        """When something last came, if no call is open."""
+        return self._active_at if self._session is None or self._session.is_idle else None
 
     def flush(self) -> None:
         """Write what the machine has to say, while the socket takes it."""
@@ -79,15 +122,16 @@ class H2Protocol(asyncio.Protocol):
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+        self._queue_up()
 
     def pause_writing(self) -> None:
         self._paused = True
         self._moved_at = self._loop.time()
-        self._transport.pause_reading()
+        self._read()
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._transport.resume_reading()
+        self._read()
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -126,13 +170,26 @@ class H2Listener:
     """Listens on addresses and keeps the connections."""
 
     def __init__(
-        self, methods: Mapping[str, Method], limits: H2Limits, counters: Counters, max_connections: int = 1024
+        self,
+        methods: Mapping[str, Method],
+        limits: H2Limits,
+        counters: Counters,
+        max_connections: int = 1024,
+        budget: Budget | None = None,
     ) -> None:
-        """``max_connections`` are open at once, over all addresses; the next one is closed unheard."""
+        """``max_connections`` are open at once, over all addresses; for the next one the idle one gives way on which
+        nothing has come for longest, and where none is idle it is closed unheard. ``budget``: what all of them may
+        hold."""
         self.methods = methods
         self.limits = limits
         self.max_connections = max_connections
         self.draining = False
+        self.budget = budget or Budget(limits.max_buffered_bytes)
+        self.budget.on_room = self._on_room
+        self._turns: dict[H2Protocol, None] = {}
+        """Connections that have more to do, in the order of their turns."""
+        self._is_turning = False
+        self._admitting = False
         self.counters = counters
         self.cache: dict[bytes, Head] = {}
         self.connections: dict[H2Protocol, None] = {}
@@ -209,6 +266,44 @@ class H2Listener:
                 log.exception("a bug in a connection")
                 connection.abort()
 
+    def queue(self, connection: H2Protocol) -> None:
+        """Give a connection a turn: one in each round of the loop, so that all the others are heard in between."""
+        self._turns[connection] = None
+        if not self._is_turning:
+            self._is_turning = True
+            self.loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_turning = False
+        connection = next(iter(self._turns), None)
+        if connection is None:
+            return
+        # It may queue up again, behind the others.
+        del self._turns[connection]
+        try:
+            connection.take_turn()
+        except Exception:
+            log.exception("a bug in a connection")
+            connection.abort()
+        if self._turns and not self._is_turning:
+            self._is_turning = True
+            self.loop.call_soon(self._take_turn)
+
+    def _on_room(self) -> None:
+        if not self._admitting:
+            self._admitting = True
+            self.loop.call_soon(self._admit)
+
+    def _admit(self) -> None:
+        self._admitting = False
+        if self.budget.admit():
+            self.flush()
+
+    def least_active(self) -> H2Protocol | None:
+        """The connection without calls on which nothing has come for longest."""
+        idle = [(since, each) for each in self.connections if (since := each.idle_since) is not None]
+        return min(idle, key=_since)[1] if idle else None
+
     def made(self, connection: H2Protocol) -> None:
         """Keep a new connection."""
         self.connections[connection] = None
@@ -217,6 +312,7 @@ class H2Listener:
     def lost(self, connection: H2Protocol) -> None:
         """Forget one that is closed."""
         self.connections.pop(connection, None)
+        self._turns.pop(connection, None)
         if not self.connections:
             self._empty.set()
 
@@ -244,3 +340,7 @@ class H2Listener:
     async def _emptied(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), seconds)
+
+
+def _since(each: tuple[float, H2Protocol]) -> float:
+    return each[0]

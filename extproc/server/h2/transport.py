@@ -36,7 +36,7 @@ class H2Server:
             max_message_bytes=settings.max_message_bytes,
         )
         methods = {PROCESS: self._open, **self._health.methods()}
-        self._listener = H2Listener(methods, limits, self.counters, settings.max_connections)
+        self._listener = H2Listener(methods, limits, self.counters, settings.max_connections, service.budget)
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses, with the real port where 0 was asked. Raises OSError."""
@@ -84,6 +84,9 @@ class _Process:
             self._outlet.stay()
             self._waiting = self._listener.loop.create_task(self._wait())
         return answers
+
+    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
+        return self._session.refuse(too_large=too_large)
 
     async def _wait(self) -> None:
         """Have carried out what the session asks, until it asks no more."""

@@ -15,6 +15,7 @@ from extproc.server.h2.frames import Code
 from extproc.server.h2.heads import EMPTY_TABLE, Head, block
 from extproc.server.h2.limits import Counters, H2Limits
 from extproc.server.h2.session import Method, Outlet, Session
+from extproc.server.memory import Budget
 
 ECHO = "/test.Test/Echo"
 REQUEST = block(
@@ -79,12 +80,27 @@ class Peer:
         self.hear()
 
     def say(self, *said: bytes) -> list[Event]:
-        return self.machine.receive(b"".join(said), self.now)
+        events = self.machine.receive(b"".join(said), self.now)
+        while self.machine.more:
+            more = self.machine.proceed(self.now)
+            events = events + more if events is not None else None
+        return events
 
-    def hear(self) -> list[Frame]:
+    def hear_now(self) -> list[Frame]:
+        """What the machine says without another turn."""
         heard = b""
         while out := self.machine.output(self.now):
             heard += out
+        return [Frame(*each) for each in self._reader.feed(heard)]
+
+    def hear(self) -> list[Frame]:
+        heard = b""
+        while True:
+            while out := self.machine.output(self.now):
+                heard += out
+            if not self.machine.more:
+                break
+            self.machine.proceed(self.now)
         return [Frame(*each) for each in self._reader.feed(heard)]
 
     def alive(self) -> bool:
@@ -107,6 +123,9 @@ class Echo:
         self.received.append(message)
         return (message,)
 
+    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
+        return ()
+
     def close(self) -> None:
         self.closed += 1
 
@@ -115,13 +134,20 @@ class Caller(Peer):
     """A client of a Session whose one method is Echo; ``answerers`` are the calls' in order."""
 
     def __init__(
-        self, limits: H2Limits | None = None, methods: dict[str, Method] | None = None, *, hello: bool = True
+        self,
+        limits: H2Limits | None = None,
+        methods: dict[str, Method] | None = None,
+        *,
+        hello: bool = True,
+        budget: Budget | None = None,
     ) -> None:
         self.counters = Counters()
         self.limits = limits or H2Limits()
         self.now = 0.0
         self.answerers: list[Echo] = []
-        self.machine: Session = Session(methods or {ECHO: self._echo}, self.limits, self.counters, 0.0)  # type: ignore[assignment]
+        self.machine: Session = Session(  # type: ignore[assignment]
+            methods or {ECHO: self._echo}, self.limits, self.counters, 0.0, budget=budget
+        )
         self._reader = frames.FrameReader()
         if hello:
             self._greet()

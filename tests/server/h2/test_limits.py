@@ -13,6 +13,8 @@ from extproc.server.h2.frames import Code
 from extproc.server.h2.heads import block
 from extproc.server.h2.limits import H2Limits, Rate
 from extproc.server.h2.messages import prefixed
+from extproc.server.h2.session import CALL_BYTES
+from extproc.server.memory import Budget
 
 from .peer import HELLO, REQUEST, Caller, Frame, Peer, data, decoded, headers, rst
 
@@ -134,6 +136,178 @@ def test_resets_after_an_answer_are_how_envoy_ends_streams() -> None:
 @covers("max_settings")
 def test_settings_flood() -> None:
     floods("max_settings", lambda n: frames.settings({}))
+
+
+@covers("max_settings_entries")
+def test_settings_entries_flood() -> None:
+    floods("max_settings_entries", lambda n: frames.settings({99: n}))
+
+
+def test_a_frame_of_many_settings_moves_the_windows_once() -> None:
+    peer = Caller(H2Limits(max_concurrent_streams=17_000))
+    peer.say(*[headers(n) for n in range(3, 16_003, 2)])
+    moved = []
+    resize = peer.machine._connection.outbox.resize
+    peer.machine._connection.outbox.resize = lambda streams, size: moved.append(size) or resize(streams, size)  # type: ignore[method-assign, func-returns-value]
+    entries = b"".join(frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 65535 - n % 2) for n in range(900))
+    peer.say(F(frames.SETTINGS, payload=entries))
+    assert moved == [65534] and peer.alive()
+    assert {stream.send_window for stream in peer.machine._connection.streams.values()} == {65534}
+
+
+@covers("max_small_data")
+def test_small_data_flood() -> None:
+    floods("max_small_data", lambda n: data(1, b"x" * (1 + n)))
+
+
+@covers("max_late_frames")
+def test_late_frames_flood() -> None:
+    peer = Peer(H2Limits(max_late_frames=5))
+    peer.say(headers(3), rst(3))
+    for _ in range(3):
+        peer.say(rst(3))
+    for _ in range(2):
+        peer.say(frames.window_update(3, 1))
+    assert not peer.machine.over
+    peer.say(rst(3))
+    assert gone(peer, Code.ENHANCE_YOUR_CALM, "max_late_frames")
+
+
+@covers("max_window_updates")
+def test_window_updates_flood() -> None:
+    floods("max_window_updates", lambda n: frames.window_update(n % 2, 1))
+
+
+@covers("max_empty_messages")
+def test_empty_messages_flood() -> None:
+    peer = Caller(H2Limits(max_empty_messages=5))
+    peer.say(headers(3), data(3, prefixed(b"") * 5))
+    assert peer.alive()
+    peer.say(data(3, prefixed(b"")))
+    assert gone(peer, Code.ENHANCE_YOUR_CALM, "max_empty_messages")
+
+
+@covers("turn_frames")
+def test_a_turn_is_of_so_many_frames() -> None:
+    peer = Peer(H2Limits(turn_frames=3))
+    wire = b"".join(F(frames.PING, 0, 0, bytes([n]) * 8) for n in range(8))
+    for part in (wire[:40], wire[40:]):
+        peer.machine.receive(part, 0.0)
+    answered = []
+    while True:
+        answered.append(len([each for each in peer.hear_now() if each.kind == frames.PING]))
+        if not peer.machine.more:
+            break
+        peer.machine.proceed(0.0)
+    assert sum(answered) == 8 and max(answered) <= 6 and len(answered) >= 2
+
+
+@covers("turn_messages")
+def test_a_turn_is_of_so_many_messages() -> None:
+    peer = Caller(H2Limits(turn_messages=3))
+    said = [bytes([n]) for n in range(8)]
+    peer.machine.receive(headers(3) + data(3, b"".join(map(prefixed, said)), end=True) + headers(5), 0.0)
+    handled = [len(peer.answerers[0].received)]
+    while peer.machine.more:
+        peer.machine.proceed(0.0)
+        handled.append(len(peer.answerers[0].received))
+    assert handled == [3, 6, 8] and peer.answerers[0].received == said
+    assert grpc_status(peer.hear()) == "0"
+
+
+@covers("silent_seconds")
+def test_a_call_on_which_nothing_comes() -> None:
+    peer = Caller()
+    peer.say(headers(3), headers(5), data(5, prefixed(b"x")))
+    peer.hear()
+    peer.machine.tick(9.0)
+    assert resets(peer.hear()) == []
+    peer.machine.tick(10.0)
+    assert resets(peer.hear()) == [(3, Code.CANCEL)]
+    assert peer.counters.abuse == {"silent_seconds": 1} and peer.alive()
+
+
+@covers("room_seconds")
+def test_a_long_message_waits_for_room_so_long() -> None:
+    budget = Budget(3_000_000)
+    first, second = (Caller(H2Limits(stream_window=65535), budget=budget) for _ in range(2))
+    for peer in (first, second):
+        peer.say(headers(3), data(3, prefixed(bytes(2_000_000))[:16000]))
+    assert len(budget.waiting) == 1 and budget.held < 2_100_000
+    assert not [each for each in second.hear() if each.kind == frames.WINDOW_UPDATE]
+    # The one that has room is heard; one that does not use it loses it.
+    first.now = second.now = 3.0
+    first.say(data(3, bytes(16000)))
+    for peer in (first, second):
+        peer.machine.tick(5.0)
+    assert grpc_status(second.hear()) == "8" and first.alive()
+    assert not budget.waiting
+    first.hear()
+    first.machine.tick(8.0)
+    assert grpc_status(first.hear()) == "8"
+    assert budget.held == 0
+    assert first.counters.abuse == second.counters.abuse == {"room_seconds": 1}
+
+
+def test_a_long_message_that_waited_is_taken_when_there_is_room() -> None:
+    budget = Budget(3_000_000)
+    asked: list[bool] = []
+    budget.on_room = lambda: asked.append(True)
+    first, second = (Caller(H2Limits(stream_window=65535), budget=budget) for _ in range(2))
+    for peer in (first, second):
+        peer.say(headers(3), data(3, prefixed(bytes(2_000_000))[:16000]))
+    assert not budget.admit()
+    first.say(rst(3))
+    assert asked and budget.admit() and not budget.waiting
+    sent = 16000
+    while sent < 2_000_005:
+        second.say(data(3, bytes(min(16000, 2_000_005 - sent))))
+        sent += 16000
+        second.hear()
+    assert second.answerers[0].received == [bytes(2_000_000)]
+    second.machine.abandon()
+    assert budget.held == 0
+
+
+def test_what_all_connections_hold_has_one_bound() -> None:
+    budget = Budget(1_000_000)
+    peers = [Caller(budget=budget) for _ in range(20)]
+    for peer in peers:
+        peer.say(headers(3), *[data(3, part) for part in (prefixed(bytes(200_000))[:15000], *[bytes(15000)] * 9)])
+    refused = [peer for peer in peers if peer.answerers[0].closed]
+    assert 10 < len(refused) < 20 and budget.held <= 1_000_000
+    assert all(grpc_status(peer.hear()) == "8" for peer in refused)
+    for peer in peers:
+        peer.machine.abandon()
+    assert budget.held == 0
+
+
+def test_answers_that_wait_count_with_all_others() -> None:
+    budget = Budget(100_000)
+    peers = [Caller(budget=budget) for _ in range(10)]
+    for peer in peers:
+        peer.say(frames.settings({frames.INITIAL_WINDOW_SIZE: 0}), headers(3), data(3, prefixed(bytes(15_000))))
+        peer.hear()
+    assert 0 < budget.held <= 100_000
+    assert sum(peer.counters.abuse.get("max_held_bytes", 0) for peer in peers) >= 3
+    for peer in peers:
+        peer.machine.abandon()
+    assert budget.held == 0
+
+
+def test_a_call_on_which_nothing_came_gives_way_on_whatever_connection() -> None:
+    budget = Budget(10 * CALL_BYTES)
+    silent, other = Caller(budget=budget), Caller(budget=budget)
+    silent.say(*[headers(n) for n in range(3, 23, 2)])
+    other.say(headers(3), data(3, prefixed(b"x")), headers(5))
+    assert resets(silent.hear()) == [(3, Code.CANCEL), (5, Code.CANCEL)] and resets(other.hear()) == []
+    assert budget.held == 10 * CALL_BYTES
+    # Where none is silent there is none to give way.
+    other.say(*[each for n in range(7, 47, 2) for each in (headers(n), data(n, prefixed(b"x")))])
+    silent.hear()
+    refused = resets(other.hear())
+    assert refused[0] == (5, Code.CANCEL) and {code for _, code in refused[1:]} == {Code.REFUSED_STREAM}
+    assert budget.held == 10 * CALL_BYTES and not budget.silent
 
 
 @covers("max_pings")
@@ -258,7 +432,7 @@ def test_settings_that_are_never_acknowledged() -> None:
 @covers("stall_seconds")
 def test_a_reader_that_stalls_one_stream() -> None:
     peer = Caller()
-    peer.say(frames.settings({frames.INITIAL_WINDOW_SIZE: 3}), headers(3), data(3, prefixed(b"xx")), headers(5))
+    peer.say(frames.settings({frames.INITIAL_WINDOW_SIZE: 3}), headers(3), data(3, prefixed(b"xx")))
     peer.hear()
     peer.now = 50.0
     peer.say(frames.window_update(3, 1))

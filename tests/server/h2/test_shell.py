@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -351,8 +352,14 @@ def test_a_socket_file_that_a_dead_process_left_is_replaced(run: Any, tmp_path: 
 
 def test_the_next_connection_is_closed_at_once(run: Any) -> None:
     async def talk() -> None:
-        async with serving(max_connections=2) as (server, where), talking(where) as (first, _), talking(where):
-            await server.until(lambda: len(server.listener.connections) == 2)
+        async with (
+            serving(max_connections=2) as (server, where),
+            talking(where) as (first, busy),
+            talking(where) as (_, too),
+        ):
+            for each in (busy, too):
+                each.write(HELLO + headers(1, block=b"\x20" + REQUEST))
+            await server.until(lambda: len(server.answerers) == 2)
             async with talking(where) as (reader, writer):
                 writer.write(HELLO)
                 with contextlib.suppress(ConnectionError):
@@ -364,6 +371,72 @@ def test_the_next_connection_is_closed_at_once(run: Any) -> None:
             await server.until(lambda: not server.listener.connections)
             async with connected(where) as channel:
                 await echoed(channel, b"room again")
+
+    run(talk())
+
+
+def test_for_the_next_connection_the_idlest_gives_way(run: Any) -> None:
+    async def talk() -> None:
+        async with (
+            serving(max_connections=3) as (_, where),
+            connected(where) as channel,
+            talking(where) as (idle, first),
+            talking(where) as (other, second),
+        ):
+            call = channel.stream_stream(ECHO)()
+            await call.write(b"busy")
+            assert await call.read() == b"busy"
+            for writer in (first, second):
+                writer.write(HELLO)
+            await idle.read(1)
+            await other.read(1)
+            second.write(frames.frame(frames.PING, 0, 0, bytes(8)))
+            await asyncio.sleep(0.1)
+            async with connected(where) as another:
+                await echoed(another, b"let in")
+            with contextlib.suppress(ConnectionError):
+                while await idle.read(1000):
+                    pass
+            await call.write(b"still")
+            assert await call.read() == b"still"
+
+    run(talk())
+
+
+FLOODS = {
+    "DATA of one byte": frames.frame(frames.DATA, 0, 1, b"\0") * 15_000,
+    "empty messages": frames.frame(frames.DATA, 0, 1, b"\0\0\0\0\0" * 900),
+    "messages": frames.frame(frames.DATA, 0, 1, prefixed(b"x") * 2500) * 10,
+    "WINDOW_UPDATE": frames.frame(frames.WINDOW_UPDATE, 0, 1, b"\0\0\0\1") * 20_000,
+    "RST of a stream that is over": frames.frame(frames.RST_STREAM, 0, 1, bytes(4)) * 20_000,
+    "unknown": frames.frame(99) * 9000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_no_flood_makes_others_wait(run: Any, flood: str) -> None:
+    async def talk() -> None:
+        async with serving() as (_, where), contextlib.AsyncExitStack() as stack:
+            channel = await stack.enter_async_context(connected(where))
+            await echoed(channel, b"here")
+            writers = [(await stack.enter_async_context(talking(where)))[1] for _ in range(3)]
+            for writer in writers:
+                writer.write(HELLO + headers(1, block=b"\x20" + REQUEST) + FLOODS[flood])
+            turns = []
+            proceed = shell.H2Protocol.take_turn
+
+            def timed(self: Any) -> None:
+                began = time.thread_time()
+                proceed(self)
+                turns.append(time.thread_time() - began)
+
+            shell.H2Protocol.take_turn = timed  # type: ignore[method-assign]
+            try:
+                await asyncio.sleep(0.2)
+                await echoed(channel, b"there")
+            finally:
+                shell.H2Protocol.take_turn = proceed  # type: ignore[method-assign]
+            assert turns and max(turns) < 0.05
 
     run(talk())
 

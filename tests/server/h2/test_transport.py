@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -24,6 +25,30 @@ async def test_both_are_transports() -> None:
     async with test_grpcio.serving() as (server, _, _):
         ours: Transport = server
         assert isinstance(ours, H2Server)
+
+
+@test_grpcio.run  # type: ignore[no-redef]
+async def test_a_message_beyond_the_bound_fails_the_stream() -> None:
+    """Here the client is told."""
+    settings = replace(test_grpcio.LOOPBACK, max_message_bytes=100_000)
+    async with test_grpcio.serving(settings) as (_, service, channel):
+        call = test_grpcio.process(channel)
+        answer = await test_grpcio.asked(call, test_grpcio.BODY.replace(b"hi", b"x" * 200_000))
+        assert answer.immediate_response.status.code == 413
+        assert b"larger than the gateway takes" in answer.immediate_response.body
+        await test_grpcio.eventually(lambda: service.open_sessions == 0)
+
+
+@test_grpcio.run
+async def test_a_message_for_which_there_is_no_room_is_told_so() -> None:
+    settings = replace(test_grpcio.LOOPBACK, max_held_bytes=2_000_000)
+    async with test_grpcio.serving(settings) as (_, service, channel):
+        service.budget.change(1_900_000)
+        call = test_grpcio.process(channel)
+        answer = await test_grpcio.asked(call, test_grpcio.BODY.replace(b"hi", b"x" * 1_500_000))
+        assert answer.immediate_response.status.code == 529
+        headers = {each.header.key: each.header.raw_value for each in answer.immediate_response.headers.set_headers}
+        assert headers["retry-after"] == b"1"
 
 
 @test_grpcio.run
