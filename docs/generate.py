@@ -12,12 +12,16 @@ from extproc.check import markdown as rules
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
-CASES = HERE.parent / "tests" / "cases" / "core.json"
-DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages"}
-PROVIDER = {"openai_chat": "openai", "anthropic_messages": "anthropic"}
+CASES = [HERE.parent / "tests" / "cases" / name for name in ("core.json", "responses.json")]
+DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
+PROVIDER = {"openai_chat": "openai", "anthropic_messages": "anthropic", "openai_responses": "openai"}
 TITLE = {
     "chat>messages": "A Chat Completions client on a Messages upstream",
     "messages>chat": "A Messages client on a Chat Completions upstream",
+    "responses>messages": "A Responses client on a Messages upstream",
+    "responses>chat": "A Responses client on a Chat Completions upstream",
+    "messages>responses": "A Messages client on a Responses upstream",
+    "chat>responses": "A Chat Completions client on a Responses upstream",
 }
 MEANING = {
     "dropped": "not sent: the answer is still an answer",
@@ -46,13 +50,13 @@ def outcome(case: dict[str, Any]) -> tuple[str, str]:
 
 
 def losses() -> str:
-    cases = json.loads(CASES.read_text("utf-8"))
+    cases = [case for path in CASES for case in json.loads(path.read_text("utf-8"))]
     lines = [
         "# What a translation changes or loses",
         "",
         "Made by `python docs/generate.py`, which runs the conformance cases in `tests/cases/`. A loss is named by its",
-        "path in the client's own request. Whole requests and their translations stand in `tests/cases/core.json`",
-        "under the number.",
+        "path in the client's own request. Whole requests and their translations stand in `tests/cases/` under the",
+        "number.",
         "",
         "A route decides what becomes of losses: `losses: allow` (the default) translates and records them, `report`",
         "also names them to the client in the response header `x-llm-translation`, `reject` answers 400 instead, but",

@@ -1,4 +1,4 @@
-"""The conformance cases of the core pair, each through the library as a user would call it."""
+"""The conformance cases, each through the library as a user would call it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from extproc import Refused, Translation
 from extproc.llm.losses import Loss
 
 Json = Any
-CASES: list[dict[str, Json]] = json.loads((Path(__file__).parent / "cases" / "core.json").read_text("utf-8"))
-DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages"}
+FILES = [Path(__file__).parent / "cases" / name for name in ("core.json", "responses.json")]
+CASES: list[dict[str, Json]] = [case for path in FILES for case in json.loads(path.read_text("utf-8"))]
+DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
 MARKER = re.compile(r"gw1\.[A-Za-z0-9_-]{16,}\Z")
 ANY_REQUEST: dict[str, dict[str, Json]] = {
     "openai_chat": {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]},
@@ -29,7 +30,7 @@ def of_kind(*kinds: str) -> list[Any]:
 def translation(case: dict[str, Json], **quirks: Json) -> Translation:
     client, upstream = (DIALECT[side] for side in case["dir"].split(">"))
     quirks |= {"efforts": case["cfg"]["efforts"]} if "efforts" in case.get("cfg", {}) else {}
-    provider = "openai" if upstream == "openai_chat" else "anthropic"
+    provider = "anthropic" if upstream == "anthropic_messages" else "openai"
     return Translation(client, upstream, route={"provider": provider, "auth": "none", "quirks": quirks}, now=0)
 
 
