@@ -265,21 +265,28 @@ class _Editor:
                 places[at] = (path_of(at), -1)
         containers = list(dict.fromkeys(path for path, index in places.values() if index >= 0))
         known = set(places)
-        if len(containers) != 1 and any(node.at not in known for node in after):
+        outermost = min(containers, key=len, default=())
+        if sum(len(path) == len(outermost) for path in containers) != 1 and any(node.at not in known for node in after):
             raise _NoPlace
         for path in containers:
             here = {at: index for at, (container, index) in places.items() if container == path and index >= 0}
+            held = [step for each in containers if each != path and each[: len(path)] == path
+                    if isinstance(step := each[len(path)], int)]  # fmt: skip
             self._arrange(path, [node for node in before if node.at in here],
-                          [node for node in after if node.at in here or node.at not in known], here, write)  # fmt: skip
+                          [node for node in after if node.at in here or (path == outermost and node.at not in known)],
+                          here, held, write)  # fmt: skip
         for at in [at for at, (_, index) in places.items() if index < 0]:
             self._member([node for node in before if node.at == at], [node for node in after if node.at == at])
 
-    def _arrange(self, path: Path, before: list[Any], after: list[Any], here: dict[str, int], write: Write) -> None:
-        """The same for those in the array at *path*, whose indexes *here* are by ``at``; others in *after* are new."""
+    def _arrange(
+        self, path: Path, before: list[Any], after: list[Any], here: dict[str, int], held: list[int], write: Write
+    ) -> None:
+        """The same for those in the array at *path*, whose indexes *here* are by ``at``; others in *after* are new.
+        *held*: elements that hold others of these, and stay."""
         level = self._document.level(path)
         if not isinstance(level, list):
             raise _NoPlace
-        order: list[int | bytes] = list(range(min(here.values())))
+        order: list[int | bytes] = list(range(min([*here.values(), *held])))
         rest = list(after)
         while rest:
             index = here.get(rest[0].at)
@@ -290,10 +297,12 @@ class _Editor:
             news, rest = rest[: len(olds)], rest[len(olds) :]
             if index in order or [node.at for node in olds] != [node.at for node in news]:
                 raise _NoPlace
+            order += sorted(each for each in held if each < index and each not in order)
             order += self._element_changed((*path, index), olds, news, write)
             # What stands behind it, and nothing was read from alone, belongs to it.
-            following = min((each for each in here.values() if each > index), default=len(level))
+            following = min((each for each in [*here.values(), *held] if each > index), default=len(level))
             order += range(index + 1, following)
+        order += sorted(each for each in held if each not in order)
         if not order:
             self._edits.remove(path)
         elif order != list(range(len(level))):

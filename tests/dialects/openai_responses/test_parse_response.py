@@ -56,6 +56,15 @@ GOLDENS: dict[str, list[object]] = {
     "truncated": [("text", "Once upon"), (ErrorKind.API, "upstream stream ended prematurely")],
     "incomplete": [("text", "Once upon"), e.StopReason.MAX_TOKENS],
     "refusal": [("refusal", "I'm sorry, I can't help with that."), e.StopReason.REFUSAL],
+    "agent_turn": [
+        ("thinking", "**Reading**\n\nI read the file.\n\n**Then**\n\nI look for a tool.", "gAAAAABo_sealed-1=="),
+        ("text", "I look."), ("function", "call_Kq1", "read", '{"path":"a.txt"}'), ("opaque", "tool_search_call"),
+        e.StopReason.TOOL_CALL,
+    ],
+    "hosted_tools": [
+        ("opaque", "code_interpreter_call"), ("opaque", "mcp_call"), ("opaque", "image_generation_call"),
+        ("text", "See a.csv, naïve ☃."), e.StopReason.END,
+    ],
     "web_search": [("opaque", "web_search_call"), ("text", "Rain today."), e.StopReason.END],
 }  # fmt: skip
 
