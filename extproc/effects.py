@@ -3,11 +3,14 @@ it. Nothing here does anything."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from concurrent.futures import Future
 from enum import Enum
+from typing import TypeVar
 
 from .frozen import Frozen
 
+T = TypeVar("T")
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -82,3 +85,14 @@ class Ask(Frozen):
     effect: Effect
     key: int
     seconds: float
+
+
+def unassisted(steps: Generator[Effect, Result, T]) -> T:
+    """What comes of *steps* where nobody carries effects out: each fails."""
+    try:
+        next(steps)
+        while True:
+            steps.send(Failed(Failure.INVALID, "nothing here carries it out"))
+    except StopIteration as ended:
+        value: T = ended.value
+        return value

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "extproc"
 LEAVES = {"frozen", "names", "headers", "capabilities", "settings", "effects"}
 """Names, tables and values: they know nothing of ours, and whoever needs one may have it."""
 CORE = LEAVES | {"llm", "framing", "dialects"}
-SAYS = {"route", "providers", "credentials"}
+SAYS = {"route", "providers", "credentials", "policy"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "names": {"frozen"},
@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dialects": LEAVES | {"llm", "framing"},
     "providers": {"frozen"},
     "credentials": {"frozen", "effects"},
-    "route": LEAVES | {"llm", "providers", "credentials"},
+    "policy": {"frozen", "effects", "llm", "credentials"},
+    "route": LEAVES | {"llm", "providers", "credentials", "policy"},
     "translation": CORE | SAYS,
     "telemetry": {"frozen", "llm"},
     "exchange": CORE | SAYS | {"translation", "telemetry", "envoy_api"},

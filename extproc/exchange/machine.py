@@ -235,6 +235,11 @@ class Exchange:
             return self._over(self.failure(ErrorKind.API, message, "misconfigured"))
         return self._bug(self._kind.value)
 
+    @property
+    def plain(self) -> bool:
+        """Pieces are answered at once: see ``receive_piece``."""
+        return self.translation is None or not self.translation.policed
+
     def receive_piece(self, chunk: bytes) -> bytes:
         """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
         The same as ``receive``, for by far the most messages."""
@@ -280,6 +285,7 @@ class Exchange:
             finish=translation.ended.stop.value if translation.ended is not None else "",
             usage=translation.usage,
             losses=tuple(map(str, translation.losses)),
+            denied_by=translation.denied_by,
             seconds=seconds,
             first_content_seconds=self.first_content_seconds(translation),
         )

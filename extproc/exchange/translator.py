@@ -99,15 +99,21 @@ class Translator(Exchange):
             raise RouteError(self._route_error)
         self.client = self.client or route.client
         fetched = route.begin()
-        return self._translated(route, body) if fetched is None else self._waiting(fetched, route, body)
+        if fetched is not None or route.policies:
+            return self._waiting(fetched, route, body)
+        translation = self._translating(route)
+        return self._requested(translation, translation.request(body, self.method, self.path, self._original), body)
 
-    def _waiting(self, fetched: Effect, route: Route, body: bytes) -> Steps:
-        # Without it the request is refused: it may have been asked for in vain.
-        yield fetched
-        return self._translated(route, body)
+    def _waiting(self, fetched: Effect | None, route: Route, body: bytes) -> Steps:
+        if fetched is not None:
+            # Without it the request is refused: it may have been asked for in vain.
+            yield fetched
+        translation = self._translating(route)
+        made = yield from translation.requesting(body, self.method, self.path, self._original)
+        return self._requested(translation, made, body)
 
-    def _translated(self, route: Route, body: bytes) -> Answer:
-        self.translation = translation = Translation(
+    def _translating(self, route: Route) -> Translation:
+        self.translation = Translation(
             self.client,
             route=route,
             now=self.shared.now(),
@@ -116,7 +122,9 @@ class Translator(Exchange):
             capabilities=self.shared.capabilities,
             clock=self.shared.now,
         )
-        call = translation.request(body, self.method, self.path, self._original)
+        return self.translation
+
+    def _requested(self, translation: Translation, call: Call | OurAnswer, body: bytes) -> Answer:
         self.client = translation.client
         if isinstance(call, OurAnswer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
@@ -212,33 +220,41 @@ class Translator(Exchange):
         answer = self._headed(translation, Kind.RESPONSE_HEADERS, data, replace=bool(data))
         return self._noting(answer), Phase.ENDED
 
-    def on_response_body(self, message: ProcessingRequest) -> Answer:
+    def on_response_body(self, message: ProcessingRequest) -> Answer | Steps:
         translation = self.translation
         assert translation is not None
         chunk = message.response_body.body
+        last = self.phase is Phase.WHOLE or message.response_body.end_of_stream
+        if translation.policed:
+            return self._judging(translation, chunk, last)
+        return self._answered_with(translation, chunk, translation.response_body(chunk, last), last)
+
+    def _judging(self, translation: Translation, chunk: bytes, last: bool) -> Steps:
+        data = yield from translation.responding(chunk, last)
+        return self._answered_with(translation, chunk, data, last)
+
+    def _answered_with(self, translation: Translation, chunk: bytes, data: bytes, last: bool) -> Answer:
+        """The answer to a response's body: *data* goes to the client for *chunk*."""
         if self.phase is Phase.WHOLE:
-            data = translation.response_body(chunk, end_of_stream=True)
             return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
-        last = message.response_body.end_of_stream
-        data = self._streamed(translation, chunk, last)
+        self._check_cut(translation)
         answer = self._telling(translation, chunk, data)
         return self._noting(answer) if last else answer, Phase.ENDED if last else Phase.STREAMING
 
     def on_piece(self, chunk: bytes) -> bytes:
         translation = self.translation
         assert translation is not None
-        data = self._streamed(translation, chunk, False)
+        data = translation.response_body(chunk)
+        self._check_cut(translation)
         if self._has_begun(translation) or self._has_ended(translation):
             told: bytes = self._telling(translation, chunk, data).SerializeToString()
             return told
         return pieces.UNCHANGED if data == chunk else pieces.write(data)
 
-    def _streamed(self, translation: Translation, chunk: bytes, last: bool) -> bytes:
-        data = translation.response_body(chunk, end_of_stream=last)
+    def _check_cut(self, translation: Translation) -> None:
         if translation.cut:
             assert translation.failed is not None
             raise self.said(translation.failed, "response_too_large")
-        return data
 
     def _has_begun(self, translation: Translation) -> bool:
         """Content has come, and nothing has been told of it."""
@@ -308,8 +324,13 @@ class Translator(Exchange):
                 "model_sent": clipped(translation.model_sent),
                 "model": clipped(translation.model),
                 "losses": clipped(",".join(map(str, translation.losses))),
+                **self._policy_facts(translation),
             }
         return facts
+
+    def _policy_facts(self, translation: Translation) -> dict[str, Any]:
+        facts = {name: clipped(v) if isinstance(v, str) else v for name, v in translation.policy_facts.items()}
+        return {**facts, "denied_by": translation.denied_by} if translation.denied_by else facts
 
     def _usage_facts(self, translation: Translation) -> dict[str, Any]:
         usage = translation.usage
@@ -325,6 +346,7 @@ class Translator(Exchange):
         if translation.model_answered:
             facts["model_answered"] = clipped(translation.model_answered)
         facts["losses"] = clipped(",".join(map(str, translation.losses)))
+        facts |= self._policy_facts(translation)
         if translation.ended is not None:
             facts["finish"] = translation.ended.stop.value
         return facts

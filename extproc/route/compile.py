@@ -18,9 +18,10 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from .. import capabilities
+from .. import capabilities, policy
 from ..credentials.secrets import Secret
 from ..names import allowed, may_carry_credential
+from ..policy.base import Configured, PolicyError
 from ..providers import PROVIDERS
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
@@ -221,6 +222,7 @@ class _Builder:
             max_request_bytes=values.get("max_request_bytes"),
             max_response_bytes=values.get("max_response_bytes"),
             prefixes=values.get("prefixes", {}),
+            policies=self.policies(),
             forward_headers=allowed(forward.get("headers", [])),
             forward_query=allowed(forward.get("query", [])),
             logging=values.get("logging", {}),
@@ -239,8 +241,14 @@ class _Builder:
         )
 
     def error(self, path: str, problem: str) -> RouteError:
-        level = self.origin.get(path.partition(".")[0], LEVELS[0])
+        level = self.origin.get(path.partition(".")[0].partition("[")[0], LEVELS[0])
         return RouteError(f"{level}: {path}: {problem}")
+
+    def policies(self) -> tuple[Configured, ...]:
+        try:
+            return policy.configured(self.values.get("policies", []), self.secrets.get)
+        except PolicyError as error:
+            raise self.error(error.path, error.problem) from None
 
     def auth(self, endpoint: Endpoint | None, conf: Mapping[str, str]) -> Credentials:
         auth, provider = self.values.get("auth"), self.provider

@@ -268,6 +268,7 @@ class Level(_Part):
     prefixes: Annotated[dict[DialectName, Annotated[str, AfterValidator(_prefix)]], BeforeValidator(_rooted)] = {}
     other_paths: Literal["pass", "refuse"] = "pass"
     forward: Forward = Forward()
+    policies: list[dict[str, Any]] = []
     logging: Logging = Logging()
     metadata: Metadata = Metadata()
 
@@ -291,6 +292,7 @@ _EXPECTED = {
     "bool_type": "expected true or false",
     "bool_parsing": "expected true or false",
     "dict_type": "expected a mapping",
+    "list_type": "expected a list",
     "model_type": "expected a mapping",
 }
 _MAX_PROBLEMS = 3

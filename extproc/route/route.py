@@ -13,6 +13,7 @@ from ..credentials.secrets import MASK, Secret
 from ..effects import Awaited
 from ..frozen import Frozen
 from ..names import NOTHING, Allowed, may_carry_credential, pairs, plain
+from ..policy.base import Configured
 from ..providers import Provider
 from .merge import ABSENT, fill, merge, same
 from .text import RouteError, choose, shown
@@ -78,6 +79,8 @@ class Route(Frozen):
     max_response_bytes: int | None = None
     prefixes: dict[str, str] = {}
     """Dialect -> what stands before its paths."""
+    policies: tuple[Configured, ...] = ()
+    """In the order in which they look at an exchange."""
     forward_headers: Allowed = NOTHING
     forward_query: Allowed = NOTHING
     """What of a client's headers and query also goes on."""

@@ -29,7 +29,8 @@ class Effects:
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_side_calls
         self._max_bytes = settings.max_side_call_bytes
-        self._open = 0
+        self.open = 0
+        """HTTP calls that are in flight."""
         self._http: Any = None
         self.results: Counter[str] = Counter()
         """What became of HTTP calls: ``answered``, or the name of a failure."""
@@ -52,9 +53,9 @@ class Effects:
     async def _bounded(self, call: HttpCall, seconds: float) -> HttpAnswer | Failed:
         if not _is_url(call.url):
             return Failed(Failure.INVALID, "no http or https URL")
-        if self._open >= self._bound:
+        if self.open >= self._bound:
             return Failed(Failure.BUSY, f"{self._bound} calls are in flight")
-        self._open += 1
+        self.open += 1
         try:
             async with asyncio.timeout(seconds):
                 return await self._call(call)
@@ -65,7 +66,7 @@ class Effects:
         except Exception as error:
             return _failed(error)
         finally:
-            self._open -= 1
+            self.open -= 1
 
     async def _call(self, call: HttpCall) -> HttpAnswer | Failed:
         bound = min(call.max_bytes, self._max_bytes)

@@ -72,7 +72,7 @@ class Session:
         exchange = self._exchange
         if exchange.asks is not None:
             return self._hold(message)
-        if exchange.phase is Phase.STREAMING and (chunk := pieces.read(message)) is not None:
+        if exchange.phase is Phase.STREAMING and exchange.plain and (chunk := pieces.read(message)) is not None:
             return [exchange.receive_piece(chunk)]
         try:
             request = ProcessingRequest.FromString(message)

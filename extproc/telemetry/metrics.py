@@ -116,6 +116,12 @@ def _losses(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
         yield (loss.rpartition(":")[2], outcome.client, outcome.upstream), 1
 
 
+@counter("extproc_denied_total", "Exchanges that a policy ended.", "policy", "client")
+def _denied(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    if outcome.denied_by:
+        yield (outcome.denied_by, outcome.client), 1
+
+
 @counter("extproc_route_errors_total", "Exchanges that failed by the configuration's fault.", "error")
 def _route_errors(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
     if outcome.error in _OPERATORS_FAULT:

@@ -60,6 +60,8 @@ class Outcome(Frozen):
     finish: str = ""
     usage: Usage = NO_USAGE
     losses: tuple[str, ...] = ()
+    denied_by: str = ""
+    """The policy that ended the exchange, empty if none did."""
     seconds: float = 0.0
     """From the stream's first message to its end."""
     first_content_seconds: float | None = None

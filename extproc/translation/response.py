@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from ..dialects.base import Dialect, Env, Headers, Meta, ResponseHead, UpstreamCall, is_stream
+from ..effects import Effect, Result
 from ..framing.inflate import InflateError, Inflater
 from ..headers import client_headers, passed_headers
 from ..llm.events import ResponseEnded, ResponseEvent, ResponseFailed
 from ..llm.failures import ErrorKind
 from ..llm.losses import LossReport
+from ..policy.chain import Gate
 from ..settings import Limits
 
 log = logging.getLogger(__name__)
@@ -68,16 +70,16 @@ class Translated:
 
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
         if not self._over:
-            try:
-                data = self._inflater.feed(chunk) if self._inflater else chunk
-            except InflateError as error:
-                self._emit([ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error")])
-            else:
-                if data:
-                    self._emit(self._parser.feed(data))
-                if end_of_stream:
-                    self._emit(self._parser.end())
+            self._emit(self._parsed(chunk, end_of_stream))
         return self._taken(end_of_stream)
+
+    def _parsed(self, chunk: bytes, end_of_stream: bool) -> list[ResponseEvent]:
+        try:
+            data = self._inflater.feed(chunk) if self._inflater else chunk
+        except InflateError as error:
+            return [ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error")]
+        events = self._parser.feed(data) if data else []
+        return events + self._parser.end() if end_of_stream else events
 
     def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
         self._emit([failed])
@@ -104,6 +106,33 @@ class Translated:
         taken = b"".join(self._out)
         self._out.clear()
         return taken
+
+
+class Policed(Translated):
+    """The same, for a route whose policies look at answers, whatever dialects there are: what they let go on."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        client: Dialect,
+        upstream: Dialect,
+        call: UpstreamCall,
+        head: ResponseHead,
+        env: Env,
+        limits: Limits,
+        losses: LossReport,
+        report: Headers,
+        note: Note,
+    ) -> None:
+        super().__init__(client, upstream, call, head, env, limits, losses, report, note)
+        self._gate = gate
+
+    def feeding(self, chunk: bytes, end_of_stream: bool) -> Generator[Effect, Result, bytes]:
+        """``feed``, in steps: it yields what the policies ask for."""
+        if not self._over:
+            passed = yield from self._gate.passing(self._parsed(chunk, end_of_stream))
+            self._emit(passed)
+        return self._taken(end_of_stream)
 
 
 class Passed:

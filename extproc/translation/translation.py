@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -32,6 +32,8 @@ from ..dialects.base import (
     encode,
     top_level,
 )
+from ..dialects.shared.relay import edited
+from ..effects import Effect, Result, unassisted
 from ..headers import upstream_headers
 from ..llm.events import (
     NO_USAGE,
@@ -47,14 +49,16 @@ from ..llm.events import (
     ToolInputDelta,
     Usage,
 )
-from ..llm.failures import ErrorKind, ProtocolError, Unsupported
+from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
 from ..llm.losses import Loss, LossReport
 from ..llm.request import Request, remembered
 from ..llm.weight import is_heavier
+from ..policy.base import Context, Deny
+from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
 from .calls import TOO_HEAVY, Answer, Call, Identity, Refused, refused, render_error
-from .response import INTERNAL, Broken, Passed, Response, Translated
+from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +141,9 @@ class Translation:
         self._end: ResponseEnded | ResponseFailed | None = None
         self._asked = Asked()
         self._call: UpstreamCall | None = None
+        self._chain: Chain | None = None
+        self._read: Request | None = None
+        """The client's request as the policies left it, where there are any."""
         self._request_losses = 0
         self._response: Response | None = None
         self._received = 0
@@ -149,32 +156,94 @@ class Translation:
         self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None
     ) -> Call | Answer:
         """The request for the upstream, or what the client is answered without one. *headers* are pairs with lower-case
-        names. Raises Refused, RouteError."""
-        self._expect(State.NEW)
-        self.state = State.ANSWERED
+        names. A policy of the route's that would ask another service gets no answer: for that, ``requesting``. Raises
+        Refused, RouteError."""
+        if self.route.policies:
+            return unassisted(self.requesting(body, method, path, headers))
+        return self._requested(ClientCall(method, path, headers or [], body))
+
+    def requesting(
+        self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None
+    ) -> Generator[Effect, Result, Call | Answer]:
+        """The same as ``request``, in steps: it yields what policies of the route ask for, and is sent the results."""
         call = ClientCall(method, path, headers or [], body)
-        client = self._settle_client(call)
-        target = self.route.target(client.name, self.upstream)
-        self.upstream = target.dialect
+        if self.route.policies:
+            client, _ = self._settle(call)
+            try:
+                judged = yield from self._judged(client, call)
+            except Exception as error:
+                self.state = State.ANSWERED
+                raise self._refusal(client, error) from None
+            if isinstance(judged, Answer):
+                self.state = State.ANSWERED
+                return judged
+            call = judged
+        return self._requested(call)
+
+    def _judged(self, client: Dialect, call: ClientCall) -> Generator[Effect, Result, ClientCall | Answer]:
+        """*call* as the policies want it, or the answer in its stead. They see conversations."""
+        if not client.converses or client.operation(call.path) is not Operation.ANSWER:
+            return call
+        self._check_size(client, call)
+        facts: dict[str, Any] = {}
+        who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)
+        self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts))
+        try:
+            request = client.parse_request(call, LossReport())
+        except (ProtocolError, Unsupported):
+            if not chain.all_open:
+                raise
+            return call
+        self.model_asked = request.model
+        judged = yield from chain.on_request(request)
+        if isinstance(judged, Deny):
+            return self._denied(client, request, judged)
+        self._read = judged
+        if judged is request or judged == request:
+            return call
+        return replace(call, body=edited(client, call, request, judged, self.losses))
+
+    def _denied(self, client: Dialect, request: Request, deny: Deny) -> Answer:
+        if deny.status < 400:
+            head, body = client.deny(request, deny.text, self._env)
+        else:
+            failed = ResponseFailed(kind_of_status(deny.status), deny.text, deny.status, deny.code, ours=True)
+            head, body = render_error(client.name, failed)
+        return Answer(head.status, head.headers, body, "denied")
+
+    def _requested(self, call: ClientCall) -> Call | Answer:
+        client, target = self._settle(call)
+        self.state = State.ANSWERED
         try:
             made = self._make(client, call, target)
-        except ProtocolError as wrong:
-            raise refused(client.name, ErrorKind.INVALID_REQUEST, str(wrong), "invalid_value", wrong.path) from None
-        except Unsupported as error:
-            raise refused(client.name, ErrorKind.INVALID_REQUEST, error.message, error.code, error.path) from None
-        except NotReady as waiting:
-            # As an overloaded upstream would: SDKs ask again by themselves.
-            failed = ResponseFailed(ErrorKind.OVERLOADED, str(waiting), None, "credential_not_ready", ours=True)
-            raise Refused(failed, *render_error(client.name, failed)) from None
-        except (Refused, RouteError):
-            raise
-        except Exception:
-            log.exception("a bug in translating a request from %s to %s", client.name, target.dialect)
-            raise refused(client.name, ErrorKind.API, "internal error while translating the request") from None
+        except Exception as error:
+            raise self._refusal(client, error) from None
         self._request_losses = len(self.losses)
         if isinstance(made, Call):
             self.state = State.SENT
         return made
+
+    def _settle(self, call: ClientCall) -> tuple[Dialect, Target]:
+        self._expect(State.NEW)
+        client = self._settle_client(call)
+        target = self.route.target(client.name, self.upstream)
+        self.upstream = target.dialect
+        return client, target
+
+    def _refusal(self, client: Dialect, error: Exception) -> Exception:
+        """What is raised when *error* came of a request."""
+        if isinstance(error, ProtocolError):
+            return refused(client.name, ErrorKind.INVALID_REQUEST, str(error), "invalid_value", error.path)
+        if isinstance(error, Unsupported):
+            return refused(client.name, ErrorKind.INVALID_REQUEST, error.message, error.code, error.path)
+        if isinstance(error, NotReady):
+            # As an overloaded upstream would: SDKs ask again by themselves.
+            failed = ResponseFailed(ErrorKind.OVERLOADED, str(error), None, "credential_not_ready", ours=True)
+            return Refused(failed, *render_error(client.name, failed))
+        if isinstance(error, (Refused, RouteError)):
+            return error
+        log.error("a bug in translating a request from %s to %s", client.name, self.upstream, exc_info=error)
+        return refused(client.name, ErrorKind.API, "internal error while translating the request")
 
     def _settle_client(self, call: ClientCall) -> Dialect:
         """The client's dialect, once for the exchange. Raises Refused where no API is meant."""
@@ -186,12 +255,15 @@ class Translation:
         self.client = name
         return dialects.get(name)
 
-    def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
+    def _check_size(self, client: Dialect, call: ClientCall) -> None:
         limit = self.route.max_request_bytes or self.limits.max_request_bytes
         if len(call.body) > limit:
             raise refused(client.name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
         if is_heavier(call.body, self.limits.max_decoded_bytes, passed=self.passthrough):
             raise refused(client.name, ErrorKind.TOO_LARGE, TOO_HEAVY)
+
+    def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
+        self._check_size(client, call)
         operation = client.operation(call.path)
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
@@ -239,6 +311,9 @@ class Translation:
         address = _address(client, upstream, asked)
         assert address is not None, "asked before"
         request = Request(dialect=client.name, model=asked.model, messages=[], stream=asked.stream)
+        if self.policed and self._read is not None:
+            # Its answer is written anew, from what the request settled.
+            request = replace(remembered(self._read), model=asked.model, stream=asked.stream)
         headers = [("content-type", "application/json")]
         return self._made(call, UpstreamCall(*address, headers, {}, request), body, target.host)
 
@@ -303,6 +378,10 @@ class Translation:
             return Broken(client, ResponseFailed(ErrorKind.API, message, 502, "upstream_redirect"), self.note)
         if length.isdecimal() and self._too_large(int(length)):
             return Broken(client, self._larger(), self.note)
+        if self._chain is not None and self.policed and head.status < 400:
+            gate, upstream = self._chain.gate(), dialects.get(self.upstream)
+            report = self.report_headers()
+            return Policed(gate, client, upstream, call, head, self._env, self.limits, self.losses, report, self.note)
         shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
@@ -311,21 +390,55 @@ class Translation:
         return Translated(client, dialects.get(self.upstream), *shared)
 
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes:
-        """Bytes for the client. A whole answer comes with ``end_of_stream``; after it there is nothing."""
+        """Bytes for the client. A whole answer comes with ``end_of_stream``; after it there is nothing. As for policies
+        see ``request``; the steps are those of ``responding``."""
+        response = self._receiving(chunk)
+        if isinstance(response, Policed):
+            return unassisted(self._responding(response, chunk, end_of_stream))
+        try:
+            out = self._unfed(response, end_of_stream)
+            if out is None:
+                out = response.feed(chunk, end_of_stream)
+        except Exception:
+            out = self._bug(response, end_of_stream)
+        return self._told(response, out, end_of_stream)
+
+    def responding(self, chunk: bytes, end_of_stream: bool = False) -> Generator[Effect, Result, bytes]:
+        """The same as ``response_body``, in steps."""
+        response = self._receiving(chunk)
+        return (yield from self._responding(response, chunk, end_of_stream))
+
+    def _responding(self, response: Response, chunk: bytes, end_of_stream: bool) -> Generator[Effect, Result, bytes]:
+        try:
+            out = self._unfed(response, end_of_stream)
+            if out is None and isinstance(response, Policed):
+                out = yield from response.feeding(chunk, end_of_stream)
+            elif out is None:
+                out = response.feed(chunk, end_of_stream)
+        except Exception:
+            out = self._bug(response, end_of_stream)
+        return self._told(response, out, end_of_stream)
+
+    def _receiving(self, chunk: bytes) -> Response:
         response = self._response
         if response is None:
             raise OutOfOrder(f"response_body before response_head (the exchange is {self.state.value})")
         self._received += len(chunk)
-        try:
-            if self.state is State.ABORTED or self.state is State.CUT:
-                out = self._after_abort(response, end_of_stream)
-            elif self.state is not State.ENDED and self._too_large(self._received):
-                out = self._abort(response, self._larger(), end_of_stream)
-            else:
-                out = response.feed(chunk, end_of_stream)
-        except Exception:
-            log.exception("a bug in translating a response from %s to %s", self.upstream, self.client)
-            out = response.abort(INTERNAL, end_of_stream)
+        return response
+
+    def _unfed(self, response: Response, end_of_stream: bool) -> bytes | None:
+        """What the client gets if what came is not to be looked at."""
+        if self.state is State.ABORTED or self.state is State.CUT:
+            return self._after_abort(response, end_of_stream)
+        if self.state is not State.ENDED and self._too_large(self._received):
+            return self._abort(response, self._larger(), end_of_stream)
+        return None
+
+    def _bug(self, response: Response, end_of_stream: bool) -> bytes:
+        log.exception("a bug in translating a response from %s to %s", self.upstream, self.client)
+        return response.abort(INTERNAL, end_of_stream)
+
+    def _told(self, response: Response, out: bytes, end_of_stream: bool) -> bytes:
         if end_of_stream:
             self.head = response.head()
         if out and (self.failed is not None or self.head.status >= 400 or self._mask.shows_in(out)):
@@ -374,6 +487,21 @@ class Translation:
     def passthrough(self) -> bool:
         """Both sides speak one dialect."""
         return self.upstream is not None and self.client == self.upstream
+
+    @property
+    def policed(self) -> bool:
+        """Policies look at the answer: what comes of it is asked for by ``responding``."""
+        return self._chain is not None and self._chain.watches
+
+    @property
+    def denied_by(self) -> str:
+        """The policy that ended the exchange, or would have ended it."""
+        return self._chain.denied_by if self._chain is not None else ""
+
+    @property
+    def policy_facts(self) -> Mapping[str, Any]:
+        """What policies have told of the exchange."""
+        return self._chain.context.facts if self._chain is not None else {}
 
     @property
     def whole(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from extproc.effects import Result
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     CommonResponse,
@@ -60,6 +61,8 @@ class Conversation:
         self.override: int | None = None
         self.immediate: tuple[int, dict[str, str], Any, str] | None = None
         self.cleared = False
+        self.waiting: str | None = None
+        """The message that the exchange has not answered yet."""
 
     # ---- what Envoy sends
 
@@ -137,7 +140,11 @@ class Conversation:
 
     def _answer(self, message: bytes) -> ProcessingResponse | None:
         """The one answer, as ``server.service`` asks for it."""
-        if self.exchange.phase is Phase.STREAMING and (chunk := pieces.read(message)) is not None:
+        if (
+            self.exchange.phase is Phase.STREAMING
+            and self.exchange.plain
+            and (chunk := pieces.read(message)) is not None
+        ):
             return ProcessingResponse.FromString(self.exchange.receive_piece(chunk))
         answers = self.exchange.receive(ProcessingRequest.FromString(message))
         if not answers:
@@ -149,8 +156,27 @@ class Conversation:
 
     def say(self, message: ProcessingRequest) -> ProcessingResponse | None:
         """Send *message* as bytes, as on the wire, and take the one answer to it."""
-        answer = self._answer(message.SerializeToString())
+        return self._taken(self._answer(message.SerializeToString()), message.WhichOneof("request"))
+
+    def resume(self, result: Result) -> ProcessingResponse | None:
+        """What the exchange waits for has come to *result*."""
+        assert self.exchange.asks is not None
+        answers = self.exchange.resume(self.exchange.asks, result)
+        if not answers:
+            assert self.exchange.asks is not None
+            return None
+        (made,) = answers
+        answer = self._taken(ProcessingResponse.FromString(made.SerializeToString()), self.waiting)
+        if answer is not None and answer.HasField("response_body"):
+            self.got += answer.response_body.response.body_mutation.body
+        return answer
+
+    def _taken(self, answer: ProcessingResponse | None, asked: str | None) -> ProcessingResponse | None:
         if answer is None:
+            return None
+        if answer.HasField("override_message_timeout"):
+            assert answer.WhichOneof("response") is None and self.exchange.asks is not None
+            self.waiting = asked
             return None
         kind = answer.WhichOneof("response")
         for name, value in answer.dynamic_metadata.fields.items():
@@ -160,7 +186,7 @@ class Conversation:
             now = answer.immediate_response
             self.immediate = (now.status.code, dict(_set(now.headers)), _json(now.body), now.details)
             return answer
-        assert kind == message.WhichOneof("request"), "Envoy takes any other answer for a spurious message"
+        assert kind == asked, "Envoy takes any other answer for a spurious message"
         self._apply(kind, answer)
         return answer
 

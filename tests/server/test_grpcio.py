@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,6 +25,8 @@ from extproc.server.service import PROCESS, SERVICE, Service, Session
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
 from tests.exchange.conversation import OPENAI, leaf
+from tests.policy.policies import policies as policies
+from tests.support.side_service import SideService
 from tests.support.token_endpoint import TokenEndpoint
 
 LOOPBACK = replace(Settings(), listen="127.0.0.1:0")
@@ -294,3 +297,58 @@ async def test_a_request_waits_no_longer_than_the_bound(tokens: TokenEndpoint, m
         assert answer.immediate_response.status.code == 529
         await call.done_writing()
         await eventually(lambda: service.endings == {("translator", Ending.REFUSED): 1})
+
+
+# ---- policies that ask a service
+
+
+@pytest.fixture
+def side() -> Iterator[SideService]:
+    service = SideService()
+    yield service
+    service.close()
+
+
+def guarded(side: SideService) -> str:
+    return f"{{provider: openai, auth: none, policies: [{{service: {{url: '{side.url}'}}}}]}}"
+
+
+@run
+async def test_a_policy_asks_its_service(side: SideService, policies: None) -> None:
+    async with serving() as (_, service, channel):
+        answer = await asked(process(channel), route=guarded(side))
+        assert answer.WhichOneof("response") == "request_body"
+        side.status = 451
+        answer = await asked(process(channel), route=guarded(side))
+        assert b"the service says no" in answer.immediate_response.body
+        assert [each.body for each in side.asked] == [b"request"] * 2
+        assert service.effects.results == {"answered": 2}
+
+
+@run
+async def test_a_stream_that_ends_cancels_what_it_asked(side: SideService, policies: None) -> None:
+    side.gate.clear()
+    async with serving() as (_, service, channel):
+        call = process(channel)
+        waiting = asyncio.create_task(asked(call, route=guarded(side)))
+        await eventually(lambda: len(side.asked) == 1)
+        call.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await eventually(lambda: service.open_sessions == 0)
+        await eventually(lambda: service.effects.open == 0)
+        assert service.endings == {("translator", Ending.CANCELLED): 1}
+
+
+@run
+async def test_a_service_that_hangs_holds_no_other_stream_up(side: SideService, policies: None) -> None:
+    side.gate.clear()
+    async with serving() as (_, _, channel):
+        waiting = [asyncio.create_task(asked(process(channel), route=guarded(side))) for _ in range(5)]
+        await eventually(lambda: len(side.asked) == 5)
+        began = time.monotonic()
+        others = await asyncio.gather(*[asked(process(channel)) for _ in range(200)])
+        assert all(answer.WhichOneof("response") == "request_body" for answer in others)
+        assert time.monotonic() - began < 15 and not any(task.done() for task in waiting)
+        side.gate.set()
+        for answer in await asyncio.gather(*waiting):
+            assert answer.WhichOneof("response") == "request_body"

@@ -1,0 +1,42 @@
+"""What an operator wants to be looked at, changed or kept back in requests and answers, whatever API they speak: the
+registry, the one place that names the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..credentials.secrets import Secret
+from . import tool_filter
+from .base import Configured, Make, PolicyError
+from .given import Given
+
+KINDS: dict[str, Callable[[Given], Make]] = {
+    "tool_filter": tool_filter.configure,
+}
+"""By the name under which a route's ``policies`` has them."""
+
+Resolve = Callable[[str, str], Secret]
+"""What a text that stands at a path refers to."""
+
+
+def configured(entries: Sequence[Mapping[str, Any]], resolve: Resolve) -> tuple[Configured, ...]:
+    """A route's ``policies`` in their order: each a mapping of one name to that policy's members. Raises PolicyError,
+    and what *resolve* raises."""
+    return tuple(_configured(f"policies[{at}]", entry, resolve) for at, entry in enumerate(entries))
+
+
+def _configured(path: str, entry: Mapping[str, Any], resolve: Resolve) -> Configured:
+    if len(entry) != 1:
+        raise PolicyError(path, "expected one policy's name with its members below it")
+    ((name, members),) = entry.items()
+    kind = KINDS.get(name)
+    if kind is None:
+        raise PolicyError(path, f"unknown policy {name[:48]!r}; choose one of: {', '.join(KINDS)}")
+    if members is not None and not isinstance(members, Mapping):
+        raise PolicyError(f"{path}.{name}", "expected a mapping")
+    given = Given(members or {}, f"{path}.{name}", resolve)
+    fail_open = given.choice("fail", ("closed", "open")) == "open"
+    make = kind(given)
+    given.finish()
+    return Configured(name, make, fail_open)

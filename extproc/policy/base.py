@@ -1,0 +1,103 @@
+"""What a policy is: it sees requests and answers in the vocabulary of ``llm/``, between the dialect that has read them
+and the one that writes them, and says what is to go on. It knows no dialect, no Envoy, and does nothing by itself: what
+it needs from another service it asks for as an effect.
+
+A policy is one file with a function ``configure(given) -> make`` and one line in the registry. *given* are its members
+as the operator wrote them, read once for a route; *make* makes the policy of one exchange, which may remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from ..effects import Effect, Result
+from ..frozen import Frozen
+from ..llm.events import ResponseEvent
+from ..llm.losses import LossReport
+from ..llm.request import Request
+
+
+class PolicyError(Exception):
+    """The operator's fault: what is wrong at *path* below ``policies``."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.problem = problem
+
+
+class Unavailable(Exception):
+    """A policy cannot say: the service that it asks gave no answer that could be used. What then becomes of the
+    exchange is the operator's ``fail: open`` or ``closed``. *detail* is for the log, and shows nothing secret."""
+
+
+class Deny(Frozen):
+    """The exchange ends here: the client is told *text*. With *status* 200 as a complete answer of a model that has
+    refused, whole or streamed as it asked; from 400 on as an error in its own shape, of *code*."""
+
+    text: str
+    status: int = 200
+    code: str = "content_policy_violation"
+
+
+class Window(Frozen):
+    """How a policy looks at answers. *chars*: it is told of so many characters of text, thinking and tools' input at a
+    time; 0: of what comes together. The rest, however short, comes with the answer's end. With *hold* nothing goes on
+    that it has not been told of; without, it is told of what has gone on already, and cannot change it."""
+
+    chars: int = 0
+    hold: bool = True
+
+
+ALL_OF_IT = 1 << 62
+"""``Window.chars`` of a policy that judges an answer at its end."""
+
+
+class Context(Frozen):
+    """What a policy may know of its exchange beside request and answer. *losses*: what it leaves out or changes is
+    reported there, by the path in the client's request. *facts*: text, numbers and truth for Envoy's dynamic metadata,
+    by names that begin with the policy's own."""
+
+    client: str
+    upstream: str
+    provider: str
+    request_id: str
+    now: float
+    losses: LossReport
+    facts: dict[str, Any]
+
+
+Asking = Generator[Effect, Result, Any]
+"""A judgement that takes a call to a service: it yields the effect, is sent what came of it, and returns."""
+
+
+class Policy:
+    """One policy in one exchange. ``on_request`` comes first, once; then ``on_events`` as ``window`` says. Each returns
+    what is to go on (what it was given, if nothing changes) or ``Deny``; or it is a generator that does so in the end.
+    """
+
+    window: Window | None = None
+    """``None``: it does not look at answers, and they pass without being held or read for it."""
+
+    def on_request(self, request: Request) -> Request | Deny | Asking:
+        """The client's request."""
+        return request
+
+    def on_events(self, events: list[ResponseEvent], last: bool) -> list[ResponseEvent] | Deny | Asking:
+        """The next part of an answer; *last*: ``ResponseEnded`` is in it. What is returned must be as legal as what was
+        given (``llm/grammar.py``): a block that is left out is left out whole. Not asked about errors of the upstream.
+        """
+        return events
+
+
+Make = Callable[[Context], Policy]
+
+
+class Configured(Frozen):
+    """A policy as a route has it."""
+
+    name: str
+    make: Make
+    fail_open: bool = False
+    """When it cannot say, the exchange goes on as if it were not there; else the client gets an error."""

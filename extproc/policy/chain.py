@@ -1,0 +1,212 @@
+"""The policies of one exchange, one behind the other, in the operator's order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from ..effects import Effect, Result
+from ..llm.events import (
+    NO_USAGE,
+    BlockEnded,
+    KeepAlive,
+    ResponseEnded,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseStarted,
+    StopReason,
+    TextDelta,
+    TextStarted,
+    ThinkingDelta,
+    ToolInputDelta,
+    Usage,
+)
+from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
+from ..llm.grammar import Grammar, State
+from ..llm.request import Request
+from .base import Configured, Context, Deny, Policy, Unavailable, Window
+
+log = logging.getLogger(__name__)
+
+MAX_WINDOW = 1024 * 1024
+"""Characters after which a policy is told of what is held, however much it wanted to see at once."""
+ILLEGAL = ResponseFailed(ErrorKind.API, "a policy of the gateway made an answer that is none", 502, "policy_error")
+
+
+class Chain:
+    """``on_request`` once, then ``gate`` if ``watches``. *denied_by* names the policy that ended the exchange."""
+
+    def __init__(self, configured: Sequence[Configured], context: Context) -> None:
+        self.context = context
+        self.denied_by = ""
+        self._links = [(each, _made(each, context)) for each in configured]
+
+    @property
+    def watches(self) -> bool:
+        """Whether any of them looks at answers."""
+        return any(policy is not None and policy.window is not None for _, policy in self._links)
+
+    @property
+    def all_open(self) -> bool:
+        """Whether an exchange goes on that none of them can look at."""
+        return all(each.fail_open for each, _ in self._links)
+
+    def on_request(self, request: Request) -> Generator[Effect, Result, Request | Deny]:
+        """The request that is to go on, or why none is."""
+        for each, policy in self._links:
+            made = yield from self.judged(each, policy, request, lambda policy, given: policy.on_request(given))
+            if isinstance(made, Deny):
+                return made
+            request = made
+        return request
+
+    def gate(self) -> Gate:
+        return Gate(self, [(each, policy) for each, policy in self._links if policy is None or policy.window])
+
+    def judged(
+        self, each: Configured, policy: Policy | None, given: Any, ask: Callable[[Policy, Any], Any]
+    ) -> Generator[Effect, Result, Any]:
+        """What *policy* makes of *given*, or what its ``fail`` says when it cannot say."""
+        try:
+            if policy is None:
+                raise Unavailable("it could not be made")
+            made = ask(policy, given)
+            if isinstance(made, Generator):
+                made = yield from made
+            if isinstance(made, Deny):
+                self.denied_by = each.name
+            return made
+        except Unavailable as error:
+            log.warning("the policy %s cannot say: %s", each.name, error)
+        except Exception:
+            log.exception("a bug in the policy %s", each.name)
+        if each.fail_open:
+            self.context.facts[f"{each.name}_skipped"] = True
+            return given
+        self.denied_by = each.name
+        return Deny(f"the gateway's policy {each.name} could not be checked; try again", 503, "policy_unavailable")
+
+
+def _made(each: Configured, context: Context) -> Policy | None:
+    try:
+        return each.make(context)
+    except Exception:
+        log.exception("a bug in making the policy %s", each.name)
+        return None
+
+
+class _Stage:
+    """One policy's window on the answer."""
+
+    def __init__(self, each: Configured, policy: Policy | None) -> None:
+        self.each = each
+        self.policy = policy
+        self.window = policy.window if policy is not None and policy.window is not None else Window()
+        self.held: list[ResponseEvent] = []
+        self.size = 0
+
+    def is_full(self) -> bool:
+        return self.size >= min(self.window.chars, MAX_WINDOW) > 0
+
+
+class Gate:
+    """Lets an answer's events go on as the policies have been told of them. ``passing`` for what comes, in order."""
+
+    def __init__(self, chain: Chain, links: Sequence[tuple[Configured, Policy | None]]) -> None:
+        self._chain = chain
+        self._stages = [_Stage(each, policy) for each, policy in links]
+        self._grammar = Grammar()
+        self._started: ResponseStarted | None = None
+        self._usage: Usage = NO_USAGE
+
+    def passing(self, events: list[ResponseEvent]) -> Generator[Effect, Result, list[ResponseEvent]]:
+        """What goes on now, of *events* and of what was held before; nothing after the end."""
+        if self._grammar.state is State.ENDED:
+            return []
+        for event in events:
+            self._see(event)
+        for stage in self._stages:
+            passed = yield from self._through(stage, events)
+            if isinstance(passed, Deny):
+                return self._legal(self._denial(passed))
+            events = passed
+        return self._legal(events)
+
+    def _see(self, event: ResponseEvent) -> None:
+        if isinstance(event, ResponseStarted):
+            self._started = event
+            self._usage = event.usage
+        elif isinstance(event, ResponseEnded):
+            self._usage = event.usage
+
+    def _through(
+        self, stage: _Stage, events: list[ResponseEvent]
+    ) -> Generator[Effect, Result, list[ResponseEvent] | Deny]:
+        out: list[ResponseEvent] = []
+        for event in events:
+            if isinstance(event, KeepAlive):
+                out.append(event)
+                continue
+            failed = isinstance(event, ResponseFailed)
+            if not failed:
+                stage.held.append(event)
+                stage.size += _chars(event)
+                if not stage.window.hold:
+                    out.append(event)
+            if failed or isinstance(event, ResponseEnded) or stage.is_full():
+                told = yield from self._told(stage, isinstance(event, ResponseEnded))
+                if isinstance(told, Deny):
+                    return told
+                out += told
+            if failed:
+                out.append(event)
+        if stage.window.chars == 0 and stage.held:
+            told = yield from self._told(stage, False)
+            if isinstance(told, Deny):
+                return told
+            out += told
+        return out
+
+    def _told(self, stage: _Stage, last: bool) -> Generator[Effect, Result, list[ResponseEvent] | Deny]:
+        held, stage.held, stage.size = stage.held, [], 0
+        if not held:
+            return []
+        made = yield from self._chain.judged(
+            stage.each, stage.policy, held, lambda it, given: it.on_events(given, last)
+        )
+        if stage.window.hold or (isinstance(made, Deny) and not last):
+            found: list[ResponseEvent] | Deny = made
+            return found
+        # It has all gone on: the record says who would have denied it.
+        return []
+
+    def _denial(self, deny: Deny) -> list[ResponseEvent]:
+        """The end of the answer, from where the client has it."""
+        if deny.status >= 400:
+            return [ResponseFailed(kind_of_status(deny.status), deny.text, deny.status, deny.code, ours=True)]
+        events: list[ResponseEvent] = []
+        if self._grammar.state is State.NOT_STARTED:
+            events.append(self._started or ResponseStarted(self._chain.context.request_id, "", self._usage))
+        events += [BlockEnded(block) for block in self._grammar.open]
+        block = self._grammar.next_block
+        events += [TextStarted(block), TextDelta(block, deny.text), BlockEnded(block)]
+        events.append(ResponseEnded(StopReason.REFUSAL, self._usage))
+        return events
+
+    def _legal(self, events: list[ResponseEvent]) -> list[ResponseEvent]:
+        out: list[ResponseEvent] = []
+        for event in events:
+            try:
+                out.append(self._grammar.check(event))
+            except ProtocolError as error:
+                log.error("a bug in a policy: %s", error)
+                self._grammar.state = State.ENDED
+                return [*out, ILLEGAL]
+        return out
+
+
+def _chars(event: ResponseEvent) -> int:
+    if isinstance(event, (TextDelta, ThinkingDelta)):
+        return len(event.text)
+    return len(event.fragment) if isinstance(event, ToolInputDelta) else 0

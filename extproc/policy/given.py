@@ -1,0 +1,101 @@
+"""The members of a policy as the operator wrote them: each is read by its name and its kind, what nobody has read is
+unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..credentials.secrets import Secret
+from .base import PolicyError
+
+
+class Given:
+    """Reads each member at most once, then ``finish``. Every method raises PolicyError with the path."""
+
+    def __init__(self, members: Mapping[str, Any], path: str, resolve: Callable[[str, str], Secret]) -> None:
+        self._members = dict(members)
+        self._path = path
+        self._resolve = resolve
+        self._known: list[str] = []
+
+    def error(self, name: str, problem: str) -> PolicyError:
+        return PolicyError(f"{self._path}.{name}", problem)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Without a *default* it must be there."""
+        value = self._taken(name, default)
+        if not isinstance(value, str):
+            raise self.error(name, "expected text (quote it)")
+        return value
+
+    def secret(self, name: str) -> Secret:
+        """Text that may refer to ``${NAME}`` and ``${file:/path}``."""
+        return self._resolve(f"{self._path}.{name}", self.text(name))
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """The first is the default."""
+        value = self._taken(name, choices[0])
+        if value not in choices:
+            raise self.error(name, f"choose one of: {', '.join(choices)}")
+        return str(value)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self._taken(name, default)
+        if not isinstance(value, bool):
+            raise self.error(name, "expected true or false")
+        return value
+
+    def count(self, name: str, default: int | None = None, *, least: int = 1) -> int | None:
+        value = self._taken(name, default) if default is not None else self._optional(name)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self.error(name, f"expected a whole number, at least {least}")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self._taken(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 3600:
+            raise self.error(name, "expected a number of seconds")
+        return float(value)
+
+    def texts(self, name: str) -> list[str] | None:
+        """A list of texts; ``None`` if it is not there."""
+        value = self._optional(name)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise self.error(name, "expected a list of texts")
+        return value
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """A mapping of text to text; empty if it is not there."""
+        value = self._taken(name, {})
+        if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value.values()):
+            raise self.error(name, "expected a mapping of text to text")
+        return dict(value)
+
+    def parts(self, name: str) -> list[Given]:
+        """A list of mappings; empty if it is not there. Each is to be finished, too."""
+        value = self._taken(name, [])
+        if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+            raise self.error(name, "expected a list of mappings")
+        return [Given(each, f"{self._path}.{name}[{at}]", self._resolve) for at, each in enumerate(value)]
+
+    def finish(self) -> None:
+        """All that is known has been read."""
+        for name in self._members:
+            raise self.error(name, f"unknown key; choose one of: {', '.join(self._known)}")
+
+    def _optional(self, name: str) -> Any:
+        self._known.append(name)
+        return self._members.pop(name, None)
+
+    def _taken(self, name: str, default: Any) -> Any:
+        value = self._optional(name)
+        if value is None:
+            if default is None:
+                raise self.error(name, "is needed")
+            return default
+        return value
