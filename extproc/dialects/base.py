@@ -420,6 +420,30 @@ class ListsModels(Protocol):
         ...
 
 
+class Sieve(Protocol):
+    """A stream's bytes, less what the client did not ask for."""
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+    def end(self) -> bytes:
+        """What is left when the stream has ended."""
+        ...
+
+
+@runtime_checkable
+class UsageOnDemand(Protocol):
+    """A dialect whose streams tell what was used only if they are asked to."""
+
+    def asking_for_usage(self, members: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A request's *members* (see ``top_level``) and that its stream shall tell; ``None`` if it is no stream, or
+        says something of that itself. The argument is not changed."""
+        ...
+
+    def without_usage(self, limits: Limits) -> Sieve:
+        """Takes what was asked so out of the stream again."""
+        ...
+
+
 STREAM_TYPES = frozenset({"text/event-stream", "application/vnd.amazon.eventstream"})
 """The media types of the framings that there are."""
 

@@ -225,6 +225,7 @@ class _Builder:
             policies=self.policies(),
             forward_headers=allowed(forward.get("headers", [])),
             forward_query=allowed(forward.get("query", [])),
+            usage=values.get("usage", "always"),
             logging=values.get("logging", {}),
             costs=metadata.get("costs", {}),
             costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),

@@ -269,6 +269,7 @@ class Level(_Part):
     other_paths: Literal["pass", "refuse"] = "pass"
     forward: Forward = Forward()
     policies: list[dict[str, Any]] = []
+    usage: Literal["always", "asked"] = "always"
     logging: Logging = Logging()
     metadata: Metadata = Metadata()
 

@@ -84,6 +84,8 @@ class Route(Frozen):
     forward_headers: Allowed = NOTHING
     forward_query: Allowed = NOTHING
     """What of a client's headers and query also goes on."""
+    usage: Literal["always", "asked"] = "always"
+    """Whether the counts of a stream are asked for upstream where its client has not."""
     logging: dict[str, bool] = {}
     costs: dict[str, str] = {}
     """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from ..dialects.base import Dialect, Env, Headers, Meta, ResponseHead, UpstreamCall, is_stream
+from ..dialects.base import Dialect, Env, Headers, Meta, ResponseHead, Sieve, UpstreamCall, is_stream
 from ..effects import Effect, Result
 from ..framing.inflate import InflateError, Inflater
 from ..headers import client_headers, passed_headers
@@ -154,6 +154,7 @@ class Passed:
         note: Note,
         *,
         watch: bool = True,
+        sieve: Sieve | None = None,
     ) -> None:
         self.whole = head.status >= 400
         self._over = False
@@ -172,6 +173,8 @@ class Passed:
         # A compressed body passes as it is, usage unknown: the client can read it, whatever it is.
         self._watching = watch and not head.header("content-encoding")
         self._stream = is_stream(head)
+        # Nothing is taken out of what cannot be read.
+        self._sieve = sieve if self._stream and not head.header("content-encoding") else None
         self._kept: list[bytes] = []
 
     def head(self) -> ResponseHead:
@@ -194,6 +197,10 @@ class Passed:
                 log.exception("a bug in watching a response of %s", self._dialect.name)
                 self._watching = False
         if not self.whole:
+            if self._sieve is not None:
+                chunk = self._sieve.feed(chunk)
+                if end_of_stream:
+                    chunk += self._sieve.end()
             return chunk + added if added else chunk
         self._kept.append(chunk)
         if not end_of_stream:
@@ -230,7 +237,8 @@ class Passed:
 
     def _said(self, failed: ResponseFailed) -> bytes:
         # What was passed may have stopped within an event, which would swallow this one.
-        return b"\n\n" + self._emitter.emit(failed)
+        left = b"" if self._sieve is None else self._sieve.end()
+        return left + b"\n\n" + self._emitter.emit(failed)
 
     def _replaced(self, failed: ResponseFailed) -> bytes:
         head, body = self._dialect.emit_error(failed, self._meta)

@@ -29,6 +29,7 @@ from ..dialects.base import (
     ResponseHead,
     Upstream,
     UpstreamCall,
+    UsageOnDemand,
     encode,
     top_level,
 )
@@ -140,6 +141,7 @@ class Translation:
         self._clock = clock
         self._end: ResponseEnded | ResponseFailed | None = None
         self._asked = Asked()
+        self._unasked = False  # the upstream tells the counts, and the client has not asked for them
         self._call: UpstreamCall | None = None
         self._chain: Chain | None = None
         self._read: Request | None = None
@@ -304,6 +306,8 @@ class Translation:
         if asked.operation is not Operation.COUNT:
             # Of what else the route sets, the API that counts tokens knows nothing.
             changed = self.route.apply(changed, target.dialect, client.limits, client.places)
+            if asked.stream:
+                changed = self._asking_for_usage(client, changed, target)
         if changed is not members and changed != members:
             body = encode(changed)
         self._asked = asked = client.peek(path, changed)
@@ -316,6 +320,16 @@ class Translation:
             request = replace(remembered(self._read), model=asked.model, stream=asked.stream)
         headers = [("content-type", "application/json")]
         return self._made(call, UpstreamCall(*address, headers, {}, request), body, target.host)
+
+    def _asking_for_usage(self, client: Dialect, members: dict[str, Any], target: Target) -> dict[str, Any]:
+        """The counts of a client's stream are for the record as well, whether or not the client wants them."""
+        if self.route.usage != "always" or not isinstance(client, UsageOnDemand):
+            return members
+        asking = client.asking_for_usage(members)
+        if asking is None or not self._upstream(target, client.peek("", members).model).capabilities.stream_options:
+            return members
+        self._unasked = True
+        return asking
 
     def _count_request(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
         """A request for the number of its tokens: to an upstream of the same API; else it is answered here."""
@@ -386,7 +400,8 @@ class Translation:
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
             counts = self._asked.operation is Operation.COUNT
-            return Passed(client, *shared, watch=not counts or head.status >= 400)
+            sieve = client.without_usage(self.limits) if self._unasked and isinstance(client, UsageOnDemand) else None
+            return Passed(client, *shared, watch=not counts or head.status >= 400, sieve=sieve)
         return Translated(client, dialects.get(self.upstream), *shared)
 
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes:

@@ -19,6 +19,16 @@ def test_a_streams_tokens_are_in_the_log(envoy: Gateway) -> None:
     assert int(entry["input_tokens"]) > 0 and int(entry["output_tokens"]) > 0
 
 
+@pytest.mark.rows("A12")
+def test_a_stream_that_did_not_ask_for_its_counts_is_in_the_log_as_well(envoy: Gateway) -> None:
+    reply = envoy.chat("gpt-5-not-asked", stream=True)
+    assert envoy.openai_upstream.last.json()["stream_options"] == {"include_usage": True}
+    assert b'"choices":[]' not in reply.body.replace(b" ", b"") and b"[DONE]" in reply.body
+    entry = envoy.logged("gpt-5-not-asked")
+    assert (entry["client_api"], entry["upstream_api"]) == ("openai_chat", "openai_chat")
+    assert int(entry["input_tokens"]) > 0 and int(entry["output_tokens"]) > 0
+
+
 def test_tokens_are_estimated_where_the_upstream_cannot_count(envoy: Gateway) -> None:
     reply = envoy.send("/v1/messages/count_tokens", {"model": "gpt-5", "messages": HI})
     assert (reply.status, reply.json) == (200, {"input_tokens": 5})

@@ -345,7 +345,7 @@ def test_a_stream_asks_for_its_mode_where_another_is_configured(mode: int | None
 def test_a_piece_that_passes_unchanged_is_not_sent_back() -> None:
     envoy = Conversation()
     envoy.headers("/v1/chat/completions", {}, attributes=leaf(OPENAI))
-    envoy.body({**CHAT, "stream": True})
+    envoy.body({**CHAT, "stream": True, "stream_options": {"include_usage": True}})
     envoy.answer(200, SSE)
     for data in chunks("hi"):
         before = envoy.got
@@ -353,6 +353,19 @@ def test_a_piece_that_passes_unchanged_is_not_sent_back() -> None:
         assert envoy.got == before + data
     envoy.chunk(b"", end=True)
     assert envoy.close().usage.output_tokens == 5
+
+
+@pytest.mark.parametrize("usage", ["", ", usage: asked"])
+def test_what_a_stream_used_is_known_and_not_shown_to_a_client_that_did_not_ask(usage: str) -> None:
+    envoy = Conversation()
+    envoy.headers("/v1/chat/completions", {}, attributes=leaf(OPENAI[:-1] + usage + "}"))
+    envoy.body({**CHAT, "stream": True})
+    assert envoy.sent_json.get("stream_options") == (None if usage else {"include_usage": True})
+    envoy.answer(200, SSE)
+    wire = b"".join(chunks("hi"))
+    got = envoy.chunk(wire[:-20]) + envoy.chunk(wire[-20:]) + envoy.chunk(b"", end=True)
+    assert (b'"choices":[]' in got.replace(b" ", b"")) is bool(usage) and b"[DONE]" in got
+    assert envoy.metadata["output_tokens"] == 5 and envoy.close().usage.output_tokens == 5
 
 
 def test_a_stream_that_ends_too_early_ends_in_the_clients_error() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...llm.events import ResponseFailed
@@ -18,6 +18,7 @@ from .emit_request import emit_request
 from .emit_response import ChatEmitter
 from .parse_request import parse_request
 from .parse_response import ChatParser
+from .unasked import WithoutUsage, asking_for_usage
 from .vocabulary import NAME
 
 _NOT_OURS = frozenset({"anthropic_version", "inferenceConfig", "stop_sequences", "system", "toolConfig"})
@@ -57,6 +58,14 @@ class OpenAIChat(DialectBase):
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
         return emit_error(failed, meta, "messages")
+
+    # ---- what was used
+
+    def asking_for_usage(self, members: Mapping[str, Any]) -> dict[str, Any] | None:
+        return asking_for_usage(members)
+
+    def without_usage(self, limits: Limits) -> WithoutUsage:
+        return WithoutUsage(limits.max_event_bytes)
 
     # ---- which models there are
 

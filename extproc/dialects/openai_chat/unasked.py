@@ -32,8 +32,8 @@ def asking_for_usage(members: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class WithoutUsage:
-    """Takes the chunk out that holds nothing but the counts; every other byte passes. An event waits for its end, within
-    the bound of one event."""
+    """Takes the chunk out that holds nothing but the counts; every other byte passes. An event waits for its end,
+    within the bound of one event."""
 
     def __init__(self, max_event_bytes: int) -> None:
         self._begun = b""
