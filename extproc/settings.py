@@ -117,6 +117,13 @@ class Settings:
         "Where `GET /metrics` (Prometheus) and `GET /healthz` are answered: `host:port`; empty: nowhere. Not for the "
         "outside: it names your models and providers.",
     )
+    secrets: str = _setting(
+        "",
+        "patterns",
+        "Which secrets routes may name: environment variables and files, separated by commas, `*` for any characters "
+        "but `/`, as `OPENAI_API_KEY,/run/keys/*`. Empty: names that look like keys, and none where a route is an "
+        "annotation of an HTTPRoute.",
+    )
     capabilities: str = _setting("", "path", "A file of model capabilities, laid over those that are built in.")
     log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
     limits: Limits = Limits()
@@ -278,6 +285,7 @@ _PARSERS: dict[str, Any] = {
     "count": _count,
     "level": _level,
     "path": str,
+    "patterns": str,
     "seconds": _seconds,
     "transport": _transport,
 }

@@ -25,6 +25,7 @@ SAMPLES = {
     "count": ("7", 7),
     "level": ("DEBUG", "debug"),
     "path": ("/etc/models.yaml", "/etc/models.yaml"),
+    "patterns": ("OPENAI_API_KEY,/run/keys/*", "OPENAI_API_KEY,/run/keys/*"),
     "seconds": ("1.5", 1.5),
     "transport": ("grpcio", "grpcio"),
 }

@@ -12,6 +12,8 @@ import re
 import stat
 from collections.abc import Mapping
 
+from .permitted import EVERYTHING, Permitted
+
 log = logging.getLogger(__name__)
 
 MASK = "***"
@@ -144,9 +146,9 @@ def sound(text: str, what: str, *, lines: bool = False) -> str:
     return text
 
 
-def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False) -> Secret:
-    """*text* with every ``${NAME}`` and ``${file:/path}`` in it resolved. Raises Unresolvable. *lines*: it is a
-    document of its own, not a header's value, and may hold line breaks.
+def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False, permitted: Permitted = EVERYTHING) -> Secret:
+    """*text* with every ``${NAME}`` and ``${file:/path}`` in it resolved; *permitted* says which may be. Raises
+    Unresolvable. *lines*: it is a document of its own, not a header's value, and may hold line breaks.
 
     What a malformed reference holds is not repeated: it may be the secret itself, written in the wrong place.
     """
@@ -154,7 +156,7 @@ def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False) -> Se
     referred: list[str | SecretFile] = []
     end = 0
     for match in _REFERENCE.finditer(text):
-        referred.append(_lookup(match, environ, lines))
+        referred.append(_lookup(match, environ, lines, permitted))
         parts += (text[end : match.start()], referred[-1])
         end = match.end()
     parts.append(text[end:])
@@ -167,14 +169,23 @@ def resolve(text: str, environ: Mapping[str, str], *, lines: bool = False) -> Se
     return Secret(*kept, referred=tuple(referred))
 
 
-def _lookup(match: re.Match[str], environ: Mapping[str, str], lines: bool) -> str | SecretFile:
+def permit(name: str, permitted: Permitted) -> None:
+    """Raise Unresolvable unless the variable or the file *name* may be read."""
+    if name not in permitted:
+        what = "file" if name.startswith("/") else "environment variable"
+        raise Unresolvable(f"{what} {name} may not be named by a route: see --secrets (EXTPROC_SECRETS)")
+
+
+def _lookup(match: re.Match[str], environ: Mapping[str, str], lines: bool, permitted: Permitted) -> str | SecretFile:
     name: str = match[1]
     if not match[0].endswith("}"):
         raise Unresolvable("a `${` is not closed by a `}`")
     if name.startswith("file:/"):
+        permit(name.removeprefix("file:"), permitted)
         return SecretFile(name.removeprefix("file:"), lines=lines)
     if not _NAME.match(name):
         raise Unresolvable("a reference must be ${NAME} of an environment variable, or ${file:/absolute/path}")
+    permit(name, permitted)
     value = environ.get(name)
     if value is None:
         raise Unresolvable(f"environment variable {name} is not set")

@@ -97,6 +97,13 @@ class Attributes:
             raise RouteError(NO_METADATA)
         return levels
 
+    @property
+    def is_annotated(self) -> bool:
+        """The route's text is, or may be, an annotation of an HTTPRoute: whoever may write those is not always who may
+        have the keys."""
+        found = self._found()[0]
+        return found is not None and (found[0] == _ANNOTATION or (found[0] == _ALL and f'"{GATEWAY}"' in found[1]))
+
     def _found(self) -> list[tuple[int, str] | None]:
         """Of each level the form in which it came, and its text."""
         found: list[tuple[int, str] | None] = [None, None, None]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from .. import dialects
 from ..capabilities import CapabilityTable
+from ..credentials.permitted import EVERYTHING, Permitted
 from ..effects import Ask, Effect, Result
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
@@ -61,6 +62,8 @@ class Shared(Frozen):
     limits: Limits = Limits()
     capabilities: CapabilityTable | None = None
     sinks: Sinks = Sinks()
+    permitted: Permitted = EVERYTHING
+    """The secrets that a route's text may name."""
 
 
 _HANDLERS = {

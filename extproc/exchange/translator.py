@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .. import dialects
+from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
@@ -67,7 +68,7 @@ class Translator(Exchange):
             self._restore(self._memory)
         levels = attributes.levels()
         try:
-            self._route = compile_route(levels)
+            self._route = compile_route(levels, permitted=self._permitted(attributes))
         except RouteError as error:
             self._route_error = str(error)
         else:
@@ -77,6 +78,11 @@ class Translator(Exchange):
             self.response_mode = ProcessingMode.BUFFERED
             return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def _permitted(self, attributes: Attributes) -> Permitted:
+        """The secrets that the route's text may name: without a list none, where others than the operator write it."""
+        permitted = self.shared.permitted
+        return NOTHING if permitted.is_a_guess and attributes.is_annotated else permitted
 
     def is_none_of_ours(self, message: ProcessingRequest) -> bool:
         """On the listener: a route that says nothing to us, and no API's path."""

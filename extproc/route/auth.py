@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from ..credentials.aws import SERVICE, AwsAuth, FileKeys, Keys, environment_keys, shared_file, static_keys
 from ..credentials.gcp import EXPIRE_EARLY_SECONDS, GcpAuth
-from ..credentials.secrets import Secret, Unresolvable, resolve
+from ..credentials.permitted import EVERYTHING, Permitted
+from ..credentials.secrets import Secret, Unresolvable, permit, resolve
 from ..frozen import Frozen
 from ..providers import Provider
 from .text import RouteError
@@ -28,13 +29,23 @@ class Credentials(Frozen):
 class Secrets:
     """Resolves what a route refers to. *error* makes the news of what is wrong at a path."""
 
-    def __init__(self, environ: Mapping[str, str], error: Callable[[str, str], RouteError]) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        error: Callable[[str, str], RouteError],
+        permitted: Permitted = EVERYTHING,
+    ) -> None:
         self.environ = environ
+        self.permitted = permitted
         self.error = error
 
     def get(self, path: str, text: str, *, lines: bool = False) -> Secret:
         """*text*, which stands at *path*, resolved. Raises RouteError."""
-        return self.made(path, lambda: resolve(text, self.environ, lines=lines))
+        return self.made(path, lambda: resolve(text, self.environ, lines=lines, permitted=self.permitted))
+
+    def permit(self, path: str, name: str) -> None:
+        """Raise RouteError about *path* unless the variable or file *name* may be read."""
+        self.made(path, lambda: permit(name, self.permitted))
 
     def made(self, path: str, make: Callable[[], T]) -> T:
         """What *make* makes; its Unresolvable as a RouteError about *path*."""
@@ -99,7 +110,11 @@ def _keys(given: Mapping[str, str], secrets: Secrets) -> Callable[[], Keys]:
     if not file and not profile:
         found = secrets.made("auth.aws", lambda: environment_keys(secrets.environ))
         if found is not None:
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                secrets.permit("auth.aws", name)
             return found
+    if file or secrets.permitted.patterns is not None:
+        secrets.permit("auth.aws.credentials_file", file or shared_file(secrets.environ))
     file = file or shared_file(secrets.environ)
     profile = profile or secrets.environ.get("AWS_PROFILE") or "default"
     return secrets.made("auth.aws", lambda: FileKeys(file, profile))

@@ -19,6 +19,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from .. import capabilities, policy
+from ..credentials.permitted import EVERYTHING, Permitted
 from ..credentials.secrets import Secret
 from ..names import allowed, may_carry_credential
 from ..policy.base import Configured, PolicyError
@@ -44,21 +45,25 @@ _encode = msgspec.json.Encoder().encode
 
 
 def compile_route(
-    levels: Sequence[str | Mapping[str, Any] | None], *, environ: Mapping[str, str] | None = None
+    levels: Sequence[str | Mapping[str, Any] | None],
+    *,
+    environ: Mapping[str, str] | None = None,
+    permitted: Permitted = EVERYTHING,
 ) -> Route:
     """The route that *levels* make: the metadata of route, cluster and endpoint, in this order, each as YAML or JSON
     text or as a mapping; ``None`` or empty where a level says nothing. Raises RouteError, and nothing else.
 
     Compiled routes, and the errors of wrong ones, are kept by their texts, at most ``MAX_CACHED``. *environ* is for
-    tests: without it the process's environment is read, and only then is the outcome kept.
+    tests: without it the process's environment is read, and only then is the outcome kept. *permitted*: the secrets
+    that the texts may name.
     """
     if environ is not None:
-        return _compile(levels, environ)
-    key = _key(levels)
+        return _compile(levels, environ, permitted)
+    key = _key(levels, permitted)
     found = _cache.get(key)
     if found is None:
         try:
-            found = _compile(levels, os.environ)
+            found = _compile(levels, os.environ, permitted)
         except RouteError as error:
             if error.transient or key is None:
                 raise
@@ -104,15 +109,16 @@ class _Cache:
 _cache = _Cache()
 
 
-def _key(levels: Sequence[Any]) -> tuple[str | bytes | None, ...] | None:
+def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str | bytes | None, ...] | None:
     """What *levels* are kept under; ``None`` for what is no JSON, which is refused anyway."""
     try:
-        return tuple(level if isinstance(level, str) or level is None else _encode(level) for level in levels)
+        texts = (level if isinstance(level, str) or level is None else _encode(level) for level in levels)
+        return (permitted, *texts)
     except Exception:
         return None
 
 
-def _compile(levels: Sequence[Any], environ: Mapping[str, str]) -> Route:
+def _compile(levels: Sequence[Any], environ: Mapping[str, str], permitted: Permitted) -> Route:
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for level, source in zip(LEVELS, levels, strict=False):
@@ -123,7 +129,7 @@ def _compile(levels: Sequence[Any], environ: Mapping[str, str]) -> Route:
         origin |= dict.fromkeys(given, level)
     if "provider" not in values:
         raise RouteError(f"route: provider: no level names one{choose(None, PROVIDERS)}")
-    return _Builder(values, origin, environ).route()
+    return _Builder(values, origin, environ, permitted).route()
 
 
 def _level(raw: dict[str, Any], level: str) -> dict[str, Any]:
@@ -189,11 +195,13 @@ def _lay(given: dict[str, Any], values: dict[str, Any]) -> None:
 class _Builder:
     """From the levels' merged values to a route."""
 
-    def __init__(self, values: dict[str, Any], origin: dict[str, str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, values: dict[str, Any], origin: dict[str, str], environ: Mapping[str, str], permitted: Permitted
+    ) -> None:
         self.values = values
         self.origin = origin
         self.provider = PROVIDERS[values["provider"]]
-        self.secrets = Secrets(environ, self.error)
+        self.secrets = Secrets(environ, self.error, permitted)
         self.endpoint_secret: Secret | None = None
 
     def route(self) -> Route:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from .. import capabilities
 from ..credentials import gcp
+from ..credentials.permitted import permitted
 from ..effects import Ask, Effect, Result
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from ..exchange import pieces
@@ -121,6 +122,8 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
+        if not settings.secrets:
+            log.warning("any route may name secrets that look like keys: say which, by --secrets (EXTPROC_SECRETS)")
         self._max_held = settings.max_message_bytes
         self.budget = Budget(settings.max_held_bytes)
         """What is held for all streams together."""
@@ -132,6 +135,7 @@ class Service:
             new_id=lambda: uuid.uuid4().hex,
             limits=settings.limits,
             capabilities=capabilities.load(settings.capabilities or None),
+            permitted=permitted(settings.secrets),
             sinks=Sinks([] if self.metrics is None else [self.metrics]),
         )
         self.open_sessions = 0

@@ -31,7 +31,7 @@ def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     except Unavailable as error:
         pytest.skip(str(error))
     openai, anthropic = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
-    with openai, anthropic, Sidecar(folder) as sidecar:
+    with openai, anthropic, Sidecar(folder, arguments=["--secrets", f"{folder}/*"]) as sidecar:
         assert sidecar.socket
         ports = {"api.openai.com": openai.port, "api.anthropic.com": anthropic.port}
         config = envoygateway.bootstrap(sidecar.socket, ports, {"/run/keys": str(folder)})

@@ -92,6 +92,7 @@ def test_the_annotation_is_read_from_all_of_the_metadata() -> None:
     of_route = f'key: "annotations" value {{ struct_value {{ fields {{ {annotation} }} }} }}'
     text = gateway(f"list_value {{ values {{ struct_value {{ fields {{ {of_route} }} }} }} }}")
     assert attributes({"xds.route_metadata": text}).levels() == [f"{TEXT}\n", None, None]
+    assert attributes({"xds.route_metadata": text}).is_annotated
 
 
 @pytest.mark.parametrize("resources", ["list_value { }", "list_value { values { struct_value { } } }"])
@@ -125,3 +126,9 @@ def test_a_mapping_is_read_from_all_of_the_metadata_if_that_came_too() -> None:
 def test_no_metadata_at_all() -> None:
     with pytest.raises(RouteError, match="no route metadata came"):
         attributes({"request.path": "/v1/messages"}).levels()
+
+
+def test_whose_text_it_is() -> None:
+    assert attributes({ANNOTATION: TEXT}).is_annotated
+    assert not attributes({f"xds.route_metadata{LEAF}": TEXT}).is_annotated
+    assert not attributes({"xds.route_metadata": FLAT}).is_annotated and not attributes({}).is_annotated

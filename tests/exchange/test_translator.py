@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from extproc.credentials.permitted import permitted
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.exchange.attempts import MEMORY, Memory
 from extproc.exchange.translator import Translator
@@ -579,3 +580,17 @@ def test_a_thousand_routes_in_turn_see_nothing_of_each_other_and_leave_nothing_b
     for i in [*range(1000)] * 2:
         ask(i)
     assert held() - before < 500
+
+
+def test_an_annotation_names_no_secret_unless_the_operator_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_API_KEY", "key-of-the-operator")
+    text = "{provider: openai, auth: {header: {Authorization: 'Bearer ${TEAM_API_KEY}'}}}"
+    annotated = "xds.route_metadata.filter_metadata['envoy-gateway']['resources'][0]['annotations']['extproc']"
+    by_operator = "xds.route_metadata.filter_metadata['extproc']['route']"
+    for name, listed, sent in ((annotated, "", False), (annotated, "TEAM_*", True), (by_operator, "", True)):
+        envoy = Conversation(Translator(msgspec.structs.replace(shared(), permitted=permitted(listed))))
+        envoy.headers("/v1/messages", CLIENT, attributes={name: text})
+        envoy.body(MESSAGES)
+        answer = f"{envoy.request} {envoy.immediate}"
+        assert ("key-of-the-operator" in answer) is sent
+        assert ("may not be named" in answer) is not sent

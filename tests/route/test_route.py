@@ -570,9 +570,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
     real: Callable[..., Route] = module._compile
 
-    def compile_counted(levels: Any, environ: Any) -> Route:
+    def compile_counted(levels: Any, environ: Any, permitted: Any) -> Route:
         calls.append(levels)
-        return real(levels, environ)
+        return real(levels, environ, permitted)
 
     monkeypatch.setattr(module, "_compile", compile_counted)
     return calls
