@@ -46,7 +46,7 @@ def _is_ours(raw: msgspec.Raw, at: str, losses: LossReport) -> bool:
     """Whether an item is thinking that this provider has not sealed."""
     if not any(mark in bytes(raw) for mark in _MAY_MATTER):
         return False
-    item: dict[str, Any] = _decode(raw)
+    item: Any = _decode(raw)
     sealed = item.get("encrypted_content") if type(item) is dict and item.get("type") == "reasoning" else None
     if type(sealed) is not str or not sealed.startswith(_OURS):
         return False

@@ -30,6 +30,7 @@ class ToolNames:
         self.searches = False
         """``SEARCH`` stands for a search of the client's."""
         self._flat: dict[tuple[str, str], str] = {}
+        self._within: dict[str, list[str]] = {}
         self._used: set[str] = set()
 
     def flat(self, name: str, namespace: str = "") -> str:
@@ -41,13 +42,14 @@ class ToolNames:
                 known = f"{known}_{hash8(f'{namespace}.{name}')}"
             self._flat[(namespace, name)] = known
             self._used.add(known)
+            self._within.setdefault(namespace, []).append(known)
             if known != name:
                 self.named[known] = Named(name, namespace)
         return known
 
     def within(self, namespace: str) -> list[str]:
         """The flat names of all tools in *namespace*."""
-        return [flat for (each, _), flat in self._flat.items() if each == namespace]
+        return self._within.get(namespace, [])
 
 
 def _joint(namespace: str, name: str) -> str:

@@ -35,16 +35,18 @@ _KEPT_ELSEWHERE = {
 
 
 class ItemReader:
-    """Takes the items in their order. ``messages`` is what they say, ``tools`` what they bring along."""
+    """Takes the items in their order. ``messages`` is what they say, ``tools`` what they bring along beside those that
+    are *known* by name."""
 
-    def __init__(self, names: ToolNames, extra: dict[str, Member]) -> None:
+    def __init__(self, names: ToolNames, extra: dict[str, Member], known: set[str]) -> None:
         self.messages: list[Message] = []
         self.tools: list[Tool] = []
+        self._known = known
         self._names = names
         self._extra = extra
         self._turn: list[Block] = []
         self._turn_at = ""
-        self._called = False  # the turn has calls
+        self._called = self._spoke = False  # the turn has calls, has texts
         self._last_answer = -1
         self._on: dict[str, Callable[[Fields, int], None]] = {
             "message": self._message,
@@ -98,9 +100,11 @@ class ItemReader:
             self._turn_at = at
         self._turn.append(block)
         self._called = self._called or type(block) is ToolCall
+        self._spoke = self._spoke or type(block) is Text
 
     def _end_turn(self) -> None:
-        turn, self._turn, self._called = self._turn, [], False
+        turn, self._turn = self._turn, []
+        self._called = self._spoke = False
         if not turn:
             return
         only = turn[0] if len(turn) == 1 else None
@@ -111,7 +115,7 @@ class ItemReader:
     def _next_text(self) -> None:
         """Another message of the model's, or what led to it: one that is complete ends here, so that texts are not
         taken for one. What has calls waits for their results."""
-        if not self._called and any(type(block) is Text for block in self._turn):
+        if self._spoke and not self._called:
             self._end_turn()
 
     # ---- what is said
@@ -199,8 +203,10 @@ class ItemReader:
         self._load(fields.take("tools", list), fields.at("tools"))
 
     def _load(self, values: list[Any], at: str) -> None:
-        known = {tool.name for tool in self.tools}
-        self.tools += [tool for tool in read_tools(values, at, self._names, self._extra) if tool.name not in known]
+        for tool in read_tools(values, at, self._names, self._extra):
+            if tool.name not in self._known:
+                self._known.add(tool.name)
+                self.tools.append(tool)
 
 
 def _by_model(item: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
-from ...llm.request import Member, Message, Origin, Output, Reasoning, Request, Sampling, Tool
+from ...llm.request import Member, Message, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
@@ -58,9 +58,9 @@ def parse_request(call: ClientCall, losses: LossReport, *, counts: bool = False)
     model = fields.take("model", str, "") if counts else fields.take("model", str)
     _stored(fields, extra)
     tools = read_tools(fields.take("tools", list, []), "tools", names, extra)
-    system, messages, loaded = _conversation(fields, names, extra)
-    known = {tool.name for tool in tools}
-    tools += [tool for tool in loaded if tool.name not in known]
+    reader = ItemReader(names, extra, {tool.name for tool in tools})
+    system, messages = _conversation(fields, reader)
+    tools += reader.tools
     choice = read_choice(fields, tools, names, extra)
     seals = _include(fields, extra)
     return Request(
@@ -93,22 +93,19 @@ def _stored(fields: Fields, extra: dict[str, Member]) -> None:
         extra[name] = Member(value, name, essential=True, problem=problem, stored=True)
 
 
-def _conversation(
-    fields: Fields, names: ToolNames, extra: dict[str, Member]
-) -> tuple[list[Message], list[Message], list[Tool]]:
-    """The leading system and developer messages, the others, and the tools that the input brings."""
+def _conversation(fields: Fields, reader: ItemReader) -> tuple[list[Message], list[Message]]:
+    """The leading system and developer messages, and the others."""
     instructions = fields.maybe("instructions", str)
     before = [Message("system", instructions, "instructions")] if instructions else []
     value = fields.any("input")
     if type(value) is str:
-        return before, [Message("user", value, "input")], []
+        return before, [Message("user", value, "input")]
     if value is not None and type(value) is not list:
         raise ProtocolError("input", f"expected a string or an array, got {json_type(value)}")
-    reader = ItemReader(names, extra)
     reader.read(value or [])
     messages = reader.messages
     leading = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
-    return before + messages[:leading], messages[leading:], reader.tools
+    return before + messages[:leading], messages[leading:]
 
 
 def _max_tokens(fields: Fields) -> int | None:

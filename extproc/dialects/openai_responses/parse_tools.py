@@ -138,40 +138,42 @@ def read_choice(fields: Fields, tools: list[Tool], names: ToolNames, extra: dict
         return ToolChoice(value, parallel=parallel)  # type: ignore[arg-type]
     if type(value) is not dict:
         raise ProtocolError("tool_choice", f"expected a string or an object, got {json_type(value)}")
-    choice = Fields(dict(value), "tool_choice")
+    choice, known = Fields(dict(value), "tool_choice"), {tool.name: tool for tool in tools}
     kind = choice.take("type", str)
     if kind == "allowed_tools":
         mode: Any = choice.take("mode", str, "auto")
         if mode not in ("auto", "required"):
             raise ProtocolError("tool_choice.mode", f"expected auto or required, got {mode!r}")
-        return ToolChoice(mode, _allowed(choice.take("tools", list), tools, names), parallel)
+        return ToolChoice(mode, _allowed(choice.take("tools", list), known, names), parallel)
     if kind not in ("function", "custom"):
         problem = f"tool_choice of type {kind} is not supported for this model"
         extra["tool_choice"] = Member(value, "tool_choice", essential=True, problem=problem, code="unsupported_value")
         return ToolChoice(parallel=parallel)
-    return ToolChoice("tool", [_named(choice, tools, names)], parallel)
+    return ToolChoice("tool", [_named(choice, known, names)], parallel)
 
 
-def _named(choice: Fields, tools: list[Tool], names: ToolNames) -> str:
+def _named(choice: Fields, known: dict[str, Tool], names: ToolNames) -> str:
     """The flat name of the one tool that *choice* names."""
     name = names.flat(choice.take("name", str), choice.take("namespace", str, ""))
-    if all(tool.name != name for tool in tools):
+    if name not in known:
         raise ProtocolError(choice.path, f"names {name!r}, which is not among the tools")
     return name
 
 
-def _allowed(values: list[Any], tools: list[Tool], names: ToolNames) -> list[str]:
-    found: list[str] = []
+def _allowed(values: list[Any], known: dict[str, Tool], names: ToolNames) -> list[str]:
+    found: dict[str, None] = {}
     for i, value in enumerate(values):
         each = Fields(dict(value) if type(value) is dict else value, f"tool_choice.tools[{i}]")
         kind = each.take("type", str, "function")
         if kind in ("function", "custom"):
-            found.append(_named(each, tools, names))
+            found[_named(each, known, names)] = None
         elif kind == "namespace":
-            found += names.within(each.take("name", str))
+            found |= dict.fromkeys(names.within(each.take("name", str)))
         else:
             # A tool that the provider runs: if it is carried at all, it has its type for a name.
-            found += [tool.name for tool in tools if tool.kind != "function" and kind.startswith(tool.name)]
+            name = "web_search" if kind.startswith("web_search") else kind
+            if name in known and known[name].kind != "function":
+                found[name] = None
     if not found:
         raise ProtocolError("tool_choice.tools", "at least one tool is required")
-    return found
+    return list(found)
