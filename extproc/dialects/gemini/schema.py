@@ -41,6 +41,8 @@ def to_json_schema(schema: Any, depth: int = 0) -> Any:
                 out[name] = value.lower()
         elif name in _NUMBERS and type(value) is str and value.isdecimal():
             out[name] = int(value)
+        elif name == "$ref" and type(value) is str:
+            out[name] = value.replace("#/defs/", "#/$defs/")
         elif name == "example":
             out["examples"] = [value]
         elif name in _LISTS and type(value) is list:

@@ -21,7 +21,7 @@ def image_source(url: str, at: str) -> Source:
         if not is_base64:
             raise ProtocolError(at, "a data: URL of an image must be base64")
         return Source("base64", data, media_type)
-    if url[:8].lower().startswith(("http://", "https://")):
+    if url[:8].lower().startswith(("http://", "https://", "gs://")):
         return Source("url", url)
     raise ProtocolError(at, "expected a data: or an http(s) URL")
 
