@@ -14,7 +14,8 @@ from .llm.events import Usage
 from .llm.losses import Loss
 from .route import Route, RouteError, compile_route
 from .translation.calls import Answer, Call, Refused
-from .translation.translation import OutOfOrder, Translation
+from .translation.course import OutOfOrder
+from .translation.translation import Translation
 
 __all__ = [
     "Answer",

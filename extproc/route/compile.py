@@ -27,7 +27,7 @@ from ..providers import PROVIDERS
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
 from .model import checked, split_endpoint
-from .route import PORTS, Endpoint, Route, not_spoken
+from .route import PORTS, EndpointUrl, Route, not_spoken
 from .text import RouteError, choose, read
 
 LEVELS = ("route", "cluster", "endpoint")
@@ -259,7 +259,7 @@ class _Builder:
         except PolicyError as error:
             raise self.error(error.path, error.problem) from None
 
-    def auth(self, endpoint: Endpoint | None, conf: Mapping[str, str]) -> Credentials:
+    def auth(self, endpoint: EndpointUrl | None, conf: Mapping[str, str]) -> Credentials:
         auth, provider = self.values.get("auth"), self.provider
         if auth is None and provider.auth_required:
             raise RouteError(
@@ -268,7 +268,7 @@ class _Builder:
             )
         return credentials(auth or {}, provider, endpoint.authority if endpoint else None, conf, self.secrets)
 
-    def endpoint(self, text: str) -> Endpoint | None:
+    def endpoint(self, text: str) -> EndpointUrl | None:
         if not text:
             return None
         try:
@@ -279,7 +279,7 @@ class _Builder:
         path = "" if parts.path == "/" else parts.path
         host = parts.hostname or ""
         secret = _secret_names(text, parts.query)
-        return Endpoint(parts.scheme, host, parts.port or PORTS[parts.scheme], path, parts.query, secret)
+        return EndpointUrl(parts.scheme, host, parts.port or PORTS[parts.scheme], path, parts.query, secret)
 
     def need_conf(self, conf: dict[str, str], upstream: str | None) -> None:
         dialects = [upstream] if upstream else [k for k, v in self.provider.dialects.items() if not v.explicit]

@@ -36,7 +36,7 @@ class Target(Frozen):
     verbs: tuple[str, str] | None = None
 
 
-class Endpoint(Frozen):
+class EndpointUrl(Frozen):
     """``override.endpoint`` in its parts; ``path`` is empty when it names none. The connection is Envoy's: what shapes
     the request is ``authority``, ``path`` and ``query``."""
 
@@ -55,7 +55,7 @@ class Endpoint(Frozen):
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.scheme}://{self.authority}{self.path}{'?' + MASK if self.query else ''})"
+        return f"EndpointUrl({self.scheme}://{self.authority}{self.path}{'?' + MASK if self.query else ''})"
 
 
 PORTS = {"http": 80, "https": 443}
@@ -91,7 +91,7 @@ class Route(Frozen):
     """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
     costs_namespace: str = ""
     provider_conf: dict[str, str] = {}
-    endpoint: Endpoint | None = None
+    endpoint: EndpointUrl | None = None
     max_tokens: int | None = None
     """``override.llm_options.max_tokens``: the limit, whatever the client says."""
     request_body: dict[str, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ RETRY_SECONDS = "1"
 """When to come again, where the gateway is at its bounds."""
 
 
-class Identity(Frozen):
+class CallCredentials(Frozen):
     """What of a call says who we are, in the clear. Whoever prints a call does not see it."""
 
     headers: Headers = []
@@ -23,7 +23,7 @@ class Identity(Frozen):
     """Parameters of the query, as they are sent."""
 
     def __repr__(self) -> str:
-        return "Identity(...)"
+        return "CallCredentials(...)"
 
 
 class Call(Frozen):
@@ -36,7 +36,7 @@ class Call(Frozen):
     headers: Headers
     body: bytes
     host: str | None = None
-    credentials: Identity = Identity()
+    credentials: CallCredentials = CallCredentials()
 
     def all_headers(self) -> Headers:
         """The headers and the credential's. Holds secrets."""

@@ -9,14 +9,13 @@ import logging
 import re
 import time
 from collections.abc import Callable, Generator, Mapping
-from enum import Enum
 from typing import Any
 
 from msgspec.structs import replace
 
 from .. import capabilities as capability_data
 from .. import dialects, providers
-from ..credentials.masking import Mask, mask_of
+from ..credentials.masking import mask_of
 from ..credentials.secrets import NotReady
 from ..dialects.base import (
     Asked,
@@ -36,20 +35,7 @@ from ..dialects.base import (
 from ..dialects.shared.relay import edited
 from ..effects import Effect, Result, unassisted
 from ..headers import upstream_headers
-from ..llm.events import (
-    NO_USAGE,
-    OpaqueStarted,
-    ResponseEnded,
-    ResponseEvent,
-    ResponseFailed,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ThinkingSealed,
-    ToolCallStarted,
-    ToolInputDelta,
-    Usage,
-)
+from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
 from ..llm.losses import Loss, LossReport
 from ..llm.request import Request, remembered
@@ -58,7 +44,8 @@ from ..policy.base import Context, Deny
 from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
-from .calls import TOO_HEAVY, Answer, Call, Identity, Refused, refused, render_error
+from .calls import TOO_HEAVY, Answer, Call, CallCredentials, Refused, refused, render_error
+from .course import Course, OutOfOrder, Progress
 from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
 
 log = logging.getLogger(__name__)
@@ -66,39 +53,9 @@ log = logging.getLogger(__name__)
 REPORT_HEADER = "x-llm-translation"
 MAX_REPORT_BYTES = 2048
 _UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
-_CONTENT = frozenset({TextDelta, ThinkingDelta, ThinkingSealed, ToolCallStarted, ToolInputDelta, OpaqueStarted})
 
 
-class State(Enum):
-    """How far an exchange has come."""
-
-    NEW = "new"
-    ANSWERED = "answered"
-    """By us: no upstream is asked."""
-    SENT = "sent"
-    """The upstream has the request."""
-    RESPONDING = "responding"
-    """The upstream's head has come."""
-    ENDED = "ended"
-    """The response has ended well."""
-    FAILED = "failed"
-    """The response has ended in an error, of the upstream's or about it."""
-    ABORTED = "aborted"
-    """The same, of our own doing: what still comes is not looked at."""
-    CUT = "cut"
-    """What the client has is not whole and cannot be made so: break the transfer, that it never looks complete."""
-    CANCELLED = "cancelled"
-    """The exchange was gone before the response's end: a reset, or a client that went away."""
-
-
-_OVER = frozenset({State.ENDED, State.FAILED, State.ABORTED, State.CUT})
-
-
-class OutOfOrder(RuntimeError):
-    """A ``Translation`` was asked for what cannot come now: the caller's mistake."""
-
-
-class Translation:
+class Translation(Course):
     """One exchange. Call ``request`` once, then ``response_head`` once, then ``response_body`` until ``end_of_stream``.
 
     *client* and *upstream* are dialect names; left out, the client's is detected from the request and the upstream's is
@@ -120,6 +77,7 @@ class Translation:
         capabilities: capability_data.CapabilityTable | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__(clock)
         self.route = _route(route, upstream)
         self.client = client or self.route.client
         self.upstream = upstream
@@ -127,19 +85,9 @@ class Translation:
             if name is not None:
                 dialects.get(name)
         self.limits = limits or Limits()
-        self.losses = LossReport()
-        self.usage: Usage = NO_USAGE
-        self.model_asked = ""
-        self.model_sent = ""
-        self.model_answered = ""
-        self.state = State.NEW
-        self.first_content_at: float | None = None
-        """When the first content came, by *clock*: text, thinking, or a tool's call."""
         self.head = ResponseHead(0)
         self._capabilities = capabilities or capability_data.packaged()
         self._env = Env(time.time() if now is None else now, request_id)
-        self._clock = clock
-        self._end: ResponseEnded | ResponseFailed | None = None
         self._asked = Asked()
         self._unasked = False  # the upstream tells the counts, and the client has not asked for them
         self._call: UpstreamCall | None = None
@@ -150,7 +98,6 @@ class Translation:
         self._response: Response | None = None
         self._received = 0
         self._sent: Headers = []
-        self._mask: Mask = mask_of(())
 
     # ---- the request
 
@@ -174,10 +121,10 @@ class Translation:
             try:
                 judged = yield from self._judged(client, call)
             except Exception as error:
-                self.state = State.ANSWERED
+                self.state = Progress.ANSWERED
                 raise self._refusal(client, error) from None
             if isinstance(judged, Answer):
-                self.state = State.ANSWERED
+                self.state = Progress.ANSWERED
                 return judged
             call = judged
         return self._requested(call)
@@ -215,18 +162,18 @@ class Translation:
 
     def _requested(self, call: ClientCall) -> Call | Answer:
         client, target = self._settle(call)
-        self.state = State.ANSWERED
+        self.state = Progress.ANSWERED
         try:
             made = self._make(client, call, target)
         except Exception as error:
             raise self._refusal(client, error) from None
         self._request_losses = len(self.losses)
         if isinstance(made, Call):
-            self.state = State.SENT
+            self.state = Progress.SENT
         return made
 
     def _settle(self, call: ClientCall) -> tuple[Dialect, Target]:
-        self._expect(State.NEW)
+        self._expect(Progress.NEW)
         client = self._settle_client(call)
         target = self.route.target(client.name, self.upstream)
         self.upstream = target.dialect
@@ -360,18 +307,18 @@ class Translation:
         headers = upstream_headers(call.headers, made.headers, keys, passthrough=same, forward=route.forward_headers)
         # The credential's stand last.
         headers = headers[: len(headers) - len(keys)]
-        whole = Call(made.method, path, headers, body, host, Identity(keys, secret))
+        whole = Call(made.method, path, headers, body, host, CallCredentials(keys, secret))
         if route.aws is None:
             return whole
         signed = route.aws.sign(made.method, whole.full_path(), headers, body, self._env.now)
-        return replace(whole, credentials=Identity(keys + signed, secret))
+        return replace(whole, credentials=CallCredentials(keys + signed, secret))
 
     # ---- the response
 
     def response_head(self, status: int, headers: Headers) -> None:
         """What the upstream answered. Sets ``whole``, and ``head`` unless ``whole``."""
-        self._expect(State.SENT)
-        self.state = State.RESPONDING
+        self._expect(Progress.SENT)
+        self.state = Progress.RESPONDING
         try:
             self._mask = mask_of(self.route.secrets(self._sent))
             self._response = self._respond(ResponseHead(status, self._mask.headers(headers)))
@@ -443,9 +390,9 @@ class Translation:
 
     def _unfed(self, response: Response, end_of_stream: bool) -> bytes | None:
         """What the client gets if what came is not to be looked at."""
-        if self.state is State.ABORTED or self.state is State.CUT:
+        if self.state is Progress.ABORTED or self.state is Progress.CUT:
             return self._after_abort(response, end_of_stream)
-        if self.state is not State.ENDED and self._too_large(self._received):
+        if self.state is not Progress.ENDED and self._too_large(self._received):
             return self._abort(response, self._larger(), end_of_stream)
         return None
 
@@ -462,18 +409,14 @@ class Translation:
 
     def _abort(self, response: Response, failed: ResponseFailed, end_of_stream: bool) -> bytes:
         out = response.abort(failed, end_of_stream)
-        self.state = State.ABORTED if response.whole or out else State.CUT
+        self.state = Progress.ABORTED if response.whole or out else Progress.CUT
         return out
 
     def _after_abort(self, response: Response, end_of_stream: bool) -> bytes:
         if response.whole:
             return response.feed(b"", end_of_stream)
-        self.state = State.CUT
+        self.state = Progress.CUT
         return b""
-
-    def _expect(self, state: State) -> None:
-        if self.state is not state:
-            raise OutOfOrder(f"the exchange is {self.state.value}, not {state.value}")
 
     def _too_large(self, size: int) -> bool:
         return self.route.max_response_bytes is not None and size > self.route.max_response_bytes
@@ -482,21 +425,11 @@ class Translation:
         message = f"the upstream's answer is larger than {self.route.max_response_bytes} bytes"
         return ResponseFailed(ErrorKind.API, message, 502, "upstream_error")
 
-    def cancel(self) -> None:
-        """The exchange ended without the response's end: a reset, or a client that went away."""
-        if self.state not in _OVER:
-            self.state = State.CANCELLED
-
     def release(self) -> None:
         """Nothing more is to come: let go of what would keep the bodies until Python looks for cycles."""
         self._response = None
 
     # ---- what is known of it
-
-    @property
-    def model(self) -> str:
-        """The model as sent, then as answered."""
-        return self.model_answered or self.model_sent
 
     @property
     def passthrough(self) -> bool:
@@ -529,34 +462,6 @@ class Translation:
         return self._call is not None and self._call.request.stream and not self.whole
 
     @property
-    def ended(self) -> ResponseEnded | None:
-        """How the response ended, if it ended well."""
-        return self._end if isinstance(self._end, ResponseEnded) else None
-
-    @property
-    def failed(self) -> ResponseFailed | None:
-        """The error that the response ended in."""
-        return self._end if isinstance(self._end, ResponseFailed) else None
-
-    @property
-    def over(self) -> bool:
-        """The response has ended, one way or another."""
-        return self._end is not None
-
-    @property
-    def cut(self) -> bool:
-        return self.state is State.CUT
-
-    @property
-    def cancelled(self) -> bool:
-        return self.state is State.CANCELLED
-
-    @property
-    def truncated(self) -> bool:
-        """The upstream closed before the response had ended."""
-        return self.failed is not None and self.failed.code == "stream_truncated"
-
-    @property
     def request_losses(self) -> list[Loss]:
         return list(self.losses)[: self._request_losses]
 
@@ -569,24 +474,6 @@ class Translation:
         if len(text) > MAX_REPORT_BYTES:
             text = text[:MAX_REPORT_BYTES].rpartition(",")[0]
         return [(REPORT_HEADER, text)]
-
-    def note(self, event: ResponseEvent) -> None:
-        """Keep what the exchange's record needs of *event*."""
-        kind = type(event)
-        if kind is ResponseStarted:
-            self.model_answered = event.model  # type: ignore[union-attr]
-            self.usage = event.usage  # type: ignore[union-attr]
-        elif kind is ResponseEnded:
-            self._end, self.state = event, State.ENDED  # type: ignore[assignment]
-            self.usage = event.usage  # type: ignore[union-attr]
-        elif kind is ResponseFailed:
-            self._end, self.state = self._masked(event), State.FAILED  # type: ignore[arg-type]
-        elif self.first_content_at is None and self._clock is not None and kind in _CONTENT:
-            self.first_content_at = self._clock()
-
-    def _masked(self, failed: ResponseFailed) -> ResponseFailed:
-        code = failed.code and self._mask.text(failed.code)
-        return replace(failed, message=self._mask.text(failed.message), code=code)
 
 
 def _kept(call: UpstreamCall) -> UpstreamCall:

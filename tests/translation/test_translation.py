@@ -15,7 +15,7 @@ from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
 from extproc.settings import Limits
 from extproc.translation.calls import render_error
-from extproc.translation.translation import State
+from extproc.translation.course import Progress
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGES = {"model": "gpt-4o", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -379,7 +379,7 @@ def test_an_exchange_that_we_answer_has_no_response() -> None:
     t = Translation("anthropic_messages", route=route("openai"))
     answer = t.request(body({"model": "m", "messages": MESSAGES["messages"]}), path="/v1/messages/count_tokens")
     assert isinstance(answer, Answer) and (answer.status, answer.why) == (200, "estimated")
-    assert json.loads(answer.body)["input_tokens"] > 0 and t.state is State.ANSWERED
+    assert json.loads(answer.body)["input_tokens"] > 0 and t.state is Progress.ANSWERED
     with pytest.raises(OutOfOrder, match="answered"):
         t.response_head(200, JSON)
     t = Translation("anthropic_messages", route=route("openai"))
@@ -391,11 +391,11 @@ def test_an_exchange_that_we_answer_has_no_response() -> None:
 @pytest.mark.parametrize("over", [False, True])
 def test_an_exchange_is_cancelled_unless_it_is_over(over: bool) -> None:
     t = asked()
-    assert t.state is State.SENT
+    assert t.state is Progress.SENT
     if over:
         whole(t, ANSWER, JSON)
     t.cancel()
-    assert t.cancelled is not over and t.state is (State.ENDED if over else State.CANCELLED)
+    assert t.cancelled is not over and t.state is (Progress.ENDED if over else Progress.CANCELLED)
 
 
 def test_a_bug_of_ours_is_an_error_and_not_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:

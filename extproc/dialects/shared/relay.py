@@ -21,7 +21,7 @@ from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Message, Request, Sampling, Text, ToolChoice
 from ..base import Asked, ClientCall, Dialect, Headers, Upstream, UpstreamCall, encode
-from .splice import ABSENT, Document, Edits, Path, path_of
+from .splice import ABSENT, Edits, Path, RawJson, path_of
 
 _WORDS = ("model", "stream", "user_id", "session_key")
 _SETTINGS: dict[str, tuple[str, ...]] = {
@@ -98,7 +98,7 @@ class _Editor:
         self._call = call
         self._before = before
         self._after = after
-        self._document = Document(call.body)
+        self._document = RawJson(call.body)
         self._edits = Edits()
         self._container = _array([*before.messages, *before.system])
         self._emitted_messages: list[Any] | None = None

@@ -25,7 +25,7 @@ def path_of(text: str) -> Path:
     return tuple(int(index) if index else name for index, name in _STEP.findall(text))
 
 
-class Document:
+class RawJson:
     """A JSON text, read as deep as one asks."""
 
     def __init__(self, body: bytes) -> None:

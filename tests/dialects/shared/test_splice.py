@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from extproc.dialects.shared.splice import ABSENT, Document, Edits, path_of
+from extproc.dialects.shared.splice import ABSENT, Edits, RawJson, path_of
 
 BODY = b'{"a" : [1.50, {"b":  "x", "c": null}, "\\u00e9"], "d":{"e":1e3} , "f": [ ]}'
 
@@ -24,7 +24,7 @@ def test_paths(text: str, path: tuple[str | int, ...]) -> None:
 
 
 def test_a_document_is_read_where_it_is_asked() -> None:
-    document = Document(BODY)
+    document = RawJson(BODY)
     assert document.raw(("a", 0)) == b"1.50" and document.value(("a", 1, "b")) == "x"
     assert document.raw(("d",)) == b'{"e":1e3}' and document.raw(()) == BODY
     assert document.value(("a", 1, "c")) is None and document.value(("f",)) == []
