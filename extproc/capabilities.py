@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -13,9 +14,21 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-_VENDOR = re.compile(r"^(?:(?:us|eu|apac|global|jp|au|ca)\.)?(?:anthropic\.|anthropic/|openai/|azure/|models/|google/)")
-_DATE = re.compile(r"(?:@.*|-v\d+(?::\d+)?|[-]20\d{6})$")
+_REGION = re.compile(r"(?:us|eu|apac|global|jp|au|ca|us-gov)\.(?=[a-z0-9-]+\.)")
+_MAKER = re.compile(
+    r"(?:anthropic|openai|google|meta|mistral|qwen|minimax|moonshot|moonshotai|zai|cohere|ai21|amazon|nvidia|writer)"
+    r"\.(?=[a-z])"
+)
+"""Bedrock's prefixes."""
+_DATE = re.compile(r"(?:@.*|-v\d+(?::\d+)?|-latest|-20\d{6}|:[a-z][a-z0-9-]*)$")
 _DOT = re.compile(r"(?<=\d)\.(?=\d)")
+_FAMILIES = r"(opus|sonnet|haiku|fable|mythos)"
+_NUMBER_FIRST = re.compile(rf"claude-([4-9](?:-\d{{1,2}})?)-{_FAMILIES}(?![a-z])")
+"""Claude's older order of words, of a model that has the newer one."""
+_NUMBER_LAST = re.compile(rf"claude-{_FAMILIES}-(3(?:-\d)?)(?!\d)")
+"""And the other way round."""
+_ABOUT = ("source", "seen", "ends", "like", "at")
+"""Members of a row that say nothing of the model's abilities."""
 
 
 class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +89,8 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     """Its server leaves reasoning in the text, between ``<think>`` tags; ``opened``: its template writes the opening
     one, so that only the closing one comes."""
     effort_with_tools: bool = True
+    none_with_tools: bool = False
+    """Beside tools it must be told ``none``, also where nobody asked for an effort."""
     call_signatures: bool = False
     """It gives and takes Google's thought signatures with tool calls (``extra_content``)."""
     call_signatures_needed: bool = False
@@ -100,14 +115,29 @@ class CapabilityError(Exception):
     """The operator's capability file or quirks are wrong; the message says what and where."""
 
 
+class Row(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file says about a row, beside what the model can do. ``at``: provider -> members that hold there alone."""
+
+    source: str = ""
+    seen: date | None = None
+    ends: date | None = None
+    """The day on which its maker shuts the model down."""
+    like: str = ""
+    at: dict[str, dict[str, Any]] = {}
+
+
 class CapabilityTable:
     """Rows by model prefix, members by provider. Immutable after loading; lookups are cached, within a bound, because
-    the model's name comes from outside."""
+    the model's name comes from outside. Raises CapabilityError for rows that cannot be."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self._default: dict[str, Any] = dict(data.get("default") or {})
-        self._models: dict[str, dict[str, Any]] = dict(data.get("models") or {})
         self._providers: dict[str, dict[str, Any]] = dict(data.get("providers") or {})
+        self._raw: dict[str, dict[str, Any]] = dict(data.get("models") or {})
+        self.sources: dict[str, dict[str, Any]] = dict(data.get("sources") or {})
+        self.rows: dict[str, Row] = {name: _about(row, f"models.{name}") for name, row in self._raw.items()}
+        self._prefixes = {_spelled(name): name for name in self._raw}
+        self._models = {name: self._with_likes(name, ()) for name in self._raw}
         self._lookup = lru_cache(maxsize=1024)(self._find)
 
     def find(self, provider: str, model: str, quirks: Mapping[str, Any] | None = None) -> Capabilities:
@@ -116,21 +146,83 @@ class CapabilityTable:
             return self._lookup(provider, model)
         return _convert({**self._members(provider, model), **quirks}, "quirks")
 
+    def prefix(self, model: str) -> str | None:
+        """The name of the row that *model* has; ``None`` if it has none."""
+        name = normalize(model)
+        # A number is a whole one: 4-1 does not begin 4-1106.
+        fits = (
+            p for p in self._models if name.startswith(p) and not (p[-1:].isdigit() and name[len(p) :][:1].isdigit())
+        )
+        return max(fits, key=len, default=None)
+
+    def ends(self, model: str) -> date | None:
+        """The day on which the maker of *model* shuts it down, as far as it is known."""
+        prefix = self.prefix(model)
+        return self.rows[prefix].ends if prefix is not None else None
+
+    def seen(self, prefix: str) -> date | None:
+        """When the source of row *prefix* was read."""
+        row = self.rows[prefix]
+        seen: date | None = row.seen or self.sources.get(row.source, {}).get("seen")
+        return seen
+
     def _find(self, provider: str, model: str) -> Capabilities:
         return _convert(self._members(provider, model), f"the row of {model!r}")
 
     def _members(self, provider: str, model: str) -> dict[str, Any]:
-        name = normalize(model)
-        prefix = max((p for p in self._models if name.startswith(p)), key=len, default=None)
-        row = self._models[prefix] if prefix else {}
-        return {**self._default, **self._providers.get(provider, {}), **row}
+        prefix = self.prefix(model)
+        row = self._models[prefix] if prefix is not None else {}
+        here = self.rows[prefix].at.get(provider, {}) if prefix is not None else {}
+        return {**self._default, **self._providers.get(provider, {}), **row, **here}
+
+    def members(self, prefix: str) -> dict[str, Any]:
+        """What row *prefix* says, its likes included."""
+        return dict(self._models[prefix])
+
+    def _with_likes(self, name: str, below: tuple[str, ...]) -> dict[str, Any]:
+        like = self.rows[name].like
+        if like and (like not in self._raw or like in (*below, name)):
+            raise CapabilityError(f"models.{name}: like {like!r} is no other row")
+        own = {member: value for member, value in self._raw[name].items() if member not in _ABOUT}
+        return {**self._with_likes(like, (*below, name)), **own} if like else own
 
 
 def normalize(model: str) -> str:
     """The model's own name, without who hosts it, when it was made, and in what spelling."""
-    name = _VENDOR.sub("", model)
-    name = _DATE.sub("", _DATE.sub("", name))
-    return _DOT.sub("-", name)
+    name = model.lower().rpartition("/")[2]
+    name = _MAKER.sub("", _REGION.sub("", name, count=1), count=1)
+    for _ in range(4):
+        shorter = _DATE.sub("", name)
+        if shorter == name or not shorter:
+            break
+        name = shorter
+    name = _spelled(name)
+    name = _NUMBER_FIRST.sub(r"claude-\2-\1", name)
+    return _NUMBER_LAST.sub(r"claude-\2-\1", name)
+
+
+def _spelled(name: str) -> str:
+    return _DOT.sub("-", name.lower()).replace("_", "-").replace(" ", "-")
+
+
+def told(row: Capabilities) -> str:
+    """Where *row* differs from that of an unknown model, for a reader."""
+    free = Capabilities()
+    names = [name for name in row.__struct_fields__ if getattr(row, name) != getattr(free, name)]
+    return " ".join(f"{name}={_word(getattr(row, name))}" for name in names)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _about(row: Mapping[str, Any], where: str) -> Row:
+    try:
+        return msgspec.convert({name: row[name] for name in _ABOUT if name in row}, Row)
+    except msgspec.ValidationError as error:
+        raise CapabilityError(f"{where}: {error}") from None
 
 
 def _convert(members: dict[str, Any], where: str) -> Capabilities:
@@ -148,12 +240,16 @@ def load(path: str | Path | None = None) -> CapabilityTable:
             own = _read(Path(path).read_text("utf-8"), str(path))
         except OSError as error:
             raise CapabilityError(f"{path}: {error.strerror}") from None
-        for section in ("models", "providers"):
+        for section in ("sources", "models", "providers"):
             data[section] = {**data.get(section, {}), **own.get(section, {})}
         data["default"] = {**data.get("default", {}), **own.get("default", {})}
     for section in ("models", "providers"):
         for name, row in data.get(section, {}).items():
-            _convert(row, f"{section}.{name}")
+            if not isinstance(row, dict):
+                raise CapabilityError(f"{section}.{name}: expected a mapping")
+            _convert({k: v for k, v in row.items() if section != "models" or k not in _ABOUT}, f"{section}.{name}")
+            for provider, members in (row.get("at") or {}).items() if section == "models" else ():
+                _convert(members, f"models.{name}.at.{provider}")
     return CapabilityTable(data)
 
 
@@ -164,9 +260,10 @@ def _read(text: str, where: str) -> dict[str, Any]:
         raise CapabilityError(f"{where}: not YAML: {error}") from None
     if not isinstance(data, dict):
         raise CapabilityError(f"{where}: expected a mapping with default, models, providers")
-    unknown = set(data) - {"default", "models", "providers"}
+    unknown = set(data) - {"sources", "default", "models", "providers"}
     if unknown:
-        raise CapabilityError(f"{where}: unknown section {sorted(unknown)[0]!r}; expected default, models, providers")
+        named = sorted(map(str, unknown))[0]
+        raise CapabilityError(f"{where}: unknown section {named!r}; expected default, models, providers, sources")
     for section, rows in data.items():
         if not isinstance(rows, dict):
             raise CapabilityError(f"{where}: {section}: expected a mapping")

@@ -1,5 +1,5 @@
-"""The command line: ``extproc serve | health | translate | demo | dialects | settings``. Thin: each command calls
-one part of the package.
+"""The command line: ``extproc serve | health | translate | demo | dialects | models | settings``. Thin: each command
+calls one part of the package.
 
 Exit status: 0 done; 1 the request was refused, the server does not serve, or the demo found a step wrong; 2 wrong usage
 or configuration.
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from . import dialects, settings
+from . import capabilities, dialects, settings
 from .dialects.base import ClientCall, Env, ResponseHead, Upstream, UpstreamCall, is_stream
 from .llm.events import ResponseEvent
 from .llm.failures import ProtocolError, Unsupported
@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     matrix = commands.add_parser("dialects", help="which API can be translated to which, and who speaks it")
     matrix.set_defaults(run=_dialects)
+    models = commands.add_parser("models", help="what each model can do, where that is known from, and when it ends")
+    models.add_argument("model", nargs="*", help="names in any spelling; left out: every row")
+    models.add_argument("--capabilities", default="", metavar="FILE", help="rows that go over those that are built in")
+    models.add_argument("--provider", default="", help="as this provider serves it")
+    models.set_defaults(run=_models)
     listed = commands.add_parser("settings", help="the flags and environment variables of serve")
     listed.set_defaults(run=_settings)
     return parser
@@ -313,6 +318,22 @@ def _dialects(args: argparse.Namespace) -> int:
             chosen = "by `upstream` only" if endpoint.explicit else ""
             offers.append([row.name, dialect, endpoint.path, endpoint.max_tokens or "", chosen])
     print(_table(offers))
+    return 0
+
+
+def _models(args: argparse.Namespace) -> int:
+    try:
+        table = capabilities.load(args.capabilities or None)
+    except capabilities.CapabilityError as error:
+        raise UsageError(str(error)) from None
+    rows = [["model", "row", "ends", "source", "seen", "can"]]
+    for name in args.model or table.rows:
+        prefix = name if not args.model else table.prefix(name)
+        row = table.rows[prefix] if prefix is not None else capabilities.Row()
+        seen = table.seen(prefix) if prefix is not None else None
+        can = capabilities.told(table.find(args.provider, name))
+        rows.append([name, prefix or "-", str(row.ends or "-"), row.source or "-", str(seen or "-"), can or "anything"])
+    print(_table(rows))
     return 0
 
 

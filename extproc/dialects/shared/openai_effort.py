@@ -23,7 +23,7 @@ def reasoning_effort(request: Request, row: Capabilities, losses: LossReport, *,
         return None
     word = wish.effort or _word(wish)
     if word is None:
-        return None
+        return "none" if tools and row.none_with_tools else None
     if wish.budget is not None:
         losses.rewritten(at, f"a budget of {wish.budget} tokens becomes effort {word}")
     level: str | None = _listed(word, row.efforts)
