@@ -150,10 +150,12 @@ class CapabilityTable:
         """The name of the row that *model* has; ``None`` if it has none."""
         name = normalize(model)
         # A number is a whole one: 4-1 does not begin 4-1106.
-        fits = (
-            p for p in self._models if name.startswith(p) and not (p[-1:].isdigit() and name[len(p) :][:1].isdigit())
-        )
-        return max(fits, key=len, default=None)
+        fits = [
+            prefix
+            for prefix in self._prefixes
+            if name.startswith(prefix) and not (prefix[-1:].isdigit() and name[len(prefix) :][:1].isdigit())
+        ]
+        return self._prefixes[max(fits, key=len)] if fits else None
 
     def ends(self, model: str) -> date | None:
         """The day on which the maker of *model* shuts it down, as far as it is known."""

@@ -103,7 +103,9 @@ class Planner:
             budget = BUDGETS[wish.effort if wish.effort not in (None, "none") else "high"]
             if wish.mode == "adaptive":
                 self._losses.rewritten(self._at, f"this model takes a budget: {budget} tokens")
-        effort = wish.effort if wish.effort in (self._row.efforts or ()) else None
+        # Another maker's model has its words elsewhere: its Messages API knows budgets.
+        words = self._row.efforts if self._row.thinking != "none" else None
+        effort = wish.effort if wish.effort in (words or ()) else None
         if max_tokens <= MIN_BUDGET:
             self._losses.dropped(at, f"max_tokens leaves no room for {MIN_BUDGET} tokens of thinking")
             return Plan(effort=effort)
