@@ -62,6 +62,11 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     preserved_thinking: bool = False
     """It checks replayed thinking against the conversation before it."""
 
+    url_sources: bool = True
+    """Images and documents may be addresses, or files that were uploaded, beside base64."""
+    cache_points: bool = False
+    """Bedrock's Converse takes cache points for it; for Claude it does anyway."""
+
     # ---- servers that speak Chat Completions
     token_field: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
     stop_max: int | None = None

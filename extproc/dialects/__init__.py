@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from ..llm.failures import ProtocolError
 from ..llm.models import Model
 from .anthropic_messages import AnthropicMessages
+from .anthropic_messages.hosted import AnthropicBedrock, AnthropicVertex
 from .base import Dialect, Headers, ListsModels, top_level
 from .bedrock_converse import BedrockConverse
 from .gemini import Gemini
@@ -22,6 +23,8 @@ _ALL: tuple[Dialect, ...] = (
     OpenAIResponses(),
     BedrockConverse(),
     Gemini(),
+    AnthropicBedrock(),
+    AnthropicVertex(),
     OpenAIEmbeddings(),
 )
 """In the order in which they are asked whether a body is theirs."""

@@ -11,6 +11,7 @@ from ..frozen import Frozen
 
 DIALECTS = (
     "openai_chat", "anthropic_messages", "openai_responses", "openai_embeddings", "bedrock_converse", "gemini",
+    "anthropic_bedrock", "anthropic_vertex",
 )  # fmt: skip
 """The names of wire APIs that a route may say."""
 
@@ -161,11 +162,30 @@ _ROWS = (
         "{region}-aiplatform.googleapis.com",
     ),
     Provider(
-        # Its OpenAI-compatible endpoint, which takes a Bedrock API key or a signature (`aws: {}`).
+        # Converse has every model; the OpenAI-compatible endpoint few, so it is never chosen by itself. Each takes a
+        # Bedrock API key or a signature (`aws: {}`).
         "bedrock",
-        {"openai_chat": Endpoint("/openai/v1/chat/completions", "max_completion_tokens")},
+        {
+            "bedrock_converse": Endpoint("/model/{model}", "max_tokens"),
+            "anthropic_bedrock": Endpoint("/model/{model}", "max_tokens", explicit=True),
+            "openai_chat": Endpoint("/openai/v1/chat/completions", "max_completion_tokens", explicit=True),
+        },
         _BEARER % "AWS_BEARER_TOKEN_BEDROCK",
         regional_host="bedrock-runtime.{region}.amazonaws.com",
+    ),
+    Provider(
+        # Claude on Bedrock by InvokeModel: all that its own API says, which Converse has not.
+        "bedrock-anthropic",
+        {"anthropic_bedrock": Endpoint("/model/{model}", "max_tokens")},
+        _BEARER % "AWS_BEARER_TOKEN_BEDROCK",
+        regional_host="bedrock-runtime.{region}.amazonaws.com",
+    ),
+    Provider(
+        "vertex-anthropic",
+        {"anthropic_vertex": Endpoint(f"{_VERTEX}/publishers/anthropic/models/{{model}}", "max_tokens")},
+        "{gcp: {}}",
+        "aiplatform.googleapis.com",
+        "{region}-aiplatform.googleapis.com",
     ),
     Provider(
         # vLLM, SGLang, Ollama, llama.cpp, LM Studio. Some serve /v1/messages and /v1/responses too; their chat is the

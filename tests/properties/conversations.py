@@ -194,6 +194,41 @@ def gemini_response() -> st.SearchStrategy[Json]:
     return st.one_of(INPUTS, TEXT.map(lambda t: {"output": t}), TEXT.map(lambda t: {"error": t}))
 
 
+# ---- Bedrock's Converse
+
+
+@st.composite
+def converse_messages(draw: st.DrawFn) -> list[Json]:
+    """A legal history that ends with the user."""
+    messages: list[Json] = [{"role": "user", "content": draw(converse_blocks())}]
+    for turn in range(draw(st.integers(0, 3))):
+        messages += draw(converse_turn(turn))
+    return messages
+
+
+def converse_blocks() -> st.SearchStrategy[list[Json]]:
+    text = TEXT.map(lambda t: {"text": t})
+    image = st.just({"image": {"format": "png", "source": {"bytes": PNG}}})
+    point = st.just({"cachePoint": {"type": "default"}})
+    return st.lists(st.one_of(text, image, point), min_size=1, max_size=3).map(lambda blocks: [{"text": "x"}, *blocks])
+
+
+@st.composite
+def converse_turn(draw: st.DrawFn, turn: int) -> list[Json]:
+    blocks: list[Json] = []
+    if draw(st.booleans()):
+        blocks.append({"reasoningContent": {"reasoningText": {"text": draw(TEXT), "signature": "S"}}})
+    ids = [f"tooluse_{turn}.{n}" for n in range(draw(st.integers(0, 3)))]
+    if not ids or draw(st.booleans()):
+        blocks.append({"text": draw(TEXT)})
+    blocks += [{"toolUse": {"toolUseId": id_, "name": draw(NAMES), "input": draw(INPUTS)}} for id_ in ids]
+    said = st.one_of(TEXT.map(lambda t: {"text": t}), INPUTS.map(lambda v: {"json": v}))
+    status: Json = draw(st.sampled_from([{}, {"status": "error"}]))
+    results = [{"toolResult": {"toolUseId": id_, "content": draw(st.lists(said, max_size=2)), **status}} for id_ in ids]
+    after: list[Json] = draw(converse_blocks()) if not results or draw(st.booleans()) else []
+    return [{"role": "assistant", "content": blocks}, {"role": "user", "content": [*results, *after]}]
+
+
 CLAUDES = write_carrier(Carried("t", "S"))
 SCHEMA = {"type": "object", "properties": {}}
 TOOLS: dict[str, list[Json]] = {
@@ -201,15 +236,18 @@ TOOLS: dict[str, list[Json]] = {
     "anthropic_messages": [{"name": "f", "input_schema": SCHEMA}],
     "openai_responses": [{"type": "function", "name": "f", "parameters": SCHEMA, "strict": False}],
     "gemini": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": SCHEMA}]}],
+    "bedrock_converse": [{"toolSpec": {"name": "f", "inputSchema": {"json": SCHEMA}}}],
 }
 MESSAGES = {
     "openai_chat": chat_messages(),
     "anthropic_messages": messages_messages(),
     "openai_responses": responses_items(),
     "gemini": gemini_contents(),
+    "bedrock_converse": converse_messages(),
 }
 PLACE = {
     "openai_chat": "messages", "anthropic_messages": "messages", "openai_responses": "input", "gemini": "contents",
+    "bedrock_converse": "messages",
 }  # fmt: skip
 """The member that holds the conversation."""
 BASE: dict[str, Json] = {
@@ -217,19 +255,28 @@ BASE: dict[str, Json] = {
     "anthropic_messages": {"max_tokens": 100, "system": "be brief"},
     "openai_responses": {"instructions": "be brief", "store": False},
     "gemini": {"systemInstruction": {"parts": [{"text": "be brief"}]}},
+    "bedrock_converse": {"system": [{"text": "be brief"}]},
 }
 MODELS = {
     "openai_chat": ["gpt-4o", "gpt-5.1", "my-model"],
     "anthropic_messages": ["claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5", "other"],
     "openai_responses": ["gpt-4o", "gpt-5.1", "my-model"],
     "gemini": ["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-2.0-flash", "tuned"],
+    "bedrock_converse": ["eu.anthropic.claude-opus-4-8-v1:0", "amazon.nova-pro-v1:0", "openai.gpt-oss-120b-1:0"],
 }
+IN_PATH = {"gemini": "/v1beta/models/{}:generateContent", "bedrock_converse": "/model/{}/converse"}
+"""APIs whose path names the model."""
+
+
+def with_tools(client: str, tools: list[Json]) -> Json:
+    """*tools* as the member of a body."""
+    return {"toolConfig": {"tools": tools}} if client == "bedrock_converse" else {"tools": tools}
 
 
 @st.composite
 def requests(draw: st.DrawFn, client: str, upstream: str) -> Json:
     body = {"model": draw(st.sampled_from(MODELS[upstream])), **BASE[client], PLACE[client]: draw(MESSAGES[client])}
-    return body | {"tools": TOOLS[client]}
+    return body | with_tools(client, TOOLS[client])
 
 
 _BY_MODEL = ("reasoning", "function_call", "custom_tool_call")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from extproc import dialects
-from extproc.dialects.base import ClientCall, Upstream
+from extproc.dialects.base import ClientCall, ModelInPath, Upstream
 from extproc.dialects.shared.relay import edited
 from extproc.llm.failures import ProtocolError, Unsupported
 from extproc.llm.losses import LossReport
@@ -46,8 +46,9 @@ GOLDENS = [
 
 
 def call_of(name: str, body: bytes) -> ClientCall:
-    stem = "/model/m" if name == "bedrock_converse" else "/v1beta/models/m" if name == "gemini" else ""
-    return ClientCall("POST", stem + dialects.get(name).paths[0], [], body)
+    dialect = dialects.get(name)
+    stem = "/x/m" if isinstance(dialect, ModelInPath) else ""
+    return ClientCall("POST", stem + dialect.paths[0], [], body)
 
 
 def parsed(name: str, body: bytes) -> tuple[ClientCall, Request]:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from extproc import Refused, Translation
 
-from .conversations import BASE, MESSAGES, MODELS, PLACE, TOOLS, requests, turns
+from .conversations import BASE, IN_PATH, MESSAGES, MODELS, PLACE, TOOLS, requests, turns, with_tools
 
 PROVIDER = {
     "openai_chat": ["openai", "openai-compatible", "openrouter", "deepseek"],
     "anthropic_messages": ["anthropic"],
     "openai_responses": ["openai", "openai-compatible"],
     "gemini": ["gemini"],
+    "bedrock_converse": ["bedrock"],
 }
 PAIRS = [(client, upstream) for client in PLACE for upstream in PLACE if client != upstream]
 pairs = pytest.mark.parametrize(("client", "upstream"), PAIRS)
@@ -33,8 +34,8 @@ def translate(client: str, upstream: str, body: Any, provider: str | None = None
 def request(t: Translation, client: str, body: Any) -> Any:
     """*body* as a request of *client*, whose path may name the model."""
     path = ""
-    if client == "gemini" and isinstance(body, dict):
-        path = f"/v1beta/models/{quote(str(body.get('model')), safe='')}:generateContent"
+    if client in IN_PATH and isinstance(body, dict):
+        path = IN_PATH[client].format(quote(str(body.get("model")), safe=""))
         body = {name: value for name, value in body.items() if name != "model"}
     return t.request(json.dumps(body).encode(), path=path)
 
@@ -50,7 +51,7 @@ def test_translation_is_append_only_and_deterministic(client: str, upstream: str
     place, sent = PLACE[client], PLACE[upstream]
     for k in turns(body[place]):
         before = translate(client, upstream, body | {place: body[place][:k]}, provider)
-        for member in ("instructions", "system", "systemInstruction", "tools"):
+        for member in ("instructions", "system", "systemInstruction", "tools", "toolConfig"):
             assert json.dumps(before.get(member)) == json.dumps(whole.get(member))
         then = [json.dumps(m) for m in before[sent]]
         assert then == [json.dumps(m) for m in whole[sent]][: len(then)]
@@ -112,10 +113,12 @@ def test_bad_input_is_refused_in_the_clients_shape_or_translated(
     try:
         translate(client, upstream, body)
     except Refused as refused:
-        error = json.loads(refused.body)["error"]
+        told = json.loads(refused.body)
+        error = told.get("error", told)
         assert refused.status == 400, refused
         assert error["message"]
-        assert error.get("type", error.get("status")) in ("invalid_request_error", "INVALID_ARGUMENT")
+        kind = error.get("type", error.get("status")) or dict(refused.headers)["x-amzn-errortype"]
+        assert kind in ("invalid_request_error", "INVALID_ARGUMENT", "ValidationException")
 
 
 @pairs
@@ -136,28 +139,33 @@ def test_bad_input_is_refused_in_the_clients_shape_or_translated(
 def test_malformed_bodies(client: str, upstream: str, body: bytes) -> None:
     route = {"provider": PROVIDER[upstream][0], "auth": "none"}
     with pytest.raises(Refused) as refused:
-        Translation(client, upstream, route=route).request(body)
+        Translation(client, upstream, route=route).request(body, path=IN_PATH.get(client, "").format("m"))
     assert refused.value.status == 400
-    assert json.loads(refused.value.body)["error"]["message"]
+    told = json.loads(refused.value.body)
+    assert told.get("error", told)["message"]
 
 
 @pairs
 @pytest.mark.rows("B35")
 def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstream: str) -> None:
     """One unknown member at a time, at every object of a body."""
-    base = {"model": MODELS[upstream][0], **BASE[client], "tools": TOOLS[client]}
+    base = {"model": MODELS[upstream][0], **BASE[client], **with_tools(client, TOOLS[client])}
     new = {"x_new": 1}
     place = PLACE[client]
-    gemini = client == "gemini"
-    content = "parts" if gemini else "content"
-    part = {"text": "hi"} if gemini else {"type": "input_text" if place == "input" else "text", "text": "hi"}
+    content = "parts" if client == "gemini" else "content"
+    kind = {} if client in IN_PATH else {"type": "input_text" if place == "input" else "text"}
+    part = {**kind, "text": "hi"}
     user = {"role": "user", content: [part]}
-    tool = {"functionDeclarations": [{"name": "f", **new}]} if gemini else TOOLS[client][0] | new
+    tool = TOOLS[client][0] | new
+    if client == "gemini":
+        tool = {"functionDeclarations": [{"name": "f", **new}]}
+    elif client == "bedrock_converse":
+        tool = {"toolSpec": TOOLS[client][0]["toolSpec"] | new}
     spots: list[tuple[str, Any]] = [
         ("x_new", base | {place: [user], **new}),
         (f"{place}[0].x_new", base | {place: [user | new]}),
         (f"{place}[0].{content}[0].x_new", base | {place: [user | {content: [part | new]}]}),
-        ("tools[0]", base | {place: [user], "tools": [tool]}),
+        ("toolConfig" if "toolConfig" in base else "tools[0]", base | {place: [user], **with_tools(client, [tool])}),
     ]
     for path, body in spots:
         t = Translation(client, upstream, route={"provider": PROVIDER[upstream][0], "auth": "none"}, now=0)

@@ -46,7 +46,19 @@ TABLE = {
         ("gemini", "/v1beta/models/{model}", "max_output_tokens"),
         ("openai_embeddings", "/v1beta/openai/embeddings", None),
     ],
-    "bedrock": [("openai_chat", "/openai/v1/chat/completions", "max_completion_tokens")],
+    "bedrock": [
+        ("bedrock_converse", "/model/{model}", "max_tokens"),
+        ("anthropic_bedrock", "/model/{model}", "max_tokens"),
+        ("openai_chat", "/openai/v1/chat/completions", "max_completion_tokens"),
+    ],
+    "bedrock-anthropic": [("anthropic_bedrock", "/model/{model}", "max_tokens")],
+    "vertex-anthropic": [
+        (
+            "anthropic_vertex",
+            "/v1/projects/{project_id}/locations/{region}/publishers/anthropic/models/{model}",
+            "max_tokens",
+        )
+    ],
     "vertex-ai": [
         (
             "openai_chat",
@@ -84,6 +96,8 @@ def test_default_hosts() -> None:
         "gemini": "generativelanguage.googleapis.com",
         "vertex-ai": "aiplatform.googleapis.com",
         "bedrock": "bedrock-runtime.{region}.amazonaws.com",
+        "bedrock-anthropic": "bedrock-runtime.{region}.amazonaws.com",
+        "vertex-anthropic": "aiplatform.googleapis.com",
         "openai-compatible": None,
     }
 
@@ -113,7 +127,7 @@ def test_only_openai_compatible_may_do_without_auth() -> None:
 @pytest.mark.parametrize(
     ("dialect", "provider"),
     [("openai_chat", "openai"), ("anthropic_messages", "anthropic"), ("openai_responses", "openai"),
-     ("bedrock_converse", "openai-compatible")],
+     ("bedrock_converse", "bedrock"), ("anthropic_vertex", "vertex-anthropic")],
 )  # fmt: skip
 def test_native_to(dialect: str, provider: str) -> None:
     assert native_to(dialect) == provider

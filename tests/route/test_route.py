@@ -141,6 +141,7 @@ def test_option_values(text: str, options: dict[str, Any]) -> None:
 OPENAI = "provider: openai\nauth: none\n"
 LIST = (
     "openai, azure-openai, deepseek, aimlapi, anthropic, azure-anthropic, openrouter, gemini, vertex-ai, bedrock, "
+    "bedrock-anthropic, vertex-anthropic, "
     "openai-compatible"
 )
 
@@ -208,7 +209,8 @@ LIST = (
          "openai_responses, openai_embeddings"),
         ([OPENAI + "client: openai"],
          "route: client: unknown dialect 'openai'; did you mean 'openai_chat'? Choose one of: openai_chat, "
-         "anthropic_messages, openai_responses, openai_embeddings, bedrock_converse, gemini"),
+         "anthropic_messages, openai_responses, openai_embeddings, bedrock_converse, gemini, anthropic_bedrock, "
+         "anthropic_vertex"),
         (["{provider: vertex-ai, auth: none}"],
          "route: provider_conf: provider vertex-ai needs project_id and region, or an override.endpoint with a path"),
         ([OPENAI + "override: {endpoint: 'ftp://h'}"],

@@ -33,22 +33,28 @@ _ONLY_HERE = frozenset({"system", "anthropic_version", "stop_sequences", "mcp_se
 PATH = "/v1/messages"
 
 
-class AnthropicMessages(DialectBase):
-    name = NAME
-    paths: tuple[str, ...] = (PATH, PATH + count_tokens.PATH)
+class MessagesFamily(DialectBase):
+    """What is the same wherever the Messages API is spoken, in whatever envelope."""
+
+    name: str
+    paths: tuple[str, ...] = ()
     root = ""
     converses = True
     limits: tuple[str, ...] = ("max_tokens",)
-    headers: tuple[str, ...] = ("anthropic-version", "anthropic-beta")
 
     def claims(self, members: dict[str, Any]) -> bool:
-        return "messages" in members and "max_tokens" in members and not _ONLY_HERE.isdisjoint(members)
+        # Without its path an envelope cannot be told from the API that is in it.
+        return False
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
         return parse_request.parse_request(call, losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        return relayed(self, request, upstream, losses) or emit_request.emit_request(request, upstream, losses)
+        return relayed(self, request, upstream, losses) or self._written(request, upstream, losses)
+
+    def _written(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        address = self.address(upstream, Asked(request.model, request.stream))
+        return emit_request.emit_request(request, upstream, losses, address)
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         return mend.mend(body, losses)
@@ -68,6 +74,15 @@ class AnthropicMessages(DialectBase):
 
     def emit_error(self, failed: ResponseFailed, meta_: Meta) -> tuple[ResponseHead, bytes]:
         return meta.emit_error(failed, meta_)
+
+
+class AnthropicMessages(MessagesFamily):
+    name = NAME
+    paths: tuple[str, ...] = (PATH, PATH + count_tokens.PATH)
+    headers: tuple[str, ...] = ("anthropic-version", "anthropic-beta")
+
+    def claims(self, members: dict[str, Any]) -> bool:
+        return "messages" in members and "max_tokens" in members and not _ONLY_HERE.isdisjoint(members)
 
     # ---- counting tokens
 

@@ -56,13 +56,16 @@ def tool_input(arguments: str | None) -> tuple[Any, bool]:
 
 class BlockWriter:
     """Writes single blocks for one request; ``betas`` collects what they need. *own*: the client speaks this dialect,
-    so that members without a word here are its own."""
+    so that members without a word here are its own. *addresses*: media may be where they are fetched from."""
 
-    def __init__(self, losses: LossReport, betas: list[str], *, own: bool, strict_text: bool) -> None:
+    def __init__(
+        self, losses: LossReport, betas: list[str], *, own: bool, strict_text: bool, addresses: bool = True
+    ) -> None:
         self.losses = losses
         self._betas = betas
         self._own = own
         self._strict_text = strict_text
+        self._addresses = addresses
 
     def text(self, block: Text) -> dict[str, Any] | None:
         """``None`` for a text that the API refuses: an empty one, or one of whitespace only."""
@@ -164,6 +167,8 @@ class BlockWriter:
         return self._finished({"type": "image", "source": written}, block)
 
     def _reference(self, source: Source, at: str) -> dict[str, Any]:
+        if not self._addresses:
+            raise Unsupported(at, "addresses and file ids are not supported for this model: send the bytes as base64")
         if source.kind == "url":
             return {"type": "url", "url": source.data}
         if source.kind == "file" and source.dialect == NAME:

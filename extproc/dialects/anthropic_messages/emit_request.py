@@ -8,14 +8,14 @@ from typing import Any
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
-from ..base import Asked, Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
 from ..shared.naming import ToolIds, sha256
 from ..shared.turns import Conversation, system_texts
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, write_tools
-from .vocabulary import BINDING_BETA, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, NAME, UPSTREAM_VERSION
+from .vocabulary import BINDING_BETA, FAMILY, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, UPSTREAM_VERSION
 
 DEFAULT_MAX_TOKENS = 8192
 """For a model of which nothing is known. The API demands the member; a large value costs nothing by itself."""
@@ -35,9 +35,9 @@ _SERVICE_TIERS = {"auto": "auto", "priority": "auto", "fast": "auto"}
 _PHONE = re.compile(r"\+?[\d\s().-]{7,}\Z")
 
 
-def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-    """Raises Unsupported for what this API cannot carry."""
-    return _RequestWriter(request, upstream, losses).write()
+def emit_request(request: Request, upstream: Upstream, losses: LossReport, address: tuple[str, str]) -> UpstreamCall:
+    """*address*: method and path. Raises Unsupported for what this API cannot carry."""
+    return _RequestWriter(request, upstream, losses).write(address)
 
 
 class _RequestWriter:
@@ -49,19 +49,25 @@ class _RequestWriter:
         self._row = upstream.capabilities
         self._losses = losses
         self._claude = "claude" in (upstream.model or request.model).lower()
-        self._own = request.dialect == NAME
+        self._own = request.dialect in FAMILY
         self._betas: list[str] = []
         self._headers: Headers = [("content-type", "application/json"), ("anthropic-version", UPSTREAM_VERSION)]
         self._members: dict[str, Any] = {}
         self._instruction: str | None = None
         self._output: dict[str, Any] | None = None
 
-    def write(self) -> UpstreamCall:
+    def write(self, address: tuple[str, str]) -> UpstreamCall:
         request, members = self._request, self._members
         members["model"] = request.model
         members["max_tokens"] = max_tokens = self._max_tokens()
         self._betas += request.betas
-        writer = BlockWriter(self._losses, self._betas, own=self._own, strict_text=self._claude)
+        writer = BlockWriter(
+            self._losses,
+            self._betas,
+            own=self._own,
+            strict_text=self._claude,
+            addresses=self._row.url_sources,
+        )
         conversation = self._conversation(writer)
         self._decide_output()
         if (system := self._system(writer)) is not None:
@@ -81,8 +87,7 @@ class _RequestWriter:
         self._extensions()
         self._put_betas()
         undo = Undo(tools.names, tools.custom)
-        path = self._upstream.at(Asked(request.model, request.stream))
-        return UpstreamCall("POST", path, self._headers, members, request, undo)
+        return UpstreamCall(*address, self._headers, members, request, undo)
 
     # ---- size
 

@@ -15,7 +15,7 @@ from ..shared import claude_schema as subset
 from ..shared import freeform
 from ..shared.naming import tool_name
 from .emit_blocks import with_cache
-from .vocabulary import NAME, OWN_TOOL, TOOL_BETAS
+from .vocabulary import FAMILY, NAME, OWN_TOOL, TOOL_BETAS
 
 MAX_STRICT_TOOLS = 20
 MAX_USES = {"low": 1, "medium": 5, "high": 10}
@@ -128,7 +128,7 @@ class _ToolWriter:
             else:
                 self._losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
         if tool.extra:
-            if self._request.dialect == NAME:
+            if self._request.dialect in FAMILY:
                 out |= tool.extra
             else:
                 self._losses.extra(tool.at, tool.extra)

@@ -22,7 +22,7 @@ from ...llm.request import (
     ToolChoice,
     WebSearch,
 )
-from ..base import ClientCall
+from ..base import Asked, ClientCall
 from ..shared.reading import decode
 from .parse_blocks import blocks, cache_marker
 from .vocabulary import BILLING_LINE, NAME, VERSIONS
@@ -48,15 +48,17 @@ _CHOICE_MODES: dict[str, Any] = {"auto": "auto", "any": "required", "none": "non
 _SERVICE_TIERS = {"standard_only": "standard"}
 
 
-def parse_request(call: ClientCall, losses: LossReport) -> Request:
-    """Raises ProtocolError for what the API does not allow, Unsupported for an API version that is not known."""
+def parse_request(call: ClientCall, losses: LossReport, asked: Asked | None = None) -> Request:
+    """*asked*: what the path says of the model and the stream, where it does. Raises ProtocolError for what the API
+    does not allow, Unsupported for an API version that is not known."""
     version = call.header("anthropic-version")
     if version and version not in VERSIONS:
         message = f"anthropic-version: {version!r} is not a known version; there are {', '.join(sorted(VERSIONS))}"
         raise Unsupported("anthropic-version", message, "invalid_value")
     fields = Fields(decode(call.body, ""), "")
     at, extra = dict(AT), dict[str, Member]()
-    model, max_tokens = fields.take("model", str), _max_tokens(fields)
+    asked = _asked(fields, asked)
+    max_tokens = _max_tokens(fields)
     system, messages = _system(fields, losses), _messages(fields)
     tools = [_tool(tool, f"tools[{i}]", extra) for i, tool in enumerate(fields.take("tools", list, []))]
     choice = _tool_choice(fields)
@@ -66,12 +68,12 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
     betas = _betas(call.header("anthropic-beta"), fields)
     stop = _stop_sequences(fields)
     temperature, top_p, top_k = fields.number("temperature"), fields.number("top_p"), fields.maybe("top_k", int)
-    stream, cache = fields.take("stream", bool, False), cache_marker(fields)
+    cache = cache_marker(fields)
     fields.ignore("anthropic_version")  # Bedrock's and Vertex's place for the header's value
     _others(fields, extra)
     return Request(
         dialect=NAME,
-        model=model,
+        model=asked.model,
         system=system,
         messages=messages,
         tools=tools,
@@ -79,7 +81,7 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
         output=output,
         reasoning=reasoning,
         sampling=Sampling(max_tokens, temperature, top_p, top_k, stop),
-        stream=stream,
+        stream=asked.stream,
         service_tier=_SERVICE_TIERS.get(tier, tier) if tier else None,
         user_id=user_id,
         session_key=session_key,
@@ -90,6 +92,13 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
         extra=extra,
         source=Origin(call),
     )
+
+
+def _asked(fields: Fields, by_path: Asked | None) -> Asked:
+    if by_path is None:
+        return Asked(fields.take("model", str), fields.take("stream", bool, False))
+    fields.ignore("model", "stream")
+    return by_path
 
 
 def _max_tokens(fields: Fields) -> int:

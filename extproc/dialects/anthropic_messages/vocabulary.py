@@ -11,6 +11,8 @@ from ...llm.events import StopReason
 from ...llm.failures import ErrorKind
 
 NAME = "anthropic_messages"
+FAMILY = frozenset({NAME, "anthropic_bedrock", "anthropic_vertex"})
+"""The dialects whose requests hold the same, each in an envelope of its own."""
 SIGNER = "anthropic-claude-v1"
 """The scheme of Claude's thinking signatures, as OpenRouter's ``reasoning_details`` names it."""
 

@@ -1,20 +1,20 @@
-"""Amazon Bedrock's Converse and ConverseStream (Bedrock Runtime API reference, Nov 2026): the response's side.
-
-Requests are not translated yet: both directions refuse them in words.
-"""
+"""Amazon Bedrock's Converse and ConverseStream (Bedrock Runtime API reference, November 2026)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...llm.events import ResponseFailed
-from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall
+from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall
+from ..shared.bedrock import emit_error, read_meta
+from ..shared.relay import relayed
+from .emit_request import emit_request
 from .emit_response import ConverseEmitter
-from .errors import emit_error, read_meta
+from .parse_request import PLACES, parse_request
 from .parse_response import ConverseParser
 
 
@@ -25,16 +25,18 @@ class BedrockConverse(ModelInPath):
     converses = True
     stream_type = "application/vnd.amazon.eventstream"
     verbs = ("/converse", "/converse-stream")
+    places: Mapping[str, str] = PLACES
 
     def claims(self, members: dict[str, Any]) -> bool:
         # A Converse request names its model in the path: its body cannot be told for sure.
         return False
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        raise Unsupported("", "Bedrock Converse requests are not translated yet: only a Converse upstream can answer")
+        return parse_request(call, self.peek(call.path, {}), losses)
 
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        raise Unsupported("", "requests to a Bedrock Converse upstream are not translated yet")
+        address = self.address(upstream, Asked(request.model, request.stream))
+        return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses, address)
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

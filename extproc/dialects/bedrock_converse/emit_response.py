@@ -29,10 +29,10 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..shared.bedrock import message, meta_headers, stream_headers
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from . import opaque
-from .errors import message, meta_headers, stream_exception
 from .words import CLAUDE, NAME, RAW_REDACTED, stop_word, write_citation, write_redacted, write_tier, write_usage
 
 Members = dict[str, Any]
@@ -175,13 +175,7 @@ class ConverseEmitter(EmitterBase):
         return stop + _frame("metadata", self._usage_members(event))
 
     def _on_failed(self, event: ResponseFailed) -> bytes:
-        headers = eventstream.encode_headers(
-            {
-                ":exception-type": stream_exception(event),
-                ":content-type": "application/json",
-                ":message-type": "exception",
-            }
-        )
+        headers = eventstream.encode_headers(stream_headers(event))
         return eventstream.encode(headers, encode({"message": message(event)}))
 
     # ---- whole

@@ -15,6 +15,9 @@ from ..shared.reading import decode
 _WITH_START = ("toolUse", "toolResult", "image")
 """The kinds that may travel in a stream."""
 
+INVALID_JSON = "INVALID_JSON"
+"""The member that holds a call's input when it was no JSON object."""
+
 Members = dict[str, Any]
 
 
@@ -64,4 +67,4 @@ def tool_input(text: str) -> Members:
         value = decode(text.encode(), "input")
     except ProtocolError:
         value = None
-    return value if type(value) is dict else {"INVALID_JSON": text}
+    return value if type(value) is dict else {INVALID_JSON: text}

@@ -31,8 +31,8 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.bedrock import REQUEST_ID, failure_in_stream, failure_of_head
 from ..shared.parser import ParserBase
-from .errors import ERROR_TYPE, REQUEST_ID, exception_name, failure
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 
 _STARTS = {"text": TextStarted, "thinking": ThinkingStarted}
@@ -89,11 +89,7 @@ class ConverseParser(ParserBase):
             yield from on_event(event)
 
     def _exception(self, headers: dict[str, Any], payload: bytes) -> ResponseFailed:
-        name = headers.get(":exception-type") or headers.get(":error-code") or ""
-        body = self.decode_message(payload, last=True) if payload else None
-        if type(body) is not dict:
-            body = {"message": headers.get(":error-message")}
-        return failure(exception_name(str(name)), body, None)
+        return failure_in_stream(headers, self.decode_message(payload, last=True) if payload else None)
 
     def _ensure_started(self) -> Iterator[ResponseEvent]:
         if self.grammar.state is State.NOT_STARTED:
@@ -230,10 +226,7 @@ class ConverseParser(ParserBase):
         return super().is_error(body) or (says_message and "output" not in body)
 
     def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
-        name = self.head.header(ERROR_TYPE)
-        if not name and type(error) is dict and type(error.get("__type")) is str:
-            name = error["__type"]
-        return failure(exception_name(name), error, status)
+        return failure_of_head(self.head, error, status)
 
     def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
         yield from self._ensure_started()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from ...llm.events import Citation, StopReason, Usage
@@ -14,6 +15,25 @@ CLAUDE = "anthropic-claude-v1"
 """Only Claude signs its thinking on Bedrock."""
 RAW_REDACTED = "bedrock-converse"
 """The signer of redacted thinking that is not text: carried as the base64 that the wire had."""
+
+IMAGE_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
+"""Formats of images -> their media types."""
+DOCUMENT_TYPES = {
+    "pdf": "application/pdf",
+    "csv": "text/csv",
+    "doc": "application/msword",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "xls": "application/vnd.ms-excel",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "html": "text/html",
+    "txt": "text/plain",
+    "md": "text/markdown",
+}
+"""Formats of documents -> their media types."""
+TEXT_FORMATS = frozenset({"csv", "html", "txt", "md"})
+
+ILLEGAL_IN_TOOL_ID = re.compile(r"[^a-zA-Z0-9_.:-]")
+MAX_TOOL_ID = 64
 
 STOPS = {
     "end_turn": StopReason.END,

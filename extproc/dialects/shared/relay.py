@@ -20,7 +20,7 @@ from ...capabilities import Capabilities
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Message, Request, Sampling, Text, ToolChoice
-from ..base import Asked, ClientCall, Dialect, Headers, Upstream, UpstreamCall, encode
+from ..base import Asked, ClientCall, Dialect, Headers, ModelInPath, Upstream, UpstreamCall, encode
 from .splice import ABSENT, Edits, Path, RawJson, path_of
 
 _WORDS = ("model", "stream", "user_id", "session_key")
@@ -99,6 +99,8 @@ class _Editor:
         self._before = before
         self._after = after
         self._document = RawJson(call.body)
+        # What stands in the path is not the body's to say: the request's address is made of it.
+        self._by_path = ("model", "stream") if isinstance(dialect, ModelInPath) else ()
         self._edits = Edits()
         self._container = _array([*before.messages, *before.system])
         self._emitted_messages: list[Any] | None = None
@@ -115,7 +117,7 @@ class _Editor:
     def means(self, body: bytes) -> bool:
         """Whether *body* says what is wanted; of settings, as far as the API can say it. Raises ProtocolError."""
         found, wanted = _meaning(self._parsed(body)), _meaning(self._after)
-        unlike = [name for name, value in wanted.items() if found.get(name) != value]
+        unlike = [n for n, value in wanted.items() if found.get(n) != value and n not in self._by_path]
         if not unlike:
             return True
         if not _SAYABLE.isdisjoint(unlike):
@@ -158,7 +160,7 @@ class _Editor:
         """Changes what stands in the body as it is. The request before, but with all of that."""
         settled, after = self._before, self._after
         for name in _WORDS:
-            if self._placed(name, getattr(settled, name), getattr(after, name)):
+            if name in self._by_path or self._placed(name, getattr(settled, name), getattr(after, name)):
                 settled = replace(settled, **{name: getattr(after, name)})
         for name in Sampling.__struct_fields__:
             new = getattr(after.sampling, name)
@@ -485,7 +487,8 @@ def _meaning(request: Request) -> Any:
     """*request* without all that says only where something stands, and a text as it is however it is wrapped."""
     made = _plain(msgspec.to_builtins(replace(request, at={}, extra={}, source=None, client_state=None)))
     # Some APIs have one system prompt, joined of as many parts as there were.
-    made["system"] = "\n\n".join(block["text"] for message in made["system"] for block in message["content"])
+    said = [block for message in made["system"] for block in message["content"]]
+    made["system"] = "\n\n".join(str(block.get("text", block)) for block in said)
     _number_ids(made["messages"], {})
     return made
 

@@ -7,13 +7,16 @@ from typing import Any
 
 import msgspec
 
-from extproc.dialects.base import Env, Headers, Meta, ResponseHead, UpstreamCall
+from extproc import capabilities
+from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall
+from extproc.dialects.base import encode as to_json
 from extproc.dialects.bedrock_converse import BedrockConverse
 from extproc.framing.eventstream import EventStreamDecoder, Message, encode, encode_headers
 from extproc.llm import events as e
 from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
+from extproc.llm.request import Message as Turn
 from extproc.llm.request import Request
 from extproc.settings import Limits
 
@@ -25,6 +28,46 @@ STREAM = "application/vnd.amazon.eventstream"
 
 def request(*, stream: bool = True) -> Request:
     return Request(dialect=DIALECT.name, model="asked", messages=[], stream=stream)
+
+
+HI = [Turn("user", "hi", "messages[0]")]
+CLAUDE = "eu.anthropic.claude-opus-4-8-v1:0"
+NOVA = "amazon.nova-pro-v1:0"
+
+
+def read(body: Json, *, model: str = "m", verb: str = "converse") -> tuple[Request, list[str]]:
+    """A client's body as a Request, and the losses. *body* gets a message when it has none."""
+    body = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]} | body
+    losses = LossReport()
+    call = ClientCall("POST", f"/model/{model}/{verb}", [], msgspec.json.encode(body))
+    return DIALECT.parse_request(call, losses), [str(loss) for loss in losses]
+
+
+class Written:
+    """A Request as an upstream gets it."""
+
+    def __init__(self, call: UpstreamCall, losses: LossReport) -> None:
+        self.call = call
+        self.body: Json = msgspec.json.decode(to_json(call.members))
+        self.losses = [str(loss) for loss in losses]
+
+    @property
+    def messages(self) -> Any:
+        return self.body["messages"]
+
+    @property
+    def more(self) -> Any:
+        return self.body.get("additionalModelRequestFields")
+
+
+def written(model: str = CLAUDE, *, quirks: Json | None = None, **members: Any) -> Written:
+    """A Request with *members* as an upstream that serves *model* gets it."""
+    members = {"dialect": "openai_chat", "model": model, "messages": HI} | members
+    row = capabilities.packaged().find("bedrock", model, quirks)
+    losses = LossReport()
+    return Written(
+        DIALECT.emit_request(Request(**members), Upstream("bedrock", "/model/{model}", row, model), losses), losses
+    )
 
 
 def frame(event: str, payload: Json | bytes, *, message_type: str = "event") -> bytes:

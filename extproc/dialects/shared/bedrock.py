@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
 from ..base import Headers, Meta, ResponseHead, encode
-from ..shared.emitter import error_status
-from ..shared.errors import read_error
+from .emitter import error_status
+from .errors import read_error
 
 ERROR_TYPE = "x-amzn-errortype"
 REQUEST_ID = "x-amzn-requestid"
@@ -103,3 +104,28 @@ def stream_exception(failed: ResponseFailed) -> str:
             return "modelStreamErrorException" if truncated else "internalServerException"
         case _:
             return "validationException"
+
+
+def stream_headers(failed: ResponseFailed) -> dict[str, str]:
+    """The headers of the message that ends a stream with *failed*."""
+    return {
+        ":exception-type": stream_exception(failed),
+        ":content-type": "application/json",
+        ":message-type": "exception",
+    }
+
+
+def failure_in_stream(headers: Mapping[str, Any], body: Any) -> ResponseFailed:
+    """What a message of a stream says that is no event. *body* is its payload, decoded."""
+    name = headers.get(":exception-type") or headers.get(":error-code") or ""
+    if type(body) is not dict:
+        body = {"message": headers.get(":error-message")}
+    return failure(exception_name(str(name)), body, None)
+
+
+def failure_of_head(head: ResponseHead, body: Any, status: int | None) -> ResponseFailed:
+    """What an error's body means, with the name that the head has for it, or the body itself."""
+    name = head.header(ERROR_TYPE)
+    if not name and type(body) is dict and type(body.get("__type")) is str:
+        name = body["__type"]
+    return failure(exception_name(name), body, status)

@@ -3,13 +3,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from extproc.capabilities import Capabilities
-from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Upstream
+from extproc.dialects.base import Env, Meta, ResponseHead
 from extproc.llm.events import ResponseFailed
-from extproc.llm.failures import ErrorKind, Unsupported
+from extproc.llm.failures import ErrorKind
 from extproc.llm.losses import LossReport
 
-from .helpers import DIALECT, Json, parsed, request
+from ..bedrock_converse.helpers import DIALECT, Json, parsed
 
 K = ErrorKind
 
@@ -78,10 +77,6 @@ def test_meta() -> None:
     assert DIALECT.read_meta(head, Env()) == Meta(request_id="q", retry_after="3")
 
 
-def test_requests_are_refused_in_words() -> None:
-    with pytest.raises(Unsupported, match="not translated yet"):
-        DIALECT.parse_request(ClientCall("POST", "/model/m/converse", [], b"{}"), LossReport())
-    with pytest.raises(Unsupported, match="not translated yet"):
-        DIALECT.emit_request(request(), Upstream("bedrock", "/model/m/converse", Capabilities()), LossReport())
+def test_a_body_alone_does_not_tell() -> None:
     assert DIALECT.claims({"messages": [], "inferenceConfig": {}}) is False
     assert DIALECT.mend(b"{}", LossReport()) == b"{}"

@@ -1,0 +1,242 @@
+"""Content blocks, written for Converse. A block that a cache point follows has it as a second member, until
+``expanded`` makes two blocks of it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import (
+    Audio,
+    Block,
+    CacheMarker,
+    Document,
+    Image,
+    Opaque,
+    SearchResult,
+    Source,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from . import opaque
+from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
+
+Members = dict[str, Any]
+
+CACHE_POINT = "cachePoint"
+MAX_CACHE_POINTS = 4
+"""In one request (Bedrock user guide, "Prompt caching")."""
+MAX_DOCUMENT_NAME = 200
+EMPTY = "(empty)"
+"""Stands where the API demands a text and there is none."""
+
+_FORMATS = {media_type: name for name, media_type in IMAGE_TYPES.items()} | {"image/jpg": "jpeg"}
+_DOCUMENT_FORMATS = {media_type: name for name, media_type in DOCUMENT_TYPES.items()}
+_ILLEGAL_IN_DOCUMENT_NAME = re.compile(r"[^A-Za-z0-9 \-()\[\]]+")
+_SPACES = re.compile(r"\s{2,}")
+
+
+def cache_point(cache: CacheMarker) -> Members:
+    return {"type": "default"} if cache.ttl is None else {"type": "default", "ttl": cache.ttl}
+
+
+class CachePoints:
+    """The cache points of one request: the API takes few, and those of other models' none. Of too many the first ones
+    stay, so that what was sent before stays as it was."""
+
+    def __init__(self, losses: LossReport, *, known: bool) -> None:
+        self._losses = losses
+        self._left = MAX_CACHE_POINTS if known else 0
+        self._why = f"at most {MAX_CACHE_POINTS} in a request" if known else "this model has no cache"
+
+    def mark(self, out: Members, cache: CacheMarker | None, at: str) -> Members:
+        """*out* with a cache point behind it, where *cache* asks for one and one may be."""
+        if cache is None:
+            return out
+        if self._left == 0:
+            self._losses.dropped(f"{at}.cache", self._why, cost_only=True)
+            return out
+        self._left -= 1
+        return {**out, CACHE_POINT: cache_point(cache)}
+
+
+def expanded(written: Iterable[Members]) -> list[Members]:
+    """The blocks, each cache point a block of its own."""
+    out: list[Members] = []
+    for block in written:
+        if CACHE_POINT in block and len(block) > 1:
+            out.append({name: value for name, value in block.items() if name != CACHE_POINT})
+            out.append({CACHE_POINT: block[CACHE_POINT]})
+        else:
+            out.append(block)
+    return out
+
+
+class BlockWriter:
+    """Writes single blocks for one request. *own*: the client speaks this dialect, so that members without a word here
+    are its own."""
+
+    def __init__(self, losses: LossReport, points: CachePoints, *, own: bool) -> None:
+        self.losses = losses
+        self._points = points
+        self._own = own
+        self._documents: set[str] = set()
+
+    def text(self, block: Text) -> Members | None:
+        """``None`` for a text that the API refuses: an empty one, or one of whitespace only."""
+        if not block.text:
+            return None
+        if block.text.isspace():
+            self.losses.rewritten(block.at, "a text of whitespace only is left out")
+            return None
+        if block.citations:
+            self.losses.dropped(f"{block.at}.citations", "of an earlier answer")
+        return self._finished({"text": block.text}, block)
+
+    def content(self, block: Block) -> Members | None:
+        """What users and tools say. ``None`` when nothing is left of it."""
+        match block:
+            case Text():
+                return self.text(block)
+            case Image():
+                return self._image(block)
+            case Document():
+                return self._document(block)
+            case SearchResult():
+                return self._search_result(block)
+            case Audio():
+                return {"audio": {"format": block.format, "source": {"bytes": block.data}}}
+            case Opaque():
+                return self._opaque(block)
+        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+
+    def _opaque(self, block: Opaque) -> Members | None:
+        if block.dialect == NAME:
+            return block.content
+        if block.essential:
+            kind = block.content.get("type")
+            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
+        self.losses.dropped(block.at)
+        return None
+
+    def thinking(self, block: Thinking) -> Members | None:
+        """Only what Claude has signed goes back; between two turns of Converse itself other models' as well."""
+        if block.encrypted and block.signer in (CLAUDE, RAW_REDACTED):
+            return {"reasoningContent": {"redactedContent": write_redacted(block.encrypted, block.signer)}}
+        if block.signature and block.signer == CLAUDE:
+            return {"reasoningContent": {"reasoningText": {"text": block.text, "signature": block.signature}}}
+        if self._own and not block.encrypted and not block.signature:
+            return {"reasoningContent": {"reasoningText": {"text": block.text}}}
+        return None
+
+    def is_thinking(self, written: Members) -> bool:
+        return "reasoningContent" in written
+
+    def call(self, call: ToolCall, id_: str, name: str) -> Members:
+        if call.kind == "custom":
+            given: Any = {"input": call.arguments or ""}
+        elif call.input is not None:
+            given = call.input
+        else:
+            given = opaque.tool_input(call.arguments or "")
+            if opaque.INVALID_JSON in given:
+                self.losses.rewritten(call.at, "the arguments are no JSON object")
+        return self._finished({"toolUse": {"toolUseId": id_, "name": name, "input": given}}, call)
+
+    def result(self, result: ToolResult, id_: str) -> Members:
+        content = result.content
+        blocks: list[Block] = [Text(content, result.at)] if isinstance(content, str) else content
+        # What stands within a result cannot be a cache's end: the result's own can.
+        inner = [made for block in blocks if (made := self.content(block)) is not None]
+        written = [{name: value for name, value in each.items() if name != CACHE_POINT} for each in inner]
+        out: Members = {"toolUseId": id_, "content": written or [{"text": EMPTY}]}
+        if result.is_error is not None:
+            out["status"] = "error" if result.is_error else "success"
+        return self._finished({"toolResult": out}, result)
+
+    def _finished(self, out: Members, block: Any) -> Members:
+        """With the cache point, and the members that only the client's dialect knows."""
+        if block.extra:
+            if self._own:
+                kind = next(iter(out))
+                if type(out[kind]) is dict:
+                    out[kind] |= block.extra
+            else:
+                self.losses.extra(block.at, block.extra)
+        return self._points.mark(out, block.cache, block.at)
+
+    # ---- media
+
+    def _image(self, block: Image) -> Members:
+        if block.detail not in (None, "auto"):
+            self.losses.dropped(f"{block.at}.detail")
+        format_ = _FORMATS.get((block.source.media_type or "").lower())
+        if format_ is None:
+            format_ = _FORMATS.get(f"image/{block.source.data.rpartition('.')[2].lower()}")
+        if format_ is None:
+            known = ", ".join(sorted(set(_FORMATS)))
+            raise Unsupported(block.at, f"an image must be one of {known}, not {block.source.media_type or 'untyped'}")
+        return self._finished({"image": {"format": format_, "source": self._located(block.source, block.at)}}, block)
+
+    def _located(self, source: Source, at: str) -> Members:
+        if source.kind == "base64":
+            return {"bytes": source.data if source.data.isalnum() else "".join(source.data.split())}
+        if source.kind == "url" and source.data.startswith("s3://"):
+            return {"s3Location": {"uri": source.data}}
+        what = "an address on the web is" if source.kind == "url" else "a file id of another provider is"
+        raise Unsupported(at, f"{what} not supported for this model: send the bytes as base64")
+
+    def _document(self, block: Document) -> Members:
+        format_, source = self._document_source(block)
+        out: Members = {"format": format_, "name": self._document_name(block), "source": source}
+        if block.context:
+            out["context"] = block.context
+        if block.citations:
+            out["citations"] = {"enabled": True}
+        return self._finished({"document": out}, block)
+
+    def _document_source(self, block: Document) -> tuple[str, Members]:
+        source = block.source
+        if source is None:
+            inner = [Text(block.blocks, block.at)] if isinstance(block.blocks, str) else block.blocks or []
+            texts = [{"text": each.text} for each in inner if isinstance(each, Text) and each.text]
+            if len(texts) < len(inner):
+                self.losses.dropped(f"{block.at}.source.content", "a document of blocks holds only text here")
+            return "txt", {"content": texts or [{"text": EMPTY}]}
+        media_type = (source.media_type or "").partition(";")[0].strip().lower()
+        if source.kind == "text":
+            format_ = _DOCUMENT_FORMATS.get(media_type, "txt")
+            return format_, {"bytes": base64.b64encode(source.data.encode("utf-8", "replace")).decode()}
+        format_ = _DOCUMENT_FORMATS.get(media_type) or (block.title or source.data[-64:]).rpartition(".")[2].lower()
+        if format_ not in DOCUMENT_TYPES:
+            format_ = "txt" if media_type.startswith("text/") else ""
+        if not format_:
+            known = ", ".join(DOCUMENT_TYPES)
+            raise Unsupported(block.at, f"a file must be one of {known}, not {media_type or 'of no type'}")
+        return format_, self._located(source, block.at)
+
+    def _document_name(self, block: Document) -> str:
+        """A name that the API takes and that no other document of the request has."""
+        title = block.title or "document"
+        name = _SPACES.sub(" ", _ILLEGAL_IN_DOCUMENT_NAME.sub(" ", title)).strip()[:MAX_DOCUMENT_NAME] or "document"
+        unique, number = name, 1
+        while unique in self._documents:
+            number += 1
+            unique = f"{name[: MAX_DOCUMENT_NAME - 8]} ({number})"
+        self._documents.add(unique)
+        if unique != block.title and block.title:
+            self.losses.rewritten(f"{block.at}.title", "to the characters that the API takes")
+        return unique
+
+    def _search_result(self, block: SearchResult) -> Members:
+        texts = [{"text": each.text} for each in block.content if each.text]
+        out: Members = {"source": block.source, "title": block.title, "content": texts or [{"text": EMPTY}]}
+        if block.citations:
+            out["citations"] = {"enabled": True}
+        return self._finished({"searchResult": out}, block)

@@ -1,0 +1,298 @@
+"""A request, written for Converse and ConverseStream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ...llm.request import Request
+from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..shared import claude_schema as subset
+from ..shared.claude_reasoning import Plan, Planner
+from ..shared.naming import ToolIds
+from ..shared.turns import Conversation, system_texts
+from .emit_blocks import BlockWriter, CachePoints, Members, expanded
+from .emit_tools import Tools, write_tools
+from .words import ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
+
+JSON_OBJECT = "Respond with one valid JSON object and nothing else."
+JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
+ROOM_TO_THINK = 8192
+"""What a budget of thinking is measured by where nothing says how long the answer may be."""
+MAX_METADATA = 16
+"""Pairs of ``requestMetadata``."""
+
+CARRIED = frozenset({
+    "additionalModelResponseFieldPaths", "guardrailConfig", "outputConfig", "performanceConfig", "projectIdentifier",
+    "promptVariables",
+})  # fmt: skip
+"""Members of this API that a client of another one may send under the same name."""
+_SPELT = {"guardrail_config": "guardrailConfig", "performance_config": "performanceConfig"}
+CLAUDES = frozenset({"context_management", "inference_geo", "speed"})
+"""Members of the Messages API that Claude takes through Converse as well, beside Converse's own."""
+
+
+def emit_request(request: Request, upstream: Upstream, losses: LossReport, address: tuple[str, str]) -> UpstreamCall:
+    """*address*: method and path. Raises Unsupported for what this API cannot carry."""
+    return _RequestWriter(request, upstream, losses).write(address)
+
+
+class _RequestWriter:
+    """One request's writing: what the parts decide together is kept here."""
+
+    def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
+        self._request = request
+        self._row = upstream.capabilities
+        self._losses = losses
+        self._own = request.dialect == NAME
+        # A profile's name says nothing of the model: a route's quirks may say that it thinks as Claude does.
+        self._claude = "claude" in (upstream.model or request.model).lower() or self._row.thinking != "none"
+        self._members: Members = {}
+        self._more: Members = {}  # additionalModelRequestFields
+        self._config: Members = {}  # outputConfig
+        self._instructions: list[str] = []
+        self._points = CachePoints(losses, known=self._own or self._claude or self._row.cache_points)
+
+    def write(self, address: tuple[str, str]) -> UpstreamCall:
+        request, members = self._request, self._members
+        writer = BlockWriter(self._losses, self._points, own=self._own)
+        system = self._system(writer)
+        conversation = self._conversation(writer)
+        tools = write_tools(
+            request,
+            self._points,
+            conversation.names,
+            self._losses,
+            claude=self._claude,
+            forcible=self._row.forced_tool,
+        )
+        if tools.instruction:
+            self._instructions.append(tools.instruction)
+        self._output()
+        plan = self._plan(conversation, tools)
+        prefill = self._claude and self._row.prefill and not plan.thinks and not self._config
+        turns = conversation.written(prefill=prefill)
+        members["messages"] = [{"role": turn["role"], "content": self._content(turn["content"])} for turn in turns]
+        system += [{"text": text} for text in self._instructions]
+        if system:
+            members["system"] = expanded(system)
+        self._inference(plan)
+        if tools.config is not None:
+            members["toolConfig"] = tools.config
+        if tools.claudes_choice is not None:
+            self._more["tool_choice"] = tools.claudes_choice
+        self._put_plan(plan)
+        self._plain_members()
+        self._extensions()
+        for name, value in (("outputConfig", self._config), ("additionalModelRequestFields", self._more)):
+            if value:
+                members[name] = value
+        headers: Headers = [("content-type", "application/json")]
+        return UpstreamCall(*address, headers, members, request, Undo(tools.names, tools.custom))
+
+    # ---- what is said
+
+    def _system(self, writer: BlockWriter) -> list[Members]:
+        out: list[Members] = []
+        for message in self._request.system:
+            if message.name is not None:
+                self._losses.dropped(f"{message.at}.name")
+            self._losses.extra(message.at, message.extra)
+            if self._own and not isinstance(message.content, str):
+                blocks = [writer.content(block) for block in message.content]
+            else:
+                blocks = [writer.text(text) for text in system_texts(message)]
+            out += [block for block in blocks if block is not None]
+        return out
+
+    def _conversation(self, writer: BlockWriter) -> Conversation:
+        ids = ToolIds(ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID)
+        mid_system = self._row.mid_system and self._claude
+        conversation = Conversation(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
+        for message in self._request.messages:
+            conversation.add(message)
+        conversation.end()
+        return conversation
+
+    def _content(self, content: str | list[Members]) -> list[Members]:
+        """A turn's blocks: Converse takes no bare string."""
+        if isinstance(content, str):
+            return [{"text": content}]
+        out = expanded(content)
+        names = [block["document"]["name"] for block in out if "document" in block]
+        if names and not any("text" in block for block in out):
+            self._losses.add("messages", Action.SYNTHESIZED, "the API demands a text beside a document")
+            out.append({"text": names[0]})
+        return out
+
+    # ---- the form of the answer, and how much to think
+
+    def _output(self) -> None:
+        output, request, losses = self._request.output, self._request, self._losses
+        if output is None:
+            return
+        if output.kind == "json_object" or output.schema is None:
+            self._instructions.append(JSON_OBJECT)
+            losses.add(request.path_of("output"), Action.EMULATED, "by an instruction")
+            return
+        schema = output.schema
+        if not self._own:
+            try:
+                if not self._row.json_schema:
+                    raise subset.NotInSubset("this model cannot be held to a schema")
+                schema = subset.transform(output.schema)
+            except subset.NotInSubset as error:
+                if output.strict:
+                    path = request.path_of("output")
+                    raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
+                self._instructions.append(JSON_SCHEMA + encode(output.schema).decode())
+                losses.add(request.path_of("output"), Action.EMULATED, f"by an instruction: {error}")
+                return
+        if schema != output.schema:
+            losses.rewritten(request.path_of("output_schema"), "reduced to what the provider can enforce")
+        wanted: Members = {"schema": encode(schema).decode()}
+        for name, value in (("name", output.name), ("description", output.description)):
+            if value is not None:
+                wanted[name] = value
+        self._config["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": wanted}}
+
+    def _plan(self, conversation: Conversation, tools: Tools) -> Plan:
+        request, limit = self._request, self._row.max_output
+        if not self._claude:
+            wish = request.reasoning
+            if wish.mode is not None or wish.effort is not None or wish.budget is not None:
+                self._losses.dropped(request.path_of("reasoning"), "only Claude can be told here how much to think")
+            return Plan()
+        max_tokens = request.sampling.max_tokens or limit or ROOM_TO_THINK
+        planner = Planner(request, self._row, claude=True, losses=self._losses)
+        plan = planner.plan(max_tokens, forced=tools.forced, unsigned_loop=conversation.answers_unsigned)
+        extra = request.reasoning.extra
+        if extra and plan.thinking is not None and self._own:
+            plan.thinking |= extra
+        else:
+            self._losses.extra(request.path_of("reasoning"), extra)
+        return plan
+
+    def _put_plan(self, plan: Plan) -> None:
+        if plan.thinking is not None:
+            self._more["thinking"] = plan.thinking
+        if plan.effort is not None:
+            self._config["effort"] = plan.effort
+
+    # ---- sampling
+
+    def _inference(self, plan: Plan) -> None:
+        request, losses, wish = self._request, self._losses, self._request.sampling
+        config: Members = {}
+        if wish.max_tokens is not None:
+            config["maxTokens"] = self._max_tokens(wish.max_tokens)
+        unwanted = self._unwanted(plan)
+        for word, name, value in (("temperature", "temperature", wish.temperature), ("top_p", "topP", wish.top_p)):
+            if value is None:
+                continue
+            if word in unwanted:
+                if value != 1:
+                    # 1 is the default: leaving it out changes nothing.
+                    losses.dropped(request.path_of(word))
+            elif value > 1:
+                losses.add(request.path_of(word), Action.CLAMPED, "to 1, the highest of this API")
+                config[name] = 1
+            else:
+                config[name] = value
+        path = request.path_of("stop")
+        kept = []
+        for i, text in enumerate(wish.stop):
+            if self._row.stop and text.strip():
+                kept.append(text)
+            else:
+                losses.dropped(f"{path}[{i}]", "" if text.strip() else "the API takes no empty stop sequence")
+        if kept:
+            config["stopSequences"] = kept
+        if config:
+            self._members["inferenceConfig"] = config
+        self._others(unwanted)
+
+    def _max_tokens(self, asked: int) -> int:
+        path, limit = self._request.path_of("max_tokens"), self._row.max_output
+        if asked < 1:
+            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
+        if limit is not None and asked > limit:
+            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
+            return limit
+        return asked
+
+    def _unwanted(self, plan: Plan) -> tuple[str, ...]:
+        """What this model does not take, with this thinking."""
+        wish = self._request.sampling
+        if not self._row.sampling:
+            return ("temperature", "top_p", "top_k")
+        if plan.thinks:
+            near_one = wish.top_p is None or 0.95 <= wish.top_p <= 1
+            return ("temperature", "top_k") if near_one else ("temperature", "top_p", "top_k")
+        both = wish.temperature is not None and wish.top_p is not None
+        return ("top_p",) if both and not self._row.temperature_with_top_p else ()
+
+    def _others(self, unwanted: tuple[str, ...]) -> None:
+        """What Converse has no member for."""
+        request, losses, wish = self._request, self._losses, self._request.sampling
+        if wish.top_k is not None:
+            if self._claude and "top_k" not in unwanted:
+                self._more["top_k"] = wish.top_k
+            else:
+                losses.dropped(request.path_of("top_k"))
+        if wish.seed is not None:
+            losses.dropped(request.path_of("seed"))
+        for name, penalty in (
+            ("frequency_penalty", wish.frequency_penalty),
+            ("presence_penalty", wish.presence_penalty),
+        ):
+            if penalty:
+                losses.dropped(request.path_of(name))
+
+    # ---- the rest
+
+    def _plain_members(self) -> None:
+        request, losses = self._request, self._losses
+        if request.service_tier is not None:
+            tier = write_tier(request.service_tier)
+            if tier is not None:
+                self._members["serviceTier"] = tier
+            elif request.service_tier != "auto":
+                losses.dropped(request.path_of("service_tier"))
+        if request.user_id:
+            losses.dropped(request.path_of("user_id"))
+        if request.session_key is not None and request.path_of("session_key") != request.path_of("user_id"):
+            losses.dropped(request.path_of("session_key"), cost_only=True)
+        if request.cache is not None:
+            losses.dropped(request.path_of("cache"), "only single blocks can be marked here", cost_only=True)
+        if request.betas and self._claude:
+            self._more["anthropic_beta"] = list(dict.fromkeys(request.betas))
+        elif request.betas:
+            losses.dropped(request.path_of("betas"))
+
+    def _extensions(self) -> None:
+        for name, member in self._request.extra.items():
+            own = _SPELT.get(name, name)
+            if self._own and member.path.startswith("additionalModelRequestFields."):
+                self._more[name] = member.value
+            elif self._own and name.startswith("outputConfig."):
+                self._config[name.removeprefix("outputConfig.")] = member.value
+            elif self._own or own in CARRIED:
+                self._members[member.path if self._own else own] = member.value
+            elif name == "metadata" and type(member.value) is dict:
+                self._metadata(member.value, member.path)
+            elif self._claude and name in CLAUDES:
+                self._more[name] = member.value
+            elif member.essential:
+                problem = member.problem or f"{member.path} is not supported for this model"
+                raise Unsupported(member.path, problem, member.code)
+            else:
+                self._losses.dropped(member.path, cost_only=member.cost_only)
+
+    def _metadata(self, given: dict[str, Any], path: str) -> None:
+        kept = {name: value for name, value in given.items() if type(value) is str and name and value}
+        if len(kept) < len(given) or len(kept) > MAX_METADATA:
+            self._losses.dropped(path, f"at most {MAX_METADATA} pairs of texts")
+        if kept:
+            self._members["requestMetadata"] = dict(list(kept.items())[:MAX_METADATA])

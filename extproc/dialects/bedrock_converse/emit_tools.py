@@ -1,0 +1,173 @@
+"""Tools and the choice among them, written for Converse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ...llm.request import Request, Tool
+from ..base import encode
+from ..shared import claude_schema as subset
+from ..shared.naming import tool_name
+from .emit_blocks import CachePoints, Members, expanded
+from .words import NAME
+
+NO_TOOLS = "Do not call any tool."
+"""What Converse has no choice for, said to the model."""
+
+_FREE_TEXT = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
+
+class Tools(Struct):
+    """What a request says of tools, and what must be undone in the response."""
+
+    config: Members | None = None
+    """``toolConfig``."""
+    forced: bool = False
+    instruction: str | None = None
+    claudes_choice: Members | None = None
+    """The choice in Claude's own words, where Converse's say less."""
+    names: dict[str, str] = {}
+    """As sent -> as the client knows them, where they differ."""
+    custom: frozenset[str] = frozenset()
+
+
+def write_tools(
+    request: Request, points: CachePoints, called: Iterable[str], losses: LossReport, *, claude: bool, forcible: bool
+) -> Tools:
+    """*called*: the tools that the conversation has called so far, by the client's names. *forcible*: the model can be
+    made to call a tool. Raises Unsupported."""
+    out = Tools()
+    called = list(called)
+    choice = request.tool_choice
+    known = {tool.name for tool in request.tools}
+    for name in choice.names:
+        if name not in known:
+            path = request.path_of("tool_choice")
+            raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+    allowed = _allowed(request, known, losses)
+    written = [
+        made
+        for tool in request.tools
+        if (allowed is None or tool.name in allowed) and (made := _tool(request, tool, points, losses)) is not None
+    ]
+    if not written and called:
+        # The API refuses a history of calls without the definitions of their tools.
+        written = [_spec(tool_name(name), None, {"type": "object"}) for name in called]
+        losses.add(request.path_of("tools"), Action.SYNTHESIZED, "the history calls tools that are not defined")
+    elif choice.mode == "none" and written:
+        if called:
+            out.instruction = NO_TOOLS
+            losses.add(request.path_of("tool_choice"), Action.EMULATED, "by an instruction")
+        else:
+            written = []
+    elif not written and choice.mode in ("required", "tool"):
+        losses.dropped(request.path_of("tool_choice"), "there are no tools")
+    if written:
+        out.config = {"tools": expanded(written)}
+        _choose(request, out, losses, claude=claude, forcible=forcible)
+    out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
+    everyone = [*(tool.name for tool in request.tools), *called]
+    out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    return out
+
+
+def _allowed(request: Request, known: set[str], losses: LossReport) -> frozenset[str] | None:
+    """The tools that the choice leaves, where it leaves some out; ``None``: all. One that must be called is named in
+    the choice instead, so that the tools stay as they are."""
+    choice = request.tool_choice
+    single = choice.mode == "tool" or (choice.mode == "required" and len(choice.names) == 1)
+    if not choice.names or single or known <= set(choice.names):
+        return None
+    losses.add(request.path_of("tools"), Action.FILTERED, "to those that the choice allows")
+    return frozenset(choice.names)
+
+
+def _choose(request: Request, out: Tools, losses: LossReport, *, claude: bool, forcible: bool) -> None:
+    choice = request.tool_choice
+    assert out.config is not None
+    made: Members | None = {"auto": {}} if choice.mode == "auto" else None
+    if choice.mode in ("required", "tool") and request.tools:
+        if not forcible:
+            losses.add(request.path_of("tool_choice"), Action.DOWNGRADED, "this model cannot be made to call a tool")
+            made = {"auto": {}}
+        else:
+            out.forced = True
+            made = {"tool": {"name": tool_name(choice.names[0])}} if len(choice.names) == 1 else {"any": {}}
+    if made is not None:
+        out.config["toolChoice"] = made
+    if choice.parallel is False and request.tools:
+        _one_at_a_time(request, out, made or {"auto": {}}, losses, claude=claude)
+
+
+def _one_at_a_time(request: Request, out: Tools, choice: Members, losses: LossReport, *, claude: bool) -> None:
+    if not claude:
+        losses.dropped(request.path_of("parallel"), "Converse does not say how many calls may be made")
+        return
+    kind = next(iter(choice))
+    out.claudes_choice = {"type": kind, **choice[kind], "disable_parallel_tool_use": True}
+
+
+def _tool(request: Request, tool: Tool, points: CachePoints, losses: LossReport) -> Members | None:
+    """``None`` for a tool that cannot be carried."""
+    if tool.kind == "custom":
+        return points.mark(_custom(tool, losses), tool.cache, tool.at)
+    if tool.kind == "function":
+        return points.mark(_function(request, tool, losses), tool.cache, tool.at)
+    if tool.dialect == NAME and tool.native is not None:
+        return tool.native
+    choice = request.tool_choice
+    if len(request.tools) == 1 or (choice.mode in ("required", "tool") and tool.name in choice.names):
+        raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
+    losses.dropped(tool.at, "a tool that another provider runs")
+    return None
+
+
+def _function(request: Request, tool: Tool, losses: LossReport) -> Members:
+    schema = tool.schema if tool.schema is not None else {"type": "object", "properties": {}}
+    if (kind := schema.get("type")) is None:
+        schema = {**schema, "type": "object"}
+    elif kind != "object":
+        raise Unsupported(tool.at, f"{tool.at}: a tool's parameters must be of type object", "invalid_value")
+    out = _spec(tool_name(tool.name), tool.description, schema)
+    if tool.strict is not None and request.dialect == NAME:
+        out["toolSpec"]["strict"] = tool.strict
+    elif tool.strict:
+        if subset.conforms(schema):
+            out["toolSpec"]["strict"] = True
+        else:
+            losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
+    if tool.extra:
+        if request.dialect == NAME:
+            out["toolSpec"] |= tool.extra
+        else:
+            losses.extra(tool.at, tool.extra)
+    return out
+
+
+def _custom(tool: Tool, losses: LossReport) -> Members:
+    losses.add(tool.at, Action.EMULATED, "as a function with one text")
+    description = tool.description or ""
+    if tool.grammar:
+        losses.add(f"{tool.at}.format", Action.DOWNGRADED, "the grammar is described, not enforced")
+        grammar = f"The input must follow this grammar:\n{encode(tool.grammar).decode()}"
+        description = f"{description}\n\n{grammar}" if description else grammar
+    losses.extra(tool.at, tool.extra)
+    return _spec(tool_name(tool.name), description, _FREE_TEXT)
+
+
+def _spec(name: str, description: str | None, schema: Members) -> Members:
+    out: Members = {"name": name}
+    if description:
+        # The API refuses an empty one.
+        out["description"] = description
+    out["inputSchema"] = {"json": schema}
+    return {"toolSpec": out}
