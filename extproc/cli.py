@@ -283,21 +283,26 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Writes the equivalent Envoy configuration to standard output, and what has no equivalent to standard error."
     )
-    parser.add_argument("source", choices=("apisix", "aigw"), help="apisix: a route of the Admin API, as JSON; aigw: "
-                        "manifests of Envoy AI Gateway, as YAML")  # fmt: skip
-    parser.add_argument("file", nargs="?", metavar="FILE", help="standard input if left out")
+    parser.add_argument(
+        "source", choices=("apisix", "aigw"),
+        help="apisix: routes of the Admin API, of standalone or ADC files, or of its ingress controller; aigw: "
+        "manifests of Envoy AI Gateway",
+    )  # fmt: skip
+    parser.add_argument("files", nargs="*", metavar="FILE", help="read together; standard input if left out")
     parser.set_defaults(run=_import)
 
 
 def _import(args: argparse.Namespace) -> int:
     from .importers import ImportFailed, convert
 
-    with _opened(args.file) as source:
-        data = source.read()
+    files = []
+    for name in args.files or [None]:
+        with _opened(name) as source:
+            files.append(source.read())
     try:
-        made = convert(args.source, data)
+        made = convert(args.source, *files)
     except ImportFailed as error:
-        raise UsageError(f"{args.file or 'standard input'}: {error}") from None
+        raise UsageError(f"{', '.join(args.files) or 'standard input'}: {error}") from None
     print(made.yaml, end="")
     print("\n".join(made.notes), file=sys.stderr)
     return 0

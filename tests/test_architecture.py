@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": LEAVES | {"llm", "credentials", "exchange", "telemetry", "envoy_api"},
     "reference": set(),
     "check": LEAVES | {"route", "providers", "exchange", "reference"},
-    "importers": LEAVES | {"route", "providers", "reference"},
+    "importers": LEAVES | {"route", "providers", "reference", "check"},
     "demo": {"reference"},
     "envoy_api": set(),
     "__init__": CORE | SAYS | {"translation"},

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
+from ..check.tree import Unreadable
+from ..check.tree import documents as bounded
 from . import aigw, apisix
 from .envoy import Imported, ImportFailed, Made
 
@@ -12,13 +16,11 @@ __all__ = ["ImportFailed", "Imported", "convert"]
 _SOURCES = {"apisix": apisix.read, "aigw": aigw.read}
 
 
-def convert(source: str, data: bytes) -> Imported:
-    """*data* in the form of *source* ("apisix" or "aigw") as a bootstrap for Envoy. Raises ImportFailed."""
+def convert(source: str, *files: bytes) -> Imported:
+    """*files*, read together, in the form of *source* ("apisix" or "aigw") as a bootstrap for Envoy. Raises
+    ImportFailed."""
     made = Made()
-    try:
-        documents = [item for item in yaml.safe_load_all(data.decode()) if item is not None]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ImportFailed(f"neither JSON nor YAML: {str(error).splitlines()[0]}") from None
+    documents = [document for data in files for document in _documents(data)]
     if not documents or not all(isinstance(item, dict) for item in documents):
         raise ImportFailed("expected an object")
     try:
@@ -26,3 +28,17 @@ def convert(source: str, data: bytes) -> Imported:
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise ImportFailed(f"not as its schema has it: {error}") from None
     return made.done()
+
+
+def _documents(data: bytes) -> list[Any]:
+    try:
+        text = data.decode().removeprefix("\ufeff")
+        # Aliases that make millions of values, tags, and what is nested too deeply.
+        bounded(text)
+        return [item for item in yaml.safe_load_all(text) if item is not None]
+    except (yaml.YAMLError, ValueError) as error:
+        raise ImportFailed(f"neither JSON nor YAML: {str(error).splitlines()[0]}") from None
+    except Unreadable as error:
+        if str(error).startswith("expected a mapping"):
+            raise ImportFailed("expected an object") from None
+        raise ImportFailed(f"neither JSON nor YAML: {error}") from None

@@ -36,6 +36,7 @@ _UNSPOKEN = {
 _COSTS = {
     "InputToken": "input_tokens",
     "OutputToken": "output_tokens",
+    "TotalToken": "total_tokens",
     "CachedInputToken": "cache_read_tokens",
     "CacheCreationInputToken": "cache_write_tokens",
     "ReasoningToken": "reasoning_tokens",
@@ -75,13 +76,15 @@ class _Manifests:
     def __init__(self, known: dict[tuple[str, str, str], dict[str, Any]], made: Made) -> None:
         self.known = known
         self.made = made
+        self.costs: dict[str, str] = {}
+        """Of the route that is being read."""
 
     def route(self, item: dict[str, Any]) -> None:
         namespace, name = _name(item)
         spec = item.get("spec", {})
         where = f"AIGatewayRoute {name}"
-        for cost in spec.get("llmRequestCosts", []):
-            self._cost(cost, where)
+        costs = [cost for cost in spec.get("llmRequestCosts", []) if self._cost(cost, where)]
+        self.costs = {str(cost["metadataKey"]): _COSTS[str(cost["type"])] for cost in costs}
         for unused in ("rateLimitsFromHeaders", "filterConfig"):
             if unused in spec:
                 self.made.note(f"{where}: {unused}", "has no equivalent here, and is left out")
@@ -92,11 +95,11 @@ class _Manifests:
             label = name if number == 0 else f"{name}_{number + 1}"
             self._rule(rule, label, namespace, spec.get("hostnames", []), f"{where}: rules[{number}]")
 
-    def _cost(self, cost: dict[str, Any], where: str) -> None:
+    def _cost(self, cost: dict[str, Any], where: str) -> bool:
         key, kind = cost.get("metadataKey"), str(cost.get("type"))
-        told = _COSTS.get(kind)
-        text = f"read %DYNAMIC_METADATA(extproc:{told})%" if told else "compute it from the members of extproc"
-        self.made.note(f"{where}: llmRequestCosts.{key}", f"{kind}: {text}")
+        if kind not in _COSTS:
+            self.made.note(f"{where}: llmRequestCosts.{key}", f"{kind}: compute it from the members of extproc")
+        return kind in _COSTS
 
     def _rule(self, rule: dict[str, Any], name: str, namespace: str, hosts: list[str], where: str) -> None:
         wanted = Wanted(name, _matches(rule, self.made, where), [])
@@ -109,13 +112,11 @@ class _Manifests:
         if "streamIdleTimeout" in rule:
             idle = duration(str(rule["streamIdleTimeout"]))
             wanted.action.setdefault("retry_policy", {})["per_try_idle_timeout"] = idle
-        for unused in ("modelsOwnedBy", "modelsCreatedAt"):
-            if unused in rule:
-                self.made.note(f"{where}.{unused}", "the list of models is not made from routes; left out")
-        model = next(iter(_exact_models(wanted.matches)), None)
+        wanted.costs = dict(self.costs)
+        wanted.models = _listed(rule, wanted.matches)
         references = rule.get("backendRefs", [])
         for number, reference in enumerate(references):
-            wanted.targets += self._backend(reference, namespace, model, f"{where}.backendRefs[{number}]")
+            wanted.targets += self._backend(reference, namespace, f"{where}.backendRefs[{number}]")
         if len({target.priority for target in wanted.targets}) > 1 or wanted.action.get("retry_policy"):
             wanted.retries = max(len(wanted.targets) - 1, 1)
             wanted.codes = [429, 500, 502, 503, 504]
@@ -132,13 +133,13 @@ class _Manifests:
     def service(self, reference: dict[str, Any], namespace: str) -> dict[str, Any] | None:
         return self.find("AIServiceBackend", str(reference.get("namespace", namespace)), str(reference.get("name")))
 
-    def _backend(self, reference: dict[str, Any], namespace: str, model: str | None, where: str) -> list[Target]:
+    def _backend(self, reference: dict[str, Any], namespace: str, where: str) -> list[Target]:
         if reference.get("kind", "AIServiceBackend") != "AIServiceBackend":
             self.made.note(where, _HINTS["InferencePool"])
             return []
         service = self.service(reference, namespace)
         if service is None:
-            self.made.note(where, f"there is no AIServiceBackend {reference.get('name')} in this file: left out")
+            self.made.note(where, f"there is no AIServiceBackend {reference.get('name')} in these files: left out")
             return []
         space, name = _name(service)
         spec = service.get("spec", {})
@@ -149,9 +150,11 @@ class _Manifests:
         backend = self.find("Backend", space, str(spec.get("backendRef", {}).get("name")))
         places = [place for item in (backend or {}).get("spec", {}).get("endpoints", []) if (place := _address(item))]
         if not places:
-            self.made.note(f"AIServiceBackend {name}: backendRef", "there is no Backend with an address here: left out")
+            wanted_name = f"{space}/{spec.get('backendRef', {}).get('name')}"
+            missing = "there is no Backend" if backend is None else "there is no address in the Backend"
+            self.made.note(f"AIServiceBackend {name}: backendRef", f"{missing} {wanted_name} in these files: left out")
             return []
-        tls = self._tls(space, str(spec["backendRef"]["name"]))
+        tls, sni = self._tls(space, str(spec["backendRef"]["name"]), backend or {})
         policy = self._policy(spec, space, name)
         wanted_model = reference.get("modelNameOverride") or None
         weight, priority = int(reference.get("weight", 1)), int(reference.get("priority", 0))
@@ -160,23 +163,32 @@ class _Manifests:
             return []
         targets = []
         for host, port in places:
-            level = self._level(spec, policy, host, port, tls, wanted_model or model, f"AIServiceBackend {name}")
+            level = self._level(spec, policy, host, port, tls, f"AIServiceBackend {name}")
             if wanted_model:
                 level.setdefault("options", {})["model"] = wanted_model
             for source, at in ((spec, f"AIServiceBackend {name}"), (reference, where)):
                 _body(source, level, self.made, at)
-            targets.append(Target(host, port, tls, level, weight, priority))
+            targets.append(Target(host, port, tls, level, weight, priority, sni if sni != host else ""))
         return targets
 
-    def _tls(self, namespace: str, backend: str) -> bool:
+    def _tls(self, namespace: str, backend: str, object_: dict[str, Any]) -> tuple[bool, str]:
+        """Whether a Backend is spoken to in TLS, and the name asked for."""
+        own = object_.get("spec", {}).get("tls")
+        if own is not None:
+            if own.get("insecureSkipVerify"):
+                self.made.note(f"Backend {backend}: tls.insecureSkipVerify", "is not taken over: it is verified here")
+            for unused in ("caCertificateRefs", "clientCertificateRef"):
+                if unused in own:
+                    self.made.note(f"Backend {backend}: tls.{unused}", "put it into the cluster's common_tls_context")
+            return True, str(own.get("sni") or "")
         for (kind, space, name), item in self.known.items():
             refs = item.get("spec", {}).get("targetRefs", [])
             if kind == "BackendTLSPolicy" and space == namespace and any(r.get("name") == backend for r in refs):
                 validation = item["spec"].get("validation", {})
                 if "caCertificateRefs" in validation:
                     self.made.note(f"BackendTLSPolicy {name}", "put its CA into validation_context.trusted_ca")
-                return True
-        return False
+                return True, str(validation.get("hostname") or "")
+        return False, ""
 
     def _policy(self, spec: dict[str, Any], namespace: str, service: str) -> dict[str, Any] | None:
         old = spec.get("backendSecurityPolicyRef", {}).get("name")
@@ -188,8 +200,7 @@ class _Manifests:
         return None
 
     def _level(
-        self, spec: dict[str, Any], policy: dict[str, Any] | None, host: str, port: int, tls: bool,
-        model: str | None, where: str,
+        self, spec: dict[str, Any], policy: dict[str, Any] | None, host: str, port: int, tls: bool, where: str
     ) -> dict[str, Any]:  # fmt: skip
         schema = spec["schema"]
         name, prefix = schema["name"], schema.get("prefix")
@@ -198,7 +209,11 @@ class _Manifests:
         default = PROVIDERS[level["provider"]].host
         url = f"{'https' if tls else 'http'}://{host}" + ("" if port == (443 if tls else 80) else f":{port}")
         if name == "AzureOpenAI":
-            url += self._azure(schema.get("version"), model, where)
+            # The path is made of the model that is sent, as Azure's deployments are named.
+            if version := schema.get("version"):
+                level["provider_conf"] = {"api_version": str(version)}
+            else:
+                self.made.note(where, "without a version, Azure's v1 API is used: /openai/v1/chat/completions")
             level["override"] = {"endpoint": url}
         elif name == "GCPVertexAI":
             gcp = security.get("gcpCredentials", {})
@@ -216,12 +231,6 @@ class _Manifests:
             level["override"] = {"endpoint": url}
         level["auth"] = self._auth(security, policy, where)
         return level
-
-    def _azure(self, version: str | None, model: str | None, where: str) -> str:
-        if model is None or version is None:
-            self.made.note(where, "without a model and a version, Azure's v1 API is used: /openai/v1/chat/completions")
-            return ""
-        return f"/openai/deployments/{model}/chat/completions?api-version={version}"
 
     def _auth(self, security: dict[str, Any], policy: dict[str, Any] | None, where: str) -> Any:
         kind = str(security.get("type", ""))
@@ -330,3 +339,14 @@ def _headers(
         ]
     if removed := [name for mutation in found for name in mutation.get("remove", [])]:
         wanted.route["request_headers_to_remove"] = removed
+
+
+def _listed(rule: dict[str, Any], matches: list[dict[str, Any]]) -> dict[str, dict[str, Any]] | None:
+    """What GET /v1/models tells of the rule's models; ``None`` if it also takes others."""
+    names = _exact_models(matches)
+    if len(names) != len(matches):
+        return None
+    about = {"owned_by": rule.get("modelsOwnedBy"), "created": rule.get("modelsCreatedAt")}
+    # Of a time its day.
+    told = {key: str(value).partition("T")[0].partition(" ")[0] for key, value in about.items() if value is not None}
+    return {name: dict(told) for name in names}

@@ -7,18 +7,19 @@ import re
 from typing import Any
 
 from ..providers import PROVIDERS
-from .envoy import ImportFailed, Made, Target, Wanted, endpoint_parts, host_of, leftovers, seconds
+from . import apisix_forms, apisix_multi
+from .apisix_multi import SERVER_ERRORS
+from .envoy import COSTS_NAMESPACE, ImportFailed, Made, Target, Wanted, endpoint_parts, host_of, leftovers, seconds
 
 PLUGINS = ("ai-proxy", "ai-proxy-multi")
 PLACEHOLDER = "https://llm.example"
 """Where nothing says where."""
-SERVER_ERRORS = [500, 502, 503, 504]
+MAX_TIMEOUT = 600_000
 QUERY_KEYS = re.compile(r"([?&](?:[\w-]*key|[\w-]*token|sig)=)([^&]+)", re.IGNORECASE)
 
 OTHER_PLUGINS = {
     "key-auth": "envoy.filters.http.api_key_auth, before the ext_proc filter",
     "jwt-auth": "envoy.filters.http.jwt_authn, before the ext_proc filter",
-    "ai-rate-limiting": "envoy.filters.http.ratelimit with hits_addend from %DYNAMIC_METADATA(extproc:output_tokens)%",
     "limit-count": "envoy.filters.http.local_ratelimit or envoy.filters.http.ratelimit",
     "prometheus": "Envoy's /stats/prometheus",
     "cors": "envoy.filters.http.cors",
@@ -31,21 +32,19 @@ AWS = {
     "secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "session_token": "AWS_SESSION_TOKEN",
 }
-_PASSIVE = {"http_failures": "consecutive_5xx", "tcp_failures": "consecutive_local_origin_failure"}
 
 
 def read(documents: list[dict[str, Any]], made: Made) -> None:
-    """Each of *documents* (a route, an answer of the Admin API, or a list of them)."""
-    for number, route in enumerate(item for document in documents for item in _routes(document)):
-        _route(copy.deepcopy(route), number, made)
+    """Each route in *documents*, of any of APISIX's forms."""
+    listed = [copy.deepcopy(route) for route in apisix_forms.routes(documents, made)]
+    for number, route in sorted(enumerate(listed), key=lambda item: _rank(item[1])):
+        _route(route, number, made)
 
 
-def _routes(document: dict[str, Any]) -> list[dict[str, Any]]:
-    for name in ("list", "routes"):
-        if isinstance(document.get(name), list):
-            return [item.get("value", item) for item in document[name]]
-    found = document.get("value", document)
-    return [found]
+def _rank(route: dict[str, Any]) -> tuple[float, bool, int]:
+    """APISIX asks those of high priority first, then exact paths, then long ones."""
+    uris = [str(uri) for uri in route.get("uris") or [route.get("uri", "/*")]]
+    return -float(route.get("priority") or 0), any(uri.endswith("*") for uri in uris), -max(map(len, uris))
 
 
 def _route(route: dict[str, Any], number: int, made: Made) -> None:
@@ -57,12 +56,16 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
         made.note(identity, "has neither ai-proxy nor ai-proxy-multi, and is left out")
         return
     plugin = plugins.pop(names[0])
+    limits = plugins.pop("ai-rate-limiting", None)
     for other in plugins:
         hint = OTHER_PLUGINS.get(other)
         made.note(f"plugins.{other}", f"set {hint}" if hint else "has no equivalent here, and is left out")
+    if str(route.pop("status", 1)) == "0":
+        made.note(identity, "has status 0, and is left out")
+        return
     wanted = Wanted(name, _matches(route, made), [])
-    wanted.domains = [str(host) for host in route.pop("hosts", [])] or [route.pop("host", "*")]
-    for ignored in ("create_time", "update_time", "desc", "labels", "status"):
+    wanted.domains = [str(host) for host in route.pop("hosts", None) or []] or [str(route.pop("host", None) or "*")]
+    for ignored in ("create_time", "update_time", "desc", "labels", "priority"):
         route.pop(ignored, None)
     leftovers(route, made, "")
     path = f"plugins.{names[0]}"
@@ -71,6 +74,8 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
         wanted.targets.append(_target(plugin, wanted, made, path))
     else:
         _multi(plugin, wanted, made, path)
+    if limits is not None:
+        _limits(limits, wanted, made)
     made.wanted.append(wanted)
 
 
@@ -78,15 +83,18 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
 
 
 def _matches(route: dict[str, Any], made: Made) -> list[dict[str, Any]]:
-    uris = [str(uri) for uri in route.pop("uris", [])] or [str(route.pop("uri", "/*"))]
+    uris = [str(uri) for uri in route.pop("uris", None) or []] or [str(route.pop("uri", "/*"))]
     headers = []
-    methods = [str(method) for method in route.pop("methods", [])]
+    methods = [str(method) for method in route.pop("methods", None) or []]
     if methods:
         headers.append({"name": ":method", "string_match": _one_of(methods)})
     parameters: list[dict[str, Any]] = []
-    for condition in route.pop("vars", []):
-        _condition(condition, headers, parameters, made)
+    metadata: list[dict[str, Any]] = []
+    for condition in route.pop("vars", None) or []:
+        _condition(condition, headers, parameters, metadata, made)
     made_of: dict[str, Any] = {"headers": headers} if headers else {}
+    if metadata:
+        made_of["dynamic_metadata"] = metadata
     if parameters:
         made_of["query_parameters"] = parameters
     return [
@@ -100,11 +108,18 @@ def _one_of(words: list[str]) -> dict[str, Any]:
     return {"safe_regex": {"regex": "|".join(map(re.escape, words))}}
 
 
-def _condition(condition: Any, headers: list[dict[str, Any]], parameters: list[dict[str, Any]], made: Made) -> None:
+def _condition(
+    condition: Any, headers: list[dict[str, Any]], parameters: list[dict[str, Any]], metadata: list[dict[str, Any]],
+    made: Made,
+) -> None:  # fmt: skip
     """One of ``vars``: a name, an operator, a value."""
     if isinstance(condition, list) and len(condition) == 3:
         name, operator, value = map(str, condition)
-        match = {"==": {"exact": value}, "~~": {"safe_regex": {"regex": f".*(?:{value}).*"}}}.get(operator)
+        matches: dict[str, dict[str, Any]] = {
+            "==": {"exact": value},
+            "~~": {"safe_regex": {"regex": f".*(?:{value}).*"}},
+        }
+        match = matches.get(operator)
         if match and name == "post_arg.model":
             headers.append({"name": "x-extproc-model", "string_match": match})
             return
@@ -114,8 +129,8 @@ def _condition(condition: Any, headers: list[dict[str, Any]], parameters: list[d
         if match and name.startswith("arg_"):
             parameters.append({"name": name[4:], "string_match": match})
             return
-        if name.startswith("post_arg."):
-            made.note(f"vars.{name}", "match it by json_to_metadata and the route's dynamic_metadata; left out")
+        if match and name.startswith("post_arg."):
+            metadata.append(made.by_body(name.removeprefix("post_arg."), match))
             return
     made.note("vars", f"the condition {condition!r} has no equivalent here, and is left out")
 
@@ -125,6 +140,8 @@ def _condition(condition: Any, headers: list[dict[str, Any]], parameters: list[d
 
 def _shared(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> None:
     timeout = plugin.pop("timeout", 30000)
+    if timeout > MAX_TIMEOUT:
+        made.note(f"{path}.timeout", f"is more than APISIX allows ({MAX_TIMEOUT} ms), and kept")
     wanted.action["idle_timeout"] = seconds(timeout)
     wanted.cluster["connect_timeout"] = seconds(timeout)
     if "max_stream_duration_ms" in plugin:
@@ -141,10 +158,12 @@ def _shared(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> No
     if not wanted.verify:
         made.note(f"{path}.ssl_verify", "certificates are not verified, as before: better put the CA into "
                   "validation_context.trusted_ca")  # fmt: skip
-    for name in ("retries", "max_retries"):
-        if name in plugin:
-            wanted.retries = int(plugin.pop(name))
-            wanted.codes = [429, *SERVER_ERRORS]
+    if "retries" in plugin:
+        wanted.retries = int(plugin.pop("retries"))
+        wanted.codes = [429, *SERVER_ERRORS]
+    if "streaming_flush_interval_ms" in plugin:
+        plugin.pop("streaming_flush_interval_ms")
+        made.note(f"{path}.streaming_flush_interval_ms", "nothing to set: each piece goes on as it comes")
     if "max_req_body_size" in plugin:
         wanted.level["max_request_bytes"] = plugin.pop("max_req_body_size")
     for name in ("logging", "max_response_bytes"):
@@ -159,6 +178,38 @@ def _logging(level: dict[str, Any], made: Made, path: str) -> None:
     if "logging" in level:
         made.note(f"{path}.logging", "is kept and has no effect yet: what a summary tells is in the access log "
                   "(%DYNAMIC_METADATA(extproc:model)% and the like)")  # fmt: skip
+
+
+_TOKENS = {"total_tokens": "total_tokens", "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+
+
+def _limits(limits: dict[str, Any], wanted: Wanted, made: Made) -> None:
+    """Token limits: what each request used is told to Envoy's rate limit filter when its stream is done."""
+    strategy = str(limits.get("limit_strategy", "total_tokens"))
+    count = _TOKENS.get(strategy)
+    path = f"{wanted.name}: plugins.ai-rate-limiting"
+    if count is None:
+        made.note(path, f"limit_strategy {strategy} has no equivalent here: total_tokens are counted")
+        count = "total_tokens"
+    said = f"{limits.get('limit', 'its')} {count} in {limits.get('time_window', '?')} s"
+    if limits.get("instances"):
+        made.note(path, "limits of single instances have no equivalent here: the route's alone is told")
+    if limits.get("rules"):
+        made.note(path, "rules have no equivalent here: put their keys into the descriptor's actions")
+    name = f"llm_{count.removesuffix('s')}"
+    wanted.costs[name] = count
+    actions = [{"generic_key": {"descriptor_key": "ai-rate-limiting", "descriptor_value": wanted.name}}]
+    wanted.action["rate_limits"] = [
+        # Asks whether anything is left; what was used is told when the stream is done.
+        {"actions": actions, "hits_addend": {"number": 0}},
+        {
+            "actions": actions,
+            "hits_addend": {"format": f"%DYNAMIC_METADATA({COSTS_NAMESPACE}:{name})%"},
+            "apply_on_stream_done": True,
+        },
+    ]
+    made.note(path, "the route asks and tells the tokens (rate_limits): set envoy.filters.http.ratelimit, and in your "
+              f"rate limit service {said} for ai-rate-limiting={wanted.name}")  # fmt: skip
 
 
 # ---- one provider
@@ -176,6 +227,13 @@ def _target(instance: dict[str, Any], wanted: Wanted, made: Made, path: str) -> 
         level.setdefault("options", {})["model"] = instance.pop("model")
     _auth(auth, level, provider, made, f"{path}.auth")
     host, port, tls = _where(provider, level, made, path)
+    if provider == "bedrock" and "bedrock_converse" not in PROVIDERS["bedrock"].dialects:
+        made.note(path, "Bedrock is asked by its OpenAI-compatible API, not by Converse: see that it offers the model; "
+                  "clients that speak Converse are not served")  # fmt: skip
+    for unused in ("examples", "threshold"):
+        if unused in instance:
+            instance.pop(unused)
+            made.note(f"{path}.{unused}", "nobody chooses by the prompt's meaning here; left out")
     leftovers(instance, made, f"{path}.")
     return Target(host, port, tls, level)
 
@@ -236,10 +294,14 @@ def _without_keys(endpoint: str, provider: str, made: Made, path: str) -> str:
 
 def _multi(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> None:
     instances = plugin.pop("instances", [])
-    if not instances:
-        raise ImportFailed(f"{path}.instances: there is none")
-    _balancer(plugin.pop("balancer", {}), wanted, made, f"{path}.balancer")
-    _fallback(plugin.pop("fallback_strategy", []), len(instances), wanted, made, f"{path}.fallback_strategy")
+    apisix_multi.need_instances(instances, path)
+    if (left := [i for i in instances if int(i.get("weight", 1)) == 0]) and len(left) < len(instances):
+        names = ", ".join(str(instance.get("name", "one")) for instance in left)
+        made.note(f"{path}.instances", f"weight 0 means no traffic: {names} is left out")
+        instances = [instance for instance in instances if instance not in left]
+    apisix_multi.balancer(plugin.pop("balancer", {}), wanted, made, f"{path}.balancer")
+    apisix_multi.semantic(plugin, made, path)
+    apisix_multi.fallback(plugin, len(instances), wanted, made, path)
     shared = plugin.pop("checks", None)
     checks = [instance.pop("checks", shared) for instance in instances]
     for number, instance in enumerate(instances):
@@ -247,103 +309,8 @@ def _multi(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> Non
         weight, priority = int(instance.pop("weight", 1)), int(instance.pop("priority", 0))
         target = _target(instance, wanted, made, f"{path}.instances[{number}]")
         # The other way round: here the largest is asked first, in Envoy the smallest.
-        target.weight, target.priority = max(weight, 1), -priority
-        if weight == 0 and len(instances) > 1:
-            made.note(f"{path}.instances[{number}].weight", "Envoy's weights begin at 1: 0 became 1")
+        target.weight, target.priority = max(weight, 1), -priority * len(instances)
         wanted.targets.append(target)
-    _checks(checks, wanted, made, f"{path}.checks")
+    apisix_multi.spread(wanted.targets, made, f"{path}.instances")
+    apisix_multi.checks(checks, wanted, made, f"{path}.checks")
     leftovers(plugin, made, f"{path}.")
-
-
-def _balancer(balancer: dict[str, Any], wanted: Wanted, made: Made, path: str) -> None:
-    algorithm = balancer.pop("algorithm", "roundrobin")
-    on, key = str(balancer.pop("hash_on", "vars")), str(balancer.pop("key", ""))
-    if algorithm == "chash":
-        wanted.cluster["lb_policy"] = "RING_HASH"
-        policy = _hash_policy(on, key)
-        if policy is None:
-            made.note(f"{path}.hash_on", f"{on} {key}: set the route's hash_policy; without one the choice is random")
-        else:
-            wanted.action["hash_policy"] = [policy]
-    elif algorithm != "roundrobin":
-        made.note(f"{path}.algorithm", f"{algorithm}: set the cluster's lb_policy; left at ROUND_ROBIN")
-    leftovers(balancer, made, f"{path}.")
-
-
-def _hash_policy(on: str, key: str) -> dict[str, Any] | None:
-    if on in ("header", "headers"):
-        return {"header": {"header_name": key.removeprefix("http_").replace("_", "-")}}
-    if on == "cookie":
-        return {"cookie": {"name": key.removeprefix("cookie_")}}
-    if on == "vars" and key in ("remote_addr", "binary_remote_addr"):
-        return {"connection_properties": {"source_ip": True}}
-    if on == "vars" and key.startswith("arg_"):
-        return {"query_parameter": {"name": key[4:]}}
-    if on == "vars" and key.startswith("http_"):
-        return {"header": {"header_name": key[5:].replace("_", "-")}}
-    return None
-
-
-def _fallback(strategy: Any, instances: int, wanted: Wanted, made: Made, path: str) -> None:
-    words = [strategy] if isinstance(strategy, str) else list(strategy or [])
-    codes = {"http_429": [429], "http_5xx": SERVER_ERRORS}
-    found = sorted(code for word in words for code in codes.get(word, []))
-    if found:
-        wanted.codes = found
-        wanted.retries = wanted.retries or instances - 1
-    for word in words:
-        if word not in codes:
-            made.note(path, f"{word}: a used-up token quota cannot send a request to another instance here; an "
-                      "unhealthy instance is left out by health_checks and outlier_detection")  # fmt: skip
-    wanted.cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
-
-
-def _checks(checks: list[Any], wanted: Wanted, made: Made, path: str) -> None:
-    first = next((item for item in checks if item), None)
-    if first is None:
-        return
-    for target, mine in zip(wanted.targets, checks, strict=True):
-        active = (mine or {}).get("active")
-        if not active:
-            target.health = {"disable_active_health_check": True}
-            continue
-        own = {"hostname": active.get("host"), "port_value": active.get("port")}
-        target.health = {name: value for name, value in own.items() if value}
-    checked = copy.deepcopy(first)
-    if active := checked.pop("active", None):
-        wanted.cluster["health_checks"] = [_active(active, made, f"{path}.active")]
-    if passive := checked.pop("passive", None):
-        unhealthy = passive.get("unhealthy", {})
-        values = {_PASSIVE[name]: unhealthy.pop(name) for name in _PASSIVE if name in unhealthy}
-        wanted.cluster["outlier_detection"] = values | {"base_ejection_time": "30s", "max_ejection_percent": 100}
-        leftovers(unhealthy, made, f"{path}.passive.unhealthy.")
-        leftovers(passive.get("healthy", {}), made, f"{path}.passive.healthy.")
-    if any(item and item != first for item in checks):
-        made.note(path, "Envoy checks all endpoints of a cluster alike but for host and port: the first one's is used")
-
-
-def _active(active: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
-    healthy, unhealthy = active.pop("healthy", {}), active.pop("unhealthy", {})
-    check: dict[str, Any] = {
-        "timeout": f"{active.pop('timeout', 1):g}s",
-        "interval": f"{healthy.pop('interval', 1):g}s",
-        "unhealthy_interval": f"{unhealthy.pop('interval', 1):g}s",
-        "healthy_threshold": healthy.pop("successes", 2),
-        "unhealthy_threshold": unhealthy.pop("http_failures", unhealthy.pop("tcp_failures", 5)),
-    }
-    kind, where = active.pop("type", "http"), active.pop("http_path", "/")
-    active.pop("host", None), active.pop("port", None)
-    if kind == "tcp":
-        check["tcp_health_check"] = {}
-    else:
-        http: dict[str, Any] = {"path": where}
-        if codes := healthy.pop("http_statuses", None):
-            http["expected_statuses"] = [{"start": code, "end": code + 1} for code in codes]
-        if headers := active.pop("req_headers", None):
-            pairs = [str(line).partition(":") for line in headers]
-            http["request_headers_to_add"] = [{"header": {"key": k, "value": v.strip()}} for k, _, v in pairs]
-        check["http_health_check"] = http
-    leftovers(active, made, f"{path}.")
-    leftovers(healthy, made, f"{path}.healthy.")
-    leftovers(unhealthy, made, f"{path}.unhealthy.")
-    return check

@@ -45,6 +45,8 @@ class Target:
     weight: int = 1
     priority: int = 0
     """0 is asked first."""
+    name: str = ""
+    """What it is called in TLS and in ``:authority``, if not by its address."""
     health: dict[str, Any] | None = None
     """Envoy's ``health_check_config`` of the endpoint."""
 
@@ -65,9 +67,18 @@ class Wanted:
     cluster: dict[str, Any] = field(default_factory=dict)
     http: dict[str, Any] = field(default_factory=dict)
     """Members of the cluster's ``common_http_protocol_options``."""
+    models: dict[str, dict[str, Any]] | None = None
+    """What the list of models tells of those that it is for; ``None``: it is not told."""
+    costs: dict[str, str] = field(default_factory=dict)
+    """Name in ``COSTS_NAMESPACE`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
     retries: int = 0
     codes: list[int] = field(default_factory=list)
     verify: bool = True
+
+
+COSTS_NAMESPACE = "io.envoy.ai_gateway"
+BODY_NAMESPACE = "llm.body"
+"""Where ``json_to_metadata`` puts members of the body for the routes to match."""
 
 
 class Made:
@@ -75,6 +86,7 @@ class Made:
 
     def __init__(self) -> None:
         self.wanted: list[Wanted] = []
+        self._members: list[str] = []
         self.notes: list[str] = []
         self._secrets: dict[str, str] = {}
 
@@ -97,6 +109,14 @@ class Made:
         self.note(path, f"{what} is replaced by ${{{variable}}}: set it in the sidecar's environment")
         return f"{prefix}${{{variable}}}"
 
+    def _models_of(self, wanted: list[Wanted]) -> dict[str, Any]:
+        """The list of models of a virtual host with the routes of *wanted*, if every route says which are its."""
+        if not wanted or not all(item.models for item in wanted):
+            return {}
+        found = {name: about for item in wanted for name, about in (item.models or {}).items()}
+        text = yaml.dump(found, Dumper=_Dumper, sort_keys=False, width=110)
+        return {"metadata": {"filter_metadata": {"extproc": {"models": _Block(text)}}}}
+
     def _variable(self, literal: str, provider: str) -> str:
         if literal not in self._secrets:
             base = re.sub(r"\W", "_", provider).upper() + "_API_KEY"
@@ -104,6 +124,25 @@ class Made:
             names = (base if number == 1 else f"{base}_{number}" for number in range(1, 10_000))
             self._secrets[literal] = next(name for name in names if name not in taken)
         return self._secrets[literal]
+
+    def by_body(self, member: str, match: dict[str, Any]) -> dict[str, Any]:
+        """A route's match of a *member* of the body, as ``model.name``, by Envoy's own metadata."""
+        if member not in self._members:
+            self._members.append(member)
+        return {"filter": BODY_NAMESPACE, "path": [{"key": member}], "value": {"string_match": match}}
+
+    def _body_filter(self) -> dict[str, Any]:
+        rules: list[dict[str, Any]] = []
+        for member in self._members:
+            into: dict[str, Any] = {"metadata_namespace": BODY_NAMESPACE, "key": member}
+            none: dict[str, Any] = {**into, "value": ""}
+            rules.append({
+                "selectors": [{"key": key} for key in member.split(".")],
+                "on_present": into, "on_missing": none, "on_error": none,
+            })  # fmt: skip
+        kind = "type.googleapis.com/envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata"
+        config = {"@type": kind, "request_rules": {"rules": rules}}
+        return {"name": "envoy.filters.http.json_to_metadata", "typed_config": config}
 
     def done(self) -> Imported:
         """All of it as a bootstrap. Raises ImportFailed if there is nothing."""
@@ -115,16 +154,49 @@ class Made:
         pattern = resources["clusters"][0]
         retry = _route_named(config, "any_provider")["route"]["retry_policy"]
         nowhere = _route_named(config, "no_such_model")
-        hosts: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for wanted in self.wanted:
-            hosts.setdefault(tuple(wanted.domains), []).extend(_routes(wanted, retry))
+        _name_apart(self.wanted)
         table = _manager(config)["route_config"]
         table["virtual_hosts"] = [
-            {"name": f"host_{number}", "domains": list(domains), "routes": [*routes, reference.copy_all(nowhere)]}
-            for number, (domains, routes) in enumerate(hosts.items())
+            {
+                "name": f"host_{number}",
+                "domains": domains,
+                **self._models_of(wanted),
+                "routes": [*(route for one in wanted for route in _routes(one, retry)), reference.copy_all(nowhere)],
+            }
+            for number, (domains, wanted) in enumerate(_hosts(self.wanted))
         ]
+        if self._members:
+            _manager(config)["http_filters"].insert(0, self._body_filter())
         resources["clusters"] = [*(_cluster(wanted, pattern) for wanted in self.wanted), sidecar]
         return Imported(_header(self.notes) + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=110), self.notes)
+
+
+def _name_apart(wanted: list[Wanted]) -> None:
+    """Give each a name of its own: it is that of a route and of a cluster."""
+    taken: set[str] = {"extproc"}
+    for item in wanted:
+        names = (item.name if number == 1 else f"{item.name}_{number}" for number in range(1, 10_000))
+        item.name = next(name for name in names if name not in taken)
+        taken.add(item.name)
+
+
+def _hosts(wanted: list[Wanted]) -> list[tuple[list[str], list[Wanted]]]:
+    """The virtual hosts: each domain once, with the routes that are for it, then those that are for any."""
+    anywhere = [item for item in wanted if "*" in item.domains]
+    found: dict[str, list[Wanted]] = {}
+    for item in wanted:
+        for domain in item.domains:
+            if domain != "*":
+                found.setdefault(domain, []).append(item)
+    hosts: list[tuple[list[str], list[Wanted]]] = []
+    for domain, own in found.items():
+        whole = own + [item for item in anywhere if item not in own]
+        same = next((domains for domains, others in hosts if others == whole), None)
+        if same is not None:
+            same.append(domain)
+        else:
+            hosts.append(([domain], whole))
+    return [*hosts, *([(["*"], anywhere)] if anywhere else [])]
 
 
 def endpoint_parts(text: str) -> tuple[str, int, bool]:
@@ -161,10 +233,17 @@ def _routes(wanted: Wanted, retry: dict[str, Any]) -> list[dict[str, Any]]:
         policy["retriable_status_codes"] = sorted({*wanted.codes, *([529] if 503 in wanted.codes else [])})
         if len({target.priority for target in wanted.targets}) == 1:
             policy.pop("retry_priority")
+        if len(wanted.targets) > len({target.priority for target in wanted.targets}):
+            # Not to the one again that has just failed; a heavy one may be drawn several times before another is.
+            policy["retry_host_predicate"] = [_ANOTHER_HOST]
+            policy["host_selection_retry_max_attempts"] = 50
         action["retry_policy"] = policy | wanted.action.get("retry_policy", {})
     base = dict(wanted.route)
-    if wanted.level:
-        base["metadata"] = _metadata(wanted.level)
+    level = dict(wanted.level)
+    if wanted.costs:
+        level["metadata"] = {"namespace": COSTS_NAMESPACE, "costs": dict(wanted.costs)}
+    if level:
+        base["metadata"] = _metadata(level)
     made = []
     for number, match in enumerate(wanted.matches):
         name = wanted.name if number == 0 else f"{wanted.name}_{number + 1}"
@@ -177,6 +256,9 @@ def _cluster(wanted: Wanted, pattern: dict[str, Any]) -> dict[str, Any]:
     made["name"] = wanted.name
     options = made["typed_extension_protocol_options"][_OPTIONS]
     options["common_http_protocol_options"] |= wanted.http
+    if wanted.costs:
+        named = options["http_filters"][0]["typed_config"]["metadata_options"]["receiving_namespaces"]
+        named["untyped"].append(COSTS_NAMESPACE)
     secure = [target for target in wanted.targets if target.tls]
     if len(secure) < len(wanted.targets):
         # Which HTTP version to speak is negotiated in TLS alone.
@@ -200,6 +282,12 @@ def _cluster(wanted: Wanted, pattern: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+_ANOTHER_HOST = {
+    "name": "envoy.retry_host_predicates.previous_hosts",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    },
+}
 _RAW = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 
@@ -209,7 +297,7 @@ def _localities(wanted: Wanted, some_tls: bool) -> list[dict[str, Any]]:
     places: dict[int, list[dict[str, Any]]] = {}
     for target in wanted.targets:
         address = {"socket_address": {"address": target.host, "port_value": target.port}}
-        endpoint: dict[str, Any] = {"address": address, "hostname": target.host}
+        endpoint: dict[str, Any] = {"address": address, "hostname": target.name or target.host}
         if target.health:
             endpoint["health_check_config"] = target.health
         item: dict[str, Any] = {"endpoint": endpoint, "metadata": _metadata(target.level)}

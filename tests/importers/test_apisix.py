@@ -187,7 +187,11 @@ def test_matches() -> None:
     ]
     assert first["match"]["query_parameters"] == [{"name": "v", "string_match": {"exact": "1"}}]
     assert placements.manager(config)["route_config"]["virtual_hosts"][0]["domains"] == ["h.x"]
-    assert [note.partition(":")[0] for note in made.notes if note.startswith("vars")] == ["vars.post_arg.a.b", "vars"]
+    (nested,) = first["match"]["dynamic_metadata"]
+    assert nested["path"] == [{"key": "a.b"}] and nested["value"] == {"string_match": {"exact": "1"}}
+    (rule,) = placements.manager(config)["http_filters"][0]["typed_config"]["request_rules"]["rules"]
+    assert rule["selectors"] == [{"key": "a"}, {"key": "b"}]
+    assert [note.partition(":")[0] for note in made.notes if note.startswith("vars")] == ["vars"]
 
 
 def test_two_routes_of_a_list_pick_by_the_models_name() -> None:
@@ -207,7 +211,7 @@ def test_what_has_no_equivalent_is_listed() -> None:
     made = imported({"provider": "openai", "auth": HEADER, "colour": "red"}, service_id="s", upstream={"nodes": {}},
                     priority=3)  # fmt: skip
     text = "\n".join(made.notes)
-    assert all(word in text for word in ("plugins.ai-proxy.colour", "service_id", "upstream", "priority"))
+    assert all(word in text for word in ("plugins.ai-proxy.colour", "service_id", "upstream"))
     assert all(note in made.yaml for note in made.notes)
 
 
@@ -286,7 +290,10 @@ def test_health_checks() -> None:
             "unhealthy_threshold": 3,
             "http_health_check": {
                 "path": "/health", "expected_statuses": [{"start": 200, "end": 201}, {"start": 204, "end": 205}],
-                "request_headers_to_add": [{"header": {"key": "x-a", "value": "b"}}],
+                "request_headers_to_add": [
+                        {"header": {"key": "x-a", "value": "b"}},
+                        {"header": {"key": "Authorization", "value": "Bearer %ENVIRONMENT(OPENAI_API_KEY)%"}},
+                    ],
             },
         }
     ]  # fmt: skip

@@ -1,0 +1,115 @@
+"""What the importers make, at work in a real Envoy."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.demo import as_openai
+from extproc.demo.processes import Envoy, Sidecar, envoy_binary
+from extproc.demo.provider import Answer, Received, json_answer
+from extproc.importers import convert
+from extproc.reference import config as envoy_config
+from tests.support.gateway import Backends, Gateway
+from tests.support.upstream import ScriptedUpstream, eventually
+
+CASES = Path(__file__).parents[1] / "importers" / "cases"
+KEYS = {"OPENAI_API_KEY": "key-of-openai", "DEEPSEEK_API_KEY": "key-of-deepseek"}
+BACKEND = {
+    "kind": "Backend", "metadata": {"name": "envoy-ai-gateway-basic-openai"},
+    "spec": {"endpoints": [{"ip": {"address": "10.0.0.7", "port": 8000}}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir()))
+def test_envoy_takes_what_is_imported(name: str, tmp_path: Path) -> None:
+    files = [(CASES / name).read_bytes()]
+    if "local" in name:
+        files.append(yaml.safe_dump(BACKEND).encode())
+    file = tmp_path / "envoy.yaml"
+    file.write_text(convert(name.partition("-")[0], *files).yaml, "utf-8")
+    command = [str(envoy_binary()), "--mode", "validate", "-c", str(file), "--use-dynamic-base-id", "-l", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def running(
+    tmp_path: Path, sidecar: Sidecar, name: str, first: ScriptedUpstream, second: ScriptedUpstream
+) -> tuple[Envoy, Backends]:
+    """An Envoy with what is imported of *name*: OpenAI is *first*, DeepSeek *second*."""
+    config: dict[str, Any] = envoy_config.copy_all(yaml.safe_load(convert("apisix", (CASES / name).read_bytes()).yaml))
+    upstreams = {"api.openai.com": ("127.0.0.1", first.port), "api.deepseek.com": ("127.0.0.1", second.port)}
+    assert sidecar.socket is not None
+    made = envoy_config.rewrite(config, sidecar=sidecar.socket, upstreams=upstreams)
+    return Envoy(tmp_path, made), Backends(tmp_path, sidecar, first, second)
+
+
+def ask(gateway: Gateway) -> int:
+    return gateway.send("/anything", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}).status
+
+
+def test_a_retry_never_asks_the_one_that_has_failed(tmp_path: Path) -> None:
+    """With weights of 8 and 2, and the heavy one always failing."""
+    first = ScriptedUpstream(lambda request: json_answer({"error": {"message": "no"}}, 500))
+    second = ScriptedUpstream(as_openai.answer)
+    with first, second, Sidecar(tmp_path, environ=KEYS) as sidecar:
+        envoy, backends = running(tmp_path, sidecar, "apisix-fallback-same-priority.json", first, second)
+        with envoy:
+            gateway = Gateway("upstream", envoy, backends, tmp_path)
+            seen = Counter(ask(gateway) for _ in range(40))
+        assert seen == {200: 40}, (seen, len(first.received), len(second.received))
+        assert first.received, "the heavy one was asked"
+
+
+@pytest.mark.rows("B20")
+def test_a_probe_with_the_credential_keeps_its_instance_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)  # Envoy's own environment
+
+    def answers(request: Received) -> Answer:
+        if request.header("authorization") != f"Bearer {KEYS['OPENAI_API_KEY']}":
+            return json_answer({"error": {"message": "who are you?"}}, 401)
+        return as_openai.answer(request) if request.method == "POST" else json_answer({"object": "list", "data": []})
+
+    first, second = ScriptedUpstream(answers), ScriptedUpstream(as_openai.answer)
+    with first, second, Sidecar(tmp_path, environ=KEYS) as sidecar:
+        envoy, backends = running(tmp_path, sidecar, "apisix-checks.json", first, second)
+        with envoy:
+            gateway = Gateway("upstream", envoy, backends, tmp_path)
+            assert eventually(lambda: any(request.path == "/v1/models" for request in list(first.received)), 10)
+            probes = [request for request in first.received if request.path == "/v1/models"]
+            assert all(p.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}" for p in probes)
+            assert eventually(lambda: ask(gateway) == 200 and first.received[-1].method == "POST", 10)
+        assert not second.received, "the first one is alive"
+        assert not any(request.path == "/v1/models" for request in second.received)
+
+
+@pytest.mark.rows("B22")
+def test_one_switch_ignores_what_all_checks_have_found(tmp_path: Path) -> None:
+    """The probes have no credential here, so that the first instance is taken for dead."""
+
+    def answers(request: Received) -> Answer:
+        if request.method == "GET":
+            return json_answer({"error": {"message": "who are you?"}}, 401)
+        return as_openai.answer(request)
+
+    first, second = ScriptedUpstream(answers), ScriptedUpstream(as_openai.answer)
+    with first, second, Sidecar(tmp_path, environ=KEYS) as sidecar:
+        envoy, backends = running(tmp_path, sidecar, "apisix-checks.json", first, second)
+        with envoy:
+            gateway = Gateway("upstream", envoy, backends, tmp_path)
+            assert eventually(lambda: ask(gateway) == 200 and bool(second.received), 15), "the first one is dead"
+            assert envoy.admin("POST", "/runtime_modify?upstream.healthy_panic_threshold=100")[0] == 200
+            second.reset()
+            first.reset()
+
+            def first_is_asked() -> bool:
+                ask(gateway)
+                return any(request.method == "POST" for request in first.received)
+
+            assert eventually(first_is_asked, 10)
