@@ -288,6 +288,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
         help="apisix: routes of the Admin API, of standalone or ADC files, or of its ingress controller; aigw: "
         "manifests of Envoy AI Gateway",
     )  # fmt: skip
+    parser.add_argument("--no-checks", action="store_true", help="leave all active health checks out")
     parser.add_argument("files", nargs="*", metavar="FILE", help="read together; standard input if left out")
     parser.set_defaults(run=_import)
 
@@ -300,7 +301,7 @@ def _import(args: argparse.Namespace) -> int:
         with _opened(name) as source:
             files.append(source.read())
     try:
-        made = convert(args.source, *files)
+        made = convert(args.source, *files, checks=not args.no_checks)
     except ImportFailed as error:
         raise UsageError(f"{', '.join(args.files) or 'standard input'}: {error}") from None
     print(made.yaml, end="")

@@ -16,10 +16,10 @@ __all__ = ["ImportFailed", "Imported", "convert"]
 _SOURCES = {"apisix": apisix.read, "aigw": aigw.read}
 
 
-def convert(source: str, *files: bytes) -> Imported:
-    """*files*, read together, in the form of *source* ("apisix" or "aigw") as a bootstrap for Envoy. Raises
-    ImportFailed."""
-    made = Made()
+def convert(source: str, *files: bytes, checks: bool = True) -> Imported:
+    """*files*, read together, in the form of *source* ("apisix" or "aigw") as a bootstrap for Envoy, without active
+    health checks unless *checks*. Raises ImportFailed."""
+    made = Made(checks)
     documents = [document for data in files for document in _documents(data)]
     if not documents or not all(isinstance(item, dict) for item in documents):
         raise ImportFailed("expected an object")

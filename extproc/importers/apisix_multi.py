@@ -94,7 +94,10 @@ def checks(listed: list[Any], wanted: Wanted, made: Made, path: str) -> None:
     if first is None:
         return
     checked = copy.deepcopy(first)
-    if active := checked.pop("active", None):
+    active = checked.pop("active", None)
+    if active and not made.checks:
+        made.note(f"{path}.active", "left out, as asked for")
+    elif active:
         asked = [target for target, mine in zip(wanted.targets, listed, strict=True) if (mine or {}).get("active")]
         if made_of := _active(active, asked, made, f"{path}.active"):
             wanted.cluster["health_checks"] = [made_of]

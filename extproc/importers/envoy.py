@@ -84,7 +84,9 @@ BODY_NAMESPACE = "llm.body"
 class Made:
     """What has been read so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, checks: bool = True) -> None:
+        self.checks = checks
+        """Whether clusters are to have active health checks."""
         self.wanted: list[Wanted] = []
         self._members: list[str] = []
         self.notes: list[str] = []

@@ -39,10 +39,12 @@ def test_envoy_takes_what_is_imported(name: str, tmp_path: Path) -> None:
 
 
 def running(
-    tmp_path: Path, sidecar: Sidecar, name: str, first: ScriptedUpstream, second: ScriptedUpstream
-) -> tuple[Envoy, Backends]:
+    tmp_path: Path, sidecar: Sidecar, name: str, first: ScriptedUpstream, second: ScriptedUpstream, *,
+    checks: bool = True,
+) -> tuple[Envoy, Backends]:  # fmt: skip
     """An Envoy with what is imported of *name*: OpenAI is *first*, DeepSeek *second*."""
-    config: dict[str, Any] = envoy_config.copy_all(yaml.safe_load(convert("apisix", (CASES / name).read_bytes()).yaml))
+    made_of = convert("apisix", (CASES / name).read_bytes(), checks=checks)
+    config: dict[str, Any] = envoy_config.copy_all(yaml.safe_load(made_of.yaml))
     upstreams = {"api.openai.com": ("127.0.0.1", first.port), "api.deepseek.com": ("127.0.0.1", second.port)}
     assert sidecar.socket is not None
     made = envoy_config.rewrite(config, sidecar=sidecar.socket, upstreams=upstreams)
@@ -90,8 +92,9 @@ def test_a_probe_with_the_credential_keeps_its_instance_alive(tmp_path: Path, mo
 
 
 @pytest.mark.rows("B22")
-def test_one_switch_ignores_what_all_checks_have_found(tmp_path: Path) -> None:
-    """The probes have no credential here, so that the first instance is taken for dead."""
+@pytest.mark.parametrize("checks", [True, False])
+def test_one_switch_turns_all_checks_off(tmp_path: Path, checks: bool) -> None:
+    """The probes have no credential here, so that the first instance would be taken for dead."""
 
     def answers(request: Received) -> Answer:
         if request.method == "GET":
@@ -100,16 +103,11 @@ def test_one_switch_ignores_what_all_checks_have_found(tmp_path: Path) -> None:
 
     first, second = ScriptedUpstream(answers), ScriptedUpstream(as_openai.answer)
     with first, second, Sidecar(tmp_path, environ=KEYS) as sidecar:
-        envoy, backends = running(tmp_path, sidecar, "apisix-checks.json", first, second)
+        envoy, backends = running(tmp_path, sidecar, "apisix-checks.json", first, second, checks=checks)
         with envoy:
             gateway = Gateway("upstream", envoy, backends, tmp_path)
-            assert eventually(lambda: ask(gateway) == 200 and bool(second.received), 15), "the first one is dead"
-            assert envoy.admin("POST", "/runtime_modify?upstream.healthy_panic_threshold=100")[0] == 200
-            second.reset()
-            first.reset()
-
-            def first_is_asked() -> bool:
-                ask(gateway)
-                return any(request.method == "POST" for request in first.received)
-
-            assert eventually(first_is_asked, 10)
+            if checks:
+                assert eventually(lambda: ask(gateway) == 200 and bool(second.received), 15), "the first one is dead"
+            else:
+                assert [ask(gateway) for _ in range(5)] == [200] * 5
+                assert not second.received and not any(request.method == "GET" for request in first.received)
