@@ -72,6 +72,9 @@ EXPECTED = {
     "anthropic-to-openai": Sent(
         "api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4", "max_completion_tokens": 1024},
     ),
+    "gemini-to-openai": Sent(
+        "api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4", "max_completion_tokens": 1024},
+    ),
     "gemini": Sent(
         "generativelanguage.googleapis.com", "/v1beta/openai/chat/completions", bearer("GEMINI_API_KEY"),
         {"model": "gemini-2.5-flash"},
