@@ -53,7 +53,7 @@ _OVER = frozenset({Progress.ENDED, Progress.FAILED, Progress.ABORTED, Progress.C
 """The response has ended, one way or another."""
 
 
-class OutOfOrder(RuntimeError):
+class OutOfOrder(Exception):
     """A ``Translation`` was asked for what cannot come now: the caller's mistake."""
 
 

@@ -101,7 +101,9 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         environ = {name: key(name) for name in KEYS} | {"GCP_SERVICE_ACCOUNT": tokens.key()}
         for name, value in environ.items():
             (folder / name).write_text(value, "utf-8")
-        shared = Backends(folder, stack.enter_context(Sidecar(folder, environ=environ)), others, anthropic)
+        named = ",".join([*environ, f"{folder}/*"])  # the files that deploy/ has under /run/keys
+        sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=("--secrets", named)))
+        shared = Backends(folder, sidecar, others, anthropic)
         running: dict[str, Gateway] = {}
 
         def run(name: str, config: dict[str, Any]) -> Gateway:
