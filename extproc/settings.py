@@ -111,6 +111,12 @@ class Settings:
         512, "count", "How many calls to other services, which policies ask for, are in flight at once; the next fail."
     )
     max_side_call_bytes: int = _setting(8 * MIB, "bytes", "The largest answer of such a service.")
+    tls_client_names: str = _setting(
+        "",
+        "patterns",
+        "Whose certificates are taken, of those that the authorities signed: DNS names, URIs or common names, "
+        "separated by commas, `*` for any characters. Empty: everybody's.",
+    )
     admin: str = _setting(
         "",
         "admin",
@@ -130,8 +136,8 @@ class Settings:
 
     @property
     def wants_tls(self) -> bool:
-        """Whether any of the three settings of TLS is there; ``server.tls`` says whether they make sense."""
-        return bool(self.tls_cert or self.tls_key or self.tls_client_ca)
+        """Whether any of the settings of TLS is there; ``server.tls`` says whether they make sense."""
+        return bool(self.tls_cert or self.tls_key or self.tls_client_ca or self.tls_client_names)
 
 
 class Setting(NamedTuple):

@@ -20,6 +20,8 @@ from ..telemetry.admin import Admin
 from . import memory
 from .service import Service
 
+log = logging.getLogger(__name__)
+
 __all__ = ["Service", "Transport", "serve"]
 
 
@@ -153,6 +155,8 @@ async def run(transport: Transport, settings: Settings, stop: Stop, listening: C
     """Serve with *transport* until *stop* asks, then drain. *listening* is told the addresses. Raises OSError."""
     memory.settle()
     listening(await transport.start())
+    if not settings.secrets:
+        log.warning("any route may name secrets that look like keys: say which, by --secrets (EXTPROC_SECRETS)")
     giving_back = asyncio.create_task(memory.give_back())
     await stop.asked.wait()
     giving_back.cancel()

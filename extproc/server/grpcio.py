@@ -78,7 +78,19 @@ class GrpcioServer:
         await self._server.stop(seconds)
         await self._service.effects.close()
 
+    def _is_known(self, call: Any) -> bool:
+        """Whether the client is one of those whom the operator names. A Unix socket's shows no certificate, and whoever
+        may open it is the file system's to say."""
+        patterns = self._settings.tls_client_names
+        if not patterns or call.peer().startswith("unix:"):
+            return True
+        shown = call.auth_context()
+        names = [*shown.get("x509_subject_alternative_name", ()), *shown.get("x509_common_name", ())]
+        return tls.is_known([name.decode("utf-8", "replace") for name in names], patterns)
+
     async def _process(self, requests: AsyncIterator[bytes], call: Any) -> None:
+        if not self._is_known(call):
+            await call.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate names none of --tls-client-names")
         session = self._service.open(_role(call))
         reading: asyncio.Future[Any] | None = None
         try:

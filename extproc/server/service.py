@@ -122,8 +122,6 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
-        if not settings.secrets:
-            log.warning("any route may name secrets that look like keys: say which, by --secrets (EXTPROC_SECRETS)")
         self._max_held = settings.max_message_bytes
         self.budget = Budget(settings.max_held_bytes)
         """What is held for all streams together."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -59,9 +61,18 @@ def identity(settings: Settings) -> Identity | None:
         return None
     if not (settings.tls_cert and settings.tls_key):
         raise SettingError("--tls-cert and --tls-key go together, and --tls-client-ca with both")
+    if settings.tls_client_names and not settings.tls_client_ca:
+        raise SettingError("--tls-client-names needs --tls-client-ca: nobody else shows a name")
     if settings.transport != "grpcio":
         raise SettingError(f"--tls-cert needs --transport grpcio: {settings.transport} does not speak TLS")
     return Identity(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+
+def is_known(names: Iterable[str], patterns: str) -> bool:
+    """Whether one of a client's *names* is among *patterns*, as ``--tls-client-names`` has them; anybody is if that is
+    empty."""
+    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    return not wanted or any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in wanted)
 
 
 def _opened(flag: str, path: str) -> SecretFile:

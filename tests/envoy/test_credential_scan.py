@@ -31,6 +31,7 @@ KEYS = {
 CLIENT = {"bearer": "secret-of-client-aa", "x-api-key": "secret-of-client-bb", "api-key": "secret-of-client-cc"}
 NEVER_UPSTREAM = (
     *CLIENT.values(), "x-extproc", "openai-organization", "openai-project", "x-stainless", "org-of-client",
+    "x-envoy-", "x-forwarded-",
 )  # fmt: skip
 DEEPSEEK = """
 provider: deepseek

@@ -78,3 +78,19 @@ def test_an_envoy_without_one_reaches_nothing(backends: Backends, authority: Aut
     with envoy:
         assert made.chat("claude-sonnet-4-5").status >= 500
         assert not backends.anthropic.received, "nothing goes upstream untranslated"
+
+
+@pytest.mark.parametrize(("names", "is_taken"), [("envoy", True), ("other,*.test", True), ("another", False)])
+def test_a_certificate_must_name_one_of_those_that_are_taken(
+    tmp_path: Path, authority: Authority, names: str, is_taken: bool
+) -> None:
+    certificate, key = map(str, authority.issue("sidecar"))
+    tls = ["--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", str(authority.certificate)]
+    openai, anthropic = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
+    arguments = ["--transport", "grpcio", *tls, "--tls-client-names", names]
+    sidecar = Sidecar(tmp_path, address=f"127.0.0.1:{free_port()}", environ=KEYS, arguments=arguments)
+    with openai, anthropic, sidecar:
+        made, envoy = gateway(Backends(tmp_path, sidecar, openai, anthropic), authority, authority.issue("envoy"))
+        with envoy:
+            assert (made.chat("claude-sonnet-4-5").status == 200) is is_taken
+            assert bool(anthropic.received) is is_taken

@@ -74,8 +74,49 @@ def test_whoever_cannot_ask_is_not_waited_for(sent: bytes, monkeypatch: pytest.M
     assert asyncio.run(_converse(sent)) == b""
 
 
-def test_connections_are_bounded() -> None:
-    assert asyncio.run(_converse(b"GET /metrics HTTP/1.1\r\n\r\n", others=module.MAX_CONNECTIONS)) == b""
+@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
+def test_slow_clients_give_way(path: str) -> None:
+    asked = f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+    assert asyncio.run(_converse(asked, others=module.MAX_CONNECTIONS + 8)).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_clients_that_do_not_read_leave_room_for_the_watchman(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+
+    async def large() -> str:
+        return "m 1\n" * 5_000_000
+
+    async def talk() -> None:
+        admin = Admin(large, lambda: "")
+        host, _, port = (await admin.start("127.0.0.1:0")).rpartition(":")
+        deaf = []
+        for _ in range(40):
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            deaf.append(writer)
+        await asyncio.sleep(0.2)
+        assert admin._pages <= module.MAX_PAGES
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"ok\n")
+        await asyncio.sleep(0.8)
+        assert admin._pages == 0 and admin._open <= 1
+        for each in [*deaf, writer]:
+            each.close()
+        admin.close()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("x", 200), ("127.0.0.1:9", 200), ("[::1]:9", 200), ("10.1.2.3", 200), ("localhost:1", 200),
+     ("extproc.ns.svc", 200),
+     ("evil.example", 403), ("evil.example:9090", 403), ("127.0.0.1.evil.example", 403)],
+)  # fmt: skip
+def test_no_page_of_the_web_reads_it_by_a_name_of_its_own(host: str, status: int) -> None:
+    for path in ("metrics", "healthz"):
+        assert ask(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[0] == status
 
 
 @pytest.mark.parametrize("transport", ["grpcio", "h2"])
