@@ -114,6 +114,8 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
 
     alternate_roles: bool = False
     """Its chat template demands that user and assistant alternate."""
+    user_after_tool: bool = True
+    """Its chat template lets the user speak behind a tool's result."""
 
 
 class CapabilityError(Exception):

@@ -134,7 +134,9 @@ def test_request_matrix(case: dict[str, Json], row: Json, out: Json) -> None:
             expected = {k: v for k, v in out.items() if k != "report"}
             names = set(expected) | ({"thinking", "output_config"} if case["id"] == 30 else set())
             assert {k: v for k, v in got.items() if k in names} == expected
-            assert reported(t.losses) == set(out.get("report", []))
+            # That trailing blanks of a prefill are cut is said since: cases/field/b22.
+            cut = {"messages[1]:rewritten"} if case["id"] == 36 and "report" not in out else set()
+            assert reported(t.losses) == set(out.get("report", cut))
 
 
 # ---- whole responses

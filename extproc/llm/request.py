@@ -120,6 +120,26 @@ class ToolResult(Struct, frozen=True):
     extra: Extra | None = None
 
 
+class ToolReference(Struct, frozen=True):
+    """What a client's own search for tools found: a tool of the request, by the client's name."""
+
+    name: str
+    at: str = ""
+    cache: CacheMarker | None = None
+    extra: Extra | None = None
+
+
+class ToolChange(Struct, frozen=True):
+    """In a system message: from here on the model may call a tool (``added``), or may not any more. ``tool`` is the one
+    that is defined here; without it one of the request's is meant. ``native`` is the block as ``dialect`` writes it."""
+
+    added: bool
+    dialect: str
+    native: Extra
+    tool: Tool | None = None
+    at: str = ""
+
+
 class Opaque(Struct, frozen=True):
     """A block that only ``dialect`` knows, verbatim. ``essential``: it holds what the user said, so that an emitter of
     another dialect must refuse rather than report."""
@@ -130,7 +150,19 @@ class Opaque(Struct, frozen=True):
     essential: bool = False
 
 
-Block = Text | Image | Document | Audio | SearchResult | Thinking | ToolCall | ToolResult | Opaque
+Block = (
+    Text
+    | Image
+    | Document
+    | Audio
+    | SearchResult
+    | Thinking
+    | ToolCall
+    | ToolResult
+    | ToolReference
+    | ToolChange
+    | Opaque
+)
 
 
 class Message(Struct, frozen=True):
@@ -142,6 +174,8 @@ class Message(Struct, frozen=True):
     at: str = ""
     name: str | None = None
     extra: Extra | None = None
+    clear_at: str | None = None
+    """``next_user_message``: a system message that no longer counts once the user has spoken again."""
 
 
 class WebSearch(Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ...llm import marker
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import (
@@ -59,13 +60,21 @@ class BlockWriter:
     so that members without a word here are its own. *addresses*: media may be where they are fetched from."""
 
     def __init__(
-        self, losses: LossReport, betas: list[str], *, own: bool, strict_text: bool, addresses: bool = True
+        self,
+        losses: LossReport,
+        betas: list[str],
+        *,
+        own: bool,
+        strict_text: bool,
+        addresses: bool = True,
+        signer: str = SIGNER,
     ) -> None:
         self.losses = losses
         self._betas = betas
         self._own = own
         self._strict_text = strict_text
         self._addresses = addresses
+        self._signer = signer
 
     def text(self, block: Text) -> dict[str, Any] | None:
         """``None`` for a text that the API refuses: an empty one, or one of whitespace only."""
@@ -133,11 +142,23 @@ class BlockWriter:
 
     def thinking(self, block: Thinking) -> dict[str, Any] | None:
         """Only what the provider signed goes back."""
+        if self._signer != SIGNER:
+            return self._unchecked(block)
         if block.signer != SIGNER or not (block.signature or block.encrypted):
             return None
         if block.encrypted:
             return {"type": "redacted_thinking", "data": block.encrypted}
         return {"type": "thinking", "thinking": block.text, "signature": block.signature}
+
+    def _unchecked(self, block: Thinking) -> dict[str, Any] | None:
+        """For another maker's model, which thinks by default and wants its thinking back beside its calls: it gives no
+        signature, or knows its own. Nothing that somebody else signed."""
+        if block.signer not in ("", marker.SIGNER, self._signer) or not (block.text or block.encrypted):
+            return None
+        if block.encrypted:
+            return {"type": "redacted_thinking", "data": block.encrypted}
+        signature = "" if block.signer == marker.SIGNER else block.signature or ""
+        return {"type": "thinking", "thinking": block.text, "signature": signature}
 
     def is_thinking(self, written: dict[str, Any]) -> bool:
         return written["type"] in ("thinking", "redacted_thinking")

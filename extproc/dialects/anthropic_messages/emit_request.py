@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ...llm import signers
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
@@ -48,7 +49,9 @@ class _RequestWriter:
         self._upstream = upstream
         self._row = upstream.capabilities
         self._losses = losses
-        self._claude = "claude" in (upstream.model or request.model).lower()
+        model = upstream.model or request.model
+        self._claude = "claude" in model.lower()
+        self._signer = signers.signer(upstream.provider, model)
         self._own = request.dialect in FAMILY
         self._betas: list[str] = []
         self._headers: Headers = [("content-type", "application/json"), ("anthropic-version", UPSTREAM_VERSION)]
@@ -67,6 +70,7 @@ class _RequestWriter:
             own=self._own,
             strict_text=self._claude,
             addresses=self._row.url_sources,
+            signer=self._signer,
         )
         conversation = self._conversation(writer)
         self._decide_output()
@@ -110,6 +114,8 @@ class _RequestWriter:
         mid_system = self._row.mid_system and self._claude
         ids = ToolIds(ILLEGAL_IN_TOOL_ID)
         conversation = Conversation(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
+        if not self._request.messages and not self._request.system:
+            raise Unsupported("messages", "messages must hold at least one message", "invalid_value")
         for message in self._request.messages:
             conversation.add(message)
         conversation.end()
@@ -122,7 +128,7 @@ class _RequestWriter:
             if message.name is not None:
                 self._losses.dropped(f"{message.at}.name")
             self._losses.extra(message.at, message.extra)
-            blocks += [out for text in system_texts(message) if (out := writer.text(text)) is not None]
+            blocks += [out for text in system_texts(message, self._losses) if (out := writer.text(text)) is not None]
         if self._instruction is not None:
             blocks.append({"type": "text", "text": self._instruction})
         elif len(sources) == 1 and type(sources[0].content) is str and blocks:

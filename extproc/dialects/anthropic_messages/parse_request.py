@@ -10,6 +10,7 @@ from ...llm.failures import ProtocolError, Unsupported
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import (
+    Block,
     Member,
     Message,
     Origin,
@@ -20,11 +21,10 @@ from ...llm.request import (
     Text,
     Tool,
     ToolChoice,
-    WebSearch,
 )
 from ..base import Asked, ClientCall
+from ..shared.anthropic import blocks, cache_marker, tool
 from ..shared.reading import decode
-from .parse_blocks import blocks, cache_marker
 from .vocabulary import BILLING_LINE, NAME, VERSIONS
 
 AT = {
@@ -59,7 +59,7 @@ def parse_request(call: ClientCall, losses: LossReport, asked: Asked | None = No
     at, extra = dict(AT), dict[str, Member]()
     asked = _asked(fields, asked)
     max_tokens = _max_tokens(fields)
-    system, messages = _system(fields, losses), _messages(fields)
+    system, messages = _system(fields, losses), _messages(fields, losses)
     tools = [_tool(tool, f"tools[{i}]", extra) for i, tool in enumerate(fields.take("tools", list, []))]
     choice = _tool_choice(fields)
     reasoning, output = _reasoning_and_output(fields, at, extra, losses)
@@ -117,23 +117,26 @@ def _system(fields: Fields, losses: LossReport) -> list[Message]:
         return [Message("system", value, "system")]
     if type(value) is not list:
         raise ProtocolError("system", f"expected a string or an array, got {json_type(value)}")
-    kept: list[Any] = []
-    for block in blocks(value, "system", "system"):
-        if type(block) is Text and block.text.startswith(BILLING_LINE):
-            losses.dropped(block.at, "Claude Code's billing line, which would spoil caches", cost_only=True)
-        else:
-            kept.append(block)
+    kept = [block for block in blocks(value, "system", "system") if not _is_billing(block, losses)]
     return [Message("system", kept, "system")] if kept else []
 
 
-def _messages(fields: Fields) -> list[Message]:
+def _is_billing(block: Block, losses: LossReport) -> bool:
+    """Whether *block* is Claude Code's line, which changes with each request: reported here, wherever it stands."""
+    if type(block) is not Text or not block.text.startswith(BILLING_LINE):
+        return False
+    losses.dropped(block.at, "Claude Code's billing line, which would spoil caches", cost_only=True)
+    return True
+
+
+def _messages(fields: Fields, losses: LossReport) -> list[Message]:
     values = fields.take("messages", list)
     if not values:
         raise ProtocolError("messages", "at least one message is required")
-    return [_message(value, f"messages[{i}]") for i, value in enumerate(values)]
+    return [_message(value, f"messages[{i}]", losses) for i, value in enumerate(values)]
 
 
-def _message(value: Any, at: str) -> Message:
+def _message(value: Any, at: str, losses: LossReport) -> Message:
     fields = Fields(value, at)
     role: Any = fields.take("role", str)
     if role not in ("user", "assistant", "system"):
@@ -141,38 +144,29 @@ def _message(value: Any, at: str) -> Message:
     content = fields.any("content")
     if type(content) is list:
         content = blocks(content, f"{at}.content", role)
+    elif content is None and role == "system" and "output_config" in fields:
+        content = []
     elif type(content) is not str:
         raise ProtocolError(f"{at}.content", f"expected a string or an array, got {json_type(content)}")
+    if role == "system":
+        return _mid_system(fields, content, losses)
     return Message(role, content, at, extra=fields.rest())
 
 
+def _mid_system(fields: Fields, content: str | list[Block], losses: LossReport) -> Message:
+    if type(content) is str:
+        if _is_billing(Text(content, fields.path), losses):
+            content = []
+    elif isinstance(content, list):
+        content = [block for block in content if not _is_billing(block, losses)]
+    clear_at = fields.maybe("clear_at", str)
+    return Message("system", content, fields.path, extra=fields.rest(), clear_at=clear_at)
+
+
 def _tool(value: Any, at: str, extra: dict[str, Member]) -> Tool:
-    native = dict(value) if type(value) is dict else None
-    fields = Fields(value, at)
-    kind = fields.take("type", str, "custom")
-    cache = cache_marker(fields)
-    if kind == "custom":
-        tool = Tool(
-            fields.take("name", str),
-            description=fields.maybe("description", str),
-            schema=fields.maybe("input_schema", dict),
-            strict=fields.maybe("strict", bool),
-            dialect=NAME,
-            at=at,
-            cache=cache,
-            extra=fields.rest(),
-        )
-        _programmatic(tool, extra)
-        return tool
-    name = fields.take("name", str, kind)
-    if kind.startswith("web_search_"):
-        location = fields.maybe("user_location", dict)
-        flat = {k: v for k, v in location.items() if k != "type" and v is not None} if location else None
-        search = WebSearch(max_uses=fields.maybe("max_uses", int), user_location=flat or None)
-        return Tool(
-            name, "web_search", search=search, native=native, dialect=NAME, at=at, cache=cache, extra=fields.rest()
-        )
-    return Tool(name, "provider", native=native, dialect=NAME, at=at, cache=cache)
+    read = tool(value, at)
+    _programmatic(read, extra)
+    return read
 
 
 def _programmatic(tool: Tool, extra: dict[str, Member]) -> None:

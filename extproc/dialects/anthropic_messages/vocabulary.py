@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 
+from ...llm import signers
 from ...llm.events import StopReason
 from ...llm.failures import ErrorKind
+from ..shared.anthropic import NAME as NAME
+from ..shared.anthropic import OWN_TOOL as OWN_TOOL
 
-NAME = "anthropic_messages"
 FAMILY = frozenset({NAME, "anthropic_bedrock", "anthropic_vertex"})
 """The dialects whose requests hold the same, each in an envelope of its own."""
-SIGNER = "anthropic-claude-v1"
-"""The scheme of Claude's thinking signatures, as OpenRouter's ``reasoning_details`` names it."""
+SIGNER = signers.CLAUDE
+"""The scheme of Claude's thinking signatures."""
 
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
 UPSTREAM_VERSION = "2023-06-01"
@@ -59,12 +61,6 @@ IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 FILES_BETA = "files-api-2025-04-14"
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
-
-OWN_TOOL = re.compile(
-    r"(?:web_search|web_fetch|code_execution|bash|text_editor|computer|memory|tool_search_tool_\w+|advisor"
-    r"|computer_toolset|browser_toolset)_\d{8}\Z|mcp_toolset\Z"
-)
-"""The ``type`` of a tool that Anthropic defines."""
 
 TOOL_BETAS = {
     "computer_20241022": "computer-use-2024-10-22",

@@ -102,7 +102,7 @@ class _RequestWriter:
             if self._own and not isinstance(message.content, str):
                 blocks = [writer.content(block) for block in message.content]
             else:
-                blocks = [writer.text(text) for text in system_texts(message)]
+                blocks = [writer.text(text) for text in system_texts(message, self._losses)]
             out += [block for block in blocks if block is not None]
         return out
 

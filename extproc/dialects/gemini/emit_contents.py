@@ -36,7 +36,9 @@ class Contents:
             if message.name is not None:
                 self._losses.dropped(f"{message.at}.name")
             self._losses.extra(message.at, message.extra)
-            parts += [part for text in system_texts(message) if (part := self._writer.text(text)) is not None]
+            parts += [
+                part for text in system_texts(message, self._losses) if (part := self._writer.text(text)) is not None
+            ]
         if instruction is not None:
             parts.append({"text": instruction})
         return {"parts": parts} if parts else None

@@ -2,7 +2,8 @@
 
 Append-only: what becomes of a message depends on what came before it and on its own turn, because the providers' caches
 look at the exact prefix. The API wants the results of a turn's calls directly after them; whatever came between waits
-until the last result is there.
+until the last result is there. What an interrupted turn left (a call without its result, a result without its call) is
+told in words: it stays in the history, so refusing it would end the conversation for good.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from ...llm import marker
 from ...llm.events import Extra
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
-from ...llm.request import Block, Image, Message, Text, Thinking, ToolCall, ToolResult
+from ...llm.request import Block, Image, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
 from ..base import encode
 from ..shared.freeform import wrapped
+from ..shared.history import NO_RESULT, as_aside
+from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
+from ..shared.open_calls import OpenCalls
 from .emit_parts import Part, PartWriter, text_part
 from .signatures import STAND_IN, signed
 
 Written = dict[str, Any]
+_BARE_TEXT = frozenset({"type", "text"})
+BETWEEN = "..."
+"""What an assistant says of whom nothing is known, for a chat template that wants one to speak."""
 
 
 class Conversation:
@@ -36,7 +43,9 @@ class Conversation:
         self._row = row
         self._ids = ToolIds(max_length=row.max_id)
         self._calls = 0
-        self._open: list[tuple[str, str, str]] = []  # the client's id, the id as sent, the path: not yet answered
+        self._open = OpenCalls()  # by the client's id: the id as sent and the path
+        self._pieces: dict[tuple[int, str], list[Any]] = {}  # what becomes of a member of a message, by its index
+        self._speaker = ""  # whose message was the last one, systems aside
         self._held: list[Written] = []
         self._lifted: list[Part] = []  # media of results, for the user's message behind them
         self._last = "messages"  # where the last message stands
@@ -45,27 +54,42 @@ class Conversation:
         """The leading system messages as one, joined: that is what every server understands."""
         texts = [text for message in messages for text in self._system_texts(message)]
         if instruction is not None:
-            texts.append(instruction)
+            texts.append(text_part(instruction))
         if texts:
-            self._put({"role": self._row.system_role, "content": "\n\n".join(texts)})
+            self._put({"role": self._row.system_role, "content": _joined(texts)})
 
     def add(self, message: Message) -> None:
-        """Raises Unsupported for content that this API cannot carry, and for results that answer no call."""
+        """Raises Unsupported for content that this API cannot carry."""
         self._last = message.at
-        match message.role:
-            case "system":
-                self._settle_unless_waiting()
-                if texts := self._system_texts(message):
-                    self._put({"role": self._row.system_role, "content": "\n\n".join(texts)})
-            case "assistant":
-                self._assistant(message)
-            case _:
-                self._losses.extra(message.at, message.extra)
-                self._user(message)
+        if message.role == "system":
+            self._mid_system(message)
+            return
+        if message.role == "assistant":
+            self._assistant(message)
+        else:
+            self._losses.extra(message.at, message.extra)
+            self._user(message)
+        self._speaker = message.role
+
+    def _mid_system(self, message: Message) -> None:
+        self._settle_unless_waiting()
+        texts = self._system_texts(message)
+        if not texts:
+            return
+        if self._row.mid_system:
+            self._put({"role": self._row.system_role, "content": _joined(texts)})
+            return
+        self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")
+        self._put({"role": "user", "content": as_aside("\n".join(text["text"] for text in texts))})
 
     def end(self) -> None:
-        """The last message was added. Raises Unsupported when a call has no result, or nothing is left to send."""
+        """The last message was added. Raises Unsupported when the conversation ends in calls, or nothing is left."""
+        if self._open and self._speaker == "assistant":
+            at = self._open.rest()[0][1]
+            raise Unsupported(at, f"{at}: the tool call has no result", "invalid_value")
         self._settle()
+        for (index, name), pieces in self._pieces.items():
+            self.written[index][name] = _merged([piece for piece in pieces if piece])
         if not self.written:
             raise Unsupported("messages", "messages must hold at least one message that is not empty", "invalid_value")
         if self.written[-1]["role"] == "assistant":
@@ -78,15 +102,35 @@ class Conversation:
             self._held.append(message)
             return
         last = self.written[-1] if self.written else None
-        if self._row.alternate_roles and last is not None and _mergeable(last, message):
-            last["content"] = _merged(last["content"], message["content"])
+        if last is None:
+            self.written.append(message)
+        elif last["role"] == "tool" and message["role"] == "user" and not self._row.user_after_tool:
+            self._behind_a_result(message)
+        elif self._row.alternate_roles and _mergeable(last, message):
+            self._merge("content", message["content"])
         else:
             self.written.append(message)
 
+    def _behind_a_result(self, message: Written) -> None:
+        """For a chat template that lets no user speak behind a tool."""
+        if (text := _only_text(message["content"])) is not None:
+            self._merge("content", text)
+            return
+        self._losses.add("messages", Action.SYNTHESIZED, "an assistant's turn between a result and the user")
+        self.written += [{"role": "assistant", "content": BETWEEN}, message]
+
+    def _merge(self, name: str, value: Any) -> None:
+        """Add *value* to member *name* of the last message; they are joined at the end, once."""
+        place = (len(self.written) - 1, name)
+        if (pieces := self._pieces.get(place)) is None:
+            pieces = self._pieces[place] = [self.written[-1].get(name)]
+        pieces.append(value)
+
     def _settle(self) -> None:
         """The results are over: what waited for them follows."""
-        for _, _, at in self._open:
-            raise Unsupported(at, f"{at}: the tool call has no result", "invalid_value")
+        for id_, at in self._open.rest():
+            self._losses.add(at, Action.SYNTHESIZED, "a result of the call, which has none")
+            self._put({"role": "tool", "tool_call_id": id_, "content": NO_RESULT})
         lifted, self._lifted = self._lifted, []
         if lifted:
             self._put({"role": "user", "content": self._content(lifted, "messages")})
@@ -95,24 +139,34 @@ class Conversation:
             self._put(message)
 
     def _content(self, parts: list[Part], at: str) -> str | list[Part]:
+        """*parts*; a single text as a string: the two mean the same, and clients change from one to the other between
+        two requests, which must not change what the server sees."""
+        if len(parts) == 1 and parts[0].keys() == _BARE_TEXT:
+            text: str = parts[0]["text"]
+            return text
         if self._row.content_parts:
             return parts
-        if any(part["type"] != "text" for part in parts):
-            raise Unsupported(at, "only text is supported for this model")
-        return "\n\n".join(part["text"] for part in parts)
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        if len(texts) < len(parts):
+            self._losses.dropped(at, "only text is supported for this model")
+            texts.append("[media omitted: the model takes only text]")
+        return "\n\n".join(texts)
 
     # ---- system
 
-    def _system_texts(self, message: Message) -> list[str]:
+    def _system_texts(self, message: Message) -> list[Part]:
         self._losses.extra(message.at, message.extra)
         if type(message.content) is str:
-            return [message.content] if message.content else []
-        texts = []
+            return [text_part(message.content)] if message.content else []
+        texts: list[Part] = []
         for block in message.content:
-            if type(block) is not Text:
+            if type(block) is Text:
+                texts += self._parts.parts(block)
+            elif isinstance(block, Opaque | ToolChange):
+                self._losses.dropped(block.at)
+            else:
                 raise Unsupported(getattr(block, "at", message.at), "system content can only be text for this model")
-            texts.append(self._parts.text(block))
-        return [text for text in texts if text]
+        return texts
 
     # ---- users and tools
 
@@ -122,14 +176,17 @@ class Conversation:
             self._settle_unless_waiting()
             self._put(_named({"role": "user", "content": content}, message))
             return
-        results = [block for block in content if type(block) is ToolResult]
-        for result in results:
-            self._result(result)
+        orphans: list[Part] = []
+        for block in content:
+            if type(block) is ToolResult:
+                orphans += self._result(block)
         others = [block for block in content if type(block) is not ToolResult]
         lifted: list[Part] = []
         if not self._open:
             lifted, self._lifted = self._lifted, []
-        parts = lifted + [part for block in others for part in self._parts.parts(block)]  # type: ignore[arg-type]
+        parts = lifted + orphans
+        for block in others:
+            parts += self._parts.parts(block)  # type: ignore[arg-type]
         if parts:
             self._put(_named({"role": "user", "content": self._content(parts, message.at)}, message))
         self._settle_unless_waiting()
@@ -138,22 +195,29 @@ class Conversation:
         if not self._open:
             self._settle()
 
-    def _result(self, result: ToolResult) -> None:
-        found = next((call for call in self._open if call[0] == result.id), None)
-        if found is None and not result.id and self._open:
-            found = self._open[0]
-        if found is None:
-            problem = "the result answers no tool call of the turn before it, or one that is answered already"
-            raise Unsupported(result.at, f"{result.at}: {problem}", "invalid_value")
-        self._open.remove(found)
+    def _result(self, result: ToolResult) -> list[Part]:
+        """Writes the result behind its call. One that answers no open call is given as parts of the user's."""
+        found = self._open.take(result.id) if result.id else self._open.take_first()
         self._parts.cached(result.cache)
         self._losses.extra(result.at, result.extra)
-        text = self._result_text(result, found[1])
+        if found is None:
+            return self._orphan(result)
+        text = self._result_text(result, found[0])
         if result.is_error:
             self._losses.rewritten(f"{result.at}.is_error", "as text")
             if not text.lower().startswith("error"):
                 text = f"Error: {text}"
-        self._put({"role": "tool", "tool_call_id": found[1], "content": text})
+        self._put({"role": "tool", "tool_call_id": found[0], "content": text})
+        return []
+
+    def _orphan(self, result: ToolResult) -> list[Part]:
+        why = "as text: it answers no tool call of the turn before it, or one that is answered already"
+        self._losses.add(result.at, Action.DOWNGRADED, why)
+        content: list[Block] = [Text(result.content)] if type(result.content) is str else result.content  # type: ignore[assignment]
+        parts = [text_part(tag("tool_result", id=result.id))]
+        for block in content:
+            parts += self._parts.parts(block)
+        return [*parts, text_part("</tool_result>")]
 
     def _result_text(self, result: ToolResult, id_: str) -> str:
         """The result as text, which is all that this API's tools can say; media follow in a user's message."""
@@ -166,6 +230,10 @@ class Conversation:
             if text is None:
                 parts = self._parts.parts(block)  # type: ignore[arg-type]
                 kind = "image" if type(block) is Image else "document"
+                if all(part["type"] == "text" for part in parts):
+                    # What stands for something that this model cannot take.
+                    texts += [part["text"] for part in parts]
+                    continue
                 counts[kind] = counts.get(kind, 0) + bool(parts)
                 label = f"{kind} {counts[kind]} of tool result {id_}"
                 if parts:
@@ -180,7 +248,9 @@ class Conversation:
 
     def _assistant(self, message: Message) -> None:
         self._losses.extra(message.at, message.extra)
-        self._settle()
+        joins = bool(self._open) and self._speaker == "assistant"
+        if not joins:
+            self._settle()
         content: list[Block] = (
             [Text(message.content, message.at)] if type(message.content) is str else message.content  # type: ignore[assignment]
         )
@@ -204,10 +274,22 @@ class Conversation:
                     self._losses.dropped(message.at, "an empty turn")
                 return
             out["content"] = ""
-        # Its own calls are open, but it does not wait for their results.
-        opened, self._open = self._open, []
-        self._put(_named(out, message))
-        self._open = opened
+        if joins:
+            self._continue(out)
+        else:
+            # Its own calls are open, but it does not wait for their results.
+            opened, self._open = self._open, OpenCalls()
+            self._put(_named(out, message))
+            self._open = opened
+
+    def _continue(self, more: Written) -> None:
+        """Make *more* a part of the assistant's turn that came last, whose calls wait for their results."""
+        self.written[-1].setdefault("tool_calls", []).extend(more.get("tool_calls", ()))
+        for name in ("content", "reasoning", "reasoning_content"):
+            if more.get(name):
+                self._merge(name, more[name])
+        if "reasoning_details" in more:
+            self.written[-1].setdefault("reasoning_details", []).extend(more["reasoning_details"])
 
     def _report_order(self, at: str, content: list[Block]) -> None:
         called = False
@@ -222,7 +304,7 @@ class Conversation:
         self._losses.extra(call.at, call.extra)
         self._calls += 1
         id_ = self._ids(call.id or made_tool_id("", self._calls, "call_"))
-        self._open.append((call.id, id_, call.at))
+        self._open.add((id_, call.at), call.id)
         self.names[call.name] = None
         name, signature = tool_name(call.name), self._signature(call)
         if call.kind == "custom" and self._row.custom_tools:
@@ -263,6 +345,21 @@ class Conversation:
         return out
 
 
+def _joined(texts: list[Part]) -> str | list[Part]:
+    """Texts of a system message: one string, unless one of them bears a cache marker."""
+    if all(text.keys() == _BARE_TEXT for text in texts):
+        return "\n\n".join(text["text"] for text in texts)
+    return texts
+
+
+def _only_text(content: str | list[Part]) -> str | None:
+    if isinstance(content, str):
+        return content
+    if any(part["type"] != "text" for part in content):
+        return None
+    return "\n\n".join(part["text"] for part in content)
+
+
 def _sealed(block: Thinking) -> bool:
     return bool(block.encrypted or block.signature) and block.signer != marker.SIGNER
 
@@ -289,10 +386,10 @@ def _mergeable(last: Written, message: Written) -> bool:
     return same and not (last.keys() | message.keys()) - {"role", "content"}
 
 
-def _merged(first: str | list[Part], second: str | list[Part]) -> str | list[Part]:
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*_as_parts(first), *_as_parts(second)]
+def _merged(pieces: list[str | list[Part]]) -> str | list[Part]:
+    if all(isinstance(piece, str) for piece in pieces):
+        return "\n\n".join(pieces)  # type: ignore[arg-type]
+    return [part for piece in pieces for part in _as_parts(piece)]
 
 
 def _as_parts(content: str | list[Part]) -> list[Part]:

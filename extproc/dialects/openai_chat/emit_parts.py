@@ -7,8 +7,10 @@ from typing import Any
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
-from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text, ToolReference
+from ..shared.history import omitted, reference
 from ..shared.media import data_uri, decoded, foreign, is_text, tag
+from ..shared.naming import tool_name
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
@@ -42,6 +44,8 @@ class PartWriter:
                 return [text_part(self.search_result(block))]
             case Audio():
                 return [self._audio(block)]
+            case ToolReference():
+                return [text_part(self._reference(block))]
             case Opaque():
                 return self._opaque(block)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
@@ -69,6 +73,8 @@ class PartWriter:
                 return self.text(block)
             case SearchResult():
                 return self.search_result(block)
+            case ToolReference():
+                return self._reference(block)
             case Document():
                 parts = self._document(block) if is_text(block) else []
                 return parts[0]["text"] if len(parts) == 1 else None
@@ -81,7 +87,7 @@ class PartWriter:
     def _image(self, block: Image) -> Part:
         self._finished(block)
         if not self._row.image:
-            raise Unsupported(block.at, "image input is not supported for this model")
+            return self._omitted(block.at, "image", "the model takes no images")
         source = block.source
         if source.kind == "base64":
             url = data_uri(source.media_type or "image/png", source.data)
@@ -106,6 +112,16 @@ class PartWriter:
         self.losses.dropped(block.at)
         return []
 
+    def _reference(self, block: ToolReference) -> str:
+        self._finished(block)
+        self.losses.rewritten(block.at, "as text")
+        return reference(tool_name(block.name))
+
+    def _omitted(self, at: str, what: str, why: str) -> Part:
+        """What stands in place of *what*: it stays in the history, and refusing it would end the conversation."""
+        self.losses.dropped(at, why)
+        return text_part(omitted(what, why))
+
     # ---- documents
 
     def _document(self, block: Document) -> list[Part]:
@@ -123,12 +139,14 @@ class PartWriter:
         if block.context:
             self.losses.dropped(f"{block.at}.context")
         if not self._row.file:
-            raise Unsupported(block.at, "documents are not supported for this model")
+            return [self._omitted(block.at, "document", "the model takes no files")]
         if source.kind == "base64":
             data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "file", "file": {"filename": block.title or "document.pdf", "file_data": data}}]
         if source.kind == "file" and source.dialect == VENDOR:
             return [{"type": "file", "file": {"file_id": source.data}}]
+        if source.kind == "url":
+            return [self._omitted(block.at, "document", f"the model cannot open {source.data}")]
         raise foreign(source, block.at)
 
     def _tagged(self, block: Document, inner: list[Block]) -> list[Part]:

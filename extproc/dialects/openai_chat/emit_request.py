@@ -8,6 +8,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Asked, Headers, Undo, Upstream, UpstreamCall, encode
+from ..shared.history import without_changes
 from ..shared.naming import sha256
 from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
 from ..shared.openai_effort import reasoning_effort
@@ -51,12 +52,14 @@ class _RequestWriter:
         self._instruction: str | None = None
 
     def write(self) -> ChatCall:
-        request, members = self._request, self._members
+        members = self._members
+        self._request = request = without_changes(self._request, self._losses)
         form = self._response_format()
         parts = PartWriter(self._row, self._losses, request.path_of("cache"))
         conversation = Conversation(parts, self._row)
-        conversation.system(request.system, self._instruction)
-        for message in request.messages:
+        leading = self._leading()
+        conversation.system([*request.system, *request.messages[:leading]], self._instruction)
+        for message in request.messages[leading:]:
             conversation.add(message)
         conversation.end()
         parts.cached(request.cache)
@@ -78,6 +81,14 @@ class _RequestWriter:
         path = self._upstream.at(Asked(request.model, request.stream))
         names = _tool_names(members.get("tools"))
         return ChatCall("POST", path, headers, members, request, undo, row.think_tags, row.call_signatures, names)
+
+    def _leading(self) -> int:
+        """How many system messages at the start belong to the system prompt: a chat template that takes none later
+        takes none but the first."""
+        if self._row.mid_system:
+            return 0
+        messages = self._request.messages
+        return next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
 
     # ---- size
 

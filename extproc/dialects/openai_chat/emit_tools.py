@@ -14,6 +14,7 @@ from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.openai_schema import is_strict
+from ..shared.schemas import repaired
 from .emit_parts import PartWriter
 from .vocabulary import NAME
 
@@ -126,7 +127,7 @@ class _ToolWriter:
         if tool.description:
             function["description"] = tool.description
         if tool.schema is not None:
-            function["parameters"] = tool.schema
+            function["parameters"] = repaired(tool.schema, openai=self._request.dialect != NAME)
         if tool.strict:
             # Optional properties are not made required: the model would have to invent their values.
             if self._row.strict_tools and tool.schema is not None and is_strict(tool.schema):

@@ -1,5 +1,8 @@
-"""A Chat request's messages, read, and checked as the API checks them: each call is answered, once, before the
-assistant speaks again."""
+"""A Chat request's messages, read.
+
+Calls without results and results without calls are read as they stand: they are what an interrupted turn leaves in a
+history, and whoever writes them for an upstream knows what it takes in their place.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import Block, CacheMarker, Document, Image, Message, Text, Thinking, ToolCall, ToolResult
 from ..base import encode
+from ..shared.open_calls import OpenCalls
 from ..shared.openai import cache_marker
 from .parse_parts import content
 from .signatures import take_signature
@@ -29,19 +33,23 @@ def read_messages(values: list[Any]) -> tuple[list[Message], list[Message]]:
         raise ProtocolError("messages", "at least one message is required")
     reader = _Reader()
     messages = [reader.message(value, i) for i, value in enumerate(values)]
-    reader.end()
     leading = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
     return messages[:leading], messages[leading:]
 
 
 class _Reader:
     def __init__(self) -> None:
-        self._open: list[ToolCall] = []
-        self._answered: set[str] = set()
+        self._open = OpenCalls()
+        """By ("id", id), those without an id by "none" too, and by ("name", name)."""
+        self._speaker = ""
 
     def message(self, value: Any, index: int) -> Message:
         fields = Fields(value, f"messages[{index}]")
         role = fields.take("role", str)
+        before, self._speaker = self._speaker, role
+        if role == "assistant" and before != "assistant":
+            # What was not answered by now never will be, and ids may count anew.
+            self._open = OpenCalls()
         match role:
             case "system" | "developer":
                 return self._plain(fields, "system")
@@ -54,20 +62,17 @@ class _Reader:
                 return self._tool(fields, legacy=role == "function")
         raise ProtocolError(fields.at("role"), f"expected one of {', '.join(_ROLES)}, got {role!r}")
 
-    def end(self) -> None:
-        if self._open:
-            raise ProtocolError(self._open[0].at, "the tool call has no result")
-
     def _plain(self, fields: Fields, role: Any) -> Message:
         if "content" not in fields:
             raise ProtocolError(fields.at("content"), "is missing")
         said = _with_cache(content(fields, role), cache_marker(fields), fields.path)
+        if type(said) is list:
+            said = [self._paired(block) if type(block) is ToolResult else block for block in said]
         return Message(role, said, fields.path, fields.maybe("name", str), fields.rest())
 
     # ---- the assistant
 
     def _assistant(self, fields: Fields, index: int, thinking: list[Thinking]) -> Message:
-        self.end()
         fields.ignore("annotations")
         said = content(fields, "assistant")
         refusal = fields.maybe("refusal", str)
@@ -78,10 +83,18 @@ class _Reader:
         elif refusal:
             before = [Text(said, fields.path)] if isinstance(said, str) else said
             said = [*before, Text(refusal, fields.at("refusal"), refusal=True)]
-        said = _with_cache(said, cache, fields.path)
+        said, thinking = _once(said, calls, thinking)
+        if not calls:
+            said = _with_cache(said, cache, fields.path)
+        elif cache is not None:
+            calls[-1] = replace(calls[-1], cache=calls[-1].cache or cache)
         if thinking or calls:
             texts = [Text(said, fields.path)] if said and isinstance(said, str) else said or ()
             said = [*thinking, *texts, *calls]
+        if type(said) is list:
+            for block in said:
+                if type(block) is ToolCall:
+                    self._opened(block)
         return Message("assistant", said, fields.path, name, fields.rest())
 
     def _calls(self, fields: Fields, index: int) -> list[ToolCall]:
@@ -91,31 +104,56 @@ class _Reader:
             function = Fields(fields.any("function_call"), fields.at("function_call"))
             name, arguments = function.take("name", str), _arguments(function)
             calls.append(ToolCall(f"fc_{index}", name, arguments, at=function.path, extra=function.rest()))
-        self._open = list(calls)
-        self._answered.clear()
         return calls
+
+    def _opened(self, call: ToolCall) -> None:
+        keys: list[Any] = [("id", call.id), ("name", call.name)]
+        self._open.add(call, *keys, *(() if call.id else ("none",)))
 
     # ---- tools
 
     def _tool(self, fields: Fields, *, legacy: bool) -> Message:
         id_, name = marker.unsealed_id(fields.maybe("tool_call_id", str) or "")[0], fields.maybe("name", str)
-        call = self._answers(fields, id_, name if legacy else None)
+        call = self._answered(id_, name if legacy else None)
         said, cache = content(fields, "tool"), cache_marker(fields)
-        result = ToolResult(call.id, said, fields.maybe("is_error", bool), fields.path, cache)
-        # The name of the tool says nothing new.
-        return Message("tool", [result], fields.path, None if legacy or name == call.name else name, fields.rest())
+        result = ToolResult(
+            call.id if call is not None else id_, said, fields.maybe("is_error", bool), fields.path, cache
+        )
+        # The name of the tool says nothing new, where its call is known.
+        known = legacy or (call is not None and name == call.name)
+        return Message("tool", [result], fields.path, None if known else name, fields.rest())
 
-    def _answers(self, fields: Fields, id_: str, name: str | None) -> ToolCall:
-        """The call that is answered: the one of that id; without ids, the next."""
-        for i, call in enumerate(self._open):
-            if (id_ == call.id) if id_ and call.id else (name is None or name == call.name):
-                self._answered.add(call.id)
-                return self._open.pop(i)
-        at = fields.path if not id_ else fields.at("tool_call_id")
-        if id_ and id_ in self._answered:
-            raise ProtocolError(at, f"the tool call {id_!r} is answered already")
-        what = f"no tool call {id_!r}" if id_ else "no unanswered tool call"
-        raise ProtocolError(at, f"there is {what} in the assistant's message before it")
+    def _answered(self, id_: str, name: str | None) -> ToolCall | None:
+        """The call that is answered: the one of that id; without ids, the next (of that name)."""
+        found: ToolCall | None
+        if id_:
+            found = self._open.take(("id", id_))
+            return found if found is not None else self._open.take("none")
+        found = self._open.take(("name", name)) if name is not None else self._open.take_first()
+        return found
+
+    def _paired(self, result: ToolResult) -> ToolResult:
+        call = self._answered(result.id, None)
+        return result if call is None or call.id == result.id else replace(result, id=call.id)
+
+
+def _once(
+    said: str | list[Block], calls: list[ToolCall], thinking: list[Thinking]
+) -> tuple[str | list[Block], list[Thinking]]:
+    """*said* and *thinking* without what is said in both forms, parts and members: some clients keep both. The calls of
+    the members win, and of the thinking the one that is signed."""
+    if type(said) is not list or not (calls or thinking):
+        return said, thinking
+    own = [block for block in said if type(block) is Thinking]
+    if any(block.signer for block in own) and not any(block.signer for block in thinking):
+        thinking = []
+    ids = {call.id for call in calls}
+    kept = [
+        block
+        for block in said
+        if not ((type(block) is ToolCall and block.id in ids) or (type(block) is Thinking and thinking))
+    ]
+    return kept, thinking
 
 
 def _call(value: Any, at: str) -> ToolCall:
@@ -151,7 +189,9 @@ def _with_cache(said: str | list[Block], cache: CacheMarker | None, at: str) -> 
     if isinstance(said, str):
         return [Text(said, at, cache)]
     last = said[-1]
-    return [*said[:-1], replace(last, cache=cache)] if isinstance(last, Text | Image | Document) else said
+    if isinstance(last, Text | Image | Document | ToolCall | ToolResult):
+        return [*said[:-1], replace(last, cache=last.cache or cache)]
+    return said
 
 
 # ---- thinking of earlier turns (OpenRouter, "Preserving reasoning"; LiteLLM, "Reasoning content"; DeepSeek, vLLM)
@@ -216,4 +256,6 @@ def _claude_blocks(values: list[Any], at: str) -> list[Thinking]:
         elif type(text) is str and type(signature) is str and signature:
             signer = marker.SIGNER if marker.is_mark(signature) else CLAUDE
             out.append(Thinking(text, signature, None, signer, at=at))
+        elif type(text) is str and text:
+            out.append(Thinking(text, at=at))
     return out

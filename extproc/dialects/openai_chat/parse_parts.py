@@ -8,6 +8,7 @@ from typing import Any
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import Audio, Block, Document, Image, Opaque, Source, Text, Thinking
+from ..shared import anthropic
 from ..shared.media import file_source, image_source
 from ..shared.openai import VENDOR, cache_marker
 from .vocabulary import NAME
@@ -22,10 +23,10 @@ def content(fields: Fields, role: str) -> str | list[Block]:
         return value
     if type(value) is not list:
         raise ProtocolError(fields.at("content"), f"expected a string or an array, got {json_type(value)}")
-    return [_part(part, f"{fields.at('content')}[{i}]", role) for i, part in enumerate(value)]
+    return [_part(part, f"{fields.at('content')}[{i}]", role, i) for i, part in enumerate(value)]
 
 
-def _part(value: Any, at: str, role: str) -> Block:
+def _part(value: Any, at: str, role: str, index: int) -> Block:
     if type(value) is str:
         return Text(value, at)
     if type(value) is not dict:
@@ -39,12 +40,22 @@ def _part(value: Any, at: str, role: str) -> Block:
         return Text(fields.take("text", str), at, cache_marker(fields), extra=fields.rest())
     if role == "system":
         raise ProtocolError(at, f"a system message can only hold text, got {kind!r}")
+    if _is_anthropics(value, kind, role):
+        return anthropic.block(value, at, "tool_result" if role == "tool" else role, index)
     read = (_ASSISTANT if role == "assistant" else _USER).get(kind)
     if read is not None:
         fields = Fields(value, at)
         fields.ignore("type")
         return read(fields)
     return Opaque(NAME, value, at, essential=role != "assistant")
+
+
+def _is_anthropics(value: dict[str, Any], kind: str, role: str) -> bool:
+    """Whether the part is a block of Anthropic's API, as editors that had Claude in mind put into a Chat body.
+    Mistral's thinking has the same name, and neither one text nor a signature."""
+    if kind == "thinking":
+        return role == "assistant" and type(value.get("thinking")) is str and bool(value.get("signature"))
+    return role in _ANTHROPICS.get(kind, ())
 
 
 def _refusal(fields: Fields) -> Text:
@@ -96,3 +107,13 @@ def _audio(fields: Fields) -> Audio:
 
 _USER: dict[str, Callable[[Fields], Block]] = {"image_url": _image, "file": _file, "input_audio": _audio}
 _ASSISTANT: dict[str, Callable[[Fields], Block]] = {"refusal": _refusal, "thinking": _thinking}
+_ANTHROPICS = {
+    "image": ("user", "tool"),
+    "document": ("user", "tool"),
+    "search_result": ("user", "tool"),
+    "tool_reference": ("tool",),
+    "tool_result": ("user",),
+    "tool_use": ("assistant",),
+    "redacted_thinking": ("assistant",),
+}
+"""Types of Anthropic's blocks, and in whose messages they stand."""

@@ -8,8 +8,14 @@ from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Member, Tool, ToolChoice, WebSearch
+from ..shared import anthropic
 from ..shared.openai import cache_marker
+from ..shared.schemas import schema_object
 from .vocabulary import NAME
+
+_OURS = frozenset({"function", "parameters", "custom", "format"})
+_CHOICES: dict[str, Any] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+"""``any`` is Anthropic's word."""
 
 
 def read_tools(fields: Fields, extra: dict[str, Member]) -> tuple[list[Tool], bool]:
@@ -27,27 +33,37 @@ def read_tools(fields: Fields, extra: dict[str, Member]) -> tuple[list[Tool], bo
 
 def _tool(value: Any, at: str, extra: dict[str, Member]) -> Tool:
     native = dict(value) if type(value) is dict else {}
+    if _OURS.isdisjoint(native) and "name" in native and ("input_schema" in native or _is_anthropics(native)):
+        # As editors that had Claude in mind write it.
+        return anthropic.tool(value, at)
     fields = Fields(value, at)
     kind = fields.take("type", str, "function" if "function" in native else "")
     if not kind:
         raise ProtocolError(f"{at}.type", "is missing")
-    if kind == "custom" and "custom" in fields:
+    if kind == "custom":
         return _custom(fields)
     if kind != "function":
         name = fields.lenient("name", str, kind)
         return Tool(name, "provider", native=native, dialect=NAME, at=at)
     cache = cache_marker(fields)
+    if "function" not in native and "name" in native:
+        # Flat, as the Responses API writes it.
+        return _function(fields, cache)
     tool = _function(Fields(fields.take("function", dict), f"{at}.function"), cache)
     for name, member in (fields.rest() or {}).items():
         extra[f"{at}.{name}"] = Member(member, f"{at}.{name}")
     return tool
 
 
+def _is_anthropics(tool: dict[str, Any]) -> bool:
+    return type(kind := tool.get("type")) is str and anthropic.OWN_TOOL.match(kind) is not None
+
+
 def _function(function: Fields, cache: CacheMarker | None = None) -> Tool:
     return Tool(
         function.take("name", str),
         description=function.maybe("description", str),
-        schema=function.maybe("parameters", dict),
+        schema=schema_object(function, "parameters"),
         strict=function.maybe("strict", bool),
         dialect=NAME,
         at=function.path,
@@ -58,7 +74,8 @@ def _function(function: Fields, cache: CacheMarker | None = None) -> Tool:
 
 def _custom(fields: Fields) -> Tool:
     cache = cache_marker(fields)
-    custom = Fields(fields.take("custom", dict), fields.at("custom"))
+    # Flat, as the Responses API writes it, or nested.
+    custom = Fields(fields.take("custom", dict), fields.at("custom")) if "custom" in fields else fields
     name, description = custom.take("name", str), custom.maybe("description", str)
     form = custom.maybe("format", dict)
     grammar = None
@@ -100,6 +117,8 @@ def read_choice(
         # One function_call is all that a message of the older shape can hold.
         parallel = False
     at["parallel"] = "functions" if legacy else "parallel_tool_calls"
+    if type(chosen) is dict and chosen.pop("disable_parallel_tool_use", None) is True and parallel is None:
+        parallel = False  # Anthropic's way to say it
     mode, names = _mode(chosen, word)
     known = {tool.name for tool in tools}
     for name in names:
@@ -112,9 +131,9 @@ def _mode(chosen: Any, at: str) -> tuple[Any, list[str]]:
     if chosen is None:
         return None, []
     if type(chosen) is str:
-        if chosen not in ("auto", "none", "required"):
+        if (word := _CHOICES.get(chosen)) is None:
             raise ProtocolError(at, f"expected auto, none, required or an object, got {chosen!r}")
-        return chosen, []
+        return word, []
     choice = Fields(chosen, at)
     if at == "function_call":
         return "tool", [choice.take("name", str)]
@@ -126,16 +145,18 @@ def _mode(chosen: Any, at: str) -> tuple[Any, list[str]]:
         if mode not in ("auto", "required"):
             raise ProtocolError(allowed.at("mode"), f"expected auto or required, got {mode!r}")
         values = allowed.take("tools", list)
-        names = [_named(Fields(value, f"{allowed.path}.tools[{i}]")) for i, value in enumerate(values)]
+        named = [Fields(value, f"{allowed.path}.tools[{i}]") for i, value in enumerate(values)]
+        names = [_named(tool, tool.take("type", str, "function")) for tool in named]
         if not names:
             raise ProtocolError(allowed.at("tools"), "at least one tool is required")
         return mode, names
-    if kind not in ("function", "custom"):
+    if kind in _CHOICES:
+        return _CHOICES[kind], []
+    if kind not in ("function", "custom", "tool"):
         raise ProtocolError(f"{at}.type", f"expected function, custom or allowed_tools, got {kind!r}")
-    return "tool", [Fields(choice.take(kind, dict), f"{at}.{kind}").take("name", str)]
+    return "tool", [_named(choice, kind)]
 
 
-def _named(tool: Fields) -> str:
-    """The name of one of the tools that are allowed."""
-    kind = tool.take("type", str, "function")
+def _named(tool: Fields, kind: str) -> str:
+    """The name of a tool of *kind*, nested or flat."""
     return Fields(tool.any(kind), tool.at(kind)).take("name", str) if kind in tool else tool.take("name", str)

@@ -6,10 +6,11 @@ instead, their own documentation, named where it is used.
 
 from __future__ import annotations
 
+from ...llm import signers
 from ...llm.events import StopReason
 
 NAME = "openai_chat"
-CLAUDE = "anthropic-claude-v1"
+CLAUDE = signers.CLAUDE
 """How ``reasoning_details`` names the scheme of Claude's thinking signatures (OpenRouter, "Reasoning tokens")."""
 
 FINISH_NAMES = {

@@ -78,7 +78,7 @@ class Conversation:
         self.written.append({"type": "message", "role": role, "content": content})
 
     def _system(self, message: Message) -> None:
-        texts = [text for block in system_texts(message) if (text := self._parts.text(block))]
+        texts = [text for block in system_texts(message, self._losses) if (text := self._parts.text(block))]
         if texts:
             self._put(self._row.system_role, "\n\n".join(texts))
 

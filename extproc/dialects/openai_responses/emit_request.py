@@ -72,7 +72,7 @@ class _RequestWriter:
             self._losses.extra(message.at, message.extra)
             if message.name is not None:
                 self._losses.dropped(f"{message.at}.name")
-            texts += [text for block in system_texts(message) if (text := parts.text(block))]
+            texts += [text for block in system_texts(message, self._losses) if (text := parts.text(block))]
         if self._instruction is not None:
             texts.append(self._instruction)
         return "\n\n".join(texts)

@@ -28,6 +28,8 @@ def image_source(url: str, at: str) -> Source:
 
 def file_source(data: str, at: str) -> Source:
     """What a file holds: a data: URL, or base64 alone. Raises ProtocolError."""
+    if data[:8].lower().startswith(("http://", "https://")):
+        return Source("url", data)
     if data[:5].lower() != "data:":
         return Source("base64", "".join(data.split()))
     media_type, data, is_base64 = _read_data_uri(data, at)
@@ -48,6 +50,8 @@ def _read_data_uri(uri: str, at: str) -> tuple[str, str, bool]:
         media_type = "image/jpeg"
     if "base64" not in parameters:
         return media_type, data, False
+    if "%" in data:
+        data = unquote(data)
     return media_type, data if data.isalnum() else "".join(data.split()), True
 
 

@@ -11,6 +11,9 @@ from ...llm.losses import LossReport
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _NAME_HEAD = 55
+MISTRALS = 9
+"""A longest id of nine stands for Mistral's rule: exactly nine letters and digits (its chat templates check it)."""
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def hash8(text: str) -> str:
@@ -46,12 +49,15 @@ class ToolIds:
         if known is None:
             known = self._fitted(id_)
             if known in self._used:
-                known = self._cut(f"{known}_{hash8(id_)}", id_)
+                longer = f"{known}_{hash8(id_)}"
+                known = self._fitted(longer) if self._max == MISTRALS else self._cut(longer, id_)
             self._known[id_] = known
             self._used.add(known)
         return known
 
     def _fitted(self, id_: str) -> str:
+        if self._max == MISTRALS and not _NINE.fullmatch(id_):
+            return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()[:MISTRALS]
         return self._cut(self._illegal.sub("_", id_) if self._illegal else id_, id_)
 
     def _cut(self, text: str, id_: str) -> str:

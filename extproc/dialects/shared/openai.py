@@ -91,7 +91,8 @@ _SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 def cache_marker(fields: Fields) -> CacheMarker | None:
     """Takes OpenAI's ``prompt_cache_breakpoint``, and ``cache_control``, which clients of Claude write here too."""
     breakpoint_ = fields.maybe("prompt_cache_breakpoint", dict)
-    control = fields.maybe("cache_control", dict)
+    control, copilot = fields.maybe("cache_control", dict), fields.maybe("copilot_cache_control", dict)
+    control = copilot if control is None else control
     if control is not None:
         ttl = control.get("ttl")
         return CacheMarker(ttl if type(ttl) is str else None)

@@ -3,6 +3,9 @@
 Append-only: what becomes of a message depends on what came before it and on its own turn, never on how long the
 conversation grows later, because the provider's caches and its check of replayed thinking look at the exact prefix. The
 two exceptions depend on the conversation's end, and are reported: ``Continue.`` and a prefill's trailing spaces.
+
+What an interrupted turn left (a call without its result, a result without its call) is told in words: it stays in the
+history, so refusing it would end the conversation for good.
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ from msgspec import Struct
 
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
-from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
+from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
+from .history import NO_RESULT, as_aside
+from .media import tag
 from .naming import ToolIds, made_tool_id, tool_name
+from .open_calls import OpenCalls
 
 CONTINUE = "Continue."
 
@@ -90,34 +96,48 @@ class Conversation:
         self._mid_system = mid_system
         self._bound_thinking = bound_thinking
         self._signed_calls = signed_calls
+        self._blank = ""  # where a turn stands of which nothing was left
+        self._last = ""  # where the last message stands
+        self._speaker = ""  # whose it was, systems aside
         self._thinking_lost = False
         self._ids = ids
         self._calls = 0
         self._seen: dict[str, int] = {}
-        self._open: dict[str, list[tuple[str, str]]] = {}  # the client's call id -> (id sent, path), not yet answered
+        self._open = OpenCalls()  # by the client's id: the id as sent and the path
         self._held: list[_Held] = []
 
     def add(self, message: Message) -> None:
-        """Raises Unsupported for content that this API cannot carry, and for results that answer no call."""
+        """Raises Unsupported for content that this API cannot carry."""
         if message.name is not None:
             self._losses.dropped(f"{message.at}.name")
         self._losses.extra(message.at, message.extra)
+        self._last = message.at
         if message.role == "system":
             self._system(message)
-        elif message.role == "assistant":
+            return
+        self._speaker = message.role
+        if message.role == "assistant":
             self._assistant(message)
         else:
             self._user(message)
 
     def end(self) -> None:
-        """The last message was added. Raises Unsupported when a call has no result, or nothing is left to send."""
+        """The last message was added. Raises Unsupported when the conversation ends in calls."""
+        self._answer_open()
         self._release()
-        self._refuse_unanswered()
+        if self._open and self._speaker == "assistant":
+            at = self._open.rest()[0][1]
+            raise Unsupported(at, f"{at}: the tool call has no result", "invalid_value")
+        self._answer_open()
         if not self.turns:
-            raise Unsupported("messages", "messages must hold at least one message that is not empty", "invalid_value")
+            # A conversation of system messages only, or of blank ones: other APIs answer it.
+            self._losses.add("messages", Action.SYNTHESIZED, "a user's turn: this API demands one")
+            self.turns.append(Turn("user", text="."))
 
     def written(self, *, prefill: bool) -> list[dict[str, Any]]:
-        """The turns as they are sent, once. *prefill*: a trailing assistant turn is the start of the answer."""
+        """The turns as they are sent, once. *prefill*: a trailing assistant turn is the start of the answer, if it was
+        the client's last: where a blank turn of the user's came behind it, the answer was over."""
+        prefill = prefill and self._speaker == "assistant"
         if self.turns[-1].role == "assistant" and not (prefill and self._trimmed(self.turns[-1])):
             self._losses.add("messages", Action.CONTINUED, "this model does not continue an assistant's turn")
             self.turns.append(Turn("user", text=CONTINUE))
@@ -142,27 +162,38 @@ class Conversation:
     def _turn(self, role: str) -> Turn:
         """The turn that goes on, or a new one."""
         if role == "assistant":
+            self._answer_open()
             self._release()
+            self._answer_open()
+            if self._blank and self.turns and self.turns[-1].role == "assistant":
+                self._losses.dropped(self._blank, "an empty turn")
+            self._blank = ""
             if not self.turns:
                 self._losses.rewritten("messages[0]", "the conversation begins with a user's turn")
                 self.turns.append(Turn("user", text="."))
         for held in self._held:
             held.passed = True
         if not self.turns or self.turns[-1].role != role:
-            if role == "assistant":
-                self._refuse_unanswered()
             self.turns.append(Turn(role))
         return self.turns[-1]
 
-    def _refuse_unanswered(self) -> None:
-        for calls in self._open.values():
-            raise Unsupported(calls[0][1], f"{calls[0][1]}: the tool call has no result", "invalid_value")
+    def _answer_open(self) -> None:
+        """The user has spoken, or is about to be interrupted: what is not answered by now never will be."""
+        if not self._open or self.turns[-1].role != "user":
+            return
+        turn = self.turns[-1]
+        turn.text = None
+        for id_, at in self._open.rest():
+            self._losses.add(at, Action.SYNTHESIZED, "a result of the call, which has none")
+            turn.results.append(self._writer.result(ToolResult(id_, NO_RESULT, is_error=True), id_))
 
     def _trimmed(self, turn: Turn) -> bool:
         """Take trailing whitespace, which the API refuses there, from the last text; whether it can be continued."""
         last = turn.blocks[-1]
         if type(last.get("text")) is not str or not (text := last["text"].rstrip()):
             return False
+        if text != last["text"]:
+            self._losses.rewritten(self._last, "a prefill without its trailing blanks, which this API refuses")
         turn.blocks[-1] = {**last, "text": text}
         if turn.text is not None:
             turn.text = text
@@ -175,6 +206,8 @@ class Conversation:
         if type(content) is str:
             if (written := self._writer.text(Text(content, message.at))) is not None:
                 self._put("user", written, whole=True)
+            else:
+                self._blank = message.at
             return
         for block in content:
             if type(block) is ToolResult:
@@ -183,15 +216,24 @@ class Conversation:
                 self._put("user", written)
 
     def _result(self, result: ToolResult) -> None:
-        waiting = self._open.get(result.id) if result.id else next(iter(self._open.values()), None)
-        if not waiting:
-            problem = "the result answers no tool call of the turn before it, or one that is answered already"
-            raise Unsupported(result.at, f"{result.at}: {problem}", "invalid_value")
-        id_ = waiting.pop(0)[0]
-        self._open = {key: calls for key, calls in self._open.items() if calls}
+        found = self._open.take(result.id) if result.id else self._open.take_first()
+        if found is None:
+            self._orphan(result)
+            return
         turn = self._turn("user")
         turn.text = None
-        turn.results.append(self._writer.result(result, id_))
+        turn.results.append(self._writer.result(result, found[0]))
+
+    def _orphan(self, result: ToolResult) -> None:
+        """A result that answers no open call, as what the user says."""
+        why = "as text: it answers no tool call of the turn before it, or one that is answered already"
+        self._losses.add(result.at, Action.DOWNGRADED, why)
+        self._losses.extra(result.at, result.extra)
+        said = [Text(result.content)] if type(result.content) is str else result.content
+        opening = Text(tag("tool_result", id=result.id), result.at, result.cache)
+        for block in (opening, *said, Text("</tool_result>")):
+            if (written := self._writer.content(block)) is not None:
+                self._put("user", written)
 
     # ---- the assistant
 
@@ -229,7 +271,7 @@ class Conversation:
         before = self._seen.get(client_id, 0)
         self._seen[client_id] = before + 1
         id_ = self._ids(f"{client_id}#{before}" if before else client_id)
-        self._open.setdefault(client_id, []).append((id_, call.at))
+        self._open.add((id_, call.at), client_id)
         self.names[call.name] = None
         if call.signature and not self._signed_calls:
             self._losses.dropped(f"{call.at}.signature", "of another provider")
@@ -249,18 +291,18 @@ class Conversation:
     # ---- system messages in mid-conversation (Anthropic, "Mid-conversation system messages")
 
     def _system(self, message: Message) -> None:
-        if any(block.text for block in system_texts(message)):
+        if any(block.text for block in system_texts(message, self._losses)):
             if self._mid_system:
                 self._held.append(_Held(message))
             else:
                 self._wrap(message)
 
     def _wrap(self, message: Message) -> None:
-        texts = system_texts(message)
+        texts = system_texts(message, self._losses)
         joined = "\n".join(block.text for block in texts if block.text)
         cache = next((block.cache for block in reversed(texts) if block.cache), None)
         self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")
-        written = self._writer.text(Text(f"<system>\n{joined}\n</system>", message.at, cache))
+        written = self._writer.text(Text(as_aside(joined), message.at, cache))
         if written is not None:
             self._put("user", written)
 
@@ -276,20 +318,25 @@ class Conversation:
                 continue
             if item.passed:
                 self._losses.add(message.at, Action.MOVED, "behind the user's turn")
-            written = [self._writer.text(block) for block in system_texts(message)]
+            written = [self._writer.text(block) for block in system_texts(message, self._losses)]
             text = message.content if type(message.content) is str else None
             self.turns.append(Turn("system", blocks=[block for block in written if block is not None], text=text))
 
 
-def system_texts(message: Message) -> list[Text]:
-    """The texts of a system message. Raises Unsupported when it holds anything else."""
+def system_texts(message: Message, losses: LossReport) -> list[Text]:
+    """The texts of a system message. Raises Unsupported for media."""
     if type(message.content) is str:
         return [Text(message.content, message.at)]
+    texts: list[Text] = []
     for block in message.content:
-        if type(block) is not Text:
+        if type(block) is Text:
+            texts.append(block)
+        elif isinstance(block, Opaque | ToolChange):
+            losses.dropped(block.at)
+        else:
             at = getattr(block, "at", message.at)
             raise Unsupported(at, "system content can only be text for this model")
-    return message.content  # type: ignore[return-value]
+    return texts
 
 
 def in_order(blocks: list[Block]) -> list[Block]:

@@ -116,7 +116,6 @@ def test_system_in_mid_conversation_stays_in_place() -> None:
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
         ({"system": 3}, "system"),
-        ({"system": [{"type": "image"}]}, "system[0]"),
         ({"model": 3}, "model"),
         ({"tools": [3]}, "tools[0]"),
         ({"tools": [{"input_schema": {}}]}, "tools[0].name"),

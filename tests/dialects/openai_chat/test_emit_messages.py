@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import pytest
 
+from extproc.dialects.shared.naming import tool_name
 from extproc.llm import marker
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import (
@@ -19,6 +22,7 @@ from extproc.llm.request import (
     Text,
     Thinking,
     ToolCall,
+    ToolReference,
     ToolResult,
 )
 
@@ -154,10 +158,7 @@ def test_documents_of_results() -> None:
     ("messages", "path", "message"),
     [
         ([asks(call())], "a.t1", "no result"),
-        ([asks(call()), user("x")], "a.t1", "no result"),
         ([asks(call()), Message("assistant", "x", "b")], "a.t1", "no result"),
-        ([user(ToolResult("t1", at="r"))], "r", "answers no tool call"),
-        ([asks(call()), user(ToolResult("t1"), ToolResult("t1", at="r"))], "r", "answered already"),
         ([user(Text(""))], "messages", "not empty"),
         ([user(Opaque("x", {"type": "video"}, "o", essential=True))], "o", "type 'video' is not supported"),
         ([user(call())], "a.t1", "cannot stand here"),
@@ -279,7 +280,7 @@ def test_strict_templates_get_alternating_turns() -> None:
         quirks=quirks,
     )
     assert got.messages == [
-        {"role": "user", "content": [text("a\n\nb"), text("c")]},
+        {"role": "user", "content": "a\n\nb\n\nc"},
         {"role": "assistant", "content": "x\n\ny"},
         {"role": "user", "content": "d"},
     ]
@@ -288,14 +289,14 @@ def test_strict_templates_get_alternating_turns() -> None:
 def test_servers_that_take_strings_only() -> None:
     got = sent(user(Text("a"), Text("b")), quirks={"content_parts": False})
     assert got.messages == [{"role": "user", "content": "a\n\nb"}]
-    with pytest.raises(Unsupported) as error:
-        sent(user(Text("a"), PNG, at="u"), quirks={"content_parts": False})
-    assert error.value.path == "u"
+    got = sent(user(Text("a"), PNG, at="u"), quirks={"content_parts": False})
+    assert got.messages == [{"role": "user", "content": "a\n\n[media omitted: the model takes only text]"}]
+    assert got.losses == ["u:dropped"]
 
 
 def test_members_that_nobody_knows_are_reported() -> None:
     got = sent(Message("user", [Text("a", "t", extra={"y": 1})], "m", "bob", {"x": 1}))
-    assert got.messages == [{"role": "user", "content": [text("a")], "name": "bob"}]
+    assert got.messages == [{"role": "user", "content": "a", "name": "bob"}]
     assert got.losses == ["m.x:dropped", "t.y:dropped"]
 
 
@@ -305,3 +306,82 @@ def test_the_request_is_not_changed() -> None:
     for _ in range(2):
         sent(*messages, quirks={"alternate_roles": True})
     assert repr(messages) == before
+
+
+# ---- what stays in the history
+
+GONE = "[no result: the call was interrupted]"
+
+
+def orphan(id_: str, said: str) -> list[Any]:
+    return [text(f'<tool_result id="{id_}">'), text(said), text("</tool_result>")]
+
+
+def tool(id_: str, said: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": id_, "content": said}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected", "losses"),
+    [
+        ([asks(call()), user("x")], [tool("t1", GONE), {"role": "user", "content": "x"}], ["a.t1:synthesized"]),
+        ([asks(call()), user("x"), Message("assistant", "y", "b"), user("z")],
+         [tool("t1", GONE), {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"},
+          {"role": "user", "content": "z"}], ["a.t1:synthesized"]),
+        ([asks(call()), user(ToolResult("t1", "A"), ToolResult("t1", "B", at="r"))],
+         [tool("t1", "A"), {"role": "user", "content": orphan("t1", "B")}], ["r:downgraded"]),
+        ([asks(call("t1"), call("t2")), user(ToolResult("t2", "B")), user("x")],
+         [tool("t2", "B"), tool("t1", GONE), {"role": "user", "content": "x"}], ["a.t1:synthesized"]),
+        ([asks(call()), user(ToolResult("t1", [Text("see"), ToolReference("f.g", "ref"), PNG]))],
+         [tool("t1", f"see\nTool available: {tool_name('f.g')}\n[image omitted: the model takes no images]")],
+         ["ref:rewritten", "png:dropped"]),
+    ],
+)  # fmt: skip
+def test_what_stays_in_the_history_is_told_in_words(messages: Any, expected: Any, losses: list[str]) -> None:
+    got = sent(*messages, quirks={"image": False})
+    assert got.messages[1:] == expected
+    assert got.losses == losses
+
+
+def test_a_result_that_answers_nothing() -> None:
+    got = sent(user(ToolResult("t1", "A", at="r"), Text("x")))
+    assert got.messages == [{"role": "user", "content": [*orphan("t1", "A"), text("x")]}]
+
+
+def test_neighbouring_assistants_with_open_calls_are_one_turn() -> None:
+    second = Message("assistant", [Text("so", "b"), call("t2")], "b")
+    got = sent(asks(call("t1")), second, user(ToolResult("t2", "B"), ToolResult("t1", "A")))
+    assert got.messages[0]["content"] == "so"
+    assert [each["id"] for each in got.messages[0]["tool_calls"]] == ["t1", "t2"]
+    assert got.messages[1:] == [tool("t2", "B"), tool("t1", "A")]
+
+
+def test_a_template_that_wants_no_user_behind_a_tool() -> None:
+    quirks = {"user_after_tool": False, "max_id": 9}
+    got = sent(asks(call("toolu_1")), user(ToolResult("toolu_1", "ok"), Text("x")), user("y"), quirks=quirks)
+    [answer, result] = got.messages
+    assert result["content"] == "ok\n\nx\n\ny"
+    assert answer["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert re.fullmatch("[A-Za-z0-9]{9}", result["tool_call_id"])
+    got = sent(asks(call()), user(ToolResult("t1", "ok"), PNG), quirks=quirks)
+    assert [message["role"] for message in got.messages] == ["assistant", "tool", "assistant", "user"]
+
+
+LATE = Message("system", "note", "s")
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([user("a"), LATE], [("user", "a"), ("user", "<system>\nnote\n</system>")]),
+        ([LATE, user("a")], [("system", "note"), ("user", "a")]),
+        ([asks(call()), LATE, user(ToolResult("t1", "A"))],
+         [("assistant", None), ("tool", "A"), ("user", "<system>\nnote\n</system>")]),
+    ],
+)  # fmt: skip
+def test_templates_that_take_no_late_system_message(messages: list[Message], expected: list[Any]) -> None:
+    got = sent(*messages, quirks={"mid_system": False})
+    assert [(message["role"], message["content"]) for message in got.messages] == expected
+    got = sent(*messages, quirks={"mid_system": False, "alternate_roles": True})
+    roles = [message["role"] for message in got.messages]
+    assert all(first != second for first, second in itertools.pairwise(roles))

@@ -67,19 +67,32 @@ RESULT = SearchResult("https://e.x", 'T "1"', [Text("a"), Text("b")], "b", citat
 )
 def test_parts(block: Any, parts: list[Any], losses: list[str]) -> None:
     got = sent(block)
-    assert got.messages == [{"role": "user", "content": parts}]
+    bare = len(parts) == 1 and parts[0]["type"] == "text"
+    assert got.messages == [{"role": "user", "content": parts[0]["text"] if bare else parts}]
     assert got.losses == losses
+
+
+@pytest.mark.parametrize(
+    ("block", "quirks", "words"),
+    [
+        (Image(Source("url", "u"), "b"), {"image": False}, "image omitted: the model takes no images"),
+        (Document(Source("url", "u"), at="b"), {}, "document omitted: the model cannot open u"),
+        (Document(PDF, at="b"), {"file": False}, "document omitted: the model takes no files"),
+    ],
+    ids=repr,
+)
+def test_what_the_model_cannot_take_leaves_a_word_in_its_place(block: Any, quirks: Any, words: str) -> None:
+    got = sent(block, **quirks)
+    assert got.messages == [{"role": "user", "content": f"[{words}]"}]
+    assert got.losses == ["b:dropped"]
 
 
 @pytest.mark.parametrize(
     ("block", "quirks"),
     [
-        (Image(Source("file", "id", dialect="x"), "b"), {}),
-        (Image(Source("url", "u"), "b"), {"image": False}),
-        (Document(Source("url", "u"), at="b"), {}),
-        (Document(Source("file", "id", dialect="x"), at="b"), {}),
-        (Document(PDF, at="b"), {"file": False}),
         (Document(Source("base64", "/w==", "text/plain"), at="b"), {}),
+        (Image(Source("file", "id", dialect="x"), "b"), {}),
+        (Document(Source("file", "id", dialect="x"), at="b"), {}),
         (Audio("AA", "wav", "b"), {"audio": False}),
     ],
     ids=repr,

@@ -13,7 +13,7 @@ from extproc.dialects.base import ClientCall, Upstream
 from extproc.dialects.shared.relay import edited
 from extproc.llm.failures import Unsupported
 from extproc.llm.losses import LossReport
-from extproc.llm.request import Message, Request, Text, Tool, ToolChoice, ToolResult
+from extproc.llm.request import Image, Message, Request, Source, Text, Tool, ToolChoice
 
 CHAT, MESSAGES = "openai_chat", "anthropic_messages"
 ODD = (
@@ -180,7 +180,7 @@ def test_what_has_no_single_place_is_written_anew_and_said() -> None:
 def test_what_an_api_cannot_say_is_refused() -> None:
     edit = Edit(CHAT, {"model": "m", "messages": [{"role": "user", "content": "q"}]})
     with pytest.raises(Unsupported):
-        edit.to(messages=[*edit.before.messages, Message("tool", [ToolResult("nobody asked")])])
+        edit.to(messages=[*edit.before.messages, Message("system", [Image(Source("url", "https://e.x"))])])
 
 
 def test_a_request_keeps_what_it_was_read_from_for_itself() -> None:

@@ -78,11 +78,18 @@ def test_the_first_turn_is_the_users() -> None:
     assert out.losses == ["messages[0]:rewritten"]
 
 
-@pytest.mark.parametrize("turns", [[("user", "")], [("user", [])], [("assistant", "")], []])
-def test_nothing_to_say_is_refused(turns: list[Any]) -> None:
-    with pytest.raises(Unsupported) as error:
-        talk(*turns)
-    assert error.value.path == "messages"
+@pytest.mark.parametrize("turns", [[("user", "")], [("user", [])], [("user", " ")], [("assistant", "")]])
+def test_where_nobody_says_anything_the_user_does(turns: list[Any]) -> None:
+    """Other APIs answer a conversation of system messages only."""
+    out = talk(*turns)
+    assert out.messages == [{"role": "user", "content": "."}]
+    assert "messages:synthesized" in out.losses
+
+
+def test_a_blank_turn_between_two_answers_is_said() -> None:
+    out = talk(("user", "1"), ("assistant", "2"), ("user", ""), ("assistant", "3"), ("user", "4"))
+    assert [message["role"] for message in out.messages] == ["user", "assistant", "user"]
+    assert out.losses == ["messages[2]:dropped"]
 
 
 def test_names_are_lost_and_said() -> None:
@@ -173,28 +180,54 @@ def test_missing_ids_pair_by_position() -> None:
     assert out.messages[2]["content"] == [result(first, content="A"), result(second, content="B")]
 
 
+INTERRUPTED = {"content": "[no result: the call was interrupted]", "is_error": True}
+
+
+def orphan(id_: str, said: str) -> list[Any]:
+    return [text(f'<tool_result id="{id_}">'), text(said), text("</tool_result>")]
+
+
 @pytest.mark.parametrize(
-    ("turns", "path"),
+    ("turns", "expected", "losses"),
     [
-        ([("user", "1"), ("tool", [ToolResult("c1", "x", at="here")])], "here"),
-        ([("user", "1"), ("assistant", [call("c1")])], "call c1"),
-        ([("user", "1"), ("assistant", [call("c1")]), ("user", "2"), ("assistant", "3"), ("user", "4")], "call c1"),
-        (
-            [("user", "1"), ("assistant", [call("c1")]),
-             ("tool", [ToolResult("c1", "x"), ToolResult("c1", at="twice")])],
-            "twice",
-        ),
-        (
-            [("user", "1"), ("assistant", [call("c1")]), ("tool", [ToolResult("c1", "x")]), ("assistant", "ok"),
-             ("tool", [ToolResult("c1", at="late")])],
-            "late",
-        ),
+        ([("user", "1"), ("tool", [ToolResult("c1", "x", at="here")])],
+         [("user", [text("1"), *orphan("c1", "x")])], ["here:downgraded"]),
+        ([("user", "1"), ("assistant", [call("c1")]), ("user", "2"), ("assistant", "3"), ("user", "4")],
+         [("user", "1"), ("assistant", [use("c1")]), ("user", [result("c1", **INTERRUPTED), text("2")]),
+          ("assistant", "3"), ("user", "4")], ["call c1:synthesized"]),
+        ([("user", "1"), ("assistant", [call("c1")]), ("user", "2")],
+         [("user", "1"), ("assistant", [use("c1")]), ("user", [result("c1", **INTERRUPTED), text("2")])],
+         ["call c1:synthesized"]),
+        ([("user", "1"), ("assistant", [call("c1")]),
+          ("tool", [ToolResult("c1", "x"), ToolResult("c1", "y", at="twice")])],
+         [("user", "1"), ("assistant", [use("c1")]), ("user", [result("c1", content="x"), *orphan("c1", "y")])],
+         ["twice:downgraded"]),
+        ([("user", "1"), ("assistant", [call("c1"), call("c2")]), ("tool", [ToolResult("c1", "x")]),
+          ("assistant", "ok"),
+          ("tool", [ToolResult("c2", "y", at="late")])],
+         [("user", "1"), ("assistant", [use("c1"), use("c2")]),
+          ("user", [result("c1", content="x"), result("c2", **INTERRUPTED)]), ("assistant", "ok"),
+          ("user", orphan("c2", "y"))],
+         ["call c2:synthesized", "late:downgraded"]),
+        ([("user", "1"), ("assistant", [call("c1")]), ("assistant", [call("c2")]),
+          ("tool", [ToolResult("c2", "b"), ToolResult("c1", "a")])],
+         [("user", "1"), ("assistant", [use("c1"), use("c2")]),
+          ("user", [result("c2", content="b"), result("c1", content="a")])],
+         []),
     ],
 )  # fmt: skip
-def test_calls_and_results_must_match(turns: list[Any], path: str) -> None:
-    with pytest.raises(Unsupported) as error:
-        talk(*turns)
-    assert error.value.path == path
+def test_what_an_interrupted_turn_left_is_told_in_words(
+    turns: list[Any], expected: list[Any], losses: list[str]
+) -> None:
+    out = talk(*turns)
+    assert [(message["role"], message["content"]) for message in out.messages] == expected
+    assert out.losses == losses
+
+
+def test_a_conversation_does_not_end_in_calls() -> None:
+    with pytest.raises(Unsupported, match="no result") as error:
+        talk(("user", "1"), ("assistant", [call("c1")]))
+    assert error.value.path == "call c1"
 
 
 def test_free_form_calls_are_wrapped() -> None:
@@ -352,7 +385,14 @@ def test_system_in_mid_conversation(model: str, turns: list[Any], expected: list
 def test_prefill_where_the_model_takes_it() -> None:
     out = talk(("user", "q"), ("assistant", "The answer is  "))
     assert out.messages[-1] == {"role": "assistant", "content": "The answer is"}
-    assert out.losses == []
+    assert out.losses == ["messages[1]:rewritten"]
+
+
+@pytest.mark.parametrize("blank", ["", " ", []])
+def test_a_blank_turn_behind_an_answer_does_not_ask_to_go_on_with_it(blank: Any) -> None:
+    out = talk(("user", "2+2?"), ("assistant", "It is 4."), ("user", blank))
+    assert out.messages[-1] == {"role": "user", "content": "Continue."}
+    assert "messages:continued" in out.losses
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
-"""A Messages request's content blocks, read."""
+"""The content blocks and tools of Anthropic's Messages API, read.
+
+Its own clients send them, and so do clients of other APIs whose authors had Claude in mind: editors that put these
+blocks inside a Chat Completions body.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from ...llm import marker
+from ...llm import marker, signers
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import (
@@ -18,10 +23,23 @@ from ...llm.request import (
     Source,
     Text,
     Thinking,
+    Tool,
     ToolCall,
+    ToolChange,
+    ToolReference,
     ToolResult,
+    WebSearch,
 )
-from .vocabulary import NAME, SIGNER
+from .schemas import schema_object
+
+NAME = "anthropic_messages"
+"""Whose blocks these are, and whose file ids."""
+
+OWN_TOOL = re.compile(
+    r"(?:web_search|web_fetch|code_execution|bash|text_editor|computer|memory|tool_search_tool_\w+|advisor"
+    r"|computer_toolset|browser_toolset)_\d{8}\Z|mcp_toolset\Z"
+)
+"""The ``type`` of a tool that Anthropic defines."""
 
 
 def blocks(values: list[Any], at: str, place: str) -> list[Block]:
@@ -29,9 +47,9 @@ def blocks(values: list[Any], at: str, place: str) -> list[Block]:
     ``search_result``. Empty texts, which the API refuses, are left out."""
     out: list[Block] = []
     for index, value in enumerate(values):
-        block = _block(value, f"{at}[{index}]", place, index)
-        if not (type(block) is Text and not block.text):
-            out.append(block)
+        read = block(value, f"{at}[{index}]", place, index)
+        if not (type(read) is Text and not read.text):
+            out.append(read)
     return out
 
 
@@ -44,7 +62,8 @@ def cache_marker(fields: Fields) -> CacheMarker | None:
     return CacheMarker(ttl if type(ttl) is str else None)
 
 
-def _block(value: Any, at: str, place: str, index: int) -> Block:
+def block(value: Any, at: str, place: str, index: int) -> Block:
+    """One block of *place*, the one at *index*."""
     if type(value) is not dict:
         raise ProtocolError(at, f"expected an object, got {json_type(value)}")
     kind = value.get("type")
@@ -52,6 +71,8 @@ def _block(value: Any, at: str, place: str, index: int) -> Block:
         raise ProtocolError(f"{at}.type", "is missing" if kind is None else "expected a string")
     if kind == "text":
         return _text(value, at)
+    if place == "system":
+        return _system_block(value, at, kind)
     if (allowed := _ONLY.get(place)) is not None and kind not in allowed:
         raise ProtocolError(at, f"a block of type {kind!r} cannot be in a {place}")
     if place == "assistant" and (read := _ASSISTANT.get(kind)) is not None:
@@ -178,7 +199,7 @@ def _thinking(value: dict[str, Any], at: str, index: int) -> Thinking:
     text, signature = fields.take("thinking", str), fields.take("signature", str, "") or None
     if (seal := marker.unsealed(signature)) is not None:
         return Thinking(text, seal.signature, seal.encrypted, seal.signer, index, at, fields.rest())
-    signer = marker.SIGNER if marker.is_mark(signature) else SIGNER if signature else ""
+    signer = marker.SIGNER if marker.is_mark(signature) else signers.CLAUDE if signature else ""
     return Thinking(text, signature, None, signer, index, at, fields.rest())
 
 
@@ -186,17 +207,68 @@ def _redacted(value: dict[str, Any], at: str, index: int) -> Thinking:
     fields = Fields(value, at)
     fields.ignore("type")
     data = fields.take("data", str)
-    seal = marker.unsealed(data) or marker.Seal(SIGNER, encrypted=data)
+    seal = marker.unsealed(data) or marker.Seal(signers.CLAUDE, encrypted=data)
     return Thinking("", seal.signature, seal.encrypted, seal.signer, index, at, fields.rest())
 
 
-_ONLY = {"system": ("text",), "search_result": ("text",), "document": ("text", "image")}
+def _tool_reference(value: dict[str, Any], at: str) -> ToolReference:
+    fields = Fields(value, at)
+    fields.ignore("type")
+    return ToolReference(fields.take("tool_name", str), at, cache_marker(fields), fields.rest())
+
+
+# ---- system messages in mid-conversation
+
+
+def _system_block(value: dict[str, Any], at: str, kind: str) -> Block:
+    """What is no text only changes which tools there are, or is not known: nothing that the user said."""
+    if kind not in ("tool_addition", "tool_removal"):
+        return Opaque(NAME, value, at)
+    target, defined = value.get("tool"), None
+    if type(target) is dict and target.get("type") == "tool_definition":
+        defined = tool(target.get("definition"), f"{at}.tool.definition")
+    return ToolChange(kind == "tool_addition", NAME, value, defined, at)
+
+
+# ---- tools
+
+
+def tool(value: Any, at: str) -> Tool:
+    """An entry of ``tools``. Raises ProtocolError."""
+    native = dict(value) if type(value) is dict else None
+    fields = Fields(value, at)
+    kind = fields.take("type", str, "custom")
+    cache = cache_marker(fields)
+    if kind == "custom":
+        return Tool(
+            fields.take("name", str),
+            description=fields.maybe("description", str),
+            schema=schema_object(fields, "input_schema"),
+            strict=fields.maybe("strict", bool),
+            dialect=NAME,
+            at=at,
+            cache=cache,
+            extra=fields.rest(),
+        )
+    name = fields.take("name", str, kind)
+    if kind.startswith("web_search_"):
+        location = fields.maybe("user_location", dict)
+        flat = {k: v for k, v in location.items() if k != "type" and v is not None} if location else None
+        search = WebSearch(max_uses=fields.maybe("max_uses", int), user_location=flat or None)
+        return Tool(
+            name, "web_search", search=search, native=native, dialect=NAME, at=at, cache=cache, extra=fields.rest()
+        )
+    return Tool(name, "provider", native=native, dialect=NAME, at=at, cache=cache)
+
+
+_ONLY = {"search_result": ("text",), "document": ("text", "image")}
 """Where only some types may stand."""
 _SHARED: dict[str, Callable[[dict[str, Any], str], Block]] = {
     "image": _image,
     "document": _document,
     "search_result": _search_result,
     "tool_result": _tool_result,
+    "tool_reference": _tool_reference,
 }
 _ASSISTANT: dict[str, Callable[[dict[str, Any], str, int], Block]] = {
     "tool_use": _tool_use,

@@ -20,7 +20,7 @@ from extproc.llm.request import (
     ToolResult,
 )
 
-from .helpers import parse
+from ..anthropic_messages.helpers import parse
 
 AT = "messages[0].content[0]"
 NAME = "anthropic_messages"

@@ -1,0 +1,173 @@
+"""JSON Schemas of tools, made fit for an API that is stricter than the one they were written for.
+
+What is rewritten means what was written. The walks keep their own stack: a deep schema costs what its size costs, and
+none is too deep for Python.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...llm.fields import Fields
+from ..base import encode
+
+MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Keywords whose value maps names to schemas."""
+LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+"""Keywords whose value is a list of schemas."""
+SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
+          "unevaluatedItems", "unevaluatedProperties", "additionalItems")  # fmt: skip
+"""Keywords whose value is a schema."""
+
+Schema = dict[str, Any]
+
+decode = msgspec.json.Decoder().decode
+
+
+def schema_object(fields: Fields, name: str) -> Schema | None:
+    """Takes the schema *name*. An empty list is an empty object: PHP writes one for the other."""
+    value = fields.any(name)
+    if value is None or value == []:
+        return None if value is None else {}
+    if type(value) is dict:
+        return value
+    return Fields({name: value}, fields.path).take(name, dict)  # raises, in the words of all other members
+
+
+def children(schema: Schema) -> list[Any]:
+    """The values that stand directly within *schema* where a schema belongs, whatever they are."""
+    found: list[Any] = []
+    for name in schema:
+        value = schema[name]
+        if name in MAPS and type(value) is dict:
+            found += value.values()
+        elif name in LISTS and type(value) is list:
+            found += value
+        elif name in SINGLE:
+            found += value if type(value) is list and name == "items" else [value]
+    return found
+
+
+def nodes(schema: Any) -> list[Schema]:
+    """*schema* and the schemas within it, those that are objects."""
+    found: list[Schema] = []
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is dict:
+            found.append(node)
+            waiting += children(node)
+    return found
+
+
+def repaired(schema: Schema, *, openai: bool = False) -> Schema:
+    """*schema* itself, or a copy with objects where PHP left lists and with what *openai* demands: ``properties`` at
+    the root and ``items`` in each array."""
+    root = openai and schema.get("type") == "object" and "properties" not in schema
+    if not root and not any(_is_lacking(node, openai) for node in nodes(schema)):
+        return schema
+    copy: Schema = decode(encode(schema))
+    if root:
+        copy["properties"] = {}
+    for node in nodes(copy):
+        _repair(node, openai)
+    return copy
+
+
+def _is_lacking(node: Schema, openai: bool) -> bool:
+    for name in node:
+        value = node[name]
+        if name in MAPS and (not value if type(value) is not dict else not all(map(_is_schema, value.values()))):
+            return True
+        if name in SINGLE and value == []:
+            return True
+    return openai and _lacks_items(node)
+
+
+def _repair(node: Schema, openai: bool) -> None:
+    for name, value in node.items():
+        if name in MAPS and not value:
+            node[name] = {}
+        elif name in MAPS and type(value) is dict:
+            node[name] = {key: inner if _is_schema(inner) else {} for key, inner in value.items()}
+        elif name in SINGLE and value == []:
+            node[name] = {}
+    if openai and _lacks_items(node):
+        node["items"] = {}
+
+
+def _is_schema(value: Any) -> bool:
+    return value is not None and value != []
+
+
+def _lacks_items(node: Schema) -> bool:
+    kind = node.get("type")
+    is_array = kind == "array" or (type(kind) is list and "array" in kind)
+    return is_array and node.get("items") is None and "prefixItems" not in node
+
+
+def as_object(schema: Schema) -> tuple[Schema, str]:
+    """*schema* without the combiners at its root, which some APIs refuse there, and what was lost as words for the
+    tool's description (empty: nothing was). The branches become one object: all of their properties, and required is
+    what each of them requires, of ``allOf`` what any does."""
+    if _COMBINERS.isdisjoint(schema):
+        return schema, ""
+    out = {name: value for name, value in schema.items() if name not in _COMBINERS}
+    out["type"] = "object"
+    own = schema.get("properties")
+    out["properties"] = dict(own) if type(own) is dict else {}
+    required = dict.fromkeys(_names(schema.get("required")))
+    for combiner in ("allOf", "anyOf", "oneOf"):
+        branches = schema.get(combiner)
+        if type(branches) is list:
+            folded = [_branch(branch, schema) for branch in branches if type(branch) is dict]
+            _join(out["properties"], folded, combiner)
+            required |= _demanded(folded, combiner)
+    if required:
+        out["required"] = list(required)
+    lost = {name: schema[name] for name in schema if name in _COMBINERS}
+    return out, f"The input must match this JSON Schema:\n{encode(lost).decode()}"
+
+
+_COMBINERS = frozenset({"anyOf", "oneOf", "allOf"})
+
+
+def _branch(branch: Schema, root: Schema) -> Schema:
+    """*branch*, or the definition of *root* that it refers to."""
+    place, _, name = str(branch.get("$ref", "")).removeprefix("#/").partition("/")
+    definitions = root.get(place) if place in ("$defs", "definitions") else None
+    found = definitions.get(name) if type(definitions) is dict else None
+    return found if type(found) is dict else branch
+
+
+def _join(properties: Schema, branches: list[Schema], combiner: str) -> None:
+    """Add the properties of *branches*. Of a property that several have each form stays possible; what the object
+    itself says of a property stands, and the parts of ``allOf`` hold beside it."""
+    forms: dict[str, dict[bytes, Any]] = {}
+    for branch in branches:
+        members = branch.get("properties")
+        for name, schema in members.items() if type(members) is dict else ():
+            forms.setdefault(name, {})[encode(schema)] = schema
+    for name, found in forms.items():
+        if combiner == "allOf" and name in properties:
+            found = {encode(properties[name]): properties[name], **found}
+        elif name in properties:
+            continue
+        each = list(found.values())
+        word = "allOf" if combiner == "allOf" else "anyOf"
+        properties[name] = each[0] if len(each) == 1 else {word: each}
+
+
+def _demanded(branches: list[Schema], combiner: str) -> dict[str, None]:
+    counts: dict[str, int] = {}
+    for branch in branches:
+        for name in dict.fromkeys(_names(branch.get("required"))):
+            counts[name] = counts.get(name, 0) + 1
+    needed = 1 if combiner == "allOf" else len(branches)
+    return dict.fromkeys(name for name, count in counts.items() if count >= needed)
+
+
+def _names(required: Any) -> list[str]:
+    return [name for name in required if type(name) is str] if type(required) is list else []
