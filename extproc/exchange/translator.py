@@ -22,7 +22,17 @@ from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
 from .attributes import CODE_DETAILS, OURS, Attributes
 from .ending import ending
-from .machine import Answer, Answered, Exchange, Misconfigured, Refusal, Shared, Steps, clipped
+from .machine import (
+    MAX_METADATA_TEXT,
+    Answer,
+    Answered,
+    Exchange,
+    Misconfigured,
+    Refusal,
+    Shared,
+    Steps,
+    clipped,
+)
 from .mutations import (
     HOLDING,
     UNCHANGED,
@@ -329,7 +339,7 @@ class Translator(Exchange):
                 "model_asked": clipped(translation.model_asked),
                 "model_sent": clipped(translation.model_sent),
                 "model": clipped(translation.model),
-                "losses": clipped(",".join(map(str, translation.losses))),
+                "losses": translation.losses.told(MAX_METADATA_TEXT),
                 **self._policy_facts(translation),
             }
         return facts
@@ -351,7 +361,7 @@ class Translator(Exchange):
         facts = self._usage_facts(translation)
         if translation.model_answered:
             facts["model_answered"] = clipped(translation.model_answered)
-        facts["losses"] = clipped(",".join(map(str, translation.losses)))
+        facts["losses"] = translation.losses.told(MAX_METADATA_TEXT)
         facts |= self._policy_facts(translation)
         if translation.ended is not None:
             facts["finish"] = translation.ended.stop.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import Enum
 
@@ -26,7 +27,13 @@ HARMLESS = frozenset({Action.MOVED, Action.REWRITTEN})
 """Actions that ``losses: reject`` allows: the answer is still an answer to all of the question."""
 
 MAX_LOSSES = 64
-"""More distinct losses than this are not kept: a stream, or a hostile request, must not grow the report."""
+"""More kinds of losses than this are not kept: a stream, or a hostile request, must not grow the report."""
+MAX_ALIKE = 16
+"""Of losses that differ by the numbers in their paths, so many are kept; the others are counted."""
+MAX_COUNTED = 1024
+"""So many of those are known again when they are met a second time."""
+
+_NUMBER = re.compile(r"\[\d+\]")
 
 
 class Loss(Frozen):
@@ -43,16 +50,37 @@ class Loss(Frozen):
 
 
 class LossReport:
-    """Each distinct loss once, in the order first met."""
+    """Each distinct loss once, in the order first met. Losses of a kind, at the same place of several messages or
+    blocks, are one entry with a count where the report is told."""
 
-    __slots__ = ("_losses",)
+    __slots__ = ("_counts", "_first", "_losses", "_more", "_seen", "_unacceptable")
 
     def __init__(self) -> None:
         self._losses: dict[tuple[str, Action], Loss] = {}
+        self._counts: dict[tuple[str, Action], int] = {}  # by the path without its numbers
+        self._first: dict[tuple[str, Action], str] = {}  # and the first path with them
+        self._seen: set[tuple[str, Action]] = set()  # beyond those that are kept, as far as they are many
+        self._more = 0  # losses of kinds that are not kept
+        self._unacceptable: Loss | None = None
 
     def add(self, path: str, action: Action, detail: str = "", *, cost_only: bool = False) -> None:
-        if len(self._losses) < MAX_LOSSES:
-            self._losses.setdefault((path, action), Loss(path, action, detail, cost_only))
+        key = (path, action)
+        if key in self._losses or key in self._seen:
+            return
+        kind = (_NUMBER.sub("[]", path), action) if "[" in path else key
+        count = self._counts.get(kind, 0)
+        loss = Loss(path, action, detail, cost_only)
+        if self._unacceptable is None and action not in HARMLESS and not cost_only:
+            self._unacceptable = loss
+        if count >= MAX_ALIKE and len(self._seen) < MAX_COUNTED:
+            self._seen.add(key)
+        if not count and len(self._counts) >= MAX_LOSSES:
+            self._more += 1
+            return
+        self._counts[kind] = count + 1
+        self._first.setdefault(kind, path)
+        if count < MAX_ALIKE:
+            self._losses[key] = loss
 
     def dropped(self, path: str, detail: str = "", *, cost_only: bool = False) -> None:
         self.add(path, Action.DROPPED, detail, cost_only=cost_only)
@@ -67,10 +95,33 @@ class LossReport:
 
     def unacceptable(self) -> Loss | None:
         """The first loss for which a route with ``losses: reject`` refuses the request."""
-        return next((x for x in self._losses.values() if x.action not in HARMLESS and not x.cost_only), None)
+        return self._unacceptable
+
+    def told(self, limit: int, unsafe: re.Pattern[str] | None = None) -> str:
+        """The report in *limit* characters at most: what concerns the whole request first, losses of a kind as one with
+        their number (``messages[].content[].citations:dropped:60``), and how many entries there was no room for
+        (``...:3``). Characters of paths that are *unsafe* become ``_``."""
+        entries: list[str] = []
+        for (path, action), count in sorted(self._counts.items(), key=_is_of_a_part):
+            if count == 1:
+                path = self._first[path, action]
+            path = unsafe.sub("_", path) if unsafe is not None else path
+            entries.append(f"{path}:{action.value}" + (f":{count}" if count > 1 else ""))
+        text = ",".join(entries)
+        if len(text) <= limit and not self._more:
+            return text
+        kept, used = 0, len(f",...:{len(entries) + self._more}")
+        while kept < len(entries) and used + len(entries[kept]) + 1 <= limit:
+            used += len(entries[kept]) + 1
+            kept += 1
+        return ",".join([*entries[:kept], f"...:{len(entries) - kept + self._more}"])
 
     def __iter__(self) -> Iterator[Loss]:
         return iter(self._losses.values())
 
     def __len__(self) -> int:
         return len(self._losses)
+
+
+def _is_of_a_part(entry: tuple[tuple[str, Action], int]) -> bool:
+    return "[" in entry[0][0]

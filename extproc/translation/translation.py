@@ -95,6 +95,7 @@ class Translation(Course):
         self._read: Request | None = None
         """The client's request as the policies left it, where there are any."""
         self._request_losses = 0
+        self._reported = ""
         self._response: Response | None = None
         self._received = 0
         self._sent: Headers = []
@@ -168,6 +169,7 @@ class Translation(Course):
         except Exception as error:
             raise self._refusal(client, error) from None
         self._request_losses = len(self.losses)
+        self._reported = self.losses.told(MAX_REPORT_BYTES, _UNSAFE_IN_REPORT) if self._request_losses else ""
         if isinstance(made, Call):
             self.state = Progress.SENT
         return made
@@ -467,13 +469,7 @@ class Translation(Course):
 
     def report_headers(self) -> Headers:
         """The request's losses as a response header, where the route asks for it."""
-        if self.route.losses != "report" or not self._request_losses:
-            return []
-        items = (f"{_UNSAFE_IN_REPORT.sub('_', x.path)}:{x.action.value}" for x in self.request_losses)
-        text = ",".join(items)
-        if len(text) > MAX_REPORT_BYTES:
-            text = text[:MAX_REPORT_BYTES].rpartition(",")[0]
-        return [(REPORT_HEADER, text)]
+        return [(REPORT_HEADER, self._reported)] if self.route.losses == "report" and self._reported else []
 
 
 def _kept(call: UpstreamCall) -> UpstreamCall:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from extproc.llm.losses import MAX_LOSSES, Action, LossReport
+import re
+
+from extproc.llm.losses import MAX_ALIKE, MAX_LOSSES, Action, LossReport
 
 
 def test_each_loss_once_in_order() -> None:
@@ -18,7 +20,43 @@ def test_the_report_is_bounded() -> None:
     report = LossReport()
     for n in range(1000):
         report.dropped(f"messages[{n}]")
-    assert len(report) == MAX_LOSSES
+        report.dropped(f"member_{n}")
+    assert len(report) == MAX_ALIKE + MAX_LOSSES - 1
+    assert report.told(10_000).startswith("member_0:dropped,") and report.told(10_000).endswith(
+        ",messages[]:dropped:1000,...:937"
+    )
+
+
+def test_losses_of_a_kind_are_told_as_one_and_those_of_the_whole_first() -> None:
+    report = LossReport()
+    for n in range(60):
+        report.dropped(f"messages[{n}].content[0].signature")
+        report.dropped(f"messages[{n}].content[0].signature")
+    report.rewritten("messages[7]")
+    report.dropped("top_k")
+    assert report.told(200) == "top_k:dropped,messages[].content[].signature:dropped:60,messages[7]:rewritten"
+    assert len(list(report)) == MAX_ALIKE + 2
+
+
+def test_a_cut_says_so() -> None:
+    report = LossReport()
+    for name in ("a" * 10, "b" * 10, "c" * 10, "d d"):
+        report.dropped(name)
+    assert report.told(1000, re.compile("[^a-z]")).endswith("d_d:dropped")
+    for limit in range(5, 60):
+        text = report.told(limit)
+        assert len(text) <= max(limit, 5)
+        named = text.count(":dropped")
+        assert named == 4 or text.endswith(f"...:{4 - named}"), text
+
+
+def test_what_is_not_kept_is_refused_all_the_same() -> None:
+    report = LossReport()
+    for n in range(MAX_LOSSES):
+        report.rewritten(f"member_{n}")
+    report.dropped("the_last")
+    loss = report.unacceptable()
+    assert loss is not None and loss.path == "the_last"
 
 
 def test_what_a_rejecting_route_refuses() -> None:
