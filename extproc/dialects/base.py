@@ -144,6 +144,8 @@ class Undo(Frozen):
     """Tool names as sent -> as the client knows them."""
     custom: frozenset[str] = frozenset()
     """Free-form tools (by the client's name) that were sent as functions with one string member ``input``."""
+    fences: bool = False
+    """Only an instruction asked for JSON: an answer that is one fenced block loses its fence."""
 
 
 class UpstreamCall(Frozen):

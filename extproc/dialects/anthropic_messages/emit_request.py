@@ -90,7 +90,7 @@ class _RequestWriter:
         self._plain_members()
         self._extensions()
         self._put_betas()
-        undo = Undo(tools.names, tools.custom)
+        undo = Undo(tools.names, tools.custom, self._instruction is not None)
         return UpstreamCall(*address, self._headers, members, request, undo)
 
     # ---- size

@@ -64,7 +64,7 @@ class _RequestWriter:
             members["generationConfig"] = self._config
         self._beside_a_cache()
         headers: Headers = [("content-type", "application/json")]
-        undo = Undo(tools.names, tools.custom)
+        undo = Undo(tools.names, tools.custom, instruction is not None)
         return UpstreamCall(method, path, headers, members, request, undo)
 
     # ---- the form of the answer

@@ -77,7 +77,7 @@ class _RequestWriter:
         self._who_and_how()
         self._extensions()
         headers: Headers = [("content-type", "application/json")]
-        undo, row = Undo(tools.names, tools.custom), self._row
+        undo, row = Undo(tools.names, tools.custom, self._instruction is not None), self._row
         path = self._upstream.at(Asked(request.model, request.stream))
         names = _tool_names(members.get("tools"))
         return ChatCall("POST", path, headers, members, request, undo, row.think_tags, row.call_signatures, names)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
@@ -64,7 +66,9 @@ class _RequestWriter:
             members["text"] = self._text
         headers: Headers = [("content-type", "application/json")]
         path = self._upstream.at(Asked(request.model, request.stream))
-        return UpstreamCall("POST", path, headers, members, request, tools.undo)
+        return UpstreamCall(
+            "POST", path, headers, members, request, replace(tools.undo, fences=self._instruction is not None)
+        )
 
     def _instructions(self, parts: PartWriter) -> str:
         texts: list[str] = []

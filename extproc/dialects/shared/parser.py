@@ -31,6 +31,7 @@ from ...llm.weight import is_heavier
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
 from .errors import read_error, says_error
+from .fences import Fence
 from .reading import Halves, decode, decode_cut, may_be_cut
 from .toolinput import ToolInput
 
@@ -69,6 +70,8 @@ class ParserBase:
         self._half_call = False  # a call was told whose input never closed
         self._halves: dict[int, Halves] = {}  # block -> a text in which characters were cut in two
         self._cut = False  # whether there may be any
+        self._fences: dict[int, Fence] = {}  # block -> a text that may stand in a fence
+        self._fenced = call.undo.fences
         self._body = bytearray()
         self._sniffing = True
         self._custom: dict[int, list[str]] = {}  # block -> input of a free-form tool, so far wrapped in JSON
@@ -264,7 +267,7 @@ class ParserBase:
                 for event in produced:
                     if self.grammar.state is State.ENDED:
                         return events
-                    if type(event) is TextDelta and not self._cut:
+                    if type(event) is TextDelta and not self._cut and not self._fenced:
                         # By far the most events: nothing in them is ever undone.
                         events.append(self.grammar.check(event))
                         continue
@@ -280,6 +283,8 @@ class ParserBase:
         """What the server did to an input, and what the request's emitter did to the tools, undone: one input is told
         once; names as the client knows them; free-form tools out of the function that carried them."""
         kind = type(event)
+        if self._fenced and kind in (TextStarted, TextDelta):
+            return self._without_fence(event)
         if kind is ToolInputDelta:
             return self._input(event)  # type: ignore[arg-type]
         if kind is BlockEnded:
@@ -290,6 +295,15 @@ class ParserBase:
             message = "the input of a call is not whole, and nothing says that it was cut off"
             return (self.failure(message, status=502, code="upstream_error"),)
         return (event,)
+
+    def _without_fence(self, event: Any) -> Iterable[ResponseEvent]:
+        if type(event) is TextStarted:
+            if not event.refusal:
+                self._fences[event.block] = Fence()
+            return (event,)
+        fence = self._fences.get(event.block)
+        text = event.text if fence is None else fence.feed(event.text)
+        return (TextDelta(event.block, text),) if text else ()
 
     def _call_started(self, event: ToolCallStarted) -> ToolCallStarted:
         undo = self.call.undo
@@ -316,6 +330,9 @@ class ParserBase:
         return (event,) if fragment is event.fragment else (ToolInputDelta(event.block, fragment),)
 
     def _block_ended(self, block: int) -> Iterable[ResponseEvent]:
+        fence = self._fences.pop(block, None)
+        if fence is not None and (held := fence.end()):
+            return (TextDelta(block, held), BlockEnded(block))
         given = self.inputs.pop(block, None)
         rest = "" if given is None else given.end()
         self._half_call = self._half_call or (self.streamed and given is not None and given.half)

@@ -1,0 +1,58 @@
+"""An answer in JSON that a model put into a fence of Markdown, because nothing but an instruction asked for JSON."""
+
+from __future__ import annotations
+
+import re
+
+_OPENS = re.compile(r"\s*```[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?\n")
+_MAY_OPEN = re.compile(r"\s*(?:`{0,2}|```[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?)\Z")
+_MAY_CLOSE = re.compile(r"(?:\s*\n[ \t]*`{1,3}\s*|\s+)\Z")
+_CLOSES = re.compile(r"\s*\n[ \t]*```\s*\Z")
+_CLOSED_BEFORE = re.compile(r"\n[ \t]*```\s*[^\s`]")
+"""A fence that something stands behind: it was no fence around all of the answer."""
+_MOST = 256
+"""Characters that are held back; more of them are no fence."""
+
+
+class Fence:
+    """Takes the fence from a text that is one fenced block. No more is held back than what may still be a fence; where
+    words follow the end of it, they and the end stay, and so does the beginning unless it is too late."""
+
+    __slots__ = ("_held", "_opening", "_state")
+
+    def __init__(self) -> None:
+        self._state = "start"
+        self._held = ""
+        self._opening = ""  # as long as nothing of what is within was told
+
+    def feed(self, text: str) -> str:
+        if self._state == "plain":
+            return text
+        text = self._held + text
+        self._held = ""
+        if self._state == "start":
+            found = _OPENS.match(text)
+            if found is None:
+                if len(text) <= _MOST and _MAY_OPEN.match(text):
+                    self._held = text
+                    return ""
+                self._state = "plain"
+                return text
+            self._state, self._opening, text = "within", found.group(), text[found.end() :]
+        return self._within(text)
+
+    def end(self) -> str:
+        """What was held back, if it is no end of a fence."""
+        held, self._held = self._held, ""
+        return "" if self._state == "within" and _CLOSES.match(held) else held
+
+    def _within(self, text: str) -> str:
+        if _CLOSED_BEFORE.search(text):
+            self._state = "plain"
+            return self._opening + text
+        found = _MAY_CLOSE.search(text, max(0, len(text) - _MOST))
+        if found is not None:
+            self._held, text = text[found.start() :], text[: found.start()]
+        if text:
+            self._opening = ""
+        return text
