@@ -408,6 +408,27 @@ class CountsTokens(Protocol):
 
 
 @runtime_checkable
+class TranslatesCounts(Protocol):
+    """A dialect in which a client of another one that does so can ask for the number of its tokens."""
+
+    def parse_count(self, call: ClientCall) -> Request:
+        """What *call* asks the number of tokens of. Raises ProtocolError, Unsupported."""
+        ...
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        """The question to *upstream*; ``None`` where nobody knows how to ask it. Raises Unsupported."""
+        ...
+
+    def read_count(self, body: bytes) -> int | None:
+        """The number in the upstream's answer; ``None`` when there is none."""
+        ...
+
+    def write_count(self, tokens: int) -> bytes:
+        """The client's answer."""
+        ...
+
+
+@runtime_checkable
 class ListsModels(Protocol):
     """A dialect whose API tells which models there are."""
 

@@ -26,6 +26,7 @@ from ..dialects.base import (
     Headers,
     Operation,
     ResponseHead,
+    TranslatesCounts,
     Upstream,
     UpstreamCall,
     UsageOnDemand,
@@ -45,6 +46,7 @@ from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
 from .calls import TOO_HEAVY, Answer, Call, CallCredentials, Refused, refused, render_error
+from .counted import Counted
 from .course import Course, OutOfOrder, Progress
 from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
 
@@ -281,17 +283,39 @@ class Translation(Course):
         return asking
 
     def _count_request(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
-        """A request for the number of its tokens: to an upstream of the same API; else it is answered here."""
+        """A request for the number of its tokens: to an upstream that counts, of the same API or of another; else it is
+        answered here."""
         asked = client.peek(call.path, top_level(call.body))
         if self.passthrough:
             upstream = Upstream(self.route.provider.name, target.path, verbs=target.verbs)
             model = self.route.model or asked.model
             if _address(client, upstream, Asked(model, operation=Operation.COUNT)) is not None:
                 return self._pass_request(client, call, target)
+        elif (made := self._translate_count(client, call, target)) is not None:
+            return made
         assert isinstance(client, CountsTokens)
         self.model_asked = asked.model
         headers = [("content-type", "application/json"), (REPORT_HEADER, "input_tokens:estimated")]
         return Answer(200, headers, client.estimate(call), "estimated")
+
+    def _translate_count(self, client: Dialect, call: ClientCall, target: Target) -> Call | None:
+        """The question in the upstream's API; ``None`` where it knows none, or not of such a request."""
+        upstream = dialects.get(target.dialect)
+        if not (isinstance(client, TranslatesCounts) and isinstance(upstream, TranslatesCounts)):
+            return None
+        request = client.parse_count(call)
+        named = request.model
+        request = replace(request, model=self.route.model or named, source=None)
+        try:
+            # What is lost of a request that nobody answers is no loss.
+            emitted = upstream.emit_count(request, self._upstream(target, request.model), LossReport())
+        except Unsupported:
+            return None
+        if emitted is None:
+            return None
+        self.model_asked = named
+        self._asked = Asked(request.model, operation=Operation.COUNT)
+        return self._made(call, _kept(emitted), encode(emitted.members), target.host)
 
     def _upstream(self, target: Target, model: str) -> Upstream:
         try:
@@ -341,6 +365,9 @@ class Translation(Course):
             return Broken(client, ResponseFailed(ErrorKind.API, message, 502, "upstream_redirect"), self.note)
         if length.isdecimal() and self._too_large(int(length)):
             return Broken(client, self._larger(), self.note)
+        if self._asked.operation is Operation.COUNT and not self.passthrough and head.status < 400:
+            upstream = dialects.get(self.upstream)
+            return Counted(client, upstream, upstream.read_meta(head, self._env), head, self.limits, self.note)
         if self._chain is not None and self.policed and head.status < 400:
             gate, upstream = self._chain.gate(), dialects.get(self.upstream)
             report = self.report_headers()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.models import Model
@@ -93,6 +95,23 @@ class AnthropicMessages(MessagesFamily):
     def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
         bare, mark, query = upstream.at(asked).partition("?")
         return ("POST", f"{bare}{count_tokens.PATH}{mark}{query}") if bare.endswith(PATH) else None
+
+    def parse_count(self, call: ClientCall) -> Request:
+        return count_tokens.parse(call)
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        address = self.count_address(upstream, Asked(request.model))
+        if address is None:
+            return None
+        whole = emit_request.emit_request(request, upstream, losses, address)
+        members = {name: whole.members[name] for name in count_tokens.COUNTED if name in whole.members}
+        return replace(whole, members=members)
+
+    def read_count(self, body: bytes) -> int | None:
+        return count_tokens.read(body)
+
+    def write_count(self, tokens: int) -> bytes:
+        return encode({"input_tokens": tokens})
 
     def estimate(self, call: ClientCall) -> bytes:
         return encode({"input_tokens": count_tokens.estimate(call)})

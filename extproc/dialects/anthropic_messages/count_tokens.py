@@ -9,6 +9,7 @@ from typing import Any
 
 from ...llm.failures import ProtocolError
 from ...llm.losses import LossReport
+from ...llm.request import Request
 from ..base import ClientCall, encode
 from ..shared.reading import decode
 from .parse_request import parse_request
@@ -22,14 +23,34 @@ IMAGE_TOKENS = 1600
 """An image of the largest size that is not made smaller (Anthropic, Vision guide); a file is taken for one."""
 
 
-def estimate(call: ClientCall) -> int:
-    """How many tokens *call*'s request has, about. Raises ProtocolError and Unsupported, as the request would."""
+COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking")
+"""Members of a request that the API takes where it counts."""
+
+
+def parse(call: ClientCall) -> Request:
+    """What *call* asks the number of tokens of. Raises ProtocolError and Unsupported, as the request would."""
     body = decode(call.body, "")
     if type(body) is not dict:
         raise ProtocolError("", "the request body is not a JSON object")
     # The one member that the request itself must have and this one has not.
     whole = ClientCall(call.method, call.path, call.headers, encode({"max_tokens": 1, **body}))
-    parse_request(whole, LossReport())
+    return parse_request(whole, LossReport())
+
+
+def read(body: bytes) -> int | None:
+    """The number in an answer; ``None`` when there is none."""
+    try:
+        answer = decode(body, "body")
+    except ProtocolError:
+        return None
+    tokens = answer.get("input_tokens") if type(answer) is dict else None
+    return tokens if type(tokens) is int and tokens >= 0 else None
+
+
+def estimate(call: ClientCall) -> int:
+    """How many tokens *call*'s request has, about. Raises ProtocolError and Unsupported, as the request would."""
+    parse(call)
+    body = decode(call.body, "")
     size = _Size()
     size.add(body.get("system"))
     for message in body["messages"]:

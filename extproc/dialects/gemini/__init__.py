@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.models import Model
@@ -30,7 +32,7 @@ from ..base import (
 )
 from ..shared.estimate import estimate
 from ..shared.relay import relayed
-from . import emit_request, errors, mend, models, parse_request
+from . import count_tokens, emit_request, errors, mend, models, parse_request
 from .emit_response import GeminiEmitter
 from .parse_request import COUNT, VERBS, is_array
 from .parse_response import GeminiParser
@@ -104,9 +106,24 @@ class Gemini(ModelInPath):
         whole = self.verbs[0]
         return (method, f"{bare.removesuffix(whole)}{COUNT}{mark}{query}") if bare.endswith(whole) else None
 
+    def parse_count(self, call: ClientCall) -> Request:
+        return parse_request.parse_count(call)
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        address = self.count_address(upstream, Asked(request.model))
+        if address is None:
+            return None
+        whole = emit_request.emit_request(request, upstream, *address, losses)
+        return replace(whole, members=count_tokens.members(whole.members, request.model, address[1]))
+
+    def read_count(self, body: bytes) -> int | None:
+        return count_tokens.read(body)
+
+    def write_count(self, tokens: int) -> bytes:
+        return encode({"totalTokens": tokens})
+
     def estimate(self, call: ClientCall) -> bytes:
-        request = parse_request.parse_count(call)
-        return encode({"totalTokens": estimate(request)})
+        return self.write_count(estimate(parse_request.parse_count(call)))
 
     # ---- which models there are
 

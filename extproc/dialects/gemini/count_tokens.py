@@ -1,0 +1,30 @@
+"""``countTokens`` (Gemini API and Vertex AI references, November 2026)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...llm.failures import ProtocolError
+from ..shared.reading import decode
+
+_VERTEX = "/publishers/"
+_COUNTED = ("contents", "systemInstruction", "tools")
+
+
+def members(request: dict[str, Any], model: str, path: str) -> dict[str, Any]:
+    """The question how many tokens *request* has: Vertex takes its members as they are, the Gemini API beside the
+    contents only within the request that they are for."""
+    counted = {name: request[name] for name in _COUNTED if name in request}
+    if _VERTEX in path:
+        return counted
+    return {"generateContentRequest": {"model": f"models/{model.removeprefix('models/')}", **counted}}
+
+
+def read(body: bytes) -> int | None:
+    """The number in an answer; ``None`` when there is none."""
+    try:
+        answer = decode(body, "body")
+    except ProtocolError:
+        return None
+    tokens = answer.get("totalTokens") if type(answer) is dict else None
+    return tokens if type(tokens) is int and tokens >= 0 else None
