@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,14 @@ def test_a_class_says_nothing_that_the_compiler_drops(path: str) -> None:
         if bases & {"Struct", "Frozen"}:
             values = [each.value for each in node.body if isinstance(each, ast.AnnAssign) and each.value is not None]
             assert not [value for value in values if ast.unparse(value).startswith("field(")], node.name
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_a_class_has_no_base_that_cannot_be_compiled(path: str) -> None:
+    """Of Python's own exceptions it can derive from few."""
+    own = {name for name in vars(builtins) if name[0].isupper()} - {"Exception", "ValueError", "LookupError"}
+    for node in every(ast.ClassDef, path):
+        assert own.isdisjoint(ast.unparse(base) for base in node.bases), node.name
 
 
 @pytest.mark.parametrize("path", HOT)

@@ -322,4 +322,4 @@ def remembered(request: Request) -> Request:
                 turns.append(Message(message.role, calls))
     tools = [Tool(tool.name, tool.kind, dialect=tool.dialect) for tool in request.tools]
     output = request.output and Output(request.output.kind)
-    return replace(request, messages=turns, system=[], tools=tools, output=output, extra={})
+    return replace(request, messages=turns, system=[], tools=tools, output=output, extra={}, source=None)

@@ -38,16 +38,18 @@ def reads_requests(name: str) -> bool:
     return True
 
 
+READERS = {name for name, each in dialects.REGISTRY.items() if each.converses and reads_requests(name)}
 GOLDENS = [
     pytest.param(name, line, id=f"{name}-{i}")
     for name, path in FILES.items()
+    if name in READERS
     for i, line in enumerate(path.read_bytes().splitlines())
 ]
 
 
 def call_of(name: str, body: bytes) -> ClientCall:
     dialect = dialects.get(name)
-    stem = "/x/m" if isinstance(dialect, ModelInPath) else ""
+    stem = "/models/m" if isinstance(dialect, ModelInPath) else ""
     return ClientCall("POST", stem + dialect.paths[0], [], body)
 
 
@@ -57,8 +59,7 @@ def parsed(name: str, body: bytes) -> tuple[ClientCall, Request]:
 
 
 def test_every_dialect_that_reads_requests_has_some_here() -> None:
-    readers = {name for name, each in dialects.REGISTRY.items() if each.converses and reads_requests(name)}
-    assert readers == set(FILES)
+    assert set(FILES) >= READERS
 
 
 @pytest.mark.parametrize(("name", "body"), GOLDENS)
