@@ -38,6 +38,7 @@ from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.parser import ParserBase
 from .errors import ERROR_KINDS, read_failure
 from .grounding import Grounding
+from .partial import PartialCall
 from .signatures import is_ours, read_carrier, read_seal
 from .words import BROKEN_OFF, FINISH_REASONS, NAME, SIGNER, read_usage
 
@@ -69,6 +70,7 @@ class GeminiParser(ParserBase):
         self._usage = NO_USAGE
         self._tier: str | None = None
         self._extra: Extra = {}
+        self._partial: PartialCall | None = None
         self._grounding = Grounding()
         self._sealed: set[str | None] = set()  # seals of other providers' thoughts that were shown
 
@@ -190,7 +192,9 @@ class GeminiParser(ParserBase):
     def _part(self, part: dict[str, Any]) -> Iterator[ResponseEvent]:
         text, signature, call = part.get("text"), part.get("thoughtSignature"), part.get("functionCall")
         signature = signature if type(signature) is str and signature else None
-        if type(call) is dict:
+        if type(call) is dict and (self._partial or "partialArgs" in call or call.get("willContinue") is True):
+            yield from self._piece(call, signature)
+        elif type(call) is dict:
             yield from self._call(call, signature)
         elif type(text) is str or (signature and not part.keys() - {"text", "thought", "thoughtSignature"}):
             yield from self._text(text if type(text) is str else "", part.get("thought") is True)
@@ -232,6 +236,15 @@ class GeminiParser(ParserBase):
             self._sealed.add(seal.signature or seal.encrypted)
             yield ThinkingSealed(self._open, seal.signature, seal.encrypted, seal.signer)
         yield from self._close()
+
+    def _piece(self, call: dict[str, Any], signature: str | None) -> Iterator[ResponseEvent]:
+        """A piece of a call, which is told when it is whole."""
+        partial = self._partial
+        if partial is None:
+            partial = self._partial = PartialCall(call, signature)
+        if partial.add(call, signature):
+            self._partial = None
+            yield from self._call(partial.call, partial.signature)
 
     def _call(self, call: dict[str, Any], signature: str | None) -> Iterator[ResponseEvent]:
         yield from self._close()
@@ -291,6 +304,9 @@ class GeminiParser(ParserBase):
 
     def _end(self) -> Iterator[ResponseEvent]:
         yield from self._close()
+        if self._partial is not None:
+            yield self.failure("the upstream's call was cut off", status=None if self.streamed else 502)
+            return
         if self._finish is None:
             stop, native = StopReason.REFUSAL, self._blocked
         else:

@@ -30,7 +30,7 @@ JUDGED_REQUESTS = {
     16: "guided_regex is vLLM's: dropped, and reported",
     17: "enterprise_search is no tool of the Chat API, and the only one: refused",
     18: "no messages: refused",
-    19: "only a system message: refused",
+    19: "only a system message: a user's turn is made, as the API demands one",
 }
 SAME = {"parametersJsonSchema": "parameters", "responseJsonSchema": "responseSchema"}
 SKIPPED_MEMBERS = {"thinkingConfig"}
@@ -72,6 +72,9 @@ def test_requests(number: int, case: Json) -> None:
         return
     assert isinstance(call, Call)
     ours, theirs = plain(json.loads(call.body)), plain(expected)
+    if "contents" not in theirs:
+        assert number in JUDGED_REQUESTS and ours["contents"] == [{"role": "user", "parts": [{"text": "."}]}]
+        return
     same = ours["contents"] == theirs["contents"] and ours.get("systemInstruction") == theirs.get("systemInstruction")
     assert same, number
     config, other = ours.get("generationConfig", {}), theirs.get("generationConfig", {})
