@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from . import rules_clusters, rules_filters, rules_metadata, rules_order, rules_routes, rules_secrets, schema
+from . import (
+    rules_clusters,
+    rules_filters,
+    rules_metadata,
+    rules_one_stream,
+    rules_order,
+    rules_routes,
+    rules_secrets,
+    schema,
+)
 from .rule import ERROR, RULES, Finding, Rule, findings
 from .topology import configurations
 from .tree import Unreadable, documents
@@ -16,7 +25,16 @@ from .validate import by_envoy
 
 __all__ = ["RULES", "Finding", "Rule", "Unreadable", "check", "main", "markdown"]
 
-_PARTS = (rules_filters, rules_metadata, rules_clusters, rules_routes, rules_order, rules_secrets, schema)
+_PARTS = (
+    rules_filters,
+    rules_metadata,
+    rules_clusters,
+    rules_routes,
+    rules_order,
+    rules_secrets,
+    rules_one_stream,
+    schema,
+)
 """Importing them enters their rules."""
 
 

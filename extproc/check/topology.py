@@ -16,7 +16,7 @@ FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ROLE = "x-extproc-role"
 LEAF = "filter_metadata['extproc']['route']"
-_OURS = re.compile(r"\[['\"]extproc['\"]\](\[['\"](route|models)['\"]\])?$")
+_OURS = re.compile(r"\[['\"]extproc['\"]\](\[['\"](route|models|routes)['\"]\](\[['\"][^'\"]+['\"]\])?)?$")
 _KINDS = ("xds.route_metadata", "xds.cluster_metadata", "xds.upstream_host_metadata")
 
 

@@ -25,6 +25,8 @@ GATEWAY = "envoy-gateway"
 """The namespace in which Envoy Gateway tells what a route was made of."""
 ATTEMPT = "upstream.request_attempt_count"
 MODELS = "xds.virtual_host_metadata.filter_metadata['extproc']['models']"
+ROUTES = "xds.virtual_host_metadata.filter_metadata['extproc']['routes']"
+"""Beneath it each route of the listener's by its name: ``[...]['routes']['openai']``."""
 PATH = "request.path"
 METHOD = "request.method"
 CODE_DETAILS = "response.code_details"
@@ -65,6 +67,10 @@ class Attributes:
 
     def text(self, name: str) -> str:
         return str(self._fields[name].string_value) if name in self._fields else ""
+
+    def named_route(self, name: str) -> str:
+        """What the virtual host says of the route *name*, empty if nothing."""
+        return self.text(f"{ROUTES}['{name}']")
 
     @property
     def attempt(self) -> int | None:

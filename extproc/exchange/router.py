@@ -1,5 +1,6 @@
 """The role before routing: it names the model in a header, so that Envoy can route by it, and answers for Envoy where
-Envoy itself answers."""
+Envoy itself answers. Where the model's line in the virtual host's list names a route, it names that route in place of
+the model, and translates then and there: one stream for both."""
 
 from __future__ import annotations
 
@@ -9,22 +10,37 @@ from typing import Any, ClassVar
 from .. import dialects
 from ..dialects.base import encode, top_level
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingRequest
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    HeaderMutation,
+    ProcessingRequest,
+    ProcessingResponse,
+)
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
+from ..route import RouteError, compile_route
 from ..route.catalogue import EMPTY, Catalogue, read_catalogue
-from .attributes import MODELS, OURS, Attributes
-from .machine import Answer, Answered, Exchange, Refusal, Shared, clipped
+from ..translation.calls import Call
+from .attributes import MODELS, OURS, ROUTES, Attributes
+from .machine import Answer, Answered, Refusal, Shared, Steps, clipped, log_once
 from .mutations import HOLDING, UNCHANGED, Headers, immediate, let_by, proceed, set_header, with_metadata
 from .phases import Kind, Phase
+from .translator import Translator
 
 MODEL_HEADER = "x-extproc-model"
+ROUTE_HEADER = "x-extproc-route"
+"""Names the route that a translated request must take, with its credential in it. It never bears MODEL_HEADER as well:
+what is routed by model leads elsewhere."""
+OWN_HEADERS = frozenset({MODEL_HEADER, ROUTE_HEADER})
+"""A client's own must never choose a route."""
+_ROUTED_BY = frozenset({ROUTE_HEADER, "x-forwarded-proto"})
+"""Not to be removed where a route is still to be chosen: without the second Envoy finds none at all. It takes both away
+from what goes to the provider (``request_headers_to_remove``)."""
 MAX_MODEL = 256
 """Characters of a model's name in the header."""
 
 
-class Router(Exchange):
-    """Reads nothing of a request but its ``model``, and nothing of a response but whose it is."""
+class Router(Translator):
+    """Reads nothing of a request but its ``model``, and nothing of a response but whose it is; unless it translates."""
 
     role: ClassVar[str] = "router"
 
@@ -37,6 +53,10 @@ class Router(Exchange):
         self._spoken_to = False
         """Whether the route that Envoy has matched so far says anything to us."""
         self._catalogue: Catalogue | None = None
+        self._texts: dict[str, str] = {}
+        """What the virtual host says of the routes that its list of models names."""
+        self._named = ""
+        """The route by which this stream translates."""
 
     def on_request(self, message: ProcessingRequest) -> Answer:
         attributes = Attributes(message)
@@ -45,7 +65,13 @@ class Router(Exchange):
         self._prefixes = says.get("prefixes", {})
         self._keeps = says.get("other_paths") == "refuse"
         self._catalogue = catalogue_of(message)
-        return HOLDING[ProcessingMode.NONE], Phase.REQUEST
+        if self._catalogue is None or not self._catalogue.routes:
+            self.response_mode = ProcessingMode.NONE
+            return HOLDING[ProcessingMode.NONE], Phase.REQUEST
+        self._texts = {name: attributes.named_route(name) for name in self._catalogue.routes}
+        self.original = self.came
+        self.response_mode = ProcessingMode.BUFFERED
+        return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
 
     def is_none_of_ours(self, message: ProcessingRequest) -> bool:
         """No API's path, and no JSON whose members could tell one."""
@@ -59,11 +85,12 @@ class Router(Exchange):
 
     def let_by(self, kind: Kind) -> Answer:
         """Where its route speaks to us it is the one for what has no route: Envoy's own answer gets our shape."""
-        mutation = None
-        if any(name == MODEL_HEADER for name, _ in self.came):
-            # The client's own must never choose a route.
-            mutation = HeaderMutation(remove_headers=[MODEL_HEADER])
+        own = self._clients_own()
+        mutation = HeaderMutation(remove_headers=own) if own else None
         return let_by(kind, mutation, seen=self._spoken_to), Phase.LET_BY if self._spoken_to else Phase.PASSING
+
+    def _clients_own(self) -> list[str]:
+        return sorted({name for name, _ in self.came} & OWN_HEADERS)
 
     def without_body(self, message: ProcessingRequest) -> Answered:
         asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
@@ -86,7 +113,7 @@ class Router(Exchange):
         failed = ResponseFailed(ErrorKind.NOT_FOUND, catalogue.unknown(name), 404, "model_not_found", ours=True)
         return self.said(failed, "model_not_found")
 
-    def on_request_body(self, message: ProcessingRequest) -> Answer:
+    def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
         body = message.request_body.body
         name = self.settle(body, self._prefixes)
         if name is None:
@@ -99,39 +126,76 @@ class Router(Exchange):
         except ProtocolError as error:
             raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
         model = dialect.peek(self.path, members).model
-        mutation = HeaderMutation()
+        if not model:
+            answer = proceed(
+                Kind.REQUEST_BODY, HeaderMutation(remove_headers=self._clients_own()), clear_route_cache=True
+            )
+            return with_metadata(answer, self.facts()), Phase.SENT
+        self._model = model
+        found = (model, "") if self._catalogue is None else self._catalogue.find_line(model)
+        if found is None:
+            assert self._catalogue is not None
+            raise self._unknown(self._catalogue, model)
+        sent, route = found
         renamed: bytes | None = None
-        if model:
-            self._model = model
-            sent = model if self._catalogue is None else self._catalogue.sent_as(model)
-            if sent is None:
-                assert self._catalogue is not None
-                raise self._unknown(self._catalogue, model)
-            set_header(mutation, MODEL_HEADER, as_header(sent))
-            if sent != model:
-                path, changed = dialect.rename(self.path, members, sent)
-                if path != self.path:
-                    set_header(mutation, ":path", path)
-                renamed = encode(changed) if changed is not members else None
-                if renamed is not None and any(name == "content-length" for name, _ in self.came):
-                    set_header(mutation, "content-length", str(len(renamed)))
-        else:
-            # The client's own must never choose a route.
-            mutation.remove_headers.append(MODEL_HEADER)
+        path = self.path
+        if sent != model:
+            path, changed = dialect.rename(path, members, sent)
+            renamed = encode(changed) if changed is not members else None
+        if route:
+            return self._translated_here(route, path, body if renamed is None else renamed, body)
+        return self._routed(sent, path, renamed)
+
+    def _routed(self, sent: str, path: str, renamed: bytes | None) -> Answer:
+        """By the model's name, to whoever translates behind us."""
+        mutation = HeaderMutation(remove_headers=[name for name in self._clients_own() if name != MODEL_HEADER])
+        set_header(mutation, MODEL_HEADER, as_header(sent))
+        if path != self.path:
+            set_header(mutation, ":path", path)
+        if renamed is not None and any(name == "content-length" for name, _ in self.came):
+            set_header(mutation, "content-length", str(len(renamed)))
         answer = proceed(Kind.REQUEST_BODY, mutation, renamed, clear_route_cache=True)
         return with_metadata(answer, self.facts()), Phase.SENT
 
+    def _translated_here(self, name: str, path: str, body: bytes, held: bytes) -> Answer | Steps:
+        text = self._texts[name]
+        if not text:
+            message = f"no route {name!r} came: set extproc.routes.{name} beside them, and ask for it in"
+            raise RouteError(f"virtual host: models: {message} request_attributes: {ROUTES}['{name}']")
+        self._named, self.path, self.attempt = name, path, 0
+        return self.translated(compile_route([text], permitted=self.shared.permitted), body, held)
+
+    def send(self, call: Call, held: bytes) -> ProcessingResponse:
+        """What turns the request into *call*, and sends it by the route that the credential in it is for."""
+        answer = super().send(call, held)
+        common = answer.request_body.response
+        mutation = common.header_mutation
+        gone = [name for name in mutation.remove_headers if name not in _ROUTED_BY]
+        del mutation.remove_headers[:]
+        mutation.remove_headers.extend(gone)
+        set_header(mutation, ROUTE_HEADER, self._named)
+        common.clear_route_cache = True
+        return answer
+
     def on_response_headers(self, message: ProcessingRequest) -> Answer:
+        if self.translation is not None:
+            return super().on_response_headers(message)
         details = self.envoys_own(message)
         if details is None and self.phase is Phase.REQUEST:
             details = "request_not_sent"
         if details is not None:
             return self.reshape(message, details)
-        return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
+        if self.response_mode == ProcessingMode.NONE:
+            return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
+        # Its body is somebody else's.
+        return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
 
     def in_our_words(self, status: int, details: str) -> ResponseFailed:
         if kind_of_status(status) is ErrorKind.NOT_FOUND and self.phase is Phase.LET_BY:
             return ResponseFailed(ErrorKind.NOT_FOUND, self.nowhere(), status, "not_found", ours=True)
+        if self._named and details == "route_not_found":
+            log_once(f"no route of Envoy's matches the header {ROUTE_HEADER}: {self._named}")
+            return ResponseFailed(ErrorKind.API, "the gateway has no such route", status, "route_error", ours=True)
         if kind_of_status(status) is ErrorKind.NOT_FOUND and self._model:
             message = (self._catalogue or EMPTY).unknown(self._model)
             return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)

@@ -60,7 +60,7 @@ class Translator(Exchange):
         self._route_error = ""
         """What is wrong with the route, for the answer to the body: by then the client's dialect is known."""
         self._memory: Memory | None = None
-        self._original: Headers = []
+        self.original: Headers = []
         self._noted = False
         self._timed = False
 
@@ -69,7 +69,7 @@ class Translator(Exchange):
     def on_request(self, message: ProcessingRequest) -> Answer:
         attributes = Attributes(message)
         self.attempt = attributes.attempt
-        self._original = self.came
+        self.original = self.came
         # Attempt 1 has nothing to recall, whatever came; an attempt above it that finds nothing follows one that never
         # sent its headers on.
         if self.attempt is None or self.attempt > 1:
@@ -104,8 +104,8 @@ class Translator(Exchange):
         self.path = memory.path
         self.client = dialects.detect(self.path, b"")
         changed = frozenset(memory.set)
-        self._original = [(name, value) for name, value in self.came if name not in changed]
-        self._original += memory.saved
+        self.original = [(name, value) for name, value in self.came if name not in changed]
+        self.original += memory.saved
 
     def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
         body = message.request_body.body
@@ -114,19 +114,23 @@ class Translator(Exchange):
         if route is None:
             raise RouteError(self._route_error)
         self.client = self.client or route.client
+        return self.translated(route, body, body)
+
+    def translated(self, route: Route, body: bytes, held: bytes) -> Answer | Steps:
+        """The request that *body* makes, by *route*, in place of that whose body Envoy has *held*."""
         fetched = route.begin()
         if fetched is not None or route.policies:
-            return self._waiting(fetched, route, body)
+            return self._waiting(fetched, route, body, held)
         translation = self._translating(route)
-        return self._requested(translation, translation.request(body, self.method, self.path, self._original), body)
+        return self._requested(translation, translation.request(body, self.method, self.path, self.original), held)
 
-    def _waiting(self, fetched: Effect | None, route: Route, body: bytes) -> Steps:
+    def _waiting(self, fetched: Effect | None, route: Route, body: bytes, held: bytes) -> Steps:
         if fetched is not None:
             # Without it the request is refused: it may have been asked for in vain.
             yield fetched
         translation = self._translating(route)
-        made = yield from translation.requesting(body, self.method, self.path, self._original)
-        return self._requested(translation, made, body)
+        made = yield from translation.requesting(body, self.method, self.path, self.original)
+        return self._requested(translation, made, held)
 
     def _translating(self, route: Route) -> Translation:
         self.translation = Translation(
@@ -140,20 +144,20 @@ class Translator(Exchange):
         )
         return self.translation
 
-    def _requested(self, translation: Translation, call: Call | OurAnswer, body: bytes) -> Answer:
+    def _requested(self, translation: Translation, call: Call | OurAnswer, held: bytes) -> Answer:
         self.client = translation.client
         if isinstance(call, OurAnswer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
-        answer = self._send(call, body)
+        answer = self.send(call, held)
         # What a stream can say no more once it was reset is said before: its end overwrites it.
         facts = {**self.facts(), "ending": ending(Phase.SENT).value}
         if self.attempt != 0:
             facts[MEMORY] = remember(self._remembered(call))
         return with_metadata(answer, facts), Phase.SENT
 
-    def _send(self, call: Call, body: bytes) -> ProcessingResponse:
-        """What turns the request that Envoy holds into *call*."""
-        changed = call.body != body
+    def send(self, call: Call, held: bytes) -> ProcessingResponse:
+        """What turns the request that Envoy holds, with the body *held*, into *call*."""
+        changed = call.body != held
         length = next((value for name, value in self.came if name == "content-length"), None)
         wanted = call.all_headers()
         if changed or length is not None:
@@ -173,10 +177,10 @@ class Translator(Exchange):
         return memory.authority if memory is not None and memory.host == self.authority else ""
 
     def _remembered(self, call: Call) -> Memory:
-        sent, original = set(call.headers), set(self._original)
+        sent, original = set(call.headers), set(self.original)
         # What no attempt would send need not be kept, and who the client is must not be.
         keys = {name for name, _ in call.credentials.headers}
-        unsent = [pair for pair in self._original if pair not in sent and pair[0] not in keys]
+        unsent = [pair for pair in self.original if pair not in sent and pair[0] not in keys]
         memory = self._memory
         return Memory(
             path=without_credentials(self.path),
@@ -205,15 +209,15 @@ class Translator(Exchange):
             return self._without_body(translation)
         if translation.whole:
             answer = self._begun(proceed(Kind.RESPONSE_HEADERS))
-            return self._in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
+            return self.in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
         answer = self._begun(self._headed(translation, Kind.RESPONSE_HEADERS, None))
-        return self._in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
+        return self.in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
 
     def _begun(self, answer: ProcessingResponse) -> ProcessingResponse:
         answer.dynamic_metadata.CopyFrom(_CUT)
         return answer
 
-    def _in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
+    def in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
         if self.response_mode != mode:
             override_mode(answer, mode)
         return answer

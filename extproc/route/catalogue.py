@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,7 +17,9 @@ MAX_NAMED = 32
 """Models that an error names."""
 MAX_NAMED_LENGTH = 128
 """Characters of a client's word in an error."""
-_MEMBERS = ("model", "name", "owned_by", "created")
+_MEMBERS = ("model", "name", "owned_by", "created", "route")
+_ROUTE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What a route may be called: the name stands in an attribute's path and in a header."""
 
 
 class Entry(Frozen):
@@ -24,6 +27,8 @@ class Entry(Frozen):
 
     model: Model
     target: str
+    route: str = ""
+    """The route by which the listener's own stream translates; empty: whoever stands behind it does."""
 
     @property
     def is_pattern(self) -> bool:
@@ -50,12 +55,21 @@ class Catalogue:
         # The longest says the most.
         self._patterns = sorted(patterns, key=lambda line: len(line.model.id), reverse=True)
         self.listed = [line.model for line in self._exact.values()]
+        self.routes = {line.route for line in lines if line.route}
+        """By their names, those that lines lead to."""
+
+    def find_line(self, name: str) -> tuple[str, str] | None:
+        """The model that a request for *name* is routed and sent as, and the name of the route by which the listener
+        translates it, empty if it does not; ``None`` if there is no such model."""
+        if (line := self._exact.get(name)) is not None:
+            return line.target, line.route
+        found = ((sent, line.route) for line in self._patterns if (sent := line.sent_as(name)) is not None)
+        return next(found, None)
 
     def sent_as(self, name: str) -> str | None:
         """The model that a request for *name* is routed and sent as; ``None`` if there is no such model."""
-        if (line := self._exact.get(name)) is not None:
-            return line.target
-        return next((sent for line in self._patterns if (sent := line.sent_as(name)) is not None), None)
+        found = self.find_line(name)
+        return None if found is None else found[0]
 
     def find(self, name: str) -> Model | None:
         """What clients are told of *name*."""
@@ -113,7 +127,7 @@ def _entry(id_: str, value: Any) -> Entry:
     for name in members:
         if name not in _MEMBERS:
             raise RouteError(f"{at}: unknown key {shown(name)}{choose(name, _MEMBERS)}")
-    texts = {name: members.get(name, "") for name in ("model", "name", "owned_by")}
+    texts = {name: members.get(name, "") for name in ("model", "name", "owned_by", "route")}
     for name, text in texts.items():
         if not isinstance(text, str):
             raise RouteError(f"{at}.{name}: expected text (quote it)")
@@ -121,7 +135,9 @@ def _entry(id_: str, value: Any) -> Entry:
     if "*" in target and "*" not in id_:
         raise RouteError(f"{at}.model: a `*` there stands for what the `*` in the name stands for, and it has none")
     model = Model(id_, texts["name"] or id_, texts["owned_by"] or "gateway", _created(members.get("created", 0), at))
-    return Entry(model, target)
+    if texts["route"] and not _ROUTE.fullmatch(texts["route"]):
+        raise RouteError(f"{at}.route: expected the name of a route: letters, digits, `_`, `.` and `-`")
+    return Entry(model, target, texts["route"])
 
 
 def _created(value: Any, at: str) -> int:

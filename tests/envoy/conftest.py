@@ -10,7 +10,7 @@ import pytest
 from tests.support.gateway import Backends, Gateway, backends, gateway
 
 HERE = Path(__file__).parent
-PLACEMENTS = ("upstream", "listener")
+PLACEMENTS = ("upstream", "listener", "one-stream")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

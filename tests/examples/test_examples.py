@@ -88,6 +88,10 @@ EXPECTED = {
     "by-model": Sent(
         "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
     ),
+    "one-stream": Sent(
+        "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
+        {"model": "claude-sonnet-4-5"},
+    ),
     "codex-claude": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
         {"model": "claude-opus-4-5", "system": "You are a mathematician"},

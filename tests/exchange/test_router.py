@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from extproc.exchange.attributes import MODELS
+from extproc.exchange.attributes import MODELS, ROUTES
 from extproc.exchange.router import MODEL_HEADER, Router, as_header
 from extproc.telemetry.outcome import Ending
 
-from .conversation import Conversation, leaf, shared
+from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
@@ -435,3 +435,80 @@ def test_a_member_whose_name_is_no_text_is_the_clients_fault(path: str) -> None:
     assert envoy.immediate is not None
     assert (envoy.immediate[0], envoy.immediate[3]) == (400, "extproc_refused")
     assert envoy.immediate[2]["error"]["type"] == "invalid_request_error"
+
+
+# ---- one stream that also translates
+
+ROUTED: dict[str, Any] = {
+    MODELS: 'gpt-5: {route: openai}\nfast: {model: gpt-5-mini, route: openai}\nbest: {}\n"claude-*": {route: claude}\n'
+    'lost: {route: lost}\n"*":\n',
+    f"{ROUTES}['openai']": OPENAI,
+    f"{ROUTES}['claude']": ANTHROPIC,
+}
+
+
+def one_stream(model: str, path: str = "/v1/messages", headers: Any = None, **members: Any) -> Conversation:
+    envoy = Conversation(Router(shared()), mode=ProcessingMode.NONE)
+    envoy.headers(path, headers, attributes={**ROUTED, "upstream.request_attempt_count": None})
+    envoy.body({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], **members})
+    return envoy
+
+
+def test_a_model_whose_line_names_a_route_is_translated_at_once() -> None:
+    envoy = one_stream("gpt-5")
+    assert envoy.cleared and envoy.upstream["x-extproc-route"] == "openai"
+    assert envoy.upstream[":path"] == "/v1/chat/completions" and "x-extproc-model" not in envoy.upstream
+    assert envoy.upstream["authorization"] == "Bearer key-of-openai" and "max_completion_tokens" in envoy.sent_json
+    assert "memory" not in envoy.metadata and envoy.metadata["provider"] == "openai"
+    envoy.answer(200, {"content-type": "application/json"})
+    assert envoy.override == ProcessingMode.BUFFERED or envoy.exchange.response_mode == ProcessingMode.BUFFERED
+    envoy.chunk(b'{"id":"r","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"a"},'
+                b'"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}', end=True)  # fmt: skip
+    assert envoy.got_json["content"] == [{"type": "text", "text": "a"}]
+    outcome = envoy.close()
+    assert (outcome.role, outcome.ending, outcome.provider) == ("router", Ending.COMPLETE, "openai")
+    assert outcome.usage.output_tokens == 2
+
+
+def test_its_streams_come_event_by_event() -> None:
+    envoy = one_stream("claude-x", "/v1/chat/completions", stream=True)
+    assert envoy.upstream["x-extproc-route"] == "claude"
+    envoy.answer(200, {"content-type": "text/event-stream"})
+    assert envoy.override == ProcessingMode.STREAMED
+
+
+def test_another_name_is_sent_and_the_clients_own_is_told() -> None:
+    envoy = one_stream("fast")
+    assert envoy.sent_json["model"] == "gpt-5-mini"
+    assert envoy.metadata["model_named"] == "fast" and envoy.metadata["model"] == "gpt-5-mini"
+
+
+@pytest.mark.parametrize("model", ["best", "unheard-of"])
+def test_what_names_no_route_is_left_to_others(model: str) -> None:
+    envoy = one_stream(model, headers={"x-extproc-route": "openai", "content-length": "7"})
+    assert envoy.upstream["x-extproc-model"] == model and "x-extproc-route" not in envoy.upstream and envoy.cleared
+    assert envoy.upstream[":path"] == "/v1/messages" and "authorization" not in envoy.upstream
+    envoy.answer(200, {"content-type": "text/event-stream"})
+    assert envoy.override == ProcessingMode.NONE, "its body is the translator's behind this filter"
+    assert envoy.close().ending is Ending.PASSED
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "claude-x"])
+def test_a_clients_own_headers_choose_no_route(model: str) -> None:
+    own = {"x-extproc-route": "lost", "x-extproc-model": "other", "x-forwarded-proto": "https"}
+    envoy = one_stream(model, headers=own)
+    assert envoy.upstream["x-extproc-route"] == ("openai" if model == "gpt-5" else "claude")
+    assert "x-extproc-model" not in envoy.upstream
+    assert envoy.upstream["x-forwarded-proto"] == "https", "Envoy chooses no route without it"
+
+
+def test_a_route_that_did_not_come_is_the_operators_fault() -> None:
+    envoy = one_stream("lost")
+    assert envoy.immediate is not None and envoy.immediate[0] == 500
+    assert "ask for it in request_attributes" in envoy.immediate[2]["error"]["message"]
+
+
+def test_a_route_that_envoy_does_not_know() -> None:
+    envoy = one_stream("gpt-5")
+    envoy.answer(404, details="route_not_found")
+    assert envoy.got_json["error"]["message"] == "the gateway has no such route"

@@ -162,6 +162,8 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
     config = envoy_config.rewrite(
         envoy_config.reference(), sidecar=sidecar, upstreams=upstreams, access_log=str(access_log)
     )
+    if placement == "one-stream":
+        config = placements.one_stream(config)
     if placement == "listener":
         config = placements.on_listener(config)
     _add_odd_routes(config, placement, shared)
@@ -171,7 +173,7 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
 def _add_odd_routes(config: dict[str, Any], placement: str, shared: Backends) -> None:
     """Routes that are wrong, or lead nowhere, by their models."""
     # On the listener the route speaks alone; in the upstream filter it speaks beneath the endpoint.
-    openai_text = placements.OPENAI if placement == "listener" else ""
+    openai_text = "" if placement == "upstream" else placements.OPENAI
     placements.add_route(config, "bad-yaml", "openai", "provider: [")
     placements.add_route(config, "bad-provider", "openai", "provider: nobody")
     placements.add_route(config, "bad-key", "openai", f"{openai_text}colour: blue\n")
@@ -182,20 +184,20 @@ def _add_odd_routes(config: dict[str, Any], placement: str, shared: Backends) ->
         port = placements.clusters(config)["openai"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         number = port["address"]["socket_address"]["port_value"]
         placements.add_cluster(config, model, "openai", number, text if placement == "upstream" else None)
-        placements.add_route(config, model, "openai", text if placement == "listener" else None, cluster=model)
+        placements.add_route(config, model, "openai", None if placement == "upstream" else text, cluster=model)
     for model, api in (("gpt-5-by-chat", "openai_chat"), ("gpt-5-by-responses", "openai_responses")):
         # The one API or the other, whatever the client speaks.
         text = f"{placements.OPENAI}upstream: {api}\n"
         by = text if placement == "upstream" else None
         placements.add_cluster(config, model, "openai", shared.openai.port, by)
-        placements.add_route(config, model, "openai", text if placement == "listener" else None, cluster=model)
+        placements.add_route(config, model, "openai", None if placement == "upstream" else text, cluster=model)
     placements.add_cluster(config, "dead", "openai", DEAD_PORT)
     placements.add_route(config, "dead", "openai", cluster="dead")
 
 
 @contextmanager
 def gateway(shared: Backends, placement: str, *, binary: Path | None = None, name: str = "") -> Iterator[Gateway]:
-    """An Envoy in *placement* ("upstream" or "listener") before *shared*."""
+    """An Envoy in *placement* ("upstream", "listener" or "one-stream") before *shared*."""
     folder = shared.folder / (name or placement)
     folder.mkdir()
     log = folder / "access.log"

@@ -48,6 +48,13 @@ def add_route(
     """A route for *model* before all others, otherwise as the route named *like*, by default with its metadata."""
     made: dict[str, Any] = envoy_config.copy_all(route(config, like))
     made["name"] = model
+    if (hosts := one_streams_metadata(config)) is not None:
+        text = hosts["routes"][like] if text is None else text
+        _name_route(config, hosts, model, text, f"{model}: {{route: {model}}}\n")
+        made["match"]["headers"] = [{"name": "x-extproc-route", "string_match": {"exact": model}}]
+        made["route"]["cluster"] = cluster or made["route"]["cluster"]
+        routes(config).insert(0, made)
+        return made
     _match(made, {"exact": model})
     if cluster is not None:
         made["route"]["cluster"] = cluster
@@ -124,3 +131,52 @@ def _match_by_metadata(item: dict[str, Any]) -> None:
     if headers:
         value = {"string_match": headers[0]["string_match"]}
         item["match"]["dynamic_metadata"] = [{"filter": "llm", "path": [{"key": "model"}], "value": value}]
+
+
+_LINES = {
+    "gpt-5:": "gpt-5: {owned_by: openai, route: openai}",
+    "claude-sonnet-4-5:": "claude-sonnet-4-5: "
+    "{name: Claude Sonnet 4.5, owned_by: anthropic, created: 2025-09-29, route: anthropic}",
+    "fast:": "fast: {model: gpt-5-mini, route: openai}",
+    '"claude/*":': '"claude/*": {model: "claude-*", route: anthropic}',
+}
+_PATTERNS = {"gpt*": "openai", "chatgpt*": "openai", "o1*": "openai", "o3*": "openai", "claude*": "anthropic"}
+
+
+def one_stream(config: dict[str, Any]) -> dict[str, Any]:
+    """*config* with the providers that stand alone translated by the router's own stream. ``any_provider`` keeps its
+    upstream filter."""
+    made: dict[str, Any] = envoy_config.copy_all(config)
+    host = manager(made)["route_config"]["virtual_hosts"][0]["metadata"]["filter_metadata"]["extproc"]
+    lines = host["models"].splitlines()
+    for at, line in enumerate(lines):
+        lines[at] = next((new for start, new in _LINES.items() if line.startswith(start)), line)
+    host["models"] = "\n".join([*lines, *(f'"{name}": {{route: {route}}}' for name, route in _PATTERNS.items())]) + "\n"
+    host["routes"] = {}
+    manager(made)["route_config"]["request_headers_to_remove"] += ["x-extproc-route", "x-extproc-model"]
+    for name, text in (("openai", OPENAI), ("anthropic", ANTHROPIC)):
+        _name_route(made, host, name, text)
+        route(made, name)["match"]["headers"] = [{"name": "x-extproc-route", "string_match": {"exact": name}}]
+        del route(made, name)["metadata"]
+        cluster = clusters(made)[name]
+        del http_options(cluster)["http_filters"]
+        del cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["metadata"]
+    # What bears a credential takes the route that it names, or none.
+    route(made, "no_such_model")["match"]["headers"] = [
+        {"name": "x-extproc-route", "present_match": True, "invert_match": True}
+    ]
+    return made
+
+
+def one_streams_metadata(config: dict[str, Any]) -> dict[str, Any] | None:
+    """What the virtual host says to the sidecar, if the router's stream translates."""
+    host = manager(config)["route_config"]["virtual_hosts"][0].get("metadata", {})
+    found: dict[str, Any] = host.get("filter_metadata", {}).get("extproc", {})
+    return found if "routes" in found else None
+
+
+def _name_route(config: dict[str, Any], host: dict[str, Any], name: str, text: str, line: str = "") -> None:
+    host["routes"][name] = text
+    host["models"] += line
+    asked = manager(config)["http_filters"][0]["typed_config"]["request_attributes"]
+    asked.append(f"xds.virtual_host_metadata.filter_metadata['extproc']['routes']['{name}']")

@@ -1,0 +1,147 @@
+"""The placement in which the router's own stream translates: what only it can get wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from extproc.demo import as_anthropic, as_openai
+from extproc.demo.processes import Envoy
+from extproc.demo.provider import Gate, sse_answer
+from tests.support import placements
+from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured, gateway
+from tests.support.upstream import chat_chunk, chat_stream, events, eventually
+
+
+@pytest.fixture(scope="module")
+def _one(shared: Backends) -> Iterator[Gateway]:
+    with gateway(shared, "one-stream", name="one-stream-only") as made:
+        yield made
+
+
+@pytest.fixture
+def one(_one: Gateway) -> Iterator[Gateway]:
+    _one.backends.reset()
+    yield _one
+    assert _one.envoy.alive(), _one.envoy.tail()
+    assert _one.backends.sidecar.alive(), _one.backends.sidecar.tail()
+
+
+def exchanges(gateway: Gateway) -> dict[str, int]:
+    """How many have ended, by role."""
+    found: dict[str, int] = {}
+    for role, count in re.findall(r'extproc_exchanges_total\{role="(\w+)".*\} (\d+)', gateway.backends.metrics()):
+        found[role] = found.get(role, 0) + int(count)
+    return found
+
+
+def more(gateway: Gateway, before: dict[str, int]) -> dict[str, int]:
+    return {role: count - before.get(role, 0) for role, count in exchanges(gateway).items()}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_exchange_is_one_stream(one: Gateway, stream: bool) -> None:
+    before = exchanges(one)
+    reply = one.messages("gpt-5", stream=stream)
+    assert reply.status == 200 and (b"message_stop" in reply.body) is stream, reply.body
+    assert eventually(lambda: more(one, before).get("router") == 1)
+    assert more(one, before).get("translator", 0) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_route_that_fails_over_keeps_its_own_filter(one: Gateway, stream: bool) -> None:
+    before = exchanges(one)
+    one.openai_upstream.will(as_openai.failure(503, "not now", "server_error"))
+    reply = one.messages("best", stream=stream)
+    assert reply.status == 200 and (b"message_stop" in reply.body) is stream, reply.body
+    assert eventually(lambda: more(one, before) == {"router": 1, "translator": 2})
+    first, second = one.openai_upstream.last, one.anthropic_upstream.last
+    assert first.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}" and not first.header("x-api-key")
+    assert second.header("x-api-key") == KEYS["ANTHROPIC_API_KEY"] and not second.header("authorization")
+
+
+def test_behind_such_a_route_a_stream_comes_piece_by_piece(one: Gateway) -> None:
+    gate = Gate()
+    first, *rest = events(chat_chunk(content="one"), chat_chunk(content="two"), chat_chunk("stop"), done=True)
+    one.openai_upstream.will(sse_answer([first, gate, *rest]))
+    with one.openai().chat.completions.create(
+        model="best", messages=[{"role": "user", "content": "hi"}], stream=True
+    ) as stream:
+        assert next(iter(stream)).choices[0].delta.content == "one", "before the rest has been said"
+        gate.set()
+
+
+def test_a_second_try_at_the_same_provider_is_the_first_again(one: Gateway) -> None:
+    one.openai_upstream.will(as_openai.failure(503, "not now", "server_error"))
+    reply = one.messages("gpt-5")
+    assert reply.status == 200 and reply.json["type"] == "message", reply.body
+    first, second = one.openai_upstream.received
+    assert (first.path, first.body) == (second.path, second.body)
+    assert first.header("authorization") == second.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
+
+
+def test_the_host_is_the_upstreams(one: Gateway) -> None:
+    one.messages("gpt-5")
+    assert one.openai_upstream.last.header("host") not in (None, f"127.0.0.1:{one.envoy.port}")
+
+
+@pytest.mark.parametrize("own", ["anthropic", "openai", "no_such_route", "x" * 300])
+@pytest.mark.parametrize("model", ["gpt-5", "best", "unheard-of"])
+def test_a_client_cannot_choose_the_route(one: Gateway, own: str, model: str) -> None:
+    headers = {"x-extproc-route": own, "x-extproc-model": "claude-sonnet-4-5", "authorization": f"Bearer {CLIENT_KEY}"}
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    reply = one.send("/v1/chat/completions", body, headers)
+    assert one.anthropic_upstream.received == []
+    if model == "unheard-of":
+        assert reply.status == 404 and reply.json["error"]["code"] == "model_not_found", reply.body
+    else:
+        assert reply.status == 200
+        seen = one.openai_upstream.last
+        assert not [name for name, _ in seen.headers if name.startswith("x-extproc")]
+
+
+@pytest.mark.parametrize("model", ["", None])
+def test_without_a_model_a_clients_own_header_leads_nowhere(one: Gateway, model: str | None) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], **({} if model is None else {"model": model})}
+    reply = one.send("/v1/chat/completions", body, {"x-extproc-route": "openai", "x-extproc-model": "gpt-5"})
+    assert reply.status == 404 and one.openai_upstream.received == one.anthropic_upstream.received == []
+
+
+def test_another_name_for_a_model(one: Gateway) -> None:
+    reply = one.messages("fast")
+    assert reply.status == 200 and one.openai_upstream.last.json()["model"] == "gpt-5-mini"
+    line = one.logged("gpt-5-mini")
+    assert (line["route"], line["cluster"], line["provider"]) == ("openai", "openai", "openai")
+    assert line["input_tokens"] and line["attempts"] == 1
+
+
+def test_a_key_goes_where_its_route_leads_or_nowhere(shared: Backends) -> None:
+    folder = shared.folder / "one-stream-misrouted"
+    folder.mkdir()
+    config = configured(shared, "one-stream", folder / "access.log")
+    routes = placements.routes(config)
+    # The operator has forgotten the route that the list names, and others stand there for what bears a model.
+    routes[:] = [item for item in routes if item["name"] != "openai"]
+    shared.reset()
+    with Envoy(folder, config) as envoy:
+        made = Gateway("one-stream", envoy, shared, folder / "access.log")
+        reply = made.messages("gpt-5")
+        assert reply.status == 404 and reply.json["type"] == "error", reply.body
+        assert "no such route" in reply.json["error"]["message"]
+        assert shared.openai.received == shared.anthropic.received == []
+        assert made.messages("claude-sonnet-4-5").status == 200
+        assert KEYS["OPENAI_API_KEY"] not in repr(shared.anthropic.received)
+
+
+def test_a_stream_that_breaks_off_is_told(one: Gateway) -> None:
+    one.openai_upstream.will(chat_stream({"content": "one"}, finish=None, done=False))
+    reply = one.messages("gpt-5", stream=True)
+    assert b"event: error" in reply.body and b"message_stop" not in reply.body, reply.body
+
+
+def test_an_error_of_the_upstream_has_the_clients_shape(one: Gateway) -> None:
+    one.anthropic_upstream.will(*[as_anthropic.failure(429, "slow down", "rate_limit_error")] * 2)
+    reply = one.chat("claude-sonnet-4-5")
+    assert reply.status == 429 and reply.json["error"]["message"] == "slow down", reply.body
