@@ -92,14 +92,14 @@ curl -sN {base}/v1/messages -H 'content-type: application/json' -d '{{"model": "
   "stream": true, "messages": [{{"role": "user", "content": "What colour is the sky?"}}]}}'
 
 # curl, an OpenAI request to an Anthropic model
-curl -sN {base}/v1/chat/completions -H 'content-type: application/json' -d '{{"model": "claude-sonnet-4-5",
+curl -sN {base}/v1/chat/completions -H 'content-type: application/json' -d '{{"model": "claude-haiku-4-5",
   "stream": true, "messages": [{{"role": "user", "content": "What colour is the sky?"}}]}}'
 
 # OpenAI SDK (pip install openai)
 python3 - <<'END'
 from openai import OpenAI
 client = OpenAI(base_url="{base}/v1", api_key="any")
-answer = client.chat.completions.create(model="claude-sonnet-4-5", messages=[{{"role": "user", "content": "Hi"}}])
+answer = client.chat.completions.create(model="claude-haiku-4-5", messages=[{{"role": "user", "content": "Hi"}}])
 print(answer.choices[0].message.content)
 END
 

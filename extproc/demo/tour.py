@@ -196,14 +196,14 @@ def anthropic_tool_result() -> Asked:
 
 def openai_whole() -> Asked:
     messages = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": SKY}]
-    ask = {"model": "claude-sonnet-4-5", "max_completion_tokens": 1024, "seed": 7, "stop": "END"}
+    ask = {"model": "claude-haiku-4-5", "max_completion_tokens": 1024, "seed": 7, "stop": "END"}
     return "a whole answer", {**ask, "messages": messages}, _SKY
 
 
 def openai_tool_call() -> Asked:
     function = {"name": "get_weather", "description": "Today's weather in a city", "parameters": SCHEMA}
     ask = {
-        "model": "claude-sonnet-4-5",
+        "model": "claude-haiku-4-5",
         "tools": [{"type": "function", "function": function}],
         "stream": True,
         "stream_options": {"include_usage": True},

@@ -36,7 +36,7 @@ class Ask:
 ASKS = [
     Ask(path, model, stream)
     for stream in (False, True)
-    for path, model in (("/v1/messages", "gpt-5"), ("/v1/chat/completions", "claude-sonnet-4-5"))
+    for path, model in (("/v1/messages", "gpt-5"), ("/v1/chat/completions", "claude-haiku-4-5"))
 ]
 
 

@@ -104,7 +104,7 @@ EVERYTHING = message_events(
 @pytest.mark.rows("A1", "A4", "A5", "A7", "A10", "B14", "C8")
 def test_every_kind_of_delta_in_an_openai_clients_stream(gateway: Gateway) -> None:
     gateway.anthropic_upstream.will(sse_answer(events(*EVERYTHING)))
-    reply = gateway.chat("claude-sonnet-4-5", stream=True)
+    reply = gateway.chat("claude-haiku-4-5", stream=True)
     assert reply.status == 200 and reply.headers["content-type"].startswith("text/event-stream")
     *chunks, done = data_of(reply)
     assert done == "[DONE]" and "[DONE]" not in chunks
@@ -120,7 +120,7 @@ def test_every_kind_of_delta_in_an_openai_clients_stream(gateway: Gateway) -> No
 def test_an_event_that_is_no_json_is_skipped_and_the_rest_of_its_piece_is_read(gateway: Gateway) -> None:
     first, *rest = events(*message_events(text_block("one", "two")))
     gateway.anthropic_upstream.will(sse_answer([first + b"event: ping\ndata: {broken\n\n" + b"".join(rest)]))
-    *chunks, done = data_of(gateway.chat("claude-sonnet-4-5", stream=True))
+    *chunks, done = data_of(gateway.chat("claude-haiku-4-5", stream=True))
     texts = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]]
     assert [text for text in texts if text] == ["one", "two"] and done == "[DONE]"
 
@@ -130,7 +130,7 @@ def test_a_broken_event_fails_the_stream(gateway: Gateway) -> None:
     first, *rest = events(*message_events(text_block("pay ", "not ", "me")))
     broken = [rest[0], rest[1], rest[2][:-9] + b"\n\n", *rest[3:]]
     gateway.anthropic_upstream.will(sse_answer([first + b"".join(broken)]))
-    *chunks, last = data_of(gateway.chat("claude-sonnet-4-5", stream=True))
+    *chunks, last = data_of(gateway.chat("claude-haiku-4-5", stream=True))
     assert "not JSON" in last["error"]["message"]
     texts = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]]
     assert "".join(texts) == "pay "
@@ -141,7 +141,7 @@ def test_a_broken_event_fails_the_stream(gateway: Gateway) -> None:
 def test_a_whole_answer_under_any_content_type(gateway: Gateway, head: tuple[tuple[str, str], ...]) -> None:
     body = msgspec.json.encode(message({"type": "text", "text": "hello"}))
     gateway.anthropic_upstream.will(Answer([body], 200, head))
-    reply = gateway.chat("claude-sonnet-4-5")
+    reply = gateway.chat("claude-haiku-4-5")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json["choices"][0]["message"]["content"] == "hello"
     assert reply.headers["content-length"] == str(len(reply.body))
@@ -151,7 +151,7 @@ def test_a_whole_answer_under_any_content_type(gateway: Gateway, head: tuple[tup
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_upstreams_error_keeps_its_status_and_is_json(gateway: Gateway, stream: bool) -> None:
     gateway.anthropic_upstream.will(as_anthropic.failure(422, "no", "invalid_request_error"))
-    reply = gateway.chat("claude-sonnet-4-5", stream=stream)
+    reply = gateway.chat("claude-haiku-4-5", stream=stream)
     assert (reply.status, reply.headers["content-type"]) == (422, "application/json")
     assert reply.json["error"]["message"] == "no" and "type" not in reply.json
 

@@ -16,7 +16,7 @@ from extproc.reference import config as envoy_config
 from tests.support import placements
 from tests.support.gateway import Backends, Gateway
 
-ROUTE = "provider: anthropic\nauth: none\noptions: {model: claude-sonnet-4-5}\nlosses: report\n"
+ROUTE = "provider: anthropic\nauth: none\noptions: {model: claude-haiku-4-5}\nlosses: report\n"
 """The other gateway speaks to its Anthropic backend in that API alone, and adds the credential."""
 
 
@@ -58,8 +58,8 @@ def test_the_other_sees_the_translated_request(gateway: Gateway) -> None:
     assert reply.status == 200 and reply.json["object"] == "chat.completion", reply.body
     sent = gateway.anthropic_upstream.last
     # Its route was chosen by the model in our translation, not by the client's.
-    assert sent.path == "/v1/messages" and sent.json()["model"] == "claude-sonnet-4-5"
-    assert sent.header("x-extproc-model") in (None, "", "claude-sonnet-4-5")
+    assert sent.path == "/v1/messages" and sent.json()["model"] == "claude-haiku-4-5"
+    assert sent.header("x-extproc-model") in (None, "", "claude-haiku-4-5")
     assert sent.header("anthropic-version") == "2023-06-01"
     # What it adds is its own; the client's key went nowhere.
     assert not sent.header("authorization") and not sent.header("x-api-key")

@@ -128,7 +128,7 @@ def test_anthropic_client_gets_structured_output(envoy: Gateway) -> None:
 @pytest.mark.rows("A1", "C7")
 def test_openai_client_gets_a_whole_answer(envoy: Gateway) -> None:
     turns: Any = [{"role": "system", "content": "Be brief."}, *HI]
-    answer = envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=turns)
+    answer = envoy.openai().chat.completions.create(model="claude-haiku-4-5", messages=turns)
     assert "sky is blue" in (answer.choices[0].message.content or "")
     assert answer.choices[0].finish_reason == "stop" and answer.object == "chat.completion"
     assert answer.usage is not None and answer.usage.total_tokens > 0
@@ -139,7 +139,7 @@ def test_openai_client_gets_a_whole_answer(envoy: Gateway) -> None:
 
 
 def test_openai_clients_key_stays_behind(envoy: Gateway) -> None:
-    envoy.openai(organization="org-1", project="proj-1").chat.completions.create(model="claude-sonnet-4-5", messages=HI)
+    envoy.openai(organization="org-1", project="proj-1").chat.completions.create(model="claude-haiku-4-5", messages=HI)
     seen = envoy.anthropic_upstream.last
     assert seen.header("x-api-key") == KEYS["ANTHROPIC_API_KEY"]
     assert CLIENT_KEY not in repr(seen.headers)
@@ -152,7 +152,7 @@ def test_openai_clients_key_stays_behind(envoy: Gateway) -> None:
 @pytest.mark.rows("A1", "C8")
 def test_openai_client_gets_a_stream(envoy: Gateway) -> None:
     stream = envoy.openai().chat.completions.create(
-        model="claude-sonnet-4-5", messages=HI, stream=True, stream_options={"include_usage": True}
+        model="claude-haiku-4-5", messages=HI, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -163,7 +163,7 @@ def test_openai_client_gets_a_stream(envoy: Gateway) -> None:
 
 def test_openai_client_gets_parallel_tools_streamed(envoy: Gateway) -> None:
     with envoy.openai().chat.completions.stream(
-        model="claude-sonnet-4-5", messages=CITIES, tools=[OPENAI_TOOL]
+        model="claude-haiku-4-5", messages=CITIES, tools=[OPENAI_TOOL]
     ) as stream:
         final = stream.get_final_completion()
     calls = final.choices[0].message.tool_calls or []
@@ -173,11 +173,11 @@ def test_openai_client_gets_parallel_tools_streamed(envoy: Gateway) -> None:
 
 def test_openai_client_gives_tool_results(envoy: Gateway) -> None:
     client = envoy.openai()
-    first = client.chat.completions.create(model="claude-sonnet-4-5", messages=CITIES, tools=[OPENAI_TOOL])
+    first = client.chat.completions.create(model="claude-haiku-4-5", messages=CITIES, tools=[OPENAI_TOOL])
     said = first.choices[0].message
     results = [{"role": "tool", "tool_call_id": call.id, "content": "rain"} for call in said.tool_calls or []]
     turns: Any = [*CITIES, said.model_dump(exclude_none=True), *results]
-    second = client.chat.completions.create(model="claude-sonnet-4-5", messages=turns, tools=[OPENAI_TOOL])
+    second = client.chat.completions.create(model="claude-haiku-4-5", messages=turns, tools=[OPENAI_TOOL])
     assert "rain; rain" in (second.choices[0].message.content or "")
     sent = envoy.anthropic_upstream.last.json()["messages"]
     assert [turn["role"] for turn in sent] == ["user", "assistant", "user"]
@@ -187,7 +187,7 @@ def test_openai_client_gives_tool_results(envoy: Gateway) -> None:
 def test_openai_client_sends_an_image(envoy: Gateway) -> None:
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
     turns: Any = [{"role": "user", "content": [{"type": "text", "text": "what is it?"}, image]}]
-    envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=turns)
+    envoy.openai().chat.completions.create(model="claude-haiku-4-5", messages=turns)
     source = envoy.anthropic_upstream.last.json()["messages"][0]["content"][1]["source"]
     assert source == {"type": "base64", "media_type": "image/png", "data": PNG}
 
@@ -200,7 +200,7 @@ def test_openai_client_sees_an_anthropic_model_think(envoy: Gateway) -> None:
     ]
     envoy.anthropic_upstream.will(sse_answer(events(*message_events(thinking, text_block("4", "2")))))
     stream = envoy.openai().chat.completions.create(
-        model="claude-sonnet-4-5", messages=HI, stream=True, reasoning_effort="high"
+        model="claude-haiku-4-5", messages=HI, stream=True, reasoning_effort="high"
     )
     deltas = [chunk.choices[0].delta for chunk in stream if chunk.choices]
     assert "".join(delta.content or "" for delta in deltas) == "42"
@@ -213,7 +213,7 @@ class City(pydantic.BaseModel):
 
 def test_openai_client_gets_structured_output(envoy: Gateway) -> None:
     envoy.anthropic_upstream.will(json_answer(message({"type": "text", "text": '{"city": "Oslo"}'})))
-    answer = envoy.openai().chat.completions.parse(model="claude-sonnet-4-5", messages=HI, response_format=City)
+    answer = envoy.openai().chat.completions.parse(model="claude-haiku-4-5", messages=HI, response_format=City)
     assert answer.choices[0].message.parsed == City(city="Oslo")
     assert "city" in str(envoy.anthropic_upstream.last.json())
 
@@ -226,7 +226,7 @@ def test_text_is_passed_on_as_it_comes(envoy: Gateway) -> None:
     gate = Gate()
     first, *rest = events(*message_events(text_block("one", "two")))
     envoy.anthropic_upstream.will(sse_answer([first, *rest[:2], gate, *rest[2:]]))
-    stream = envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=HI, stream=True)
+    stream = envoy.openai().chat.completions.create(model="claude-haiku-4-5", messages=HI, stream=True)
     seen = ""
     guard = threading.Timer(20, gate.set)
     guard.start()
@@ -245,11 +245,11 @@ def test_any_cut_of_the_upstreams_bytes_is_the_same(envoy: Gateway) -> None:
     for size in (1, 7, 64):
         chunks = [whole[i : i + size] for i in range(0, len(whole), size)]
         envoy.anthropic_upstream.will(sse_answer(chunks))
-        stream = envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=HI, stream=True)
+        stream = envoy.openai().chat.completions.create(model="claude-haiku-4-5", messages=HI, stream=True)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == "naïve ☃ snow"
 
 
-@pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("model", ["gpt-5", "claude-haiku-4-5"])
 @pytest.mark.rows("B35")
 def test_one_api_on_both_sides_passes_untouched(envoy: Gateway, model: str) -> None:
     body = b'{ "model": "%b", "max_tokens": 5, "x_unknown": [1.0, 1e3],\n "messages": [{"role":"user","content":"hi"}]}'

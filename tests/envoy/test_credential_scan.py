@@ -131,7 +131,7 @@ def running(folder: Path, *, filtered_mirror: bool = True) -> Iterator[World]:
 def requests(seed: int) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
     """Mixed requests without end: path, body and headers."""
     chance = random.Random(seed)
-    models = ["gpt-5", "gpt-mirrored", "claude-sonnet-4-5", "best", "three", "fast", "nobody-serves-this"]
+    models = ["gpt-5", "gpt-mirrored", "claude-haiku-4-5", "best", "three", "fast", "nobody-serves-this"]
     for model in itertools.chain.from_iterable(itertools.repeat(models)):
         headers = {"x-stainless-lang": "python", "openai-organization": "org-of-client", "openai-project": "p"}
         kind = chance.choice(list(CLIENT))

@@ -24,7 +24,7 @@ def test_e4_embeddings_pass_and_are_counted(envoy: Gateway) -> None:
 
 
 def test_an_upstream_without_embeddings_is_refused_in_openais_shape(envoy: Gateway) -> None:
-    reply = envoy.send("/v1/embeddings", {"input": "x", "model": "claude-sonnet-4-5"})
+    reply = envoy.send("/v1/embeddings", {"input": "x", "model": "claude-haiku-4-5"})
     assert reply.status == 400
     assert reply.json["error"]["message"].startswith("openai_embeddings requests cannot be translated to")
     assert not envoy.anthropic_upstream.received

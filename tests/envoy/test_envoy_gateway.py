@@ -62,7 +62,7 @@ def test_the_other_direction_with_the_sdk(gateway: Gateway) -> None:
     assert text.endswith("The sky is blue.")
     sent = gateway.anthropic_upstream.last
     assert sent.path == "/v1/messages" and sent.header("x-api-key") == "key-of-anthropic"
-    assert sent.header("host") == "api.anthropic.com" and sent.json()["model"] == "claude-sonnet-4-5"
+    assert sent.header("host") == "api.anthropic.com" and sent.json()["model"] == "claude-haiku-4-5"
 
 
 # It takes 11 s: on one version only.

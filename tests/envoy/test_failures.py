@@ -37,7 +37,7 @@ def ask_openai_upstream(envoy: Gateway, **options: Any) -> Any:
 
 
 def ask_anthropic_upstream(envoy: Gateway, **options: Any) -> Any:
-    return envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=HI, **options)
+    return envoy.openai().chat.completions.create(model="claude-haiku-4-5", messages=HI, **options)
 
 
 # ---- before the answer
@@ -246,7 +246,7 @@ def test_a_reset_in_mid_stream_never_looks_complete(envoy: Gateway) -> None:
     envoy.anthropic_upstream.will(
         sse_answer(events(*message_events(text_block("par"), stop=None)), ending="reset", pause=0.05)
     )
-    reply = envoy.chat("claude-sonnet-4-5", stream=True)
+    reply = envoy.chat("claude-haiku-4-5", stream=True)
     assert reply.broken
     assert b'"par"' in reply.body and b"[DONE]" not in reply.body and b'"finish_reason":"stop"' not in reply.body
 
@@ -279,7 +279,7 @@ def test_a_client_that_goes_away_leaves_nothing_open(envoy: Gateway) -> None:
     envoy.anthropic_upstream.will(sse_answer([*events(*message_events(text_block("par"), stop=None)), gate]))
     connection = http.client.HTTPConnection("127.0.0.1", envoy.envoy.port, timeout=10)
     with closing(connection):
-        body = b'{"model": "claude-sonnet-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+        body = b'{"model": "claude-haiku-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
         connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
         assert b"data: " in connection.getresponse().read1()
         assert connection.sock is not None
@@ -312,7 +312,7 @@ def test_a_body_that_is_no_json_is_refused(envoy: Gateway) -> None:
 def test_a_request_that_says_too_little_is_refused(envoy: Gateway) -> None:
     reply = envoy.send("/v1/messages", {"model": "gpt-5", "messages": "hi"})
     assert reply.status == 400 and reply.json["error"]["type"] == "invalid_request_error"
-    other = envoy.send("/v1/chat/completions", {"model": "claude-sonnet-4-5"})
+    other = envoy.send("/v1/chat/completions", {"model": "claude-haiku-4-5"})
     assert other.status == 400 and other.json["error"]["type"] == "invalid_request_error"
     assert envoy.openai_upstream.received == envoy.anthropic_upstream.received == []
 
@@ -364,7 +364,7 @@ def test_an_api_may_stand_at_any_path(envoy: Gateway) -> None:
 
 def test_a_client_cannot_choose_the_route_itself(envoy: Gateway) -> None:
     body = {"model": "gpt-5", "max_tokens": 9, "messages": HI}
-    assert envoy.send("/v1/messages", body, {"x-extproc-model": "claude-sonnet-4-5"}).status == 200
+    assert envoy.send("/v1/messages", body, {"x-extproc-model": "claude-haiku-4-5"}).status == 200
     assert len(envoy.openai_upstream.received) == 1
     assert not [name for name, _ in envoy.openai_upstream.last.headers if name.startswith("x-extproc")]
 

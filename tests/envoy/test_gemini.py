@@ -162,7 +162,7 @@ def test_claudes_thinking_comes_back_through_googles_client(world: World) -> Non
     config = types.GenerateContentConfig(
         tools=[TOOL], automatic_function_calling=OFF, thinking_config=types.ThinkingConfig(thinking_budget=2048)
     )
-    talk = world.client("/messages").chats.create(model="claude-sonnet-4-5", config=config)
+    talk = world.client("/messages").chats.create(model="claude-haiku-4-5", config=config)
     [asked] = talk.send_message("Oslo?").function_calls or []
     answered = types.FunctionResponse(id=asked.id, name=asked.name, response={"output": "snow"})
     talk.send_message(types.Part(function_response=answered))
@@ -184,7 +184,7 @@ def test_googles_client_gets_the_providers_error(world: World, prefix: str) -> N
 def test_a_stream_that_is_cut_ends_in_an_error(world: World) -> None:
     world.gateway.anthropic_upstream.will(sse_answer(events(*message_events(text("Once upon"), stop=None))))
     with pytest.raises(errors.APIError, match="ended prematurely"):
-        list(world.client("/messages").models.generate_content_stream(model="claude-sonnet-4-5", contents="hi"))
+        list(world.client("/messages").models.generate_content_stream(model="claude-haiku-4-5", contents="hi"))
 
 
 def text(said: str) -> list[dict[str, Any]]:

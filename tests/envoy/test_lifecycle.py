@@ -31,13 +31,13 @@ def own(shared: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_over_tcp(own: Gateway) -> None:
     assert own.messages("gpt-5").status == 200
-    assert own.chat("claude-sonnet-4-5", stream=True).body.endswith(b"data: [DONE]\n\n")
+    assert own.chat("claude-haiku-4-5", stream=True).body.endswith(b"data: [DONE]\n\n")
 
 
 def test_without_the_sidecar_nothing_passes_untranslated(own: Gateway) -> None:
     own.backends.sidecar.stop()
     assert own.messages("gpt-5").status in (500, 503)
-    assert own.chat("claude-sonnet-4-5").status in (500, 503)
+    assert own.chat("claude-haiku-4-5").status in (500, 503)
     assert own.openai_upstream.received == own.anthropic_upstream.received == []
 
 
@@ -69,7 +69,7 @@ def test_a_sidecar_that_is_told_to_end_finishes_its_streams(own: Gateway) -> Non
 def _begun(own: Gateway) -> http.client.HTTPResponse:
     """A stream of which the first bytes have come."""
     connection = http.client.HTTPConnection("127.0.0.1", own.envoy.port, timeout=20)
-    body = b'{"model": "claude-sonnet-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+    body = b'{"model": "claude-haiku-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
     connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
     response = connection.getresponse()
     assert response.status == 200 and b"data: " in response.read1()

@@ -31,7 +31,7 @@ def many_files() -> None:
 
 async def _stream(port: int, begun: asyncio.Semaphore) -> bytes:
     """One OpenAI client's stream, read to its end."""
-    body = b'{"model": "claude-sonnet-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+    body = b'{"model": "claude-haiku-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     async with begun:  # the kernel's queue of new connections is short
@@ -113,7 +113,7 @@ def test_twenty_megabytes_of_images_to_openai(envoy: Gateway) -> None:
 def test_twenty_megabytes_of_images_to_anthropic(envoy: Gateway) -> None:
     images = [_image(5 * MEGABYTE) for _ in range(4)]
     parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}} for image in images]
-    reply = envoy.chat("claude-sonnet-4-5", messages=[{"role": "user", "content": parts}])
+    reply = envoy.chat("claude-haiku-4-5", messages=[{"role": "user", "content": parts}])
     assert reply.status == 200, reply.body[:500]
     blocks = envoy.anthropic_upstream.last.json()["messages"][0]["content"]
     assert [block["source"]["data"] for block in blocks] == images
@@ -138,6 +138,6 @@ def test_a_long_stream_does_not_kill_envoy(reference: Gateway) -> None:
     piece = "x" * 100_000
     chunks = events(*message_events(text_block(*[piece] * 300)))
     reference.anthropic_upstream.will(sse_answer(chunks))
-    reply = reference.chat("claude-sonnet-4-5", stream=True)
+    reply = reference.chat("claude-haiku-4-5", stream=True)
     assert reply.status == 200 and not reply.broken
     assert reply.body.count(piece.encode()) == 300 and b"[DONE]" in reply.body

@@ -19,8 +19,8 @@ HI: Any = [{"role": "user", "content": "hi"}]
 LORA = "org/llama-3/lora-a"
 MODELS = f"""
 gpt-5:
-fast: {{model: gpt-5-mini}}
-clever: {{model: claude-sonnet-4-5}}
+fast: {{model: gpt-5.4-mini}}
+clever: {{model: claude-haiku-4-5}}
 anyone: {{model: best, name: Whoever can}}
 "vllm/*": {{model: "gpt-*"}}
 "v/*": {{model: "*"}}
@@ -62,7 +62,7 @@ def bare(shared: Backends) -> Iterator[Gateway]:
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
     ("name", "sent"),
-    [("fast", "gpt-5-mini"), ("clever", "claude-sonnet-4-5"), ("vllm/5", "gpt-5"), ("v/gpt-5", "gpt-5")],
+    [("fast", "gpt-5.4-mini"), ("clever", "claude-haiku-4-5"), ("vllm/5", "gpt-5"), ("v/gpt-5", "gpt-5")],
 )
 def test_by_either_api_whole_and_streamed(named: Gateway, name: str, sent: str, streamed: bool) -> None:
     upstream = named.anthropic_upstream if sent.startswith("claude") else named.openai_upstream
@@ -77,7 +77,7 @@ def test_a_name_for_two_providers_fails_over(named: Gateway) -> None:
     named.openai_upstream.will(as_openai.failure(503, "not now", "server_error"))
     assert named.messages("anyone").status == 200
     assert named.openai_upstream.last.json()["model"] == "gpt-5"
-    assert named.anthropic_upstream.last.json()["model"] == "claude-sonnet-4-5"
+    assert named.anthropic_upstream.last.json()["model"] == "claude-haiku-4-5"
 
 
 @pytest.mark.rows("F14")
@@ -87,7 +87,7 @@ def test_a_name_with_slashes_is_untouched_to_the_byte(named: Gateway) -> None:
     assert named.openai_upstream.last.body == body
 
 
-@pytest.mark.parametrize("name", ["gpt-5-mini", "llama", "v/"])
+@pytest.mark.parametrize("name", ["gpt-5.4-mini", "llama", "v/"])
 def test_what_is_not_listed_is_not_served_although_a_route_would_match(named: Gateway, name: str) -> None:
     with pytest.raises(openai.NotFoundError) as chat:
         named.openai().chat.completions.create(model=name, messages=HI)

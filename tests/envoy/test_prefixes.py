@@ -50,7 +50,7 @@ def mounted(_mounted: Gateway) -> Gateway:
 
 @pytest.mark.rows("F1")
 @pytest.mark.parametrize("prefix", ["", "/anthropic"])
-@pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("model", ["gpt-5", "claude-haiku-4-5"])
 def test_by_default_messages_are_served_behind_any_prefix(envoy: Gateway, prefix: str, model: str) -> None:
     assert say_hi(sdk(envoy, prefix), model) == "text"
     upstream = envoy.openai_upstream if model == "gpt-5" else envoy.anthropic_upstream
@@ -58,7 +58,7 @@ def test_by_default_messages_are_served_behind_any_prefix(envoy: Gateway, prefix
 
 
 @pytest.mark.rows("F2")
-@pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("model", ["gpt-5", "claude-haiku-4-5"])
 def test_a_prefix_is_where_its_api_is(mounted: Gateway, model: str) -> None:
     assert say_hi(sdk(mounted, "/anthropic"), model) == "text"
     upstream = mounted.openai_upstream if model == "gpt-5" else mounted.anthropic_upstream

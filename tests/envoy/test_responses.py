@@ -20,7 +20,7 @@ SCHEMA: Any = {
 TOOL: Any = {"type": "function", "name": "get_weather", "description": "Weather", "parameters": SCHEMA, "strict": False}
 NESTED: Any = {"type": "namespace", "name": "get_sky", "description": "the sky", "tools": [{**TOOL, "name": "weather"}]}
 CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
-UPSTREAMS = {"claude-sonnet-4-5": "/v1/messages", "gpt-5-by-chat": "/v1/chat/completions", "gpt-5": "/v1/responses"}
+UPSTREAMS = {"claude-haiku-4-5": "/v1/messages", "gpt-5-by-chat": "/v1/chat/completions", "gpt-5": "/v1/responses"}
 models = pytest.mark.parametrize("model", UPSTREAMS)
 
 
@@ -56,7 +56,7 @@ def test_a_stream(envoy: Gateway, model: str) -> None:
 @pytest.mark.parametrize(
     ("model", "tool"),
     # The provider that is passed to knows no namespaces: it is a scripted one.
-    [*((model, TOOL) for model in UPSTREAMS), ("claude-sonnet-4-5", NESTED), ("gpt-5-by-chat", NESTED)],
+    [*((model, TOOL) for model in UPSTREAMS), ("claude-haiku-4-5", NESTED), ("gpt-5-by-chat", NESTED)],
 )
 def test_parallel_calls_and_their_results(envoy: Gateway, model: str, tool: Any) -> None:
     client = envoy.openai()
@@ -85,16 +85,16 @@ def test_thinking_and_its_seal_come_back(envoy: Gateway) -> None:
     envoy.anthropic_upstream.will(sse_answer(events(*message_events(thinking, text_block("42")))))
     client = envoy.openai()
     include: Any = ["reasoning.encrypted_content"]
-    with client.responses.stream(model="claude-sonnet-4-5", input="hi", include=include, store=False) as stream:
+    with client.responses.stream(model="claude-haiku-4-5", input="hi", include=include, store=False) as stream:
         first = stream.get_final_response()
     assert [item.type for item in first.output] == ["reasoning", "message"]
     items: Any = [{"role": "user", "content": "hi"}, *(item.to_dict() for item in first.output), *CITIES]
-    client.responses.create(model="claude-sonnet-4-5", input=items, include=include, store=False)
+    client.responses.create(model="claude-haiku-4-5", input=items, include=include, store=False)
     sent = envoy.anthropic_upstream.last.json()["messages"][1]["content"]
     assert sent[0] == {"type": "thinking", "thinking": "Let me see.", "signature": "EqQB+/signed=="}
 
 
-@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "gpt-5-by-chat"])
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "gpt-5-by-chat"])
 def test_what_is_stored_is_refused_and_says_what_to_do(envoy: Gateway, model: str) -> None:
     with pytest.raises(openai.BadRequestError, match="send the whole conversation in input") as refused:
         envoy.openai().responses.create(model=model, input="and now?", previous_response_id="resp_1")
@@ -102,7 +102,7 @@ def test_what_is_stored_is_refused_and_says_what_to_do(envoy: Gateway, model: st
     assert envoy.anthropic_upstream.received == [] and envoy.openai_upstream.received == []
 
 
-@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "gpt-5-by-chat"])
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "gpt-5-by-chat"])
 def test_a_stream_that_breaks_off_raises(envoy: Gateway, model: str) -> None:
     envoy.anthropic_upstream.will(sse_answer(events(*message_events(text_block("4"), stop=None))))
     envoy.openai_upstream.will(chat_stream({"content": "4"}, finish=None, done=False))
@@ -111,7 +111,7 @@ def test_a_stream_that_breaks_off_raises(envoy: Gateway, model: str) -> None:
 
 
 def test_the_key_of_the_client_stays_behind(envoy: Gateway) -> None:
-    envoy.openai().responses.create(model="claude-sonnet-4-5", input="hi")
+    envoy.openai().responses.create(model="claude-haiku-4-5", input="hi")
     seen = envoy.anthropic_upstream.last
     assert seen.header("x-api-key") == KEYS["ANTHROPIC_API_KEY"]
     assert CLIENT_KEY not in repr(seen.headers) + repr(seen.body)
@@ -191,7 +191,7 @@ def test_what_codex_sends(envoy: Gateway) -> None:
     search = {"type": "tool_search", "execution": "client", "description": "find", "parameters": {"type": "object"}}
     text = [{"type": "input_text", "text": "Which word is in secret.txt?"}]
     body = {
-        "model": "claude-sonnet-4-5", "stream": True, "store": False, "tool_choice": "auto",
+        "model": "claude-haiku-4-5", "stream": True, "store": False, "tool_choice": "auto",
         "parallel_tool_calls": True, "reasoning": {"summary": "auto"}, "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": "01a2", "client_metadata": {"session_id": "01a2"},
         "tools": [
@@ -219,5 +219,5 @@ def test_what_codex_sends(envoy: Gateway) -> None:
 
 
 def test_the_sdk_knows_every_member(envoy: Gateway) -> None:
-    reply = envoy.send("/v1/responses", {"model": "claude-sonnet-4-5", "input": "hi"}, {"x-api-key": CLIENT_KEY})
+    reply = envoy.send("/v1/responses", {"model": "claude-haiku-4-5", "input": "hi"}, {"x-api-key": CLIENT_KEY})
     Response.model_validate(reply.json, strict=False)

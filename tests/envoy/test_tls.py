@@ -69,14 +69,14 @@ def test_with_certificates_on_both_sides(backends: Backends, authority: Authorit
             model="gpt-5", max_tokens=99, messages=[{"role": "user", "content": "hi"}]
         )
         assert message.content and backends.openai.received
-        reply = made.chat("claude-sonnet-4-5", stream=True)
+        reply = made.chat("claude-haiku-4-5", stream=True)
         assert reply.status == 200 and reply.body.endswith(b"data: [DONE]\n\n")
 
 
 def test_an_envoy_without_one_reaches_nothing(backends: Backends, authority: Authority) -> None:
     made, envoy = gateway(backends, authority, None)
     with envoy:
-        assert made.chat("claude-sonnet-4-5").status >= 500
+        assert made.chat("claude-haiku-4-5").status >= 500
         assert not backends.anthropic.received, "nothing goes upstream untranslated"
 
 
@@ -92,5 +92,5 @@ def test_a_certificate_must_name_one_of_those_that_are_taken(
     with openai, anthropic, sidecar:
         made, envoy = gateway(Backends(tmp_path, sidecar, openai, anthropic), authority, authority.issue("envoy"))
         with envoy:
-            assert (made.chat("claude-sonnet-4-5").status == 200) is is_taken
+            assert (made.chat("claude-haiku-4-5").status == 200) is is_taken
             assert bool(anthropic.received) is is_taken

@@ -37,7 +37,7 @@ def test_tokens_are_estimated_where_the_upstream_cannot_count(envoy: Gateway) ->
 
 
 def test_an_upstream_that_can_count_is_asked(envoy: Gateway) -> None:
-    envoy.send("/v1/messages/count_tokens", {"model": "claude-sonnet-4-5", "messages": HI})
+    envoy.send("/v1/messages/count_tokens", {"model": "claude-haiku-4-5", "messages": HI})
     assert envoy.anthropic_upstream.last.path == "/v1/messages/count_tokens"
 
 

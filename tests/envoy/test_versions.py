@@ -53,7 +53,7 @@ def test_smoke_tour(envoy: Gateway) -> None:
 def _both_directions_whole(envoy: Gateway) -> None:
     answer = envoy.anthropic().messages.create(model="gpt-5", max_tokens=99, messages=HI)
     assert "sky is blue" in answer.content[0].text  # type: ignore[union-attr]
-    other = envoy.openai().chat.completions.create(model="claude-sonnet-4-5", messages=HI)
+    other = envoy.openai().chat.completions.create(model="claude-haiku-4-5", messages=HI)
     assert "sky is blue" in (other.choices[0].message.content or "")
     for upstream in (envoy.openai_upstream, envoy.anthropic_upstream):
         assert CLIENT_KEY not in repr(upstream.last)
@@ -66,7 +66,7 @@ def _both_directions_streamed_with_tools(envoy: Gateway) -> None:
         blocks = stream.get_final_message().content
     assert [block.input for block in blocks if block.type == "tool_use"] == [{"city": "Paris"}, {"city": "Rome"}]
     with envoy.openai().chat.completions.stream(
-        model="claude-sonnet-4-5", messages=CITIES, tools=[OPENAI_TOOL]
+        model="claude-haiku-4-5", messages=CITIES, tools=[OPENAI_TOOL]
     ) as other:
         calls = other.get_final_completion().choices[0].message.tool_calls or []
     assert [call.function.arguments for call in calls] == ['{"city":"Paris"}', '{"city":"Rome"}']

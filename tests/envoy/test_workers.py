@@ -85,7 +85,7 @@ class Load:
         while not self._over.is_set():
             turn += 1
             ask = self._gateway.chat if turn % 2 else self._gateway.messages
-            self.replies.append(ask("claude-sonnet-4-5" if turn % 2 else "gpt-5", stream=turn % 4 < 2))
+            self.replies.append(ask("claude-haiku-4-5" if turn % 2 else "gpt-5", stream=turn % 4 < 2))
 
     def __enter__(self) -> Load:
         for thread in self._threads:

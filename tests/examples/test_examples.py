@@ -69,7 +69,7 @@ EXPECTED = {
     ),
     "anthropic": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
-        {"model": "claude-sonnet-4-20250514"},
+        {"model": "claude-haiku-4-5-20251001"},
     ),
     "anthropic-to-openai": Sent(
         "api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4", "max_completion_tokens": 1024},
@@ -94,7 +94,7 @@ EXPECTED = {
     ),
     "codex-claude": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
-        {"model": "claude-opus-4-5", "system": "You are a mathematician"},
+        {"model": "claude-opus-4-8", "system": "You are a mathematician"},
     ),
     "claude-code-openai": Sent(
         "api.openai.com", RESPONSES, bearer("OPENAI_API_KEY"),
@@ -103,7 +103,7 @@ EXPECTED = {
     "claude-code-vllm": Sent("127.0.0.1:*", CHAT, {}, {"model": "sql-lora", "max_tokens": 99}),
     "open-webui-foundry": Sent(
         FOUNDRY, "/anthropic/v1/messages", {"x-api-key": key("AZURE_ANTHROPIC_API_KEY")},
-        {"model": "claude-opus-4-5", "messages": [{"role": "user", "content": "What is 1+1?"}]},
+        {"model": "claude-opus-4-8", "messages": [{"role": "user", "content": "What is 1+1?"}]},
     ),
     "two-providers": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5"}),
     "two-keys": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5"}),
@@ -280,7 +280,7 @@ def test_claude_codes_requests_on_vllm(world: World) -> None:
 def test_open_webuis_requests_on_foundry(world: World) -> None:
     gateway = world.example("open-webui-foundry")
     client = gateway.openai()
-    assert [model.id for model in client.models.list()] == ["claude-opus-4-5", "claude-sonnet-4-5"]
+    assert [model.id for model in client.models.list()] == ["claude-opus-4-8", "claude-haiku-4-5"]
     streams = [ask(gateway, "open-webui-foundry", stream=True).body for _ in range(60)]
     assert all(body.endswith(b"data: [DONE]\n\n") for body in streams), "none is lost between the two filters"
     ask(gateway, "open-webui-foundry")
@@ -300,7 +300,7 @@ def test_the_second_provider_answers_when_the_first_cannot(world: World, status:
         reply = gateway.send(path, body)
         assert reply.status == 200 and ("choices" in reply.json) == (path == CHAT)
         got = gateway.anthropic_upstream.last
-        assert (got.path, got.json()["model"]) == (MESSAGES, "claude-sonnet-4-5")
+        assert (got.path, got.json()["model"]) == (MESSAGES, "claude-haiku-4-5")
         assert got.header("x-api-key") == key("ANTHROPIC_API_KEY") and got.header("authorization") is None
 
 

@@ -17,7 +17,7 @@ from tests.support.upstream import chat, chat_stream, events, message, message_e
 PATIENCE_SECONDS = 30.0
 """What no exchange may exceed, whatever happens to it."""
 
-MODELS = {"chat": "claude-sonnet-4-5", "messages": "gpt-5"}
+MODELS = {"chat": "claude-haiku-4-5", "messages": "gpt-5"}
 """By the client's API: the model that leads to the other API."""
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}

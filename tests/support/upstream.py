@@ -99,7 +99,7 @@ def chat_stream(*deltas: dict[str, Any], finish: str | None = "stop", done: bool
 def message(*content: dict[str, Any], stop: str = "end_turn", **members: Any) -> dict[str, Any]:
     """A Messages answer."""
     usage = {"input_tokens": 11, "output_tokens": 5, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
-    base = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5"}
+    base = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5"}
     return {**base, "content": list(content), "stop_reason": stop, "stop_sequence": None, "usage": usage, **members}
 
 
