@@ -39,9 +39,9 @@ def test_another_name_is_sent_as_the_model_by_any_client(reference: Gateway) -> 
     with reference.anthropic().messages.stream(model="fast", max_tokens=99, messages=HI) as stream:
         assert stream.get_final_text()
     assert reference.openai_upstream.last.json()["model"] == "gpt-5.4-mini"
-    reference.anthropic().messages.create(model="claude/sonnet-4-5", max_tokens=99, messages=HI)
+    reference.anthropic().messages.create(model="claude/haiku-4-5", max_tokens=99, messages=HI)
     assert reference.anthropic_upstream.last.json()["model"] == "claude-haiku-4-5"
-    reference.openai().chat.completions.create(model="claude/sonnet-4-5", messages=HI)
+    reference.openai().chat.completions.create(model="claude/haiku-4-5", messages=HI)
     assert reference.anthropic_upstream.last.json()["model"] == "claude-haiku-4-5"
 
 
