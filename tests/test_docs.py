@@ -13,7 +13,7 @@ import pytest
 import extproc
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "protos" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "protos" / "README.md"])
 
 
 def test_generated_pages_are_current() -> None:
