@@ -20,7 +20,6 @@ from extproc.translation.response import Translated
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = [name for name, dialect in dialects.REGISTRY.items() if dialect.converses]
-STREAM_TYPE = {"bedrock_converse": "application/vnd.amazon.eventstream"}
 ENV = Env(now=1_800_000_000.0, request_id="req-1")
 LIMITS = Limits()
 MADE_ID = re.compile(r"^(?:call|toolu|tooluse)_(?=[0-9a-f]{24}$)")
@@ -45,7 +44,7 @@ def request(client: str, *, stream: bool) -> Request:
 
 
 def head(dialect: str) -> ResponseHead:
-    return ResponseHead(200, [("content-type", STREAM_TYPE.get(dialect, "text/event-stream"))])
+    return ResponseHead(200, [("content-type", dialects.get(dialect).stream_type)])
 
 
 def translated(
