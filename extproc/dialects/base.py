@@ -146,6 +146,8 @@ class Undo(Frozen):
     """Free-form tools (by the client's name) that were sent as functions with one string member ``input``."""
     fences: bool = False
     """Only an instruction asked for JSON: an answer that is one fenced block loses its fence."""
+    keys: dict[str, dict[str, str]] = {}
+    """By the client's name of a tool: members of its input, as sent -> as the client knows them, where they differ."""
 
 
 class UpstreamCall(Frozen):

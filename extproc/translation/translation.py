@@ -237,6 +237,8 @@ class Translation(Course):
         self.model_asked = request.model
         # What it was read from is of no use to another dialect, and need not be kept.
         request = replace(request, model=self.route.model or request.model, source=None)
+        if not request.model:
+            raise ProtocolError("model", "is missing")
         emitted = upstream.emit_request(request, self._upstream(target, request.model), self.losses)
         if self.route.losses == "reject" and (loss := self.losses.unacceptable()):
             detail = f": {loss.detail}" if loss.detail else ""

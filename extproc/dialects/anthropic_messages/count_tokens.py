@@ -49,7 +49,8 @@ def read(body: bytes) -> int | None:
 
 def estimate(call: ClientCall) -> int:
     """How many tokens *call*'s request has, about. Raises ProtocolError and Unsupported, as the request would."""
-    parse(call)
+    if not parse(call).model:
+        raise ProtocolError("model", "is missing")
     body = decode(call.body, "")
     size = _Size()
     size.add(body.get("system"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 import msgspec
 
 from ...llm import marker
 from ...llm.failures import Unsupported
+from ...llm.jsonkeys import renamed
 from ...llm.losses import LossReport
 from ...llm.request import (
     Audio,
@@ -23,8 +22,12 @@ from ...llm.request import (
     Text,
     Thinking,
     ToolCall,
+    ToolReference,
     ToolResult,
 )
+from ..shared.history import omitted
+from ..shared.media import as_text, media_type, standard_base64
+from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, INVALID_JSON, NAME, SIGNER
 
 _decode = msgspec.json.Decoder().decode
@@ -44,7 +47,8 @@ def cache_control(cache: CacheMarker) -> dict[str, Any]:
 def tool_input(arguments: str | None) -> tuple[Any, bool]:
     """*arguments* as a tool's input, and whether they were a JSON object. Its text stays as it is, so that numbers and
     key order do too."""
-    if arguments is None or not arguments.strip():
+    if arguments is None or arguments.strip() in ("", "[]"):
+        # PHP writes an empty map as a list.
         return {}, True
     try:
         value = _decode(arguments)
@@ -68,6 +72,7 @@ class BlockWriter:
         strict_text: bool,
         addresses: bool = True,
         signer: str = SIGNER,
+        keys: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.losses = losses
         self._betas = betas
@@ -75,6 +80,7 @@ class BlockWriter:
         self._strict_text = strict_text
         self._addresses = addresses
         self._signer = signer
+        self._keys = keys or {}
 
     def text(self, block: Text) -> dict[str, Any] | None:
         """``None`` for a text that the API refuses: an empty one, or one of whitespace only."""
@@ -101,6 +107,8 @@ class BlockWriter:
                 return self._search_result(block)
             case Opaque():
                 return self.opaque(block)
+            case ToolReference():
+                return self._finished({"type": "tool_reference", "tool_name": tool_name(block.name)}, block)
             case Audio():
                 raise Unsupported(block.at, "audio input is not supported for this model")
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
@@ -122,12 +130,14 @@ class BlockWriter:
         return None
 
     def call(self, call: ToolCall, id_: str, name: str) -> dict[str, Any]:
+        names = self._keys.get(call.name)
         if call.kind == "custom":
             value: Any = {"input": call.arguments or ""}
         elif call.input is not None:
-            value = call.input
+            value = {names.get(key, key): each for key, each in call.input.items()} if names else call.input
         else:
-            value, valid = tool_input(call.arguments)
+            arguments = call.arguments
+            value, valid = tool_input(renamed(arguments, names) if arguments and names else arguments)
             if not valid:
                 self.losses.rewritten(call.at, "the arguments are no JSON object")
         return self._finished({"type": "tool_use", "id": id_, "name": name, "input": value}, call)
@@ -138,7 +148,13 @@ class BlockWriter:
             out["content"] = content
         if result.is_error is not None:
             out["is_error"] = result.is_error
-        return self._finished(out, result)
+        out = self._finished(out, result)
+        if not self._own and type(content) is list:
+            # This API takes a mark on the result, and none within it.
+            marks = [mark for block in content if (mark := block.pop("cache_control", None)) is not None]
+            if marks:
+                out.setdefault("cache_control", marks[-1])
+        return out
 
     def thinking(self, block: Thinking) -> dict[str, Any] | None:
         """Only what the provider signed goes back."""
@@ -176,16 +192,27 @@ class BlockWriter:
         if block.detail not in (None, "auto"):
             self.losses.dropped(f"{block.at}.detail")
         source = block.source
-        if source.kind == "base64":
-            media_type = (source.media_type or "").lower()
-            media_type = "image/jpeg" if media_type == "image/jpg" else media_type
-            if media_type not in IMAGE_TYPES:
-                known = ", ".join(sorted(IMAGE_TYPES))
-                raise Unsupported(block.at, f"an image must be one of {known}, not {media_type or 'of no type'}")
-            written = _base64(media_type, source.data)
-        else:
-            written = self._reference(source, block.at)
+        if source.kind != "base64":
+            return self._finished({"type": "image", "source": self._reference(source, block.at)}, block)
+        written = self._typed(source, block.at)
+        if (kind := written["media_type"]) not in IMAGE_TYPES:
+            return self._omitted(block, "image", f"the model takes none of type {kind or 'unknown'}")
         return self._finished({"type": "image", "source": written}, block)
+
+    def _typed(self, source: Source, at: str) -> dict[str, Any]:
+        """Base64 with the type that the bytes have: this API refuses any other; others look at the bytes alone."""
+        declared = (source.media_type or "").partition(";")[0].strip().lower()
+        declared = "image/jpeg" if declared == "image/jpg" else declared
+        data = standard_base64(source.data)
+        found = media_type(data) or declared
+        if found != declared or data != source.data:
+            self.losses.rewritten(at, "to the type of the bytes, and to base64 as this API takes it")
+        return {"type": "base64", "media_type": found, "data": data}
+
+    def _omitted(self, block: Image, what: str, why: str) -> dict[str, Any]:
+        """What stands in place of *block*: it stays in the history, and refusing it would end the conversation."""
+        self.losses.dropped(block.at, why)
+        return with_cache({"type": "text", "text": omitted(what, why)}, block.cache)
 
     def _reference(self, source: Source, at: str) -> dict[str, Any]:
         if not self._addresses:
@@ -199,7 +226,10 @@ class BlockWriter:
         raise Unsupported(at, f"{what} not supported for this model")
 
     def _document(self, block: Document) -> dict[str, Any]:
-        out: dict[str, Any] = {"type": "document", "source": self._document_source(block)}
+        source = self._document_source(block)
+        if str(source.get("media_type")).startswith("image/"):
+            return self._finished({"type": "image", "source": source}, block)
+        out: dict[str, Any] = {"type": "document", "source": source}
         if block.title:
             out["title"] = block.title
         if block.context:
@@ -216,12 +246,18 @@ class BlockWriter:
             return {"type": "text", "media_type": "text/plain", "data": source.data}
         if source.kind != "base64":
             return self._reference(source, block.at)
-        media_type = (source.media_type or "").partition(";")[0].strip().lower()
-        if media_type == _PDF or (not media_type and (block.title or "").lower().endswith(".pdf")):
-            return _base64(_PDF, source.data)
-        if media_type.startswith("text/"):
-            return {"type": "text", "media_type": "text/plain", "data": _decoded(source.data, block.at)}
-        raise Unsupported(block.at, f"a file must be a PDF or text, not {media_type or 'of no type'}")
+        data = standard_base64(source.data)
+        declared = (source.media_type or "").partition(";")[0].strip().lower()
+        found = media_type(data)
+        if found is None and (declared == _PDF or (not declared and (block.title or "").lower().endswith(".pdf"))):
+            found = _PDF
+        if found is not None:
+            return {"type": "base64", "media_type": found, "data": data}
+        if (text := as_text(data)) is not None:
+            return {"type": "text", "media_type": "text/plain", "data": text}
+        if declared.startswith("text/"):
+            raise Unsupported(block.at, "a text file must be base64 of UTF-8", "invalid_value")
+        raise Unsupported(block.at, f"a file must be a PDF, an image or text, not {declared or 'of no type'}")
 
     def _search_result(self, block: SearchResult) -> dict[str, Any]:
         texts = [self.text(text) for text in block.content]
@@ -234,14 +270,3 @@ class BlockWriter:
         if block.citations:
             out["citations"] = {"enabled": True}
         return self._finished(out, block)
-
-
-def _base64(media_type: str, data: str) -> dict[str, Any]:
-    return {"type": "base64", "media_type": media_type, "data": data if data.isalnum() else "".join(data.split())}
-
-
-def _decoded(data: str, at: str) -> str:
-    try:
-        return base64.b64decode(data).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        raise Unsupported(at, "a text file must be base64 of UTF-8", "invalid_value") from None

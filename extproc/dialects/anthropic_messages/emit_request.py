@@ -15,7 +15,7 @@ from ..shared.claude_reasoning import Plan, Planner
 from ..shared.naming import ToolIds, sha256
 from ..shared.turns import Conversation, system_texts
 from .emit_blocks import BlockWriter, with_cache
-from .emit_tools import Tools, write_tools
+from .emit_tools import Tools, input_names, write_tools
 from .vocabulary import BINDING_BETA, FAMILY, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, UPSTREAM_VERSION
 
 DEFAULT_MAX_TOKENS = 8192
@@ -71,6 +71,7 @@ class _RequestWriter:
             strict_text=self._claude,
             addresses=self._row.url_sources,
             signer=self._signer,
+            keys=input_names(request),
         )
         conversation = self._conversation(writer)
         self._decide_output()
@@ -90,7 +91,7 @@ class _RequestWriter:
         self._plain_members()
         self._extensions()
         self._put_betas()
-        undo = Undo(tools.names, tools.custom, self._instruction is not None)
+        undo = Undo(tools.names, tools.custom, self._instruction is not None, tools.keys)
         return UpstreamCall(*address, self._headers, members, request, undo)
 
     # ---- size
@@ -180,7 +181,8 @@ class _RequestWriter:
 
     def _carry_reasoning_extra(self, plan: Plan) -> None:
         extra = self._request.reasoning.extra
-        if extra and self._own and plan.thinking is not None:
+        verbatim = self._own or (not self._claude and self._request.path_of("reasoning") == "thinking")
+        if extra and verbatim and plan.thinking is not None:
             plan.thinking |= extra
         else:
             self._losses.extra(self._request.path_of("reasoning"), extra)

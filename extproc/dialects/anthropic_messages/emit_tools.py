@@ -13,11 +13,14 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
 from ..shared import claude_schema as subset
 from ..shared import freeform
-from ..shared.naming import tool_name
+from ..shared.naming import property_names, tool_name
+from ..shared.schemas import as_object, repaired
 from .emit_blocks import with_cache
 from .vocabulary import FAMILY, NAME, OWN_TOOL, TOOL_BETAS
 
 MAX_STRICT_TOOLS = 20
+SEARCH = "web_search"
+"""What the provider's own search is called."""
 MAX_USES = {"low": 1, "medium": 5, "high": 10}
 """How often the model may search, for OpenAI's ``search_context_size``."""
 
@@ -32,6 +35,8 @@ class Tools(Struct):
     names: dict[str, str] = {}
     """As sent -> as the client knows them, where they differ."""
     custom: frozenset[str] = frozenset()
+    keys: dict[str, dict[str, str]] = {}
+    """By tool: members of its input, as sent -> as the client knows them, where they differ."""
 
 
 def write_tools(request: Request, row: Capabilities, called: Iterable[str], losses: LossReport) -> Tools:
@@ -39,9 +44,11 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
     writer = _ToolWriter(request, losses)
     out = Tools()
     names = _allowed(request, losses)
-    for tool in request.tools:
+    for tool in _distinct(request, losses):
         if (names is None or tool.name in names) and (written := writer.write(tool)) is not None:
             out.tools.append(written)
+            if tool.name in writer.keys:
+                out.keys[tool.name] = {sent: name for name, sent in writer.keys[tool.name].items()}
             if (beta := TOOL_BETAS.get(str(written.get("type")))) is not None:
                 out.betas.append(beta)
     out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
@@ -59,6 +66,34 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
     everyone = [*(tool.name for tool in request.tools), *called]
     out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
     return out
+
+
+def _distinct(request: Request, losses: LossReport) -> list[Tool]:
+    """The tools without those whose name another one has: this API refuses a request with two of one name. A client's
+    own tool goes before one that the provider would run."""
+    kept: dict[str, Tool] = {}
+    for tool in request.tools:
+        name = tool_name(SEARCH if tool.kind == "web_search" and not _own(tool) else tool.name)
+        other = kept.get(name)
+        if other is None:
+            kept[name] = tool
+        elif tool.kind == "function" and other.kind != "function":
+            kept[name] = tool
+            losses.dropped(other.at, f"another tool is called {name}")
+        else:
+            losses.dropped(tool.at, f"another tool is called {name}")
+    return list(kept.values())
+
+
+def input_names(request: Request) -> dict[str, dict[str, str]]:
+    """By tool: members of its input -> as they are sent, where they differ."""
+    found: dict[str, dict[str, str]] = {}
+    for tool in request.tools:
+        if tool.kind == "function" and tool.schema is not None:
+            properties = as_object(repaired(tool.schema))[0].get("properties")
+            if type(properties) is dict and (renamed := property_names(properties)):
+                found[tool.name] = renamed
+    return found
 
 
 def _allowed(request: Request, losses: LossReport) -> set[str] | None:
@@ -103,6 +138,7 @@ class _ToolWriter:
     def __init__(self, request: Request, losses: LossReport) -> None:
         self._request = request
         self._losses = losses
+        self.keys = input_names(request)
         self._strict = self._optional = self._unions = 0
 
     def write(self, tool: Tool) -> dict[str, Any] | None:
@@ -119,9 +155,12 @@ class _ToolWriter:
 
     def _function(self, tool: Tool) -> dict[str, Any]:
         out: dict[str, Any] = {"name": tool_name(tool.name)}
-        if tool.description:
-            out["description"] = tool.description
-        out["input_schema"] = _input_schema(tool)
+        schema, words = as_object(_input_schema(tool))
+        if words:
+            self._losses.add(tool.at, Action.DOWNGRADED, "its schema's choices are described, not enforced")
+        if description := "\n\n".join(text for text in (tool.description, words) if text):
+            out["description"] = description
+        out["input_schema"] = self._renamed(tool, schema)
         if tool.strict:
             if self._strict_fits(out["input_schema"]):
                 out["strict"] = True
@@ -133,6 +172,15 @@ class _ToolWriter:
             else:
                 self._losses.extra(tool.at, tool.extra)
         return with_cache(out, tool.cache)
+
+    def _renamed(self, tool: Tool, schema: dict[str, Any]) -> dict[str, Any]:
+        if (names := self.keys.get(tool.name)) is None:
+            return schema
+        self._losses.rewritten(tool.at, "names of properties, to the characters that the API takes")
+        out = {**schema, "properties": {names.get(key, key): value for key, value in schema["properties"].items()}}
+        if type(required := schema.get("required")) is list:
+            out["required"] = [names.get(key, key) if type(key) is str else key for key in required]
+        return out
 
     def _strict_fits(self, schema: dict[str, Any]) -> bool:
         """Whether *schema* can be enforced, with those of the tools before it (Anthropic, "Strict tool use")."""
@@ -158,7 +206,7 @@ class _ToolWriter:
         if _own(tool):
             return tool.native or {}
         search = tool.search
-        out: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
+        out: dict[str, Any] = {"type": "web_search_20250305", "name": SEARCH}
         if search and search.max_uses is not None:
             out["max_uses"] = search.max_uses
         elif search and search.context_size is not None:
@@ -188,6 +236,7 @@ def _own(tool: Tool) -> bool:
 
 def _input_schema(tool: Tool) -> dict[str, Any]:
     schema = tool.schema
+    schema = None if schema is None else repaired(schema)
     if schema is None:
         return {"type": "object", "properties": {}}
     kind = schema.get("type")

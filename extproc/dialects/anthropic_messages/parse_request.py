@@ -96,7 +96,7 @@ def parse_request(call: ClientCall, losses: LossReport, asked: Asked | None = No
 
 def _asked(fields: Fields, by_path: Asked | None) -> Asked:
     if by_path is None:
-        return Asked(fields.take("model", str), fields.take("stream", bool, False))
+        return Asked(fields.take("model", str, ""), fields.take("stream", bool, False))
     fields.ignore("model", "stream")
     return by_path
 

@@ -7,10 +7,9 @@ from typing import Any
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
-from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text, ToolReference
-from ..shared.history import omitted, reference
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ..shared.history import omitted
 from ..shared.media import data_uri, decoded, foreign, is_text, tag
-from ..shared.naming import tool_name
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
@@ -44,8 +43,6 @@ class PartWriter:
                 return [text_part(self.search_result(block))]
             case Audio():
                 return [self._audio(block)]
-            case ToolReference():
-                return [text_part(self._reference(block))]
             case Opaque():
                 return self._opaque(block)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
@@ -73,8 +70,6 @@ class PartWriter:
                 return self.text(block)
             case SearchResult():
                 return self.search_result(block)
-            case ToolReference():
-                return self._reference(block)
             case Document():
                 parts = self._document(block) if is_text(block) else []
                 return parts[0]["text"] if len(parts) == 1 else None
@@ -111,11 +106,6 @@ class PartWriter:
             raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
         self.losses.dropped(block.at)
         return []
-
-    def _reference(self, block: ToolReference) -> str:
-        self._finished(block)
-        self.losses.rewritten(block.at, "as text")
-        return reference(tool_name(block.name))
 
     def _omitted(self, at: str, what: str, why: str) -> Part:
         """What stands in place of *what*: it stays in the history, and refusing it would end the conversation."""

@@ -8,7 +8,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Asked, Headers, Undo, Upstream, UpstreamCall, encode
-from ..shared.history import without_changes
+from ..shared.history import settled
 from ..shared.naming import sha256
 from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
 from ..shared.openai_effort import reasoning_effort
@@ -53,7 +53,7 @@ class _RequestWriter:
 
     def write(self) -> ChatCall:
         members = self._members
-        self._request = request = without_changes(self._request, self._losses)
+        self._request = request = settled(self._request, self._losses)
         form = self._response_format()
         parts = PartWriter(self._row, self._losses, request.path_of("cache"))
         conversation = Conversation(parts, self._row)

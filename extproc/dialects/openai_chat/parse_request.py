@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...frozen import Frozen
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
@@ -48,7 +50,9 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
     """Raises ProtocolError for what the API does not allow."""
     fields = Fields(decode(call.body, ""), "")
     at, extra = dict(AT), dict[str, Member]()
-    model = fields.take("model", str)
+    model = fields.take("model", str, "")
+    if "messages" not in fields and "input" in fields:
+        raise ProtocolError("input", "this is a request of the Responses API, which is at /v1/responses")
     system, messages = read_messages(fields.take("messages", list))
     tools, legacy = read_tools(fields, extra)
     legacy = legacy or (not tools and "function_call" in fields)
@@ -157,7 +161,9 @@ def _output(fields: Fields, extra: dict[str, Member]) -> Output | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        return Output("json_object")
+        # A schema beside it, as Together and llama.cpp take it, is meant to hold.
+        schema = form.maybe("schema", dict)
+        return Output("json_object") if schema is None else Output("json_schema", schema)
     if kind != "json_schema":
         problem = f"response_format of type {kind!r} is not supported for this model"
         extra["response_format"] = Member(value, "response_format.type", True, problem, "unsupported_value")
@@ -192,9 +198,23 @@ def _reasoning(fields: Fields, at: dict[str, str], extra: dict[str, Member], los
     ``reasoning_effort``."""
     effort = fields.maybe("reasoning_effort", str)
     found: Reasoning | None = None
+    config = fields.maybe("output_config", dict)
+    if config is not None:
+        # Anthropic's place for an effort.
+        wished = config.pop("effort", None)
+        if type(wished) is str and effort is None:
+            effort, at["effort"] = wished, "output_config.effort"
+        elif wished is not None:
+            losses.dropped("output_config.effort", "reasoning_effort is there as well")
+        if config:
+            extra["output_config"] = Member(config, "output_config")
     if (thinking := fields.maybe("thinking", dict)) is not None:
         found = _anthropics(thinking, extra)
-        at |= {"reasoning": "thinking", "effort": "thinking"}
+        at["reasoning"] = "thinking"
+        if at["effort"] == "output_config.effort":
+            found, effort = replace(found, effort=effort), None
+        else:
+            at["effort"] = "thinking"
     if "reasoning" in fields and found is not None:
         fields.ignore("reasoning")
         losses.dropped("reasoning", "thinking is there as well")
@@ -213,12 +233,18 @@ def _anthropics(thinking: dict[str, Any], extra: dict[str, Member]) -> Reasoning
     if type(kind) is not str:
         raise ProtocolError("thinking.type", "expected a string")
     mode = _THINKING.get(kind)
+    if mode is None:
+        extra["thinking"] = Member(thinking, "thinking")
+        return Reasoning()
+    rest = {name: value for name, value in thinking.items() if name not in ("type", "budget_tokens", "display")}
     if mode == "budget" and type(budget) is not int:
         # A switch without a number, as GLM and DeepSeek have it: Anthropic's own form demands the number.
-        return Reasoning("adaptive")
-    extra["thinking"] = Member(thinking, "thinking")
+        return Reasoning("adaptive", extra=rest or None)
     return Reasoning(
-        mode, budget=budget if mode == "budget" else None, display=display if type(display) is str else None
+        mode,
+        budget=budget if mode == "budget" else None,
+        display=display if type(display) is str else None,
+        extra=rest or None,
     )
 
 
@@ -269,8 +295,6 @@ def _cache(fields: Fields) -> CacheMarker | None:
 
 
 def _others(fields: Fields, extra: dict[str, Member]) -> dict[str, Member]:
-    if (config := fields.maybe("output_config", dict)) is not None:
-        extra["output_config"] = Member(config, "output_config")
     for name, value in (fields.rest() or {}).items():
         if name in _DEFAULTS and value == _DEFAULTS[name]:
             continue

@@ -44,6 +44,7 @@ class Planner:
         self._row = row
         # A server of another maker that speaks this API takes the API's first form of thinking.
         self._by_budget = row.thinking == "budget" or (row.thinking == "none" and not claude)
+        self._others = row.thinking == "none" and not claude
         self._losses = losses
         self._at = request.path_of("reasoning")
         self._effort_at = request.path_of("effort") if "effort" in request.at else self._at
@@ -78,6 +79,9 @@ class Planner:
         return self._adaptive(max_tokens)
 
     def _off(self, way: str | None) -> Plan:
+        if way is None and self._others:
+            # Other makers' models think unless they are told not to.
+            way = "disabled"
         effort_at = self._at if self._wish.mode else self._effort_at
         if way is None and not self._by_budget:
             self._losses.add(effort_at, Action.DOWNGRADED, "this model always thinks")
@@ -106,6 +110,8 @@ class Planner:
         # Another maker's model has its words elsewhere: its Messages API knows budgets.
         words = self._row.efforts if self._row.thinking != "none" else None
         effort = wish.effort if wish.effort in (words or ()) else None
+        if effort is None and wish.effort is not None and not wish.mode and self._effort_at.startswith("output_config"):
+            self._losses.rewritten(self._effort_at, f"this model takes a budget: {budget} tokens")
         if max_tokens <= MIN_BUDGET:
             self._losses.dropped(at, f"max_tokens leaves no room for {MIN_BUDGET} tokens of thinking")
             return Plan(effort=effort)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .schemas import names
+
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 MAX_OPTIONAL = 24
 """Most optional properties in one request's schemas."""
@@ -33,6 +35,7 @@ def transform(schema: dict[str, Any]) -> dict[str, Any]:
     """*schema* within the subset; what only narrows a value goes into its description. Raises NotInSubset."""
     try:
         _check_references(schema)
+        _refuse_references_in_all_of(schema)
         transformed = _transform(schema)
         optional, unions = count(transformed)
     except RecursionError:
@@ -48,6 +51,7 @@ def conforms(schema: dict[str, Any]) -> bool:
     """Whether *schema* is within the subset as it stands."""
     try:
         _check_references(schema)
+        _refuse_references_in_all_of(schema)
         _transform(schema)
         return all(_conforms(node) for node in _nodes(schema))
     except (NotInSubset, RecursionError):
@@ -61,8 +65,7 @@ def count(schema: dict[str, Any]) -> tuple[int, int]:
         properties = node.get("properties")
         if type(properties) is not dict:
             continue
-        required = node.get("required")
-        optional += sum(name not in required if type(required) is list else True for name in properties)
+        optional += len(properties.keys() - set(names(node.get("required"))))
         unions += sum("anyOf" in p or type(p.get("type")) is list for p in properties.values() if type(p) is dict)
     return optional, unions
 
@@ -76,21 +79,22 @@ def _conforms(node: dict[str, Any]) -> bool:
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """*schema* and the schemas within it."""
-    if type(schema) is not dict:
-        return
-    yield schema
-    for name in ("properties", *_DEFINITIONS):
-        members = schema.get(name)
-        if type(members) is dict:
-            for member in members.values():
-                yield from _nodes(member)
-    for name in ("anyOf", "oneOf", "allOf"):
-        members = schema.get(name)
-        if type(members) is list:
-            for member in members:
-                yield from _nodes(member)
-    yield from _nodes(schema.get("items"))
+    """*schema* and the schemas within it. Each costs the same, however deep it stands."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is not dict:
+            continue
+        yield node
+        waiting.append(node.get("items"))
+        for name in ("allOf", "oneOf", "anyOf"):
+            members = node.get(name)
+            if type(members) is list:
+                waiting += reversed(members)
+        for name in (*reversed(_DEFINITIONS), "properties"):
+            members = node.get(name)
+            if type(members) is dict:
+                waiting += reversed(members.values())
 
 
 def _check_references(schema: dict[str, Any]) -> None:
@@ -104,19 +108,25 @@ def _check_references(schema: dict[str, Any]) -> None:
     for reference in [*_references(schema), *(r for references in within.values() for r in references)]:
         if reference not in definitions:
             raise NotInSubset(f"it refers to {reference}, which is not among its definitions")
-    finished: set[str] = set()
-    for start in definitions:
-        _refuse_cycle(start, within, finished, ())
+    _refuse_cycles(within)
 
 
-def _refuse_cycle(path: str, within: dict[str, list[str]], finished: set[str], above: tuple[str, ...]) -> None:
-    if path in finished:
-        return
-    if path in above:
-        raise NotInSubset(f"{path} is recursive")
-    for reference in within[path]:
-        _refuse_cycle(reference, within, finished, (*above, path))
-    finished.add(path)
+def _refuse_cycles(within: dict[str, list[str]]) -> None:
+    """*within*: the definitions that each definition refers to."""
+    left = {path: len(references) for path, references in within.items()}
+    users: dict[str, list[str]] = {path: [] for path in within}
+    for path, references in within.items():
+        for reference in references:
+            users[reference].append(path)
+    free = [path for path, count in left.items() if not count]
+    while free:
+        for user in users[free.pop()]:
+            left[user] -= 1
+            if not left[user]:
+                free.append(user)
+    for path, count in left.items():
+        if count:
+            raise NotInSubset(f"{path} is recursive")
 
 
 def _references(schema: Any) -> Iterator[str]:
@@ -124,6 +134,27 @@ def _references(schema: Any) -> Iterator[str]:
         reference = node.get("$ref")
         if reference is not None:
             yield reference if type(reference) is str else str(reference)
+
+
+def _refuse_references_in_all_of(schema: dict[str, Any]) -> None:
+    """An ``allOf`` that is taken for what it is may hold no reference, at any depth."""
+    waiting: list[tuple[Any, bool]] = [(schema, False)]
+    while waiting:
+        node, inside = waiting.pop()
+        if type(node) is not dict:
+            continue
+        if inside and node.get("$ref") is not None:
+            raise NotInSubset("allOf holds a reference")
+        for name in ("allOf", "oneOf", "anyOf"):
+            members = node.get(name)
+            if type(members) is list:
+                taken = name == "allOf" and not any(type(node.get(other)) is list for other in ("anyOf", "oneOf"))
+                waiting += [(member, inside or taken) for member in members]
+        for name in ("properties", *_DEFINITIONS):
+            members = node.get(name)
+            if type(members) is dict:
+                waiting += [(member, inside) for member in members.values()]
+        waiting.append((node.get("items"), inside))
 
 
 def _transform(schema: Any) -> dict[str, Any]:
@@ -170,8 +201,6 @@ def _shape(left: dict[str, Any], out: dict[str, Any]) -> tuple[str, ...]:
     for name, variants in zip(("anyOf", "anyOf", "allOf"), alternatives, strict=True):
         if type(variants) is list:
             out[name] = [_transform(variant) for variant in variants]
-            if name == "allOf" and any(True for variant in variants for _ in _references(variant)):
-                raise NotInSubset("allOf holds a reference")
             break
     else:
         if not literal:

@@ -11,7 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...llm.losses import Action, LossReport
-from ...llm.request import Message, Request, Tool, ToolChange
+from ...llm.request import Message, Request, Text, Tool, ToolChange, ToolReference, ToolResult
+from .client_tools import as_function
+from .naming import tool_name
 
 NO_RESULT = "[no result: the call was interrupted]"
 """In place of a result that never came."""
@@ -27,28 +29,52 @@ def omitted(what: str, why: str) -> str:
     return f"[{what} omitted: {why}]"
 
 
-def reference(name: str) -> str:
-    """What a client's search for tools found, in words. *name* is the one under which the model knows the tool."""
-    return f"Tool available: {name}"
-
-
-def without_changes(request: Request, losses: LossReport) -> Request:
-    """*request* for an API that knows all tools from the start: without what only changes which may be called, with the
-    tools that are defined on the way among the others, and without system messages that count no longer."""
-    if not any(_changes(message) for message in request.messages):
-        return request
-    users = [i for i, message in enumerate(request.messages) if message.role in ("user", "tool")]
-    last_user = users[-1] if users else -1
-    tools, known = list(request.tools), {tool.name for tool in request.tools}
-    messages: list[Message] = []
-    for i, message in enumerate(request.messages):
-        if not _changes(message):
-            messages.append(message)
-        elif message.clear_at == "next_user_message" and i < last_user:
-            losses.add(message.at, Action.FILTERED, "it counted until the user spoke again")
-        else:
-            messages.append(_unchanging(message, tools, known, losses))
+def settled(request: Request, losses: LossReport) -> Request:
+    """*request* for an API that knows all tools from the start, and no tools but functions: without what only changes
+    which may be called, with the tools that are defined on the way among the others, with those that clients of
+    Anthropic's run as functions, and without system messages that count no longer."""
+    tools = [_function(tool, losses) for tool in request.tools]
+    messages = request.messages
+    if any(map(_changes, messages)):
+        messages = _unchanging(messages, tools, losses)
+    messages = [_with_names(message, losses) for message in messages]
     return replace(request, messages=messages, tools=tools)
+
+
+def _function(tool: Tool, losses: LossReport) -> Tool:
+    if tool.kind != "provider" or (made := as_function(tool)) is None:
+        return tool
+    losses.add(tool.at, Action.EMULATED, "as a function: this model was not taught it")
+    return made
+
+
+def _with_names(message: Message, losses: LossReport) -> Message:
+    """What a client's search for tools found, in words."""
+    content = message.content
+    if type(content) is str or message.role not in ("user", "tool"):
+        return message
+    if not any(_names_tools(block) for block in content):
+        return message
+    blocks: list[Any] = [
+        replace(block, content=[_in_words(each, losses) for each in block.content])
+        if type(block) is ToolResult and _names_tools(block)
+        else block
+        for block in content
+    ]
+    return replace(message, content=blocks)
+
+
+def _names_tools(block: Any) -> bool:
+    if type(block) is not ToolResult or type(block.content) is not list:
+        return False
+    return any(type(each) is ToolReference for each in block.content)
+
+
+def _in_words(block: Any, losses: LossReport) -> Any:
+    if type(block) is not ToolReference:
+        return block
+    losses.rewritten(block.at, "as text")
+    return Text(f"Tool available: {tool_name(block.name)}", block.at, block.cache, extra=block.extra)
 
 
 def _changes(message: Message) -> bool:
@@ -60,9 +86,22 @@ def _changes(message: Message) -> bool:
     )
 
 
-def _unchanging(message: Message, tools: list[Tool], known: set[str], losses: LossReport) -> Message:
-    if message.clear_at not in (None, "never"):
-        losses.add(f"{message.at}.clear_at", Action.DROPPED, "the text stays until the conversation goes on")
+def _unchanging(messages: list[Message], tools: list[Tool], losses: LossReport) -> list[Message]:
+    """*messages* without changes; tools that they define are added to *tools*."""
+    last_user = max((i for i, message in enumerate(messages) if message.role in ("user", "tool")), default=-1)
+    known = {tool.name for tool in tools}
+    out: list[Message] = []
+    for i, message in enumerate(messages):
+        if not _changes(message):
+            out.append(message)
+        elif message.clear_at == "next_user_message" and i < last_user:
+            losses.add(message.at, Action.FILTERED, "it counted until the user spoke again")
+        else:
+            out.append(_unchanged(message, tools, known, losses))
+    return out
+
+
+def _unchanged(message: Message, tools: list[Tool], known: set[str], losses: LossReport) -> Message:
     if type(message.content) is str:
         return message
     kept: list[Any] = []
@@ -76,5 +115,5 @@ def _unchanging(message: Message, tools: list[Tool], known: set[str], losses: Lo
         else:
             losses.add(block.at, Action.MOVED, "to the tools of the request")
             known.add(added.name)
-            tools.append(added)
+            tools.append(_function(added, losses))
     return replace(message, content=kept)

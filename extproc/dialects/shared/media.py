@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from urllib.parse import unquote
 
 from ...llm.failures import ProtocolError, Unsupported
@@ -53,6 +54,43 @@ def _read_data_uri(uri: str, at: str) -> tuple[str, str, bool]:
     if "%" in data:
         data = unquote(data)
     return media_type, data if data.isalnum() else "".join(data.split()), True
+
+
+_KINDS = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG", "image/png"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF", "application/pdf"),
+)
+_STANDARD = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
+_FROM_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def media_type(data: str) -> str | None:
+    """What base64 *data* are, by their first bytes: an image, a PDF, or not known."""
+    try:
+        head = base64.b64decode(data[:24])
+    except ValueError:
+        return None
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _KINDS if head.startswith(magic)), None)
+
+
+def standard_base64(data: str) -> str:
+    """*data* in the standard alphabet, with its padding, without line ends."""
+    if len(data) % 4 == 0 and _STANDARD.match(data):
+        return data
+    bare = "".join(data.split()).translate(_FROM_URL_SAFE).rstrip("=")
+    return bare + "=" * (-len(bare) % 4)
+
+
+def as_text(data: str) -> str | None:
+    """The text that base64 *data* hold, ``None`` if they hold none."""
+    try:
+        return base64.b64decode(data, validate=True).decode("utf-8")
+    except ValueError:
+        return None
 
 
 def foreign(source: Source, at: str) -> Unsupported:

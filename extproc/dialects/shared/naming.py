@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from ...llm import marker
 from ...llm.losses import LossReport
@@ -31,6 +32,27 @@ def tool_name(name: str) -> str:
     if _TOOL_NAME.match(name):
         return name
     return f"{_NOT_IN_NAME.sub('', name)[:_NAME_HEAD]}_{hash8(name)}"
+
+
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def property_names(names: Iterable[str]) -> dict[str, str]:
+    """Those of *names* that Anthropic refuses as a property of a tool's input -> what they become there: no two of
+    *names* become the same."""
+    names = list(names)
+    taken = {name for name in names if _KEY.match(name)}
+    renamed: dict[str, str] = {}
+    for name in names:
+        if name in taken or name in renamed:
+            continue
+        fitting = f"{_NOT_IN_KEY.sub('', name)[:_NAME_HEAD]}_{hash8(name)}"
+        while fitting in taken:
+            fitting = f"_{hash8(fitting)}"
+        renamed[name] = fitting
+        taken.add(fitting)
+    return renamed
 
 
 class ToolIds:

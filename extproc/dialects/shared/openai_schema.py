@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .schemas import names
+
 _UNSUPPORTED = frozenset(
     {
         "allOf", "contains", "dependentRequired", "dependentSchemas", "else", "if", "maxContains", "maxProperties",
@@ -29,7 +31,7 @@ def _strict(schema: Any, depth: int) -> bool:
         properties, required = schema.get("properties", {}), schema.get("required", [])
         if schema.get("additionalProperties") is not False or type(properties) is not dict:
             return False
-        if type(required) is not list or not all(name in required for name in properties):
+        if type(required) is not list or not properties.keys() <= set(names(required)):
             return False
     return all(_strict(inner, depth + 1) for inner in _inner(schema))
 

@@ -26,6 +26,7 @@ from ...llm.events import (
 )
 from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.grammar import Grammar, State
+from ...llm.jsonkeys import KeyRenamer
 from ...llm.losses import LossReport
 from ...llm.weight import is_heavier
 from ...settings import Limits
@@ -75,6 +76,7 @@ class ParserBase:
         self._body = bytearray()
         self._sniffing = True
         self._custom: dict[int, list[str]] = {}  # block -> input of a free-form tool, so far wrapped in JSON
+        self._renamers: dict[int, KeyRenamer] = {}
         self.streamed = head.status < 400 and head.media_type in self.stream_types
         self._framing = self.make_framing(limits)
 
@@ -314,6 +316,8 @@ class ParserBase:
             id_, signature = marker.unsealed_id(event.id)
             event = replace(event, id=id_, signature=event.signature or signature)
         name = undo.names.get(event.name, event.name)
+        if name in undo.keys:
+            self._renamers[event.block] = KeyRenamer(undo.keys[name])
         if name in undo.custom and event.kind == "function":
             self._custom[event.block] = []
             return replace(event, name=name, kind="custom")
@@ -327,6 +331,9 @@ class ParserBase:
         if event.block in self._custom:
             self._custom[event.block].append(fragment)
             return ()
+        if event.block in self._renamers:
+            renamed = self._renamers[event.block].feed(fragment)
+            return (ToolInputDelta(event.block, renamed),) if renamed else ()
         return (event,) if fragment is event.fragment else (ToolInputDelta(event.block, fragment),)
 
     def _block_ended(self, block: int) -> Iterable[ResponseEvent]:
@@ -336,6 +343,8 @@ class ParserBase:
         given = self.inputs.pop(block, None)
         rest = "" if given is None else given.end()
         self._half_call = self._half_call or (self.streamed and given is not None and given.half)
+        if (renamer := self._renamers.pop(block, None)) is not None:
+            rest = renamer.feed(rest) + renamer.end()
         if block in self._custom:
             rest = _unwrapped("".join(self._custom.pop(block)) + rest)
         return (ToolInputDelta(block, rest), BlockEnded(block)) if rest else (BlockEnded(block),)

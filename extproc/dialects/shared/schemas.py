@@ -118,7 +118,7 @@ def as_object(schema: Schema) -> tuple[Schema, str]:
     out["type"] = "object"
     own = schema.get("properties")
     out["properties"] = dict(own) if type(own) is dict else {}
-    required = dict.fromkeys(_names(schema.get("required")))
+    required = dict.fromkeys(names(schema.get("required")))
     for combiner in ("allOf", "anyOf", "oneOf"):
         branches = schema.get(combiner)
         if type(branches) is list:
@@ -163,11 +163,12 @@ def _join(properties: Schema, branches: list[Schema], combiner: str) -> None:
 def _demanded(branches: list[Schema], combiner: str) -> dict[str, None]:
     counts: dict[str, int] = {}
     for branch in branches:
-        for name in dict.fromkeys(_names(branch.get("required"))):
+        for name in dict.fromkeys(names(branch.get("required"))):
             counts[name] = counts.get(name, 0) + 1
     needed = 1 if combiner == "allOf" else len(branches)
     return dict.fromkeys(name for name, count in counts.items() if count >= needed)
 
 
-def _names(required: Any) -> list[str]:
+def names(required: Any) -> list[str]:
+    """What a schema's ``required`` names."""
     return [name for name in required if type(name) is str] if type(required) is list else []

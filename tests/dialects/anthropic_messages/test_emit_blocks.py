@@ -42,14 +42,14 @@ def b64(text: str) -> str:
         (Image(Source("base64", "/9j/", "image/jpg")),
          {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "/9j/"}}),
         (Image(Source("base64", "a b\nc==", "IMAGE/PNG")),
-         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "abc=="}}),
+         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "abc="}}),
         (Image(Source("url", "https://e.x/a.png"), detail="auto"),
          {"type": "image", "source": {"type": "url", "url": "https://e.x/a.png"}}),
         (Document(Source("base64", "JVBERi0=", "application/pdf"), title="a.pdf", cache=CacheMarker()),
          {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
           "title": "a.pdf", "cache_control": {"type": "ephemeral"}}),
         (Document(Source("base64", "JV", None), title="A.PDF"),
-         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JV"},
+         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JV=="},
           "title": "A.PDF"}),
         (Document(Source("base64", b64("hé"), "text/markdown; charset=utf-8"), title="n.md"),
          {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hé"}, "title": "n.md"}),
@@ -85,11 +85,10 @@ def test_own_files_need_a_beta() -> None:
             Image(Source("file", "file-1", dialect="x"), "p"),
             "file ids of another provider are not supported for this model",
         ),
-        (Image(Source("base64", "x", "image/tiff"), "p"), "image/tiff"),
         (Image(Source("text", "x"), "p"), "a source of kind text is not supported for this model"),
         (
             Document(Source("base64", "x", "application/zip"), at="p"),
-            "a file must be a PDF or text, not application/zip",
+            "a file must be a PDF, an image or text, not application/zip",
         ),
         (Document(Source("base64", "x", None), at="p"), "of no type"),
         (Document(Source("base64", "/w==", "text/plain"), at="p"), "UTF-8"),
@@ -103,6 +102,24 @@ def test_what_cannot_be_carried_is_refused(block: Block, message: str) -> None:
         say(block)
     assert error.value.path == "p"
     assert message in error.value.message
+
+
+def test_an_image_has_the_type_of_its_bytes() -> None:
+    png = base64.urlsafe_b64encode(b"\x89PNG\r\n\x1a\n\xff\xfb").decode().rstrip("=")
+    out = say(Image(Source("base64", png, "image/jpeg"), "p"))
+    source = out.messages[0]["content"][0]["source"]
+    assert source["media_type"] == "image/png"
+    assert base64.b64decode(source["data"]).startswith(b"\x89PNG")
+    assert out.losses == ["p:rewritten"]
+    in_file = say(Document(Source("base64", png, "application/octet-stream"), at="p"))
+    assert in_file.messages[0]["content"][0]["type"] == "image"
+
+
+def test_an_image_that_the_model_takes_not_leaves_a_word() -> None:
+    out = say(Image(Source("base64", "eHh4eA==", "image/tiff"), "p"))
+    said = {"type": "text", "text": "[image omitted: the model takes none of type image/tiff]"}
+    assert out.messages[0]["content"][0] == said
+    assert out.losses == ["p:dropped"]
 
 
 def test_losses_of_content() -> None:

@@ -115,7 +115,7 @@ def test_other_members_are_kept_by_name() -> None:
             "context_management": {},
             "service_tier": "x",
             "stream_options": {"x": 1},
-            "output_config": {"effort": "low"},
+            "output_config": {"task_budget": 1},
         }
     )[0].extra
     assert extra == {
@@ -125,7 +125,7 @@ def test_other_members_are_kept_by_name() -> None:
         "context_management": Member({}, "context_management"),
         "service_tier": Member("x", "service_tier"),
         "stream_options.x": Member(1, "stream_options.x"),
-        "output_config": Member({"effort": "low"}, "output_config"),
+        "output_config": Member({"task_budget": 1}, "output_config"),
     }
 
 
@@ -169,10 +169,16 @@ def test_reasoning(members: Any, reasoning: Reasoning, at: str, losses: list[str
     assert (request.reasoning, request.path_of("effort"), reported) == (reasoning, at, losses)
 
 
-def test_thinking_is_kept_verbatim_for_who_knows_it() -> None:
+def test_thinking_is_a_wish_as_any_other() -> None:
     thinking = {"type": "enabled", "budget_tokens": 9, "block_binding": {}}
-    assert parse({"thinking": thinking})[0].extra == {"thinking": Member(thinking, "thinking")}
-    assert parse({"thinking": {"type": "enabled"}})[0].extra == {}, "GLM's switch is not Anthropic's"
+    assert parse({"thinking": thinking})[0].reasoning == Reasoning("budget", None, 9, extra={"block_binding": {}})
+    switch = {"type": "enabled", "clear_thinking": False}
+    assert parse({"thinking": switch})[0].reasoning == Reasoning("adaptive", extra={"clear_thinking": False})
+    unknown = {"type": "sometimes"}
+    assert parse({"thinking": unknown})[0].extra == {"thinking": Member(unknown, "thinking")}
+    wish = parse({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}})[0]
+    assert wish.reasoning == Reasoning("adaptive", "max")
+    assert wish.path_of("effort") == "output_config.effort"
 
 
 def test_who_asks() -> None:
@@ -195,7 +201,7 @@ def test_streams_betas_and_caching() -> None:
 @pytest.mark.parametrize(
     ("members", "path"),
     [
-        ({"model": None}, "model"),
+        ({"messages": None, "input": "hi"}, "input"),
         ({"model": 3}, "model"),
         ({"messages": None}, "messages"),
         ({"messages": {}}, "messages"),

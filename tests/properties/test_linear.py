@@ -1,0 +1,251 @@
+"""What a client can make long costs no more than its length: CPU at four times the size, at most six times as much."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from extproc import Refused, Translation
+
+Json = Any
+CHAT, MESSAGES = "openai_chat", "anthropic_messages"
+SMALL = 1000
+FACTOR, MOST = 4, 6.0
+HI = {"role": "user", "content": "hi"}
+THOUGHT = {"type": "thinking", "thinking": "w", "signature": "S"}
+
+
+def schema(properties: Json, **members: Json) -> Json:
+    return {"type": "object", "properties": properties, "additionalProperties": False, **members}
+
+
+def many(n: int) -> Json:
+    """Properties that are all required, named in reverse."""
+    return schema({f"p{i}": {"type": "string"} for i in range(n)}, required=[f"p{i}" for i in reversed(range(n))])
+
+
+def nested(n: int, word: str = "allOf", depth: int = 60) -> Json:
+    def one() -> Json:
+        node: Json = {"type": "string"}
+        for _ in range(depth):
+            node = {word: [node, {"type": "string"}]}
+        return node
+
+    return schema({f"p{j}": one() for j in range(n // depth)}, required=[f"p{j}" for j in range(n // depth)])
+
+
+def chained(n: int) -> Json:
+    refs = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(n)}
+    return schema({"a": {"$ref": "#/$defs/d0"}}, **{"required": ["a"], "$defs": {**refs, f"d{n}": {"type": "string"}}})
+
+
+def branches(n: int) -> Json:
+    each = [{"properties": {"kind": {"const": i}, f"q{i}": {}}, "required": ["kind"]} for i in range(n)]
+    return {"type": "object", "anyOf": each}
+
+
+def chat_calls(n: int, ids: Callable[[int], str]) -> list[Json]:
+    return [{"id": ids(i), "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in range(n)]
+
+
+def use(id_: str) -> Json:
+    return {"type": "tool_use", "id": id_, "name": "f", "input": {}}
+
+
+def result(id_: str) -> Json:
+    return {"type": "tool_result", "tool_use_id": id_, "content": "r"}
+
+
+def asked(n: int, ids: Callable[[int], str] = "t{}".format) -> Json:
+    return {"role": "assistant", "content": None, "tool_calls": chat_calls(n, ids)}
+
+
+def told(id_: str) -> Json:
+    return {"role": "tool", "tool_call_id": id_, "content": "r"}
+
+
+Made = Callable[[int], Json]
+
+
+def chat_schema(make: Made) -> Made:
+    def made(n: int) -> Json:
+        form = {"name": "n", "strict": True, "schema": make(n)}
+        return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+    return made
+
+
+def messages_schema(make: Made) -> Made:
+    return lambda n: {"output_config": {"format": {"type": "json_schema", "schema": make(n)}}}
+
+
+SCHEMAS: dict[str, Made] = {"many": many, "nested": nested, "chained": chained}
+CHATS: dict[str, Made] = {
+    "messages": lambda n: {"messages": [HI, {"role": "assistant", "content": "a"}] * n + [HI]},
+    "users in a row": lambda n: {"messages": [HI] * n},
+    "late systems": lambda n: {"messages": [HI] + [{"role": "system", "content": "s"}] * n + [HI]},
+    "leading systems": lambda n: {"messages": [{"role": "system", "content": "s"}] * n + [HI]},
+    "parts": lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},
+    "results in reverse": lambda n: {"messages": [HI, asked(n), *(told(f"t{i}") for i in reversed(range(n)))]},
+    "results of one id": lambda n: {"messages": [HI, asked(n, lambda _: "t"), *(told("t") for _ in range(n))]},
+    "results without ids": lambda n: {"messages": [HI, asked(n, lambda _: ""), *(told("") for _ in range(n))]},
+    "results of nothing": lambda n: {"messages": [HI, *(told(f"t{i}") for i in range(n)), HI]},
+    "interrupted calls": lambda n: {"messages": [HI, asked(n), HI]},
+    "assistants that call": lambda n: {
+        "messages": [HI, *(asked(1, f"t{i}.{{}}".format) for i in range(n)), *(told(f"t{i}.0") for i in range(n))]
+    },
+    "thinking": lambda n: {
+        "messages": [HI, *([{"role": "assistant", "content": "a", "reasoning_content": "w"}, HI] * n)]
+    },
+    "tools": lambda n: {"tools": [{"type": "function", "function": {"name": f"f{i}"}} for i in range(n)]},
+    "allowed tools": lambda n: {
+        "tools": [{"type": "function", "function": {"name": f"f{i}"}} for i in range(n)],
+        "tool_choice": {
+            "type": "allowed_tools",
+            "mode": "auto",
+            "tools": [{"type": "function", "name": f"f{i}"} for i in range(n)],
+        },
+    },
+    "equal names of tools": lambda n: {"tools": [{"type": "function", "function": {"name": "f"}}] * n},
+    "illegal property names": lambda n: {
+        "tools": [
+            {"type": "function", "function": {"name": "f", "parameters": schema({f"a {i}": {} for i in range(n)})}}
+        ]
+    },
+    "branches of a tool": lambda n: {
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": branches(n)}}]
+    },
+    "stops": lambda n: {"stop": [f"s{i}" for i in range(n)]},
+    "metadata": lambda n: {"metadata": {f"m{i}": "x" for i in range(n)}},
+    "unknown members": lambda n: {f"m{i}": "x" for i in range(n)},
+    "cache marks": lambda n: {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"ttl": "1h"}}] * n}]
+    },
+    **{f"schema: {name}": chat_schema(make) for name, make in SCHEMAS.items()},
+}
+MESSAGESES: dict[str, Made] = {
+    "messages": lambda n: {"messages": [HI, {"role": "assistant", "content": "a"}] * n + [HI]},
+    "users in a row": lambda n: {"messages": [HI] * n},
+    "late systems": lambda n: {"messages": [HI, {"role": "system", "content": "s"}] * n + [HI]},
+    "blocks": lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},
+    "system": lambda n: {"system": [{"type": "text", "text": "x"}] * n},
+    "results in reverse": lambda n: {
+        "messages": [
+            HI,
+            {"role": "assistant", "content": [use(f"t{i}") for i in range(n)]},
+            {"role": "user", "content": [result(f"t{i}") for i in reversed(range(n))]},
+        ]
+    },
+    "results of nothing": lambda n: {"messages": [{"role": "user", "content": [result(f"t{i}") for i in range(n)]}]},
+    "interrupted calls": lambda n: {
+        "messages": [HI, {"role": "assistant", "content": [use(f"t{i}") for i in range(n)]}, HI]
+    },
+    "assistants that call": lambda n: {
+        "messages": [
+            HI,
+            *({"role": "assistant", "content": [{"type": "text", "text": "x"}, use(f"t{i}")]} for i in range(n)),
+            {"role": "user", "content": [result(f"t{i}") for i in range(n)]},
+        ]
+    },
+    "thinking": lambda n: {
+        "messages": [
+            HI, {"role": "assistant", "content": [THOUGHT] * n + [use("t")]},
+            {"role": "user", "content": [result("t")]},
+        ]
+    },
+    "tool changes": lambda n: {
+        "messages": [
+            HI,
+            {"role": "system", "content": [
+                {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {"name": f"f{i}"}}}
+                for i in range(n)
+            ]},
+        ]
+    },
+    "tools": lambda n: {"tools": [{"name": f"f{i}", "input_schema": {"type": "object"}} for i in range(n)]},
+    "schema of a tool": lambda n: {"tools": [{"name": "f", "strict": True, "input_schema": many(n)}]},
+    "arrays of a tool": lambda n: {
+        "tools": [{"name": "f", "input_schema": schema({f"p{i}": {"type": "array"} for i in range(n)})}]
+    },
+    "stops": lambda n: {"stop_sequences": [f"s{i}" for i in range(n)]},
+    "metadata": lambda n: {"metadata": {f"m{i}": "x" for i in range(n)}},
+    **{f"schema: {name}": messages_schema(make) for name, make in SCHEMAS.items()},
+}  # fmt: skip
+BASE: dict[str, Json] = {
+    CHAT: {"model": "m", "messages": [HI]},
+    MESSAGES: {"model": "m", "max_tokens": 9, "messages": [HI]},
+}
+MODELS = {CHAT: "gpt-4o", MESSAGES: "claude-sonnet-4-5"}
+CASES = [
+    pytest.param(client, upstream, make, id=f"{client}-{upstream}-{name}")
+    for client, cases in ((CHAT, CHATS), (MESSAGES, MESSAGESES))
+    for upstream in (CHAT, MESSAGES)
+    for name, make in cases.items()
+]
+
+
+def cost(ask: Callable[[], object]) -> float:
+    """Seconds of CPU: the best of three."""
+    times = []
+    for _ in range(3):
+        gc.collect()
+        gc.disable()
+        start = time.process_time()
+        ask()
+        times.append(time.process_time() - start)
+        gc.enable()
+    return min(times)
+
+
+def asking(client: str, upstream: str, body: Json, path: str = "", headers: Json = ()) -> Callable[[], object]:
+    provider = "openai-compatible" if upstream == CHAT else "anthropic"
+    route = {"provider": provider, "auth": "none", "quirks": {"alternate_roles": True}}
+    data = json.dumps(body).encode()
+
+    def ask() -> object:
+        try:
+            return Translation(client, upstream, route=route, now=0).request(data, path=path, headers=list(headers))
+        except Refused as refused:
+            assert refused.status == 400, refused
+            return None
+
+    return ask
+
+
+def grows_with_its_length(make: Callable[[int], Callable[[], object]], small: int = SMALL) -> None:
+    """Measured again when it seems not to: the machine may be busy."""
+    ratio = 0.0
+    for _ in range(4):
+        ratio = cost(make(FACTOR * small)) / max(cost(make(small)), 0.0005)
+        if ratio <= MOST:
+            return
+    raise AssertionError(f"{FACTOR} times the length takes {ratio:.1f} times as long")
+
+
+@pytest.mark.parametrize(("client", "upstream", "make"), CASES)
+def test_time_grows_with_the_length(client: str, upstream: str, make: Made) -> None:
+    grows_with_its_length(lambda n: asking(client, upstream, {**BASE[client], "model": MODELS[upstream], **make(n)}))
+
+
+@pytest.mark.parametrize("upstream", [CHAT, MESSAGES])
+def test_time_grows_with_headers(upstream: str) -> None:
+    body = {**BASE[CHAT], "model": MODELS[upstream]}
+
+    def headers(n: int) -> Callable[[], object]:
+        return asking(CHAT, upstream, body, headers=[(f"x-{i}", "v") for i in range(n)])
+
+    grows_with_its_length(headers)
+
+
+def test_a_quadratic_walk_would_be_seen() -> None:
+    def walk(n: int) -> Callable[[], object]:
+        names = [str(i) for i in range(n)]
+        return lambda: [name for name in names if name not in names]
+
+    with pytest.raises(AssertionError, match="times as long"):
+        grows_with_its_length(walk)
