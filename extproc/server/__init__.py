@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import signal
 import sys
@@ -15,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from ..effects import Ask
-from ..settings import Settings
+from ..settings import SettingError, Settings
 from ..telemetry.admin import Admin
 from . import memory
 from .service import Service
@@ -63,6 +64,7 @@ def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT, then drain; the exit status. Prints one line for each address it listens on to
     standard error. Raises SettingError, CapabilityError, and OSError if an address cannot be had."""
     if settings.wants_tls:
+        _need_grpc("TLS")
         from .tls import identity
 
         # Said before a worker or a port is there.
@@ -146,9 +148,16 @@ def transport_of(settings: Settings, service: Service) -> Transport:
         from .h2.transport import H2Server
 
         return H2Server(settings, service)
+    _need_grpc("--transport grpcio")
     from .grpcio import GrpcioServer
 
     return GrpcioServer(settings, service)
+
+
+def _need_grpc(what: str) -> None:
+    """Raise SettingError unless gRPC's own library is there, which only this needs."""
+    if importlib.util.find_spec("grpc") is None:
+        raise SettingError(f"{what} needs gRPC's own library: pip install 'extproc-llm[grpcio]'")
 
 
 async def run(transport: Transport, settings: Settings, stop: Stop, listening: Callable[[list[str]], None]) -> None:

@@ -1,0 +1,298 @@
+"""Attacks on a sidecar of its own, and a witness that asks it something small all the while."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from extproc.demo.processes import Sidecar
+from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from extproc.exchange.attributes import FILTER
+from extproc.server.h2 import frames
+from extproc.server.h2.heads import EMPTY_TABLE, block
+from extproc.server.h2.messages import prefixed
+from extproc.server.service import PROCESS
+from tests.exchange.conversation import OPENAI, leaf
+from tests.support.ports import free_port
+
+MIB = 1024 * 1024
+MAX_BYTES = 512 * MIB
+"""The limit of the container that the manifests ship."""
+SECONDS = 3.0
+HEAD = block(
+    (":method", "POST"), (":scheme", "http"), (":path", PROCESS), (":authority", "x"),
+    ("content-type", "application/grpc"),
+)  # fmt: skip
+HELLO = frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 1 << 30}) + frames.window_update(0, 1 << 30)
+HI = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"%s"}]%s}'
+F = frames.frame
+
+
+@dataclass
+class Told:
+    seconds: float
+    peak_bytes: int
+    median: float
+    slowest: float
+    is_alive: bool
+    most_seconds: float
+
+    @property
+    def is_within(self) -> bool:
+        return self.is_alive and self.peak_bytes < MAX_BYTES and self.slowest < self.most_seconds
+
+
+def opened(stream: int) -> bytes:
+    return F(frames.HEADERS, frames.END_HEADERS, stream, (EMPTY_TABLE if stream == 1 else b"") + HEAD)
+
+
+def exchange(stream: int, body: bytes) -> bytes:
+    """All that a stream says before its request is answered."""
+    head = ProcessingRequest()
+    for name, value in ((":method", b"POST"), (":path", b"/v1/messages")):
+        head.request_headers.headers.headers.add(key=name, raw_value=value)
+    head.attributes[FILTER].update(leaf(OPENAI))
+    head.protocol_config.request_body_mode = ProcessingMode.BUFFERED
+    whole = ProcessingRequest()
+    whole.request_body.body = body
+    whole.request_body.end_of_stream = True
+    data = b"".join(prefixed(each.SerializeToString()) for each in (head, whole))
+    cut = [data[at : at + 16384] for at in range(0, len(data), 16384)]
+    return opened(stream) + b"".join(F(frames.DATA, 0, stream, part) for part in cut)
+
+
+def connected(port: int) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", port), 10)
+    made.sendall(HELLO + F(frames.SETTINGS, frames.ACK))
+    return made
+
+
+def heard(connection: socket.socket, until: Callable[[int, int], bool]) -> None:
+    """Read frames until one is the one that is waited for, by its kind and stream."""
+    reader = frames.FrameReader()
+    while received := connection.recv(65536):
+        windows = b""
+        for kind, flags, stream, payload in reader.feed(received):
+            if kind == frames.SETTINGS and not flags & frames.ACK:
+                windows += F(frames.SETTINGS, frames.ACK)
+            if until(kind, stream) or (kind == frames.HEADERS and flags & frames.END_STREAM and until(-1, stream)):
+                return
+            if kind == frames.DATA and payload:
+                windows += frames.window_update(0, len(payload))
+        if windows:
+            connection.sendall(windows)
+    raise ConnectionError
+
+
+class Witness(threading.Thread):
+    """Somebody else: one small exchange after another, on a connection of its own."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.took: list[float] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            with contextlib.suppress(OSError), connected(self.port) as connection:
+                for stream in range(1, 10_001, 2):
+                    began = time.monotonic()
+                    connection.settimeout(30)
+                    connection.sendall(exchange(stream, HI % (b"hi", b"")))
+                    heard(connection, lambda kind, on, this=stream: kind in (frames.DATA, -1) and on == this)  # type: ignore[misc]
+                    self.took.append(time.monotonic() - began)
+                    connection.sendall(F(frames.RST_STREAM, 0, stream, bytes(4)))
+                    if self.over.wait(0.02):
+                        return
+
+
+class Client:
+    """One exchange, sent as the windows allow, as Envoy does."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.windows = {0: frames.DEFAULT_WINDOW, 1: frames.DEFAULT_WINDOW}
+        self.moved = threading.Condition()
+        self.is_over = False
+        self.answers = 0
+
+    def listen(self) -> None:
+        reader = frames.FrameReader()
+        with contextlib.suppress(OSError):
+            while not self.is_over and (received := self.connection.recv(65536)):
+                for each in reader.feed(received):
+                    self.take(*each)
+        with self.moved:
+            self.is_over = True
+            self.moved.notify()
+
+    def take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        with self.moved:
+            if kind == frames.WINDOW_UPDATE:
+                self.windows[stream] += frames.WORD.unpack(payload)[0]
+            elif kind == frames.SETTINGS and not flags & frames.ACK:
+                initial = dict(frames.SETTING.iter_unpack(payload)).get(frames.INITIAL_WINDOW_SIZE)
+                self.windows[1] += (initial or frames.DEFAULT_WINDOW) - frames.DEFAULT_WINDOW
+            elif kind == frames.DATA:
+                self.answers += 1
+            self.is_over |= kind in (frames.RST_STREAM, frames.GOAWAY) or bool(
+                kind == frames.HEADERS and flags & frames.END_STREAM
+            )
+            self.moved.notify()
+
+    def send(self, wire: bytes) -> None:
+        for kind, flags, stream, payload in frames.FrameReader().feed(wire):
+            if kind == frames.DATA:
+                with self.moved:
+                    while min(self.windows.values()) < len(payload) and not self.is_over:
+                        if not self.moved.wait(30):
+                            return
+                    for each in self.windows:
+                        self.windows[each] -= len(payload)
+            if self.is_over:
+                return
+            self.connection.sendall(F(kind, flags, stream, payload))
+        # The whole answer to the body, or the end.
+        with self.moved:
+            self.moved.wait_for(lambda: self.is_over or self.answers > 1, 30)
+
+
+def requests(body: bytes, clients: int) -> Callable[[int], None]:
+    """*clients* who send the same request at once, and take what comes."""
+
+    def attack(port: int) -> None:
+        wire = exchange(1, body)
+
+        def one() -> None:
+            with contextlib.suppress(OSError), connected(port) as connection:
+                connection.settimeout(60)
+                client = Client(connection)
+                threading.Thread(target=client.listen, daemon=True).start()
+                client.send(wire)
+                client.is_over = True
+
+        _at_once(one, clients)
+
+    return attack
+
+
+def flood(said: bytes, connections: int = 4) -> Callable[[int], None]:
+    """The same bytes over and over; who is cut off comes again."""
+
+    def attack(port: int) -> None:
+        end = time.monotonic() + SECONDS
+
+        def one() -> None:
+            while time.monotonic() < end:
+                with contextlib.suppress(OSError), connected(port) as connection:
+                    connection.settimeout(1)
+                    connection.sendall(opened(1))
+                    while time.monotonic() < end:
+                        connection.sendall(said)
+
+        _at_once(one, connections)
+
+    return attack
+
+
+def unfinished(connections: int, size: int) -> Callable[[int], None]:
+    """Messages that are begun and never end."""
+
+    def attack(port: int) -> None:
+        def one() -> None:
+            with contextlib.suppress(OSError), connected(port) as connection:
+                connection.settimeout(2)
+                connection.sendall(opened(1) + F(frames.DATA, 0, 1, prefixed(bytes(70 * MIB))[:5]))
+                for _ in range(size // 16384):
+                    connection.sendall(F(frames.DATA, 0, 1, bytes(16384)))
+                time.sleep(SECONDS)
+
+        _at_once(one, connections)
+
+    return attack
+
+
+def idle(connections: int) -> Callable[[int], None]:
+    def attack(port: int) -> None:
+        held = []
+        for _ in range(connections):
+            with contextlib.suppress(OSError):
+                held.append(connected(port))
+        time.sleep(SECONDS)
+        for each in held:
+            each.close()
+
+    return attack
+
+
+def silent(connections: int, streams: int) -> Callable[[int], None]:
+    """Streams on which nothing comes."""
+    many = b"".join(opened(stream) for stream in range(1, 2 * streams, 2))
+
+    def attack(port: int) -> None:
+        def one() -> None:
+            with contextlib.suppress(OSError), connected(port) as connection:
+                connection.sendall(many)
+                time.sleep(SECONDS)
+
+        _at_once(one, connections)
+
+    return attack
+
+
+def _at_once(what: Callable[[], None], times: int) -> None:
+    threads = [threading.Thread(target=what, daemon=True) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+
+
+SETTINGS = F(frames.SETTINGS, payload=b"".join(frames.SETTING.pack(4, 65535 - n % 2) for n in range(2730)))
+ATTACKS: dict[str, tuple[Callable[[int], None], float]] = {
+    # Beside each: seconds that others may wait. One body is handled at once, which takes as long as it takes.
+    "30 MB of text, 4 clients": (requests(HI % (b"x" * 30_000_000, b""), 4), 5.0),
+    "60 MB of [], 4 clients": (requests(HI % (b"hi", b',"metadata":[' + b"[]," * 20_000_000 + b"1]"), 4), 5.0),
+    "10 MB of members": (requests(HI % (b"hi", b"," + b",".join(b'"%x":0' % n for n in range(1_000_000))), 2), 20.0),
+    "12 MB of wide characters": (requests(HI % (b"\xf0\x9f\x98\x80" * 3_000_000, b""), 4), 5.0),
+    "40 messages begun, 60 MB each": (unfinished(40, 60 * MIB), 2.0),
+    "1500 idle connections": (idle(1500), 1.0),
+    "3 x 17000 silent streams": (silent(3, 17_000), 2.0),
+    "DATA of one byte": (flood(F(frames.DATA, 0, 1, b"\0") * 2000), 1.0),
+    "empty messages": (flood(F(frames.DATA, 0, 1, b"\0\0\0\0\0" * 3276)), 1.0),
+    "WINDOW_UPDATE": (flood(frames.window_update(1, 1) * 2000), 1.0),
+    "RST of a stream that is over": (flood(F(frames.RST_STREAM, 0, 1, bytes(4)) * 2000), 1.0),
+    "SETTINGS of 2730 entries": (flood(SETTINGS), 1.0),
+    "PING": (flood(F(frames.PING, 0, 0, bytes(8)) * 500), 1.0),
+}
+
+
+def carried_out(folder: Path, name: str) -> Told:
+    """What came of the attack *name* on a sidecar of its own."""
+    attack, most = ATTACKS[name]
+    with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ={"KEY": "k"}) as sidecar:
+        port = int(sidecar.address.rpartition(":")[2])
+        witness = Witness(port)
+        witness.start()
+        time.sleep(0.5)
+        witness.took.clear()
+        began = time.monotonic()
+        attack(port)
+        time.sleep(0.5)
+        seconds = time.monotonic() - began
+        status = Path(f"/proc/{sidecar.pid}/status").read_text("utf-8") if sidecar.alive() else ""
+        witness.over.set()
+        witness.join(35)
+        peak = re.search(r"VmHWM:\s+(\d+)", status)
+        took = sorted(witness.took) or [float("inf")]
+        return Told(
+            seconds, int(peak[1]) * 1024 if peak else 0, took[len(took) // 2], took[-1], sidecar.alive(), most
+        )  # fmt: skip
