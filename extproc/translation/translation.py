@@ -239,6 +239,8 @@ class Translation(Course):
         request = replace(request, model=self.route.model or request.model, source=None)
         if not request.model:
             raise ProtocolError("model", "is missing")
+        if not request.messages and not request.system:
+            raise ProtocolError(request.path_of("messages"), "at least one message is required")
         emitted = upstream.emit_request(request, self._upstream(target, request.model), self.losses)
         if self.route.losses == "reject" and (loss := self.losses.unacceptable()):
             detail = f": {loss.detail}" if loss.detail else ""
