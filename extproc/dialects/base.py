@@ -53,9 +53,15 @@ def top_level(body: bytes) -> dict[str, Any]:
 
 
 def value_of(members: Mapping[str, Any], name: str) -> Any:
-    """Member *name* as a value, decoded or not before; ``None`` if there is none."""
+    """Member *name* as a value, decoded or not before; ``None`` if there is none. Raises ProtocolError: its bytes may
+    be no Unicode, or a number that none can hold."""
     value = members.get(name)
-    return _decode_value(value) if type(value) is msgspec.Raw else value
+    if type(value) is not msgspec.Raw:
+        return value
+    try:
+        return _decode_value(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(name, f"cannot be read: {error}") from None
 
 
 class ClientCall(Frozen):

@@ -123,9 +123,9 @@ class Router(Translator):
         dialect = dialects.get(name)
         try:
             members = top_level(body)
+            model = dialect.peek(self.path, members).model
         except ProtocolError as error:
             raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
-        model = dialect.peek(self.path, members).model
         if not model:
             answer = proceed(
                 Kind.REQUEST_BODY, HeaderMutation(remove_headers=self._clients_own()), clear_route_cache=True

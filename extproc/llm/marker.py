@@ -11,7 +11,6 @@ the signature or the data of a thinking block, or behind a tool call's id, of wh
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 
@@ -86,7 +85,7 @@ def unsealed_id(id_: str) -> tuple[str, str | None]:
         return own, data
     try:
         return own, base64.b64decode(data, validate=True).decode("utf-8", "surrogatepass")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no ASCII, or no UTF-8
         return id_, None
 
 

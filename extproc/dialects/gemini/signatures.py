@@ -8,7 +8,6 @@ their texts. Both are base64 of our own, which SDKs may write in either alphabet
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 from ...llm import marker
@@ -75,7 +74,7 @@ def _read(signature: str) -> str | None:
     bare = signature.rstrip("=").translate(_FROM_URL)
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no ASCII, or no UTF-8
         return None
 
 
