@@ -6,6 +6,7 @@ A setting ``drain_seconds`` is the flag ``--drain-seconds`` and the variable ``E
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -204,6 +205,38 @@ def _values(
         elif text := environ.get(setting.variable):
             values[setting.name] = setting.parse(text, setting.variable)
     return values
+
+
+_NOT_OURS = re.compile(PREFIX + r"(SERVICE_(HOST|PORT.*)|PORT(_.*)?)\Z")
+"""What Kubernetes sets in a pod beside a service that is called extproc."""
+_ELSEWHERE = frozenset({"EXTPROC_ENVOY", "EXTPROC_COMPILE", "EXTPROC_BASE", "EXTPROC_TAG", "EXTPROC_CONTAINERS"})
+"""Variables of the demo, of the build and of docker-compose.yaml."""
+
+
+def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """What is allowed and most likely not meant, a sentence each, for the log of a server that starts."""
+    known = {setting.variable for setting in ALL}
+    found = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known | _ELSEWHERE and not _NOT_OURS.match(name):
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1)
+            meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            found.append(f"{name} is no setting and has no effect{meant}")
+    if not settings.wants_tls:
+        said = (
+            "whoever reaches this port has the keys that routes name: bind loopback, a Unix socket or a private address"
+        )
+        open_ones = [address.strip() for address in settings.listen.split(",") if _is_everywhere(address.strip())]
+        found += [f"{address}: {said}, or use TLS with --tls-client-ca" for address in open_ones]
+    return found
+
+
+def _is_everywhere(address: str) -> bool:
+    """Whether a listener is bound to all of a machine's networks."""
+    if address.startswith("unix:"):
+        return False
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("", "*", "0.0.0.0", "::", "0")
 
 
 def as_flags(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from extproc.settings import (
     Settings,
     add_arguments,
     as_flags,
+    doubts,
     from_arguments,
     load,
     markdown,
@@ -110,3 +111,33 @@ def test_wrong_values_say_where(name: str, text: str) -> None:
         load({name: text}, {})
     with pytest.raises(SettingError, match=f"^{setting.variable}: "):
         load({}, {setting.variable: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("EXTPROC_LISTN", "EXTPROC_LISTN is no setting and has no effect; did you mean EXTPROC_LISTEN?"),
+        ("EXTPROC_XYZZY", "EXTPROC_XYZZY is no setting and has no effect"),
+        ("EXTPROC_LISTEN", None),
+        ("EXTPROC_ENVOY", None),
+        ("EXTPROC_SERVICE_HOST", None),
+        ("EXTPROC_PORT_50051_TCP_ADDR", None),
+        ("OTHER_LISTN", None),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named(name: str, said: str | None) -> None:
+    assert doubts(Settings(), {name: "x"}) == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("listen", "tls", "doubtful"),
+    [
+        ("0.0.0.0:50051", "", True),
+        ("unix:/a.sock,[::]:50051", "", True),
+        ("0.0.0.0:50051", "/cert.pem", False),
+        ("127.0.0.1:50051,unix:/a.sock,10.0.0.7:50051", "", False),
+    ],
+)
+def test_a_port_for_everybody_without_tls_is_doubtful(listen: str, tls: str, doubtful: bool) -> None:
+    found = doubts(Settings(listen=listen, tls_cert=tls), {})
+    assert bool(found) is doubtful and all("0.0.0.0" in said or "[::]" in said for said in found)

@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from ..effects import Ask
-from ..settings import SettingError, Settings
+from ..settings import SettingError, Settings, doubts
 from ..telemetry.admin import Admin
 from . import memory
 from .service import Service
@@ -69,6 +70,8 @@ def serve(settings: Settings) -> int:
 
         # Said before a worker or a port is there.
         identity(settings)
+    for doubt in doubts(settings, os.environ):
+        print(f"extproc: warning: {doubt}", file=sys.stderr, flush=True)
     if settings.workers > 1:
         from .workers import supervise
 

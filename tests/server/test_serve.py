@@ -36,6 +36,21 @@ def sidecar(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         child.stderr.close()
 
 
+def test_it_warns_before_it_listens() -> None:
+    command = [sys.executable, "-m", "extproc", "serve", "--listen", "0.0.0.0:0", "--drain-seconds", "0"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "EXTPROC_WORKER": "2"})
+    try:
+        assert child.stderr is not None
+        first, second = child.stderr.readline(), child.stderr.readline()
+        assert "EXTPROC_WORKER is no setting and has no effect; did you mean EXTPROC_WORKERS?" in first
+        assert "0.0.0.0:0: whoever reaches this port" in second
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stderr is not None
+        child.stderr.close()
+
+
 class Stream:
     """One stream of Process, from a synchronous client."""
 
