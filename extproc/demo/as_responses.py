@@ -26,10 +26,34 @@ def answer(request: Received, *, pause: float = 0.0) -> Answer:
         said = decide(*_asked(body, items))
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         return failure(400, f"the scripted provider cannot read this: {error!r}")
+    output = _output(body, said)
     if not body.get("stream"):
-        return json_answer(_response(body, said, "completed"), headers=HEADERS)
-    events = [_event(number, event) for number, event in enumerate(_events(body, said))]
+        return json_answer(_response(body, output, "completed", said.tokens), headers=HEADERS)
+    return stream(body, output, said.tokens, pause=pause)
+
+
+def stream(body: dict[str, Any], output: list[dict[str, Any]], tokens: int = 5, *, pause: float = 0.0) -> Answer:
+    """A stream that answers the request *body* with the items of *output*."""
+    events = [_event(number, event) for number, event in enumerate(_events(body, output, tokens))]
     return sse_answer(events, headers=HEADERS, pause=pause)
+
+
+def reasoning(summary: str = "") -> dict[str, Any]:
+    """An item of sealed reasoning."""
+    said = [{"type": "summary_text", "text": summary}] if summary else []
+    return {"id": "rs_demo", "type": "reasoning", "summary": said, "encrypted_content": SEALED}
+
+
+def message(text: str) -> dict[str, Any]:
+    """An item that says *text*."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"id": "msg_demo", "type": "message", "role": "assistant", "content": [part], "status": "completed"}
+
+
+def call(number: int, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """An item that calls the function *name*."""
+    called = {"call_id": f"call_demo{number}", "name": name, "arguments": _encode(given).decode()}
+    return {"id": f"fc_demo{number}", "type": "function_call", **called, "status": "completed"}
 
 
 def failure(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> Answer:
@@ -74,45 +98,41 @@ def _text(content: Any) -> str:
 
 def _output(body: dict[str, Any], said: Said) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
-    if reasoning := body.get("reasoning"):
-        summary = [{"type": "summary_text", "text": THOUGHT}] if reasoning.get("summary") else []
-        sealed = {"encrypted_content": SEALED} if "reasoning.encrypted_content" in (body.get("include") or ()) else {}
-        items.append({"id": "rs_demo", "type": "reasoning", "summary": summary, **sealed})
-    done = {"status": "completed"}
+    if wanted := body.get("reasoning"):
+        thought = reasoning(THOUGHT if wanted.get("summary") else "")
+        if "reasoning.encrypted_content" not in (body.get("include") or ()):
+            del thought["encrypted_content"]
+        items.append(thought)
     if said.text:
-        part = {"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}
-        items.append({"id": "msg_demo", "type": "message", "role": "assistant", "content": [part], **done})
-    for n, name, given in said.calls:
-        call = {"call_id": f"call_demo{n}", "name": name, "arguments": _encode(given).decode()}
-        items.append({"id": f"fc_demo{n}", "type": "function_call", **call, **done})
-    return items
+        items.append(message(said.text))
+    return items + [call(*each) for each in said.calls]
 
 
-def _response(body: dict[str, Any], said: Said, status: str) -> dict[str, Any]:
+def _response(body: dict[str, Any], output: list[dict[str, Any]], status: str, tokens: int) -> dict[str, Any]:
     asked, over = len(_encode(body)) // 4, status == "completed"
     usage = {
         "input_tokens": asked,
         "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": said.tokens,
+        "output_tokens": tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": asked + said.tokens,
+        "total_tokens": asked + tokens,
     }
     return {
         "id": "resp_demo", "object": "response", "created_at": CREATED, "status": status, "error": None,
         "incomplete_details": None, "instructions": body.get("instructions"), "metadata": {}, "model": body["model"],
-        "output": _output(body, said) if over else [], "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "output": output if over else [], "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "temperature": 1.0, "tool_choice": body.get("tool_choice", "auto"), "tools": body.get("tools", []),
         "top_p": 1.0, "store": False, "usage": usage if over else None,
     }  # fmt: skip
 
 
-def _events(body: dict[str, Any], said: Said) -> list[dict[str, Any]]:
-    started = _response(body, said, "in_progress")
+def _events(body: dict[str, Any], output: list[dict[str, Any]], tokens: int) -> list[dict[str, Any]]:
+    started = _response(body, output, "in_progress", tokens)
     events = [{"type": f"response.{name}", "response": started} for name in ("created", "in_progress")]
-    for index, item in enumerate(_output(body, said)):
+    for index, item in enumerate(output):
         place = {"output_index": index, "item_id": item["id"]}
         events += _item_events(item, place)
-    return [*events, {"type": "response.completed", "response": _response(body, said, "completed")}]
+    return [*events, {"type": "response.completed", "response": _response(body, output, "completed", tokens)}]
 
 
 def _item_events(item: dict[str, Any], place: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from extproc.demo import as_responses
 from extproc.demo.provider import Answer, Received
 from tests.support.gateway import Gateway
 from tests.support.upstream import chat, chat_stream
@@ -44,7 +45,26 @@ def agent(folder: Path) -> Any:
     return respond
 
 
-def run_claude(url: str, folder: Path, prompt: str) -> list[dict[str, Any]]:
+def responses_agent(folder: Path) -> Any:
+    """The same by the Responses API: it thinks first, and seals what it thinks."""
+
+    def respond(request: Received) -> Answer:
+        body = request.json()
+        results = [item["output"] for item in body["input"] if item["type"] == "function_call_output"]
+        tools = {tool.get("name") for tool in body.get("tools", [])}
+        if "Read" not in tools:
+            return as_responses.stream(body, [as_responses.message("a title")])
+        if results:
+            found = " and ".join(word for word in WORDS if any(word in str(text) for text in results))
+            return as_responses.stream(body, [as_responses.reasoning(), as_responses.message(f"The words are {found}")])
+        paths = [{"file_path": str(folder / f"{word}.txt")} for word in WORDS]
+        calls = [as_responses.call(n, "Read", given) for n, given in enumerate(paths)]
+        return as_responses.stream(body, [as_responses.reasoning("I read both."), *calls])
+
+    return respond
+
+
+def run_claude(url: str, folder: Path, prompt: str, model: str = "gpt-5") -> list[dict[str, Any]]:
     """What ``claude -p`` prints, message by message."""
     binary = shutil.which("claude")
     if binary is None:
@@ -54,8 +74,8 @@ def run_claude(url: str, folder: Path, prompt: str) -> list[dict[str, Any]]:
         "HOME": str(folder / "home"),
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_KEY": "key-of-the-client",
-        "ANTHROPIC_MODEL": "gpt-5",
-        "ANTHROPIC_SMALL_FAST_MODEL": "gpt-5",
+        "ANTHROPIC_MODEL": model,
+        "ANTHROPIC_SMALL_FAST_MODEL": model,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_TELEMETRY": "1",
         "DISABLE_AUTOUPDATER": "1",
@@ -120,3 +140,27 @@ def test_a_task_with_parallel_tool_calls(scripted: Gateway, tmp_path: Path) -> N
     first = asked[0].json()
     assert first["tools"] == last["tools"]
     assert last["messages"][: len(first["messages"])] == first["messages"]
+
+
+@pytest.mark.rows("F6", "F19")
+def test_the_same_by_the_responses_api(scripted: Gateway, tmp_path: Path) -> None:
+    """Where the model's own reasoning goes through Claude Code's history, and comes back to it as it was sealed."""
+    for word in WORDS:
+        (tmp_path / f"{word}.txt").write_text(f"The word is {word}.\n")
+    upstream = scripted.openai_upstream
+    upstream.reset()
+    undo = upstream.always(responses_agent(tmp_path))
+    try:
+        printed = run_claude(scripted.url, tmp_path, "Which words stand in the two files here?", "gpt-5-by-responses")
+    finally:
+        undo()
+    (result,) = [line for line in printed if line["type"] == "result"]
+    assert (result["subtype"], result["result"]) == ("success", "The words are juniper and marigold")
+    assert {request.path for request in upstream.received} == {"/v1/responses"}
+    last = [request.json() for request in upstream.received if "tools" in request.json()][-1]
+    sealed = [item["encrypted_content"] for item in last["input"] if item["type"] == "reasoning"]
+    assert sealed == [as_responses.SEALED]
+    assert last["store"] is False
+    kinds = [item["type"] for item in last["input"]]
+    calls = kinds.index("reasoning")
+    assert kinds[calls + 1 : calls + 5] == ["function_call"] * 2 + ["function_call_output"] * 2

@@ -14,12 +14,12 @@ import pytest
 
 from extproc.demo.provider import Answer, Received, sse_answer
 from tests.support.gateway import Gateway
-from tests.support.upstream import events, message_events, text_block
+from tests.support.upstream import chat_stream, events, message_events, text_block
 
 WORD = "juniper"
 SIGNATURE = "EqQBCgIYAhIM+/signed=="
 CONFIG = """
-model = "claude-sonnet-4-5"
+model = "{model}"
 model_provider = "gateway"
 [model_providers.gateway]
 name = "gateway"
@@ -61,14 +61,32 @@ def agent(request: Received) -> Answer:
     return sse_answer(events(*message_events(text_block(f"The word is {WORD}."))))
 
 
-def run_codex(url: str, folder: Path, prompt: str) -> list[dict[str, Any]]:
+def chat_agent(request: Received) -> Answer:
+    """The same of a provider that speaks Chat Completions."""
+    found = [m["content"] for m in request.json()["messages"] if m["role"] == "tool"]
+    if len(found) == 2:
+        return chat_stream({"content": f"The word is {WORD}."})
+    command = f"printf {WORD} > copy.txt && echo written" if found else "cat word.txt"
+    text = json.dumps({"cmd": command})
+    start = {
+        "index": 0,
+        "id": f"call_{len(found)}",
+        "type": "function",
+        "function": {"name": "exec_command", "arguments": ""},
+    }
+    pieces = [{"index": 0, "function": {"arguments": part}} for part in (text[:7], text[7:])]
+    said = {"reasoning_content": "I read it."} if not found else {"content": "Now I copy it."}
+    return chat_stream(said, *({"tool_calls": [piece]} for piece in (start, *pieces)), finish="tool_calls")
+
+
+def run_codex(url: str, folder: Path, prompt: str, model: str = "claude-sonnet-4-5") -> list[dict[str, Any]]:
     """What ``codex exec`` prints, event by event."""
     binary = shutil.which("codex")
     if binary is None:
         pytest.skip("codex is not on the PATH: make test-real downloads it")
     home, work = folder / "home", folder / "work"
     home.mkdir()
-    (home / "config.toml").write_text(CONFIG.format(url=url))
+    (home / "config.toml").write_text(CONFIG.format(url=url, model=model))
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -122,3 +140,23 @@ def test_a_task_with_tool_calls(scripted: Gateway, tmp_path: Path) -> None:
     for before, after in pairwise(asked):
         assert (before["tools"], before["system"]) == (after["tools"], after["system"])
         assert after["messages"][: len(before["messages"])] == before["messages"]
+
+
+@pytest.mark.rows("F19")
+def test_the_same_on_chat_completions(scripted: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "word.txt").write_text(f"The word is {WORD}.\n")
+    upstream = scripted.openai_upstream
+    upstream.reset()
+    undo = upstream.always(chat_agent)
+    try:
+        printed = run_codex(scripted.url, tmp_path, "Copy the word in word.txt into copy.txt.", "gpt-5-by-chat")
+    finally:
+        undo()
+    done = [line["item"] for line in printed if line["type"] == "item.completed"]
+    assert [item["text"] for item in done if item["type"] == "agent_message"][-1] == f"The word is {WORD}."
+    assert (tmp_path / "work" / "copy.txt").read_text() == WORD
+    assert {request.path for request in upstream.received} == {"/v1/chat/completions"}
+    last = upstream.received[-1].json()
+    assert [message["role"] for message in last["messages"]][-4:] == ["assistant", "tool", "assistant", "tool"]
+    assert last["prompt_cache_key"], "Codex's session groups the requests for the provider's cache"
