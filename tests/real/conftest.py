@@ -18,6 +18,7 @@ from tests.support import placements
 from tests.support.gateway import Gateway
 
 HERE = Path(__file__).parent
+APIS = {"by-chat": "openai_chat", "by-messages": "anthropic_messages", "by-responses": "openai_responses"}
 LOCAL = "provider: openai-compatible\nupstream: {dialect}\nlosses: report\n"
 
 
@@ -50,11 +51,11 @@ def backends() -> Iterator[support.Backends]:
 
 @pytest.fixture(scope="session")
 def local_models(model_server: int, backends: support.Backends) -> Iterator[Gateway]:
-    """Envoy with two routes to the model server: ``by-chat`` speaks Chat to it, ``by-messages`` Messages."""
+    """Envoy with a route to the model server by each of its APIs: ``by-chat``, ``by-messages``, ``by-responses``."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-real-")))
         config = support.configured(backends, "upstream", folder / "access.log")
-        for model, dialect in (("by-chat", "openai_chat"), ("by-messages", "anthropic_messages")):
+        for model, dialect in APIS.items():
             placements.add_cluster(config, model, "openai", model_server, LOCAL.format(dialect=dialect))
             placements.add_route(config, model, "openai", cluster=model)
         envoy = stack.enter_context(Envoy(folder, config))

@@ -16,12 +16,16 @@ ORDER: list[Any] = [{"role": "user", "content": f"Repeat this exactly:\n{CALL}"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ANTHROPIC_TOOL: Any = {"name": "get_weather", "description": "The weather in a city", "input_schema": SCHEMA}
 OPENAI_TOOL: Any = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
+RESPONSES_TOOL: Any = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}
 PATIENCE = 120.0
+by_openais = pytest.mark.parametrize("model", ["by-chat", "by-responses"])
+by_others = pytest.mark.parametrize("model", ["by-chat", "by-messages"])
 
 
-def test_anthropic_sdk_whole(local_models: Gateway) -> None:
+@by_openais
+def test_anthropic_sdk_whole(local_models: Gateway, model: str) -> None:
     client = local_models.anthropic(timeout=PATIENCE)
-    message = client.messages.create(model="by-chat", max_tokens=12, messages=QUESTION)
+    message = client.messages.create(model=model, max_tokens=20, messages=QUESTION)
     assert message.type == "message"
     assert message.id.startswith("msg_")
     (block,) = message.content
@@ -29,13 +33,14 @@ def test_anthropic_sdk_whole(local_models: Gateway) -> None:
     assert block.text.strip()
     assert message.stop_reason in ("end_turn", "max_tokens")
     usage = message.usage
-    assert 0 < usage.output_tokens <= 12
+    assert 0 < usage.output_tokens <= 20
     assert usage.input_tokens + (usage.cache_read_input_tokens or 0) > 10
 
 
-def test_anthropic_sdk_streamed(local_models: Gateway) -> None:
+@by_openais
+def test_anthropic_sdk_streamed(local_models: Gateway, model: str) -> None:
     client = local_models.anthropic(timeout=PATIENCE)
-    with client.messages.stream(model="by-chat", max_tokens=12, messages=QUESTION) as stream:
+    with client.messages.stream(model=model, max_tokens=20, messages=QUESTION) as stream:
         pieces = list(stream.text_stream)
         message = stream.get_final_message()
     assert len(pieces) > 1, "the text came in one piece"
@@ -44,10 +49,11 @@ def test_anthropic_sdk_streamed(local_models: Gateway) -> None:
     assert message.usage.output_tokens > 0
 
 
+@by_openais
 @pytest.mark.parametrize("streamed", [False, True])
-def test_anthropic_sdk_calls_a_tool_and_reports_its_result(local_models: Gateway, streamed: bool) -> None:
+def test_anthropic_sdk_calls_a_tool_and_reports_its_result(local_models: Gateway, streamed: bool, model: str) -> None:
     client = local_models.anthropic(timeout=PATIENCE)
-    asked: dict[str, Any] = {"model": "by-chat", "max_tokens": 80, "tools": [ANTHROPIC_TOOL]}
+    asked: dict[str, Any] = {"model": model, "max_tokens": 80, "tools": [ANTHROPIC_TOOL]}
     if streamed:
         with client.messages.stream(**asked, tool_choice={"type": "any"}, messages=ORDER) as stream:
             message = stream.get_final_message()
@@ -108,6 +114,44 @@ def test_openai_sdk_calls_a_tool_and_reports_its_result(local_models: Gateway, s
     answer = client.chat.completions.create(**asked, messages=turns)
     assert answer.usage is not None
     assert answer.usage.completion_tokens > 0
+
+
+# ---- OpenAI's SDK, its Responses API
+
+
+@by_others
+@pytest.mark.parametrize("streamed", [False, True])
+def test_responses(local_models: Gateway, model: str, streamed: bool) -> None:
+    client = local_models.openai(timeout=PATIENCE)
+    asked: dict[str, Any] = {"model": model, "input": QUESTION, "max_output_tokens": 20, "store": False}
+    if streamed:
+        with client.responses.stream(**asked) as stream:
+            pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+            answer: Any = stream.get_final_response()
+        assert len(pieces) > 1 and "".join(pieces) == answer.output_text
+    else:
+        answer = client.responses.create(**asked)
+    assert answer.output_text.strip()
+    assert answer.status in ("completed", "incomplete")
+    assert answer.usage.input_tokens > 10 and 0 < answer.usage.output_tokens <= 20
+
+
+@by_others
+@pytest.mark.parametrize("streamed", [False, True])
+def test_responses_call_a_tool_and_report_its_result(local_models: Gateway, model: str, streamed: bool) -> None:
+    client = local_models.openai(timeout=PATIENCE)
+    asked: dict[str, Any] = {"model": model, "max_output_tokens": 80, "tools": [RESPONSES_TOOL]}
+    if streamed:
+        with client.responses.stream(**asked, tool_choice="required", input=ORDER) as stream:
+            first: Any = stream.get_final_response()
+    else:
+        first = client.responses.create(**asked, tool_choice="required", input=ORDER)
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Paris"})
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "21 degrees"}
+    answer = client.responses.create(**asked, input=[*ORDER, *(item.to_dict() for item in first.output), result])
+    assert answer.usage is not None
+    assert answer.usage.output_tokens > 0
 
 
 @pytest.mark.rows("F14")

@@ -303,7 +303,9 @@ class ResponsesParser(ParserBase):
         kind = _text(item, "type")
         if kind == "message":
             content = item.get("content")
-            for position, part in enumerate(content if type(content) is list else ()):
+            # A server that numbers no parts (llama.cpp) has told them one by one: here they would be told again.
+            told = (index, "text", None) in self._blocks
+            for position, part in enumerate(content if type(content) is list and not told else ()):
                 yield from self._whole_part((index, "text", position), part)
         elif kind == "reasoning":
             yield from self._finish_reasoning(index, item)
