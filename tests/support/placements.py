@@ -135,9 +135,9 @@ def _match_by_metadata(item: dict[str, Any]) -> None:
 
 _LINES = {
     "gpt-5:": "gpt-5: {owned_by: openai, route: openai}",
-    "claude-sonnet-4-5:": "claude-sonnet-4-5: "
-    "{name: Claude Sonnet 4.5, owned_by: anthropic, created: 2025-09-29, route: anthropic}",
-    "fast:": "fast: {model: gpt-5-mini, route: openai}",
+    "claude-haiku-4-5:": "claude-haiku-4-5: "
+    "{name: Claude Haiku 4.5, owned_by: anthropic, created: 2025-10-01, route: anthropic}",
+    "fast:": "fast: {model: gpt-5.4-mini, route: openai}",
     '"claude/*":': '"claude/*": {model: "claude-*", route: anthropic}',
 }
 _PATTERNS = {"gpt*": "openai", "chatgpt*": "openai", "o1*": "openai", "o3*": "openai", "claude*": "anthropic"}
