@@ -121,7 +121,7 @@ lock: $(VENV)/.dev
 lowest: $(VENV)/.dev
 	@$(BIN)/uv venv --quiet --clear build/lowest
 	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
-	  '.[fast,grpcio,gcp,aws,policies]' pytest pytest-xdist hypothesis h2 certifi cryptography
+	  '.[fast,grpcio,gcp,aws,policies]' 'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'h2>=4.1'
 	PYTHONPATH=$(CURDIR) PYTHONSAFEPATH=1 build/lowest/bin/python -m pytest -q -n $(WORKERS) -p no:cacheprovider \
 	  tests/llm tests/framing tests/route tests/credentials tests/translation tests/server/h2 tests/server/test_service.py
 
