@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..credentials.secrets import Secret
-from . import tool_filter
+from . import prompt_decorator, tool_filter
 from .base import Configured, Make, PolicyError
 from .given import Given
 
 KINDS: dict[str, Callable[[Given], Make]] = {
+    "prompt_decorator": prompt_decorator.configure,
     "tool_filter": tool_filter.configure,
 }
 """By the name under which a route's ``policies`` has them."""
