@@ -111,3 +111,9 @@ def told(name: str, found: Model | Sequence[Model], query: str) -> bytes:
 def resembled(path: str) -> str | None:
     """The dialect to whose API another endpoint at *path* belongs (``/v1/messages/count_tokens``), by its beginning."""
     return next((dialect.name for dialect in _ALL if any(end in path for end in dialect.paths)), None)
+
+
+def shape_for(path: str, headers: Headers) -> str:
+    """In whose shape a request that no dialect serves is answered: that of the API to which another endpoint at *path*
+    belongs, or whose clients alone send *headers*."""
+    return resembled(path.partition("?")[0]) or asks_in(path, headers)

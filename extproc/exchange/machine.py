@@ -417,6 +417,7 @@ class Exchange:
         return self.failure(kind, message, "refused")
 
     def not_found(self) -> Answered:
+        self.client = self.client or dialects.shape_for(self.path, self.came)
         return self.failure(ErrorKind.NOT_FOUND, self.nowhere(), "not_found")
 
     def nowhere(self) -> str:
@@ -450,7 +451,8 @@ class Exchange:
             attributes = Attributes(message)
             self.path, self.method = attributes.text(PATH), attributes.text(METHOD)
             self.client = dialects.detect(self.path, b"")
-        head, body = render_error(self.client, self.in_our_words(status, details))
+        client = self.client or dialects.shape_for(self.path, self.came)
+        head, body = render_error(client, self.in_our_words(status, details))
         self.status = head.status
         self.error = clipped(details)
         own = [*head.headers, ("content-length", str(len(body)))]

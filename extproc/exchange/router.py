@@ -47,6 +47,8 @@ class Router(Translator):
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         super().__init__(shared, refusal)
         self._model = ""
+        self._nameless = False
+        """The request was read, and names no model: who serves it is another's matter, unless nobody does."""
         self._prefixes: Mapping[str, str] = {}
         self._keeps = False
         """Whether what is no LLM API gets our 404, and not its own route."""
@@ -127,6 +129,7 @@ class Router(Translator):
         except ProtocolError as error:
             raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
         if not model:
+            self._nameless = True
             answer = proceed(
                 Kind.REQUEST_BODY, HeaderMutation(remove_headers=self._clients_own()), clear_route_cache=True
             )
@@ -196,6 +199,9 @@ class Router(Translator):
         if self._named and details == "route_not_found":
             log_once(f"no route of Envoy's matches the header {ROUTE_HEADER}: {self._named}")
             return ResponseFailed(ErrorKind.API, "the gateway has no such route", status, "route_error", ours=True)
+        if kind_of_status(status) is ErrorKind.NOT_FOUND and self._nameless:
+            message = "model is required: a string that names one"
+            return ResponseFailed(ErrorKind.INVALID_REQUEST, message, 400, "invalid_value", "model", ours=True)
         if kind_of_status(status) is ErrorKind.NOT_FOUND and self._model:
             message = (self._catalogue or EMPTY).unknown(self._model)
             return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)

@@ -203,7 +203,7 @@ class Translation(Course):
         name = self.client or dialects.detect(call.path, call.body, self.route.prefixes)
         if name is None:
             bare = call.path.partition("?")[0]
-            alike = dialects.resembled(bare)
+            alike = dialects.shape_for(call.path, call.headers)
             raise refused(alike, ErrorKind.NOT_FOUND, f"no LLM API is served at {call.method} {bare}")
         self.client = name
         return dialects.get(name)

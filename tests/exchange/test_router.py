@@ -512,3 +512,35 @@ def test_a_route_that_envoy_does_not_know() -> None:
     envoy = one_stream("gpt-5")
     envoy.answer(404, details="route_not_found")
     assert envoy.got_json["error"]["message"] == "the gateway has no such route"
+
+
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": 3}, {"model": None}, {"model": ["a"]}])
+@pytest.mark.parametrize(("path", "kind"), [(CHAT, "openai"), (MESSAGES, "anthropic"), ("/v1/responses", "openai")])
+def test_what_names_no_model_and_has_no_route_is_the_clients_fault(path: str, kind: str, body: Any) -> None:
+    envoy = router()
+    envoy.headers(path)
+    envoy.body(body)
+    envoy.answer(404, {"content-type": "text/plain"}, details="route_not_found")
+    assert envoy.client[":status"] == "400"
+    error = envoy.got_json["error"]
+    assert error["type"] == "invalid_request_error" and error["message"].startswith("model is required")
+    assert (envoy.got_json.get("type") == "error") == (kind == "anthropic")
+    assert kind == "anthropic" or error["param"] == "model"
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "members"),
+    [
+        ("/v1/files", {"anthropic-version": "2023-06-01"}, {"type", "error"}),
+        ("/v1/messages/batches", {}, {"type", "error"}),
+        ("/v1beta/models/gemini-3-pro:predict", {}, {"code", "message", "status"}),
+        ("/v1/files", {}, {"message", "type", "param", "code"}),
+    ],
+)
+def test_other_paths_of_an_api_are_not_found_in_its_shape(path: str, header: dict[str, str], members: set[str]) -> None:
+    envoy = router()
+    envoy.headers(path, header, attributes=leaf("other_paths: refuse"))
+    envoy.body({"x": 1})
+    assert envoy.immediate is not None
+    status, _, body, _ = envoy.immediate
+    assert status == 404 and members in ({*body}, {*body["error"]})

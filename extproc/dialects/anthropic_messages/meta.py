@@ -14,7 +14,7 @@ from ..base import Env, Headers, Meta, ResponseHead, encode
 from ..shared.emitter import error_status
 from ..shared.errors import no_use_in_retrying
 from ..shared.overflow import read_overflow
-from .vocabulary import ERROR_TYPES
+from .vocabulary import ERROR_TYPES, NO_THREADS
 
 OVERLOADED = 529
 TOO_LONG = "prompt is too long: "
@@ -73,7 +73,10 @@ def emit_error(failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]
 
 
 def error_object(failed: ResponseFailed) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": ERROR_TYPES[failed.kind], "message": _message(failed)}}
+    error: dict[str, Any] = {"type": ERROR_TYPES[failed.kind], "message": _message(failed)}
+    if failed.ours and failed.code == NO_THREADS:
+        error["details"] = {"error_code": NO_THREADS, "unsupported": [failed.param]}
+    return {"type": "error", "error": error}
 
 
 def _message(failed: ResponseFailed) -> str:

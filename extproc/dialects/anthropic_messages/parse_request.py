@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from ...llm.request import (
 from ..base import Asked, ClientCall
 from ..shared.anthropic import blocks, cache_marker, tool
 from ..shared.reading import decode
-from .vocabulary import BILLING_LINE, NAME, VERSIONS
+from .vocabulary import BILLING_LINE, NAME, NO_THREADS, VERSIONS
 
 AT = {
     "stop": "stop_sequences",
@@ -40,12 +41,15 @@ AT = {
 }
 ESSENTIAL = frozenset({"mcp_servers", "container", "thread"})
 """Members without which the answer would be another one: other APIs have nothing like them."""
+_REFUSED_AS = {"thread": NO_THREADS}
 
 _THINKING_MODES: dict[str, Any] = {
     "enabled": "budget", "adaptive": "adaptive", "disabled": "off", "between_tools": "between_tools",
 }  # fmt: skip
 _CHOICE_MODES: dict[str, Any] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 _SERVICE_TIERS = {"standard_only": "standard"}
+_PACKED = re.compile(r"user_(?P<device>[0-9a-f]+)_account_(?P<account>[0-9a-f-]*)_session_(?P<session>[0-9a-f-]+)")
+"""``metadata.user_id`` of Claude Code before it wrote JSON there."""
 
 
 def parse_request(call: ClientCall, losses: LossReport, asked: Asked | None = None) -> Request:
@@ -234,23 +238,27 @@ def _output(value: dict[str, Any] | None, at: str) -> Output | None:
 
 
 def _metadata(fields: Fields, extra: dict[str, Member]) -> tuple[str | None, str | None]:
-    """The user's id, and what groups a conversation's requests: Claude Code packs both into one JSON text."""
+    """The user's id, and what groups a conversation's requests: Claude Code packs both into one text. The session is
+    none of the id: else each one would be another user's."""
     metadata = Fields(fields.take("metadata", dict, {}), "metadata")
     user_id = metadata.maybe("user_id", str)
     for name, value in (metadata.rest() or {}).items():
         path = metadata.at(name)
         extra[path] = Member(value, path)
     if user_id is None or not user_id.startswith("{"):
-        return user_id or None, None
+        old = _PACKED.fullmatch(user_id or "")
+        return (old["account"] or old["device"], old["session"]) if old else (user_id or None, None)
     try:
         packed = msgspec.json.decode(user_id)
     except (msgspec.DecodeError, RecursionError):
         return user_id, None
-    account, session = packed.get("account_uuid"), packed.get("session_id")
-    return (
-        account if type(account) is str and account else user_id,
-        session if type(session) is str and session else None,
-    )
+    account, device, session = (_word(packed, name) for name in ("account_uuid", "device_id", "session_id"))
+    return account or device or (None if session else user_id), session
+
+
+def _word(packed: dict[str, Any], name: str) -> str | None:
+    value = packed.get(name)
+    return value if type(value) is str and value else None
 
 
 def _stop_sequences(fields: Fields) -> list[str]:
@@ -274,7 +282,10 @@ def _others(fields: Fields, extra: dict[str, Member]) -> None:
             continue
         if name in ESSENTIAL:
             if value:
-                problem = f"{name} is not supported for this model"
-                extra[name] = Member(value, name, essential=True, problem=problem)
+                problem, code = (
+                    f"{name} is not supported for this model",
+                    _REFUSED_AS.get(name, "unsupported_parameter"),
+                )
+                extra[name] = Member(value, name, essential=True, problem=problem, code=code)
         else:
             extra[name] = Member(value, name)

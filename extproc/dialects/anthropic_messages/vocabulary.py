@@ -25,6 +25,9 @@ UPSTREAM_VERSION = "2023-06-01"
 BILLING_LINE = "x-anthropic-billing-header:"
 """How a system block of Claude Code begins that changes with every request and means nothing to a model."""
 
+NO_THREADS = "thread_unsupported_request"
+"""The ``error_code`` at which clients send the whole conversation again, without ``thread``."""
+
 INVALID_JSON = "INVALID_JSON"
 """The member that holds a tool's input when it was no JSON object."""
 

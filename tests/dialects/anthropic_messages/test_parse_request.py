@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc import Refused, Translation
 from extproc.llm.failures import ProtocolError, Unsupported
 from extproc.llm.request import Block, CacheMarker, Message, Reasoning, Sampling, Text, ToolChoice, WebSearch
 
@@ -241,7 +242,11 @@ def test_both_outputs() -> None:
         ("", (None, None)),
         ('{"device_id":"d","account_uuid":"u","session_id":"s-1"}', ("u", "s-1")),
         ('{"device_id":"d","account_uuid":"","session_id":"s-1"}',
-         ('{"device_id":"d","account_uuid":"","session_id":"s-1"}', "s-1")),
+         ("d", "s-1")),
+        ('{"session_id":"s-1"}', (None, "s-1")),
+        ("user_0a1b_account_1c-2d_session_3e-4f", ("1c-2d", "3e-4f")),
+        ("user_0a1b_account__session_3e-4f", ("0a1b", "3e-4f")),
+        ("user_0a1b_account_", ("user_0a1b_account_", None)),
         ("{not json", ("{not json", None)),
     ],
 )  # fmt: skip
@@ -256,6 +261,18 @@ def test_what_only_this_api_has_is_essential(name: str) -> None:
     assert request.extra[name].essential
     assert request.extra[name].problem == f"{name} is not supported for this model"
     assert parse({name: []})[0].extra == {}
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini", "bedrock"])
+def test_a_thread_is_refused_so_that_clients_send_the_whole_conversation(provider: str) -> None:
+    """As Anthropic's SDK reads it (``anthropic.lib.threads``)."""
+    t = Translation(route={"provider": provider, "auth": "none"}, now=0)
+    body = {"model": "m", "max_tokens": 9, "thread": {"type": "create"}, "messages": [{"role": "user", "content": "x"}]}
+    with pytest.raises(Refused) as refused:
+        t.request(json.dumps(body).encode(), "POST", "/v1/messages")
+    error = json.loads(refused.value.body)["error"]
+    assert refused.value.status == 400 and error["type"] == "invalid_request_error"
+    assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
 def test_everything_else_is_advisory() -> None:
