@@ -44,7 +44,7 @@ def test_a_streams_numbers_and_the_time_to_its_first_content() -> None:
     outcome = envoy.close()
     told = envoy.metadata
     assert (told["input_tokens"], told["output_tokens"], told["finish"], told["ending"]) == (11, 5, "end", "complete")
-    assert (told["model_asked"], told["model_sent"], told["model_answered"]) == ("m", "m", "claude-sonnet-4-5")
+    assert (told["model_asked"], told["model_sent"], told["model_answered"]) == ("m", "m", "claude-haiku-4-5")
     assert told["first_token_ms"] == 500, "the clock was asked at the beginning, at the request, and for the content"
     assert outcome.first_content_seconds == 0.5 and outcome.seconds == 0.75
 
