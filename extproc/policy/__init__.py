@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..credentials.secrets import Secret
-from . import prompt_decorator, tool_filter
+from . import prompt_decorator, prompt_guard, tool_filter
 from .base import Configured, Make, PolicyError
 from .given import Given
 
 KINDS: dict[str, Callable[[Given], Make]] = {
     "prompt_decorator": prompt_decorator.configure,
+    "prompt_guard": prompt_guard.configure,
     "tool_filter": tool_filter.configure,
 }
 """By the name under which a route's ``policies`` has them."""
@@ -37,7 +38,7 @@ def _configured(path: str, entry: Mapping[str, Any], resolve: Resolve) -> Config
     if members is not None and not isinstance(members, Mapping):
         raise PolicyError(f"{path}.{name}", "expected a mapping")
     given = Given(members or {}, f"{path}.{name}", resolve)
-    fail_open = given.choice("fail", ("closed", "open")) == "open"
+    given.fail_open = given.choice("fail", ("closed", "open")) == "open"
     make = kind(given)
     given.finish()
-    return Configured(name, make, fail_open)
+    return Configured(name, make, given.fail_open, given.quiet)

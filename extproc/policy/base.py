@@ -101,3 +101,5 @@ class Configured(Frozen):
     make: Make
     fail_open: bool = False
     """When it cannot say, the exchange goes on as if it were not there; else the client gets an error."""
+    quiet: bool = False
+    """And no line in the log says so; the record does."""

@@ -52,6 +52,11 @@ class Chain:
         """Whether an exchange goes on that none of them can look at."""
         return all(each.fail_open for each, _ in self._links)
 
+    def unread(self, why: Exception) -> None:
+        """The exchange goes on, and none of them could look at its request."""
+        for each, _ in self._links:
+            self._cannot_say(each, why)
+
     def on_request(self, request: Request) -> Generator[Effect, Result, Request | Deny]:
         """The request that is to go on, or why none is."""
         for each, policy in self._links:
@@ -78,7 +83,7 @@ class Chain:
                 self.denied_by = each.name
             return made
         except Unavailable as error:
-            log.warning("the policy %s cannot say: %s", each.name, error)
+            self._cannot_say(each, error)
         except Exception:
             log.exception("a bug in the policy %s", each.name)
         if each.fail_open:
@@ -86,6 +91,12 @@ class Chain:
             return given
         self.denied_by = each.name
         return Deny(f"the gateway's policy {each.name} could not be checked; try again", 503, "policy_unavailable")
+
+    def _cannot_say(self, each: Configured, why: Exception) -> None:
+        if each.fail_open:
+            self.context.facts[f"{each.name}_skipped"] = True
+        if not each.quiet:
+            log.warning("the policy %s cannot say: %s", each.name, why)
 
 
 def _made(each: Configured, context: Context) -> Policy | None:

@@ -18,6 +18,10 @@ class Given:
         self._path = path
         self._resolve = resolve
         self._known: list[str] = []
+        self.fail_open = False
+        """What ``fail`` says: for a policy that says it in other words to set."""
+        self.quiet = False
+        """And whether nothing is logged when it goes on unseen."""
 
     def error(self, name: str, problem: str) -> PolicyError:
         return PolicyError(f"{self._path}.{name}", problem)
@@ -37,7 +41,7 @@ class Given:
         """The first is the default."""
         value = self._taken(name, choices[0])
         if value not in choices:
-            raise self.error(name, f"choose one of: {', '.join(choices)}")
+            raise self.error(name, f"choose one of: {', '.join(filter(None, choices))}")
         return str(value)
 
     def flag(self, name: str, default: bool = False) -> bool:

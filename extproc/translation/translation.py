@@ -142,9 +142,10 @@ class Translation(Course):
         self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts))
         try:
             request = client.parse_request(call, LossReport())
-        except (ProtocolError, Unsupported):
+        except (ProtocolError, Unsupported) as error:
             if not chain.all_open:
                 raise
+            chain.unread(error)
             return call
         self.model_asked = request.model
         judged = yield from chain.on_request(request)

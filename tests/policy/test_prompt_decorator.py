@@ -27,7 +27,7 @@ def words(found: list[tuple[str, str]]) -> list[str]:
     return [word for _, text in found for word in text.split("\n\n")]
 
 
-@pytest.mark.rows("B30", "B33")
+@pytest.mark.rows("B2", "B30", "B33")
 @pytest.mark.parametrize("stream", [False, True])
 @pairs
 def test_messages_around_what_the_client_says(client: str, upstream: str, stream: bool) -> None:

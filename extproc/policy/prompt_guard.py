@@ -1,0 +1,67 @@
+"""``prompt_guard``: what a prompt must say, and what it must not.
+
+With ``allow_patterns``, what matches none of them is denied; what matches one of ``deny_patterns`` is denied all the
+same. Looked at are the texts of the user's last turn; with ``match_all_roles`` of everybody, with
+``match_all_conversation_history`` of every turn, as one text, so that nothing hides by being cut into parts. A turn
+without any text (an image) has nothing to be looked at, and passes.
+"""
+
+from __future__ import annotations
+
+from ..frozen import Frozen
+from ..llm.request import Request
+from .base import Context, Deny, Make, Policy
+from .given import Given
+from .patterns import Pattern, encoded, patterns
+from .texts import Wanted, said_in
+
+UNWANTED = "Request contains prohibited content"
+NOT_WANTED = "Request doesn't match allow patterns"
+
+
+class _Rules(Frozen):
+    allow: list[Pattern]
+    deny: list[Pattern]
+    wanted: Wanted
+    status: int
+    message: str
+
+
+def configure(given: Given) -> Make:
+    allow, deny = patterns(given, "allow_patterns"), patterns(given, "deny_patterns")
+    if not allow and not deny:
+        raise given.error("deny_patterns", "it or allow_patterns must hold a pattern")
+    everyone, history = given.flag("match_all_roles"), given.flag("match_all_conversation_history")
+    wanted = Wanted(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
+    status = given.count("deny_code", 200, least=200) or 200
+    if status != 200 and not 400 <= status <= 599:
+        raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")
+    mode = given.choice("fail_mode", ("", "skip", "warn", "error"))
+    if mode:
+        given.fail_open, given.quiet = mode != "error", mode == "skip"
+    rules = _Rules(allow, deny, wanted, status, given.text("deny_message", ""))
+    return lambda context: PromptGuard(rules, context)
+
+
+class PromptGuard(Policy):
+    """Of one exchange."""
+
+    def __init__(self, rules: _Rules, context: Context) -> None:
+        self._rules = rules
+        self._facts = context.facts
+
+    def on_request(self, request: Request) -> Request | Deny:
+        rules = self._rules
+        text = encoded(" ".join(said for said in said_in(request, rules.wanted) if said))
+        if not text.strip():
+            return request
+        if rules.allow and not any(pattern.found_in(text) for pattern in rules.allow):
+            return self._denied("allow_patterns", NOT_WANTED)
+        for pattern in rules.deny:
+            if pattern.found_in(text):
+                return self._denied(pattern.path, UNWANTED)
+        return request
+
+    def _denied(self, why: str, message: str) -> Deny:
+        self._facts["prompt_guard_pattern"] = why
+        return Deny(self._rules.message or message, self._rules.status)

@@ -1,0 +1,104 @@
+"""All that a request says in words, wherever in it: what a policy may want to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..frozen import Frozen
+from ..llm.request import (
+    Block,
+    Document,
+    Message,
+    Opaque,
+    Request,
+    SearchResult,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolChange,
+    ToolResult,
+)
+
+
+class Wanted(Frozen):
+    """Of whom and of what. ``everyone``: not the user alone. ``history``: not the last turn alone."""
+
+    everyone: bool = False
+    history: bool = False
+    results: bool = False
+    arguments: bool = False
+
+
+def said_in(request: Request, wanted: Wanted) -> Iterator[str]:
+    """Its texts in order. The last turn is what comes behind the last answer; one that the client has begun itself is
+    part of it."""
+    messages = request.messages
+    if not wanted.history:
+        messages = messages[_last_turn(messages) :]
+    if wanted.everyone:
+        for message in request.system:
+            yield from _words(message.content, wanted, True)
+    for message in messages:
+        theirs = wanted.everyone or message.role == "user"
+        yield from _words(message.content, wanted, theirs)
+
+
+def _last_turn(messages: list[Message]) -> int:
+    """Where it begins."""
+    for at in range(len(messages) - 2, -1, -1):
+        if messages[at].role == "assistant":
+            return at if wants_results(messages[at]) else at + 1
+    return 0
+
+
+def wants_results(message: Message) -> bool:
+    """Whether it calls tools, the results of which answer it: its arguments belong to what is new."""
+    return isinstance(message.content, list) and any(isinstance(block, ToolCall) for block in message.content)
+
+
+def _words(content: str | list[Block], wanted: Wanted, theirs: bool) -> Iterator[str]:
+    if isinstance(content, str):
+        if theirs:
+            yield content
+        return
+    for block in content:
+        if isinstance(block, ToolResult):
+            if wanted.results:
+                yield from _words(block.content, wanted, True)
+        elif isinstance(block, ToolCall):
+            if wanted.arguments:
+                yield from [block.arguments] if block.arguments is not None else strings(block.input)
+        elif theirs:
+            yield from _of_block(block, wanted)
+
+
+def _of_block(block: Block, wanted: Wanted) -> Iterator[str]:
+    if isinstance(block, (Text, Thinking)):
+        yield block.text
+    elif isinstance(block, Document):
+        yield from (each for each in (block.title, block.context) if each)
+        if block.source is not None and block.source.kind == "text":
+            yield block.source.data
+        if block.blocks is not None:
+            yield from _words(block.blocks, wanted, True)
+    elif isinstance(block, SearchResult):
+        yield block.title
+        yield from (part.text for part in block.content)
+    elif isinstance(block, Opaque):
+        yield from strings(block.content)
+    elif isinstance(block, ToolChange):
+        yield from strings(block.native)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The texts in a JSON value, names of members among them."""
+    rest = [value]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            rest += [part for pair in reversed(value.items()) for part in reversed(pair)]
+        elif isinstance(value, list):
+            rest += reversed(value)
