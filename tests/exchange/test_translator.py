@@ -197,9 +197,12 @@ def test_a_request_that_is_too_large() -> None:
 
 
 def test_other_paths() -> None:
-    for path, api in (("/v1/nothing", None), ("/v1/messages/batches", "error")):
+    unknown: tuple[tuple[str, dict[str, str], str | None], ...] = (
+        ("/v1/nothing", {}, None), ("/v1/nothing", CLIENT, "error"), ("/v1/messages/batches", {}, "error")
+    )  # fmt: skip
+    for path, headers, api in unknown:
         envoy = Conversation()
-        envoy.headers(path, CLIENT, attributes=leaf(OPENAI))
+        envoy.headers(path, headers, attributes=leaf(OPENAI))
         envoy.body(MESSAGES)
         assert envoy.immediate is not None
         assert envoy.immediate[0] == 404 and envoy.immediate[2].get("type") == api
