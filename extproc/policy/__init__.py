@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..credentials.secrets import Secret
-from . import prompt_decorator, prompt_guard, tool_filter
+from . import prompt_decorator, prompt_guard, prompt_template, tool_filter
 from .base import Configured, Make, PolicyError
 from .given import Given
 
 KINDS: dict[str, Callable[[Given], Make]] = {
     "prompt_decorator": prompt_decorator.configure,
     "prompt_guard": prompt_guard.configure,
+    "prompt_template": prompt_template.configure,
     "tool_filter": tool_filter.configure,
 }
 """By the name under which a route's ``policies`` has them."""

@@ -73,12 +73,18 @@ Asking = Generator[Effect, Result, Any]
 
 
 class Policy:
-    """One policy in one exchange. ``on_request`` comes first, once; then ``on_events`` as ``window`` says. Each returns
-    what is to go on (what it was given, if nothing changes) or ``Deny``; or it is a generator that does so in the end.
+    """One policy in one exchange. ``on_body`` comes first, then ``on_request``, once; then ``on_events`` as ``window``
+    says. Each returns what is to go on (what it was given, if nothing changes) or ``Deny``; or it is a generator that
+    does so in the end.
     """
 
     window: Window | None = None
     """``None``: it does not look at answers, and they pass without being held or read for it."""
+
+    def on_body(self, body: bytes) -> bytes | Deny | Asking:
+        """What the client sent, unread: for what is no request of its API yet. All policies are asked before the first
+        of them sees the request."""
+        return body
 
     def on_request(self, request: Request) -> Request | Deny | Asking:
         """The client's request."""

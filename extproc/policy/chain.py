@@ -35,7 +35,7 @@ ILLEGAL = ResponseFailed(ErrorKind.API, "a policy of the gateway made an answer 
 
 
 class Chain:
-    """``on_request`` once, then ``gate`` if ``watches``. *denied_by* names the policy that ended the exchange."""
+    """``on_body`` and ``on_request`` once, then ``gate`` if ``watches``. *denied_by* names the policy that ended it."""
 
     def __init__(self, configured: Sequence[Configured], context: Context) -> None:
         self.context = context
@@ -56,6 +56,16 @@ class Chain:
         """The exchange goes on, and none of them could look at its request."""
         for each, _ in self._links:
             self._cannot_say(each, why)
+
+    def on_body(self, body: bytes) -> Generator[Effect, Result, bytes | Deny]:
+        """The body that is to be read, or why none is."""
+        for each, policy in self._links:
+            if policy is not None and type(policy).on_body is not Policy.on_body:
+                made = yield from self.judged(each, policy, body, lambda policy, given: policy.on_body(given))
+                if isinstance(made, Deny):
+                    return made
+                body = made
+        return body
 
     def on_request(self, request: Request) -> Generator[Effect, Result, Request | Deny]:
         """The request that is to go on, or why none is."""

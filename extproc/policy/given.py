@@ -80,6 +80,13 @@ class Given:
             raise self.error(name, "expected a mapping of text to text")
         return dict(value)
 
+    def mapping(self, name: str) -> dict[str, Any]:
+        """A mapping of text to anything that JSON has; it must be there."""
+        value = self._taken(name, None)
+        if not isinstance(value, Mapping):
+            raise self.error(name, "expected a mapping")
+        return dict(value)
+
     def parts(self, name: str) -> list[Given]:
         """A list of mappings; empty if it is not there. Each is to be finished, too."""
         value = self._taken(name, [])

@@ -140,6 +140,12 @@ class Translation(Course):
         facts: dict[str, Any] = {}
         who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)
         self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts))
+        body = yield from chain.on_body(call.body)
+        if isinstance(body, Deny):
+            return self._erred(client, body)
+        if body is not call.body:
+            call = replace(call, body=body)
+            self._check_size(client, call)
         try:
             request = client.parse_request(call, LossReport())
         except (ProtocolError, Unsupported) as error:
@@ -157,11 +163,15 @@ class Translation(Course):
         return replace(call, body=edited(client, call, request, judged, self.losses))
 
     def _denied(self, client: Dialect, request: Request, deny: Deny) -> Answer:
-        if deny.status < 400:
-            head, body = client.deny(request, deny.text, self._env)
-        else:
-            failed = ResponseFailed(kind_of_status(deny.status), deny.text, deny.status, deny.code, ours=True)
-            head, body = render_error(client.name, failed)
+        if deny.status >= 400:
+            return self._erred(client, deny)
+        head, body = client.deny(request, deny.text, self._env)
+        return Answer(head.status, head.headers, body, "denied")
+
+    def _erred(self, client: Dialect, deny: Deny) -> Answer:
+        status = max(deny.status, 400)
+        failed = ResponseFailed(kind_of_status(status), deny.text, status, deny.code, ours=True)
+        head, body = render_error(client.name, failed)
         return Answer(head.status, head.headers, body, "denied")
 
     def _requested(self, call: ClientCall) -> Call | Answer:
