@@ -36,7 +36,7 @@ class Limits:
     max_request_bytes: int = _setting(64 * MIB, "bytes", "The largest body of a request.")
     max_response_bytes: int = _setting(64 * MIB, "bytes", "The largest body of an answer that is not a stream.")
     max_event_bytes: int = _setting(16 * MIB, "bytes", "The largest event of a stream.")
-    max_inflated_bytes: int = _setting(64 * MIB, "bytes", "What a compressed answer may grow to.")
+    max_inflated_bytes: int = _setting(64 * MIB, "bytes", "What a compressed request or answer may grow to.")
     max_wait_seconds: float = _setting(
         30.0,
         "seconds",

@@ -37,7 +37,8 @@ def translation(case: Json, **members: Json) -> Translation:
 
 
 def body_of(case: Json) -> bytes:
-    return case["request_text"].encode() if "request_text" in case else json.dumps(case["request"]).encode()
+    text = case["request_text"] if "request_text" in case else json.dumps(case["request"])
+    return gzip.compress(text.encode()) if case.get("request_encoding") == "gzip" else text.encode()
 
 
 def headers_of(case: Json) -> list[tuple[str, str]]:

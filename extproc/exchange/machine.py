@@ -21,6 +21,7 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingRequest,
     ProcessingResponse,
 )
+from ..framing.inflate import InflateError
 from ..frozen import Frozen
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
@@ -29,7 +30,7 @@ from ..route import RouteError
 from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
 from ..telemetry.sinks import Sinks
-from ..translation.calls import TOO_HEAVY, Refused, render_error
+from ..translation.calls import TOO_HEAVY, Refused, not_inflated, plain_body, render_error
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
@@ -380,6 +381,15 @@ class Exchange:
             self.client = resembled
             raise self.not_found()
         return self.client
+
+    def inflated(self, body: bytes, headers: Headers) -> bytes:
+        """The request's *body* as it was before the client compressed it; *body* itself if nobody did."""
+        limits = self.shared.limits
+        try:
+            return plain_body(body, headers, min(limits.max_request_bytes, limits.max_inflated_bytes))
+        except InflateError as error:
+            self.client = self.client or dialects.shape_for(self.path, self.came)
+            raise self.said(not_inflated(error), "refused") from None
 
     # ---- what is no LLM API's
 

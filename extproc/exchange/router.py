@@ -19,7 +19,7 @@ from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
 from ..route import RouteError, compile_route
 from ..route.catalogue import EMPTY, Catalogue, read_catalogue
-from ..translation.calls import Call
+from ..translation.calls import ENCODING, Call
 from .attributes import MODELS, OURS, ROUTES, Attributes
 from .machine import Answer, Answered, Refusal, Shared, Steps, clipped, log_once
 from .mutations import HOLDING, UNCHANGED, Headers, immediate, let_by, proceed, set_header, with_metadata
@@ -116,7 +116,8 @@ class Router(Translator):
         return self.said(failed, "model_not_found")
 
     def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
-        body = message.request_body.body
+        held = message.request_body.body
+        body = self.inflated(held, self.came)
         name = self.settle(body, self._prefixes)
         if name is None:
             if self._keeps:
@@ -130,34 +131,38 @@ class Router(Translator):
             raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
         if not model:
             self._nameless = True
-            answer = proceed(
-                Kind.REQUEST_BODY, HeaderMutation(remove_headers=self._clients_own()), clear_route_cache=True
-            )
-            return with_metadata(answer, self.facts()), Phase.SENT
+            return self._sent_on(HeaderMutation(remove_headers=self._clients_own()), body, held)
         self._model = model
         found = (model, "") if self._catalogue is None else self._catalogue.find_line(model)
         if found is None:
             assert self._catalogue is not None
             raise self._unknown(self._catalogue, model)
         sent, route = found
-        renamed: bytes | None = None
         path = self.path
         if sent != model:
             path, changed = dialect.rename(path, members, sent)
-            renamed = encode(changed) if changed is not members else None
+            body = encode(changed) if changed is not members else body
         if route:
-            return self._translated_here(route, path, body if renamed is None else renamed, body)
-        return self._routed(sent, path, renamed)
+            return self._translated_here(route, path, body, held)
+        return self._routed(sent, path, body, held)
 
-    def _routed(self, sent: str, path: str, renamed: bytes | None) -> Answer:
+    def _routed(self, sent: str, path: str, body: bytes, held: bytes) -> Answer:
         """By the model's name, to whoever translates behind us."""
         mutation = HeaderMutation(remove_headers=[name for name in self._clients_own() if name != MODEL_HEADER])
         set_header(mutation, MODEL_HEADER, as_header(sent))
         if path != self.path:
             set_header(mutation, ":path", path)
-        if renamed is not None and any(name == "content-length" for name, _ in self.came):
-            set_header(mutation, "content-length", str(len(renamed)))
-        answer = proceed(Kind.REQUEST_BODY, mutation, renamed, clear_route_cache=True)
+        return self._sent_on(mutation, body, held)
+
+    def _sent_on(self, mutation: HeaderMutation, body: bytes, held: bytes) -> Answer:
+        """*body* to whoever reads it next, in place of what Envoy has *held*: as plain bytes."""
+        changed = body is not held
+        names = {name for name, _ in self.came}
+        if changed and "content-length" in names:
+            set_header(mutation, "content-length", str(len(body)))
+        if ENCODING in names:
+            mutation.remove_headers.append(ENCODING)
+        answer = proceed(Kind.REQUEST_BODY, mutation, body if changed else None, clear_route_cache=True)
         return with_metadata(answer, self.facts()), Phase.SENT
 
     def _translated_here(self, name: str, path: str, body: bytes, held: bytes) -> Answer | Steps:

@@ -15,8 +15,8 @@ from ..llm.failures import ErrorKind
 from ..names import without_credentials
 from ..route import Route, RouteError, compile_route
 from ..telemetry.outcome import Outcome
+from ..translation.calls import ENCODING, Call, without_encoding
 from ..translation.calls import Answer as OurAnswer
-from ..translation.calls import Call
 from ..translation.translation import Translation
 from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
@@ -108,13 +108,14 @@ class Translator(Exchange):
         self.original += memory.saved
 
     def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
-        body = message.request_body.body
+        held = message.request_body.body
+        body = self.inflated(held, self.original)
         route = self._route
         self.settle(body, route.prefixes if route is not None else dialects.ANYWHERE)
         if route is None:
             raise RouteError(self._route_error)
         self.client = self.client or route.client
-        return self.translated(route, body, body)
+        return self.translated(route, body, held)
 
     def translated(self, route: Route, body: bytes, held: bytes) -> Answer | Steps:
         """The request that *body* makes, by *route*, in place of that whose body Envoy has *held*."""
@@ -122,15 +123,19 @@ class Translator(Exchange):
         if fetched is not None or route.policies:
             return self._waiting(fetched, route, body, held)
         translation = self._translating(route)
-        return self._requested(translation, translation.request(body, self.method, self.path, self.original), held)
+        return self._requested(translation, translation.request(body, self.method, self.path, self._headers()), held)
 
     def _waiting(self, fetched: Effect | None, route: Route, body: bytes, held: bytes) -> Steps:
         if fetched is not None:
             # Without it the request is refused: it may have been asked for in vain.
             yield fetched
         translation = self._translating(route)
-        made = yield from translation.requesting(body, self.method, self.path, self.original)
+        made = yield from translation.requesting(body, self.method, self.path, self._headers())
         return self._requested(translation, made, held)
+
+    def _headers(self) -> Headers:
+        """The client's, as they fit the body that was read."""
+        return without_encoding(self.original)
 
     def _translating(self, route: Route) -> Translation:
         self.translation = Translation(
@@ -185,7 +190,7 @@ class Translator(Exchange):
         return Memory(
             path=without_credentials(self.path),
             set=sorted(keys.union(name for name, _ in sent - original)),
-            saved=upstream_headers(unsent, [], [], passthrough=True),
+            saved=upstream_headers(unsent, [], [], passthrough=True) + [pair for pair in unsent if pair[0] == ENCODING],
             authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
             host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
         )

@@ -1,8 +1,11 @@
-"""Inflating compressed bodies as they arrive, within bounds."""
+"""Inflating compressed bodies, whole or as they arrive, within bounds."""
 
 from __future__ import annotations
 
+import io
 import zlib
+
+import zstandard
 
 _MEANINGLESS = frozenset({"", "identity", "none", "plain", "utf-8", "utf8", "7bit", "8bit", "binary"})
 """What servers write into ``content-encoding`` above bytes that are not encoded at all."""
@@ -13,13 +16,68 @@ _SLICE = 4096
 """Bytes that are looked at at once where members follow each other: what is left over is copied for each of them."""
 
 
+_MAX_ENCODINGS = 3
+"""One upon the other."""
+_MAX_WINDOW = 8 * 1024 * 1024
+"""Bytes that a decoder of zstd must hold (RFC 9659, 3)."""
+
+
 class InflateError(Exception):
-    """The body cannot be inflated: an encoding that is not known here, broken data, or too much of it."""
+    """The body cannot be inflated: broken data, or one of the two below."""
+
+
+class UnknownEncoding(InflateError):
+    """The body has an encoding that is not known here."""
+
+
+class InflatesTooFar(InflateError):
+    """More would come of the body than is allowed."""
+
+
+def inflated(body: bytes, content_encoding: str, max_bytes: int) -> bytes:
+    """A whole *body*, plain: *content_encoding* is the header's value, gzip, deflate and zstd are known. Raises
+    InflateError."""
+    named = _named(content_encoding)
+    if len(named) > _MAX_ENCODINGS:
+        raise UnknownEncoding(f"the body is encoded {len(named)} times")
+    for encoding in reversed(named):
+        if body:
+            body = _zstd(body, max_bytes) if encoding == "zstd" else _zlib(body, encoding, max_bytes)
+    return body
+
+
+def _zlib(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    inflater = Inflater(encoding, max_bytes)
+    plain = inflater.feed(body)
+    if not inflater.ended:
+        raise InflateError("the compressed body is cut off")
+    return plain
+
+
+def _zstd(body: bytes, max_bytes: int) -> bytes:
+    decoder = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    try:
+        with decoder.stream_reader(io.BytesIO(body), read_across_frames=True) as reader:
+            plain: bytes = reader.read(max_bytes + 1)
+    except zstandard.ZstdError as error:
+        raise InflateError(f"the compressed body is broken: {error}") from None
+    if len(plain) > max_bytes:
+        raise _too_far(max_bytes)
+    return plain
+
+
+def _too_far(max_bytes: int) -> InflatesTooFar:
+    return InflatesTooFar(f"the compressed body is larger than {max_bytes} bytes")
+
+
+def _named(content_encoding: str) -> list[str]:
+    """The encodings of a header's value, in the order in which they were applied."""
+    return [word for part in content_encoding.split(",") if (word := part.strip().lower()) not in _MEANINGLESS]
 
 
 class Inflater:
-    """gzip and deflate, incremental. Anything else fails at the first byte: br and zstd would need a library that the
-    upstream was asked not to make necessary (``accept-encoding`` is removed from every request).
+    """gzip and deflate, incremental. Anything else fails at the first byte: an upstream was asked for neither br nor
+    zstd (``accept-encoding`` is removed from every request).
 
     gzip may have any number of members (RFC 1952, 2.2); ``deflate`` is zlib's format (RFC 9110, 8.4.1.2) or, as many
     servers send it, bare."""
@@ -36,15 +94,20 @@ class Inflater:
     @classmethod
     def for_encoding(cls, content_encoding: str, max_bytes: int) -> Inflater | None:
         """One for the value of a ``content-encoding`` header; ``None`` when the body is plain."""
-        named = [word for part in content_encoding.split(",") if (word := part.strip().lower()) not in _MEANINGLESS]
+        named = _named(content_encoding)
         return cls(", ".join(named), max_bytes) if named else None
+
+    @property
+    def ended(self) -> bool:
+        """What came so far is whole."""
+        return self._inflate is not None and self._inflate.eof
 
     def feed(self, data: bytes) -> bytes:
         """The plain bytes that *data* completes. Raises InflateError."""
         if not data:
             return b""
         if not self._known:
-            raise InflateError(f"the body is compressed with {self._encoding!r}, not with gzip or deflate")
+            raise UnknownEncoding(f"the body is compressed with {self._encoding!r}, not with gzip or deflate")
         try:
             return self._fed(data)
         except zlib.error as error:
@@ -93,7 +156,7 @@ class Inflater:
         plain = self._inflate.decompress(data, self._max - self._total + 1)
         self._total += len(plain)
         if self._total > self._max:
-            raise InflateError(f"the compressed body is larger than {self._max} bytes")
+            raise _too_far(self._max)
         return plain
 
 

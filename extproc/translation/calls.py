@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from .. import dialects
 from ..dialects.base import Headers, Meta, ResponseHead
+from ..framing.inflate import InflateError, InflatesTooFar, UnknownEncoding, inflated
 from ..frozen import Frozen
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind
 
 TOO_HEAVY = "the request holds more values than can be handled at once"
 """Said where ``Limits.max_decoded_bytes`` is met."""
+ENCODING = "content-encoding"
 RETRY_SECONDS = "1"
 """When to come again, where the gateway is at its bounds."""
 
@@ -80,6 +82,26 @@ def refused(
     """An error of our own about the client's request, in the shape of *client* (OpenAI's when it is not known)."""
     failed = ResponseFailed(kind, message, STATUS_OF[kind], code, param or None, ours=True)
     return Refused(failed, *render_error(client, failed))
+
+
+def plain_body(body: bytes, headers: Headers, max_bytes: int) -> bytes:
+    """A request's *body* as its ``content-encoding`` lets it be read. Raises InflateError."""
+    encodings = [value for name, value in headers if name == ENCODING]
+    return inflated(body, ",".join(encodings), max_bytes) if encodings else body
+
+
+def without_encoding(headers: Headers) -> Headers:
+    return [pair for pair in headers if pair[0] != ENCODING]
+
+
+def not_inflated(error: InflateError) -> ResponseFailed:
+    """A request that cannot be read for *error*, which is the client's."""
+    if isinstance(error, InflatesTooFar):
+        return ResponseFailed(ErrorKind.TOO_LARGE, str(error), STATUS_OF[ErrorKind.TOO_LARGE], ours=True)
+    if isinstance(error, UnknownEncoding):
+        message = f"{error}: send gzip, deflate, zstd or plain bytes"
+        return ResponseFailed(ErrorKind.INVALID_REQUEST, message, 415, "unsupported_value", ENCODING, ours=True)
+    return ResponseFailed(ErrorKind.INVALID_REQUEST, str(error), 400, "invalid_value", ENCODING, ours=True)
 
 
 def render_error(client: str | None, failed: ResponseFailed) -> tuple[ResponseHead, bytes]:

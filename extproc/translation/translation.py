@@ -35,6 +35,7 @@ from ..dialects.base import (
 )
 from ..dialects.shared.relay import edited
 from ..effects import Effect, Result, unassisted
+from ..framing.inflate import InflateError
 from ..headers import upstream_headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
@@ -45,7 +46,18 @@ from ..policy.base import Context, Deny
 from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
-from .calls import TOO_HEAVY, Answer, Call, CallCredentials, Refused, refused, render_error
+from .calls import (
+    TOO_HEAVY,
+    Answer,
+    Call,
+    CallCredentials,
+    Refused,
+    not_inflated,
+    plain_body,
+    refused,
+    render_error,
+    without_encoding,
+)
 from .counted import Counted
 from .course import Course, OutOfOrder, Progress
 from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
@@ -112,13 +124,13 @@ class Translation(Course):
         Refused, RouteError."""
         if self.route.policies:
             return unassisted(self.requesting(body, method, path, headers))
-        return self._requested(ClientCall(method, path, headers or [], body))
+        return self._requested(self._plain(ClientCall(method, path, headers or [], body)))
 
     def requesting(
         self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None
     ) -> Generator[Effect, Result, Call | Answer]:
         """The same as ``request``, in steps: it yields what policies of the route ask for, and is sent the results."""
-        call = ClientCall(method, path, headers or [], body)
+        call = self._plain(ClientCall(method, path, headers or [], body))
         if self.route.policies:
             client, _ = self._settle(call)
             try:
@@ -187,6 +199,20 @@ class Translation(Course):
             self.state = Progress.SENT
         return made
 
+    def _plain(self, call: ClientCall) -> ClientCall:
+        """*call* with its body as it was before the client compressed it."""
+        try:
+            body = plain_body(call.body, call.headers, min(self._max_request(), self.limits.max_inflated_bytes))
+        except InflateError as error:
+            self._expect(Progress.NEW)
+            self.state = Progress.ANSWERED
+            failed = not_inflated(error)
+            client = self.client or dialects.detect(call.path, b"", self.route.prefixes)
+            raise Refused(
+                failed, *render_error(client or dialects.shape_for(call.path, call.headers), failed)
+            ) from None
+        return call if body is call.body else replace(call, body=body, headers=without_encoding(call.headers))
+
     def _settle(self, call: ClientCall) -> tuple[Dialect, Target]:
         self._expect(Progress.NEW)
         client = self._settle_client(call)
@@ -220,11 +246,14 @@ class Translation(Course):
         return dialects.get(name)
 
     def _check_size(self, client: Dialect, call: ClientCall) -> None:
-        limit = self.route.max_request_bytes or self.limits.max_request_bytes
+        limit = self._max_request()
         if len(call.body) > limit:
             raise refused(client.name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
         if is_heavier(call.body, self.limits.max_decoded_bytes, passed=self.passthrough):
             raise refused(client.name, ErrorKind.TOO_LARGE, TOO_HEAVY)
+
+    def _max_request(self) -> int:
+        return self.route.max_request_bytes or self.limits.max_request_bytes
 
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
         self._check_size(client, call)

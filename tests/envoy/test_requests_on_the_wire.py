@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import pytest
+import zstandard
 
 from extproc.demo.processes import Envoy
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
@@ -279,6 +282,21 @@ def test_a_body_is_read_whatever_its_content_type_says(gateway: Gateway, kind: s
     body = {"model": "native", "messages": HI}
     assert gateway.send("/v1/chat/completions", body, {"content-type": kind}).status == 200
     assert gateway.anthropic_upstream.last.header("content-type") == "application/json"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "br"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_compressed_body_reaches_the_upstream_plain(gateway: Gateway, path: str, encoding: str) -> None:
+    plain = msgspec.json.encode({"model": "native", "max_tokens": 9, "messages": HI})
+    body = zstandard.compress(plain) if encoding == "zstd" else gzip.compress(plain)
+    reply = gateway.send(path, body, {"content-encoding": encoding})
+    if encoding == "br":
+        assert reply.status == 415 and "'br'" in reply.json["error"]["message"]
+        return
+    assert reply.status == 200
+    seen = gateway.anthropic_upstream.last
+    assert seen.header("content-encoding") is None and seen.header("content-length") == str(len(seen.body))
+    assert msgspec.json.decode(seen.body)["model"] == "native"
 
 
 def test_what_only_anthropics_clients_say_stays_with_anthropic(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -544,3 +545,35 @@ def test_other_paths_of_an_api_are_not_found_in_its_shape(path: str, header: dic
     assert envoy.immediate is not None
     status, _, body, _ = envoy.immediate
     assert status == 404 and members in ({*body}, {*body["error"]})
+
+
+def gzipped(value: Any) -> bytes:
+    return gzip.compress(msgspec.json.encode(value), mtime=0)
+
+
+@pytest.mark.parametrize("model", ["gpt-5", ""])
+def test_a_compressed_body_goes_on_plain(model: str) -> None:
+    body = {"messages": [], "model": model}
+    envoy = router()
+    envoy.headers(CHAT, {"content-encoding": "gzip", "content-length": "1"})
+    envoy.body(gzipped(body))
+    assert envoy.upstream.get(MODEL_HEADER, "") == model
+    assert envoy.sent_json == body and "content-encoding" not in envoy.upstream
+    assert envoy.upstream["content-length"] == str(len(envoy.sent))
+
+
+def test_a_compressed_body_that_is_no_apis_goes_by_as_it_came() -> None:
+    envoy = router()
+    envoy.headers("/web", {"content-encoding": "gzip"})
+    body = gzipped({"x": 1})
+    envoy.body(body)
+    assert envoy.sent == body and envoy.upstream["content-encoding"] == "gzip"
+
+
+def test_an_encoding_that_nobody_knows_is_named_in_the_clients_shape() -> None:
+    envoy = router()
+    envoy.headers(MESSAGES, {"content-encoding": "br"})
+    envoy.body(b"xyz")
+    assert envoy.immediate is not None
+    status, _, body, _ = envoy.immediate
+    assert status == 415 and body["type"] == "error" and "'br'" in body["error"]["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 from typing import Any
 
 import msgspec
@@ -487,6 +488,20 @@ def test_many_attempts() -> None:
         envoy = attempt(number, endpoint, envoy.request, envoy.left)
         assert sorted(envoy.request) == sorted(alone[endpoint].request), "as if it were the first"
         assert envoy.sent == alone[endpoint].sent
+
+
+def test_each_attempt_inflates_what_the_client_compressed() -> None:
+    """Envoy keeps the headers as the attempt before left them, and the body as the client sent it."""
+    body, raw, left = gzip.compress(msgspec.json.encode(MESSAGES), mtime=0), None, None
+    for number, endpoint in enumerate((OPENAI, ANTHROPIC, OPENAI, ANTHROPIC), 1):
+        envoy = Conversation()
+        attributes = {"upstream.request_attempt_count": float(number), **leaf(endpoint=endpoint)}
+        client = CLIENT | {"content-encoding": "gzip"}
+        envoy.headers("/v1/messages", client, attributes=attributes, raw=raw, recalled=left)
+        envoy.body(body)
+        assert envoy.immediate is None and "content-encoding" not in envoy.upstream
+        assert envoy.sent == attempt(1, endpoint, None, None).sent
+        raw, left = envoy.request, envoy.left
 
 
 def test_an_authority_of_one_provider_does_not_reach_the_next() -> None:

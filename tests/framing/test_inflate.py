@@ -4,8 +4,9 @@ import gzip
 import zlib
 
 import pytest
+import zstandard
 
-from extproc.framing.inflate import InflateError, Inflater
+from extproc.framing.inflate import InflateError, Inflater, InflatesTooFar, UnknownEncoding, inflated
 
 TEXT = b"data: hello\n\n" * 500
 
@@ -14,6 +15,7 @@ GZIP = gzip.compress(TEXT, mtime=0)
 
 _bare = zlib.compressobj(wbits=-15)
 BARE = _bare.compress(TEXT) + _bare.flush()
+ZSTD = zstandard.compress(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,51 @@ def test_the_bound_holds_against_a_bomb() -> None:
         with pytest.raises(InflateError, match="larger than 10000"):
             for i in range(0, len(bomb), step):
                 inflater.feed(bomb[i : i + step])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("gzip", GZIP),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", BARE),
+        ("zstd", ZSTD),
+        ("Zstd", zstandard.compress(TEXT[:99]) + zstandard.compress(TEXT[99:])),
+        ("gzip, zstd", zstandard.compress(GZIP)),
+        ("identity", TEXT),
+        ("", TEXT),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_whole_body_is_inflated(encoding: str, data: bytes) -> None:
+    assert inflated(data, encoding, len(TEXT)) == TEXT
+    assert inflated(b"", encoding, 9) == b""
+
+
+@pytest.mark.parametrize(("encoding", "data"), [("gzip", GZIP), ("deflate", BARE), ("zstd", ZSTD)], ids=str)
+def test_what_grows_too_far_or_is_broken_is_told_apart(encoding: str, data: bytes) -> None:
+    with pytest.raises(InflatesTooFar, match="larger than"):
+        inflated(data, encoding, len(TEXT) - 1)
+    for broken in (b"\xff" * 40, b"no"):
+        with pytest.raises(InflateError):
+            inflated(broken, encoding, len(TEXT))
+
+
+@pytest.mark.parametrize(("encoding", "data"), [("gzip", GZIP), ("deflate", BARE)], ids=str)
+def test_a_body_that_is_cut_off_is_none(encoding: str, data: bytes) -> None:
+    with pytest.raises(InflateError, match="cut off"):
+        inflated(data[:-3], encoding, len(TEXT))
+
+
+@pytest.mark.parametrize("encoding", ["br", "compress", "gzip, br", "x", "gzip, gzip, gzip, gzip"])
+def test_an_unknown_encoding_is_named(encoding: str) -> None:
+    with pytest.raises(UnknownEncoding):
+        inflated(b"x", encoding, 100)
+
+
+def test_a_wide_window_is_refused() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=27, enable_ldm=True)
+    made = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    data = made.compress(b"{}") + made.flush()
+    with pytest.raises(InflateError, match="broken"):
+        inflated(data, "zstd", 100)
