@@ -154,6 +154,8 @@ class Undo(Frozen):
     """Only an instruction asked for JSON: an answer that is one fenced block loses its fence."""
     keys: dict[str, dict[str, str]] = {}
     """By the client's name of a tool: members of its input, as sent -> as the client knows them, where they differ."""
+    signer: str = ""
+    """Whose the signatures of the answer's thinking are (``llm.signers``), where the dialect serves several makers."""
 
 
 class UpstreamCall(Frozen):

@@ -16,6 +16,7 @@ from ..shared.naming import ToolIds, sha256
 from ..shared.turns import Conversation, system_texts
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, input_names, write_tools
+from .marks import settle_marks
 from .vocabulary import BINDING_BETA, FAMILY, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, UPSTREAM_VERSION
 
 DEFAULT_MAX_TOKENS = 8192
@@ -91,7 +92,8 @@ class _RequestWriter:
         self._plain_members()
         self._extensions()
         self._put_betas()
-        undo = Undo(tools.names, tools.custom, self._instruction is not None, tools.keys)
+        settle_marks(members, self._losses, request.path_of("cache"))
+        undo = Undo(tools.names, tools.custom, self._instruction is not None, tools.keys, self._signer)
         return UpstreamCall(*address, self._headers, members, request, undo)
 
     # ---- size

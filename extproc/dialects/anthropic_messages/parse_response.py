@@ -76,6 +76,7 @@ class MessagesParser(ParserBase):
         self._stop_sequence: str | None = None
         self._details: dict[str, Any] = {}
         self._extra: Extra = {}
+        self._signer = call.undo.signer or SIGNER
 
     # ---- streamed
 
@@ -154,7 +155,7 @@ class MessagesParser(ParserBase):
             if text := _text(delta, "thinking"):
                 yield ThinkingDelta(block.number, text)
         elif kind == "signature_delta":
-            yield from _sealed(block.number, delta.get("signature"))
+            yield from self._sealed(block.number, delta.get("signature"))
         elif kind == "citations_delta":
             yield from _cited(block.number, [delta.get("citation")])
 
@@ -251,11 +252,11 @@ class MessagesParser(ParserBase):
             yield ThinkingStarted(number)
             if text := _text(content, "thinking"):
                 yield ThinkingDelta(number, text)
-            yield from _sealed(number, content.get("signature"))
+            yield from self._sealed(number, content.get("signature"))
         elif kind == "redacted_thinking":
             self._blocks[index] = _Block(number, _THINKING)
             yield ThinkingStarted(number)
-            yield ThinkingSealed(number, encrypted=_text(content, "data"), signer=SIGNER)
+            yield ThinkingSealed(number, encrypted=_text(content, "data"), signer=self._signer)
         elif kind == "tool_use":
             given = content.get("input")
             self._blocks[index] = _Block(number, _TOOL, {} if given is None else given)
@@ -263,6 +264,11 @@ class MessagesParser(ParserBase):
         else:
             self._blocks[index] = _Block(number, _OPAQUE)
             yield OpaqueStarted(number, NAME, content)
+
+    def _sealed(self, number: int, signature: Any) -> Iterator[ResponseEvent]:
+        if type(signature) is str and signature:
+            signer = marker.SIGNER if marker.is_mark(signature) else self._signer
+            yield ThinkingSealed(number, signature, signer=signer)
 
     def _end(self) -> Iterator[ResponseEvent]:
         for index in list(self._blocks):
@@ -331,12 +337,6 @@ _HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[Respons
     "error": MessagesParser._on_error,
     "ping": MessagesParser._on_ping,
 }
-
-
-def _sealed(number: int, signature: Any) -> Iterator[ResponseEvent]:
-    if type(signature) is str and signature:
-        signer = marker.SIGNER if marker.is_mark(signature) else SIGNER
-        yield ThinkingSealed(number, signature, signer=signer)
 
 
 def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:
