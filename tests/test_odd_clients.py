@@ -57,7 +57,7 @@ def test_zero_is_a_value() -> None:
     assert "max_tokens" not in body
 
 
-@pytest.mark.parametrize("tools", [[], [{"type": "computer_20250124", "name": "computer"}]])
+@pytest.mark.parametrize("tools", [[], [{"type": "web_fetch_20250910", "name": "web_fetch"}]])
 def test_no_choice_is_sent_among_no_tools(tools: list[Any]) -> None:
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     try:

@@ -18,8 +18,7 @@ from .properties.pipeline import fold, gist, parse
 Json = Any
 CASES = [
     json.loads(line)
-    for path in sorted((Path(__file__).parent / "cases" / "peers").glob("*.jsonl"))
-    for line in path.read_text("utf-8").splitlines()
+    for line in (Path(__file__).parent / "cases" / "peers" / "responses.jsonl").read_text("utf-8").splitlines()
 ]
 DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
 PROVIDER = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
