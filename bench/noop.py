@@ -48,7 +48,8 @@ class NoService:
 async def serve(transport: str, address: str) -> None:
     settings = Settings(listen=address, transport=transport)
     made: Any = H2Server if transport == "h2" else GrpcioServer
-    await run_transport(made(settings, cast(Any, NoService())), settings, Stop(0), announce)
+    service = cast(Any, NoService())
+    await run_transport(made(settings, service), settings, Stop(0), lambda where: announce(where, settings))
 
 
 if __name__ == "__main__":

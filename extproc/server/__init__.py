@@ -97,10 +97,12 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-def announce(addresses: list[str]) -> None:
+def announce(addresses: list[str], settings: Settings) -> None:
     """Say where the process listens."""
     for address in addresses:
         print(f"extproc listens on {address}", file=sys.stderr, flush=True)
+    if not settings.secrets:
+        log.warning("any route may name secrets that look like keys: say which, by --secrets (EXTPROC_SECRETS)")
 
 
 @contextlib.asynccontextmanager
@@ -136,7 +138,7 @@ async def _alone(settings: Settings, service: Service) -> None:
     async with admin_port(settings.admin, page, unwell):
         await ready(service)
         started = True
-        await run(transport, settings, stop, announce)
+        await run(transport, settings, stop, lambda addresses: announce(addresses, settings))
 
 
 async def ready(service: Service) -> None:
@@ -167,8 +169,6 @@ async def run(transport: Transport, settings: Settings, stop: Stop, listening: C
     """Serve with *transport* until *stop* asks, then drain. *listening* is told the addresses. Raises OSError."""
     memory.settle()
     listening(await transport.start())
-    if not settings.secrets:
-        log.warning("any route may name secrets that look like keys: say which, by --secrets (EXTPROC_SECRETS)")
     giving_back = asyncio.create_task(memory.give_back())
     await stop.asked.wait()
     giving_back.cancel()

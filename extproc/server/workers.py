@@ -275,7 +275,8 @@ class Supervisor:
                     worker.end(insist=True)
                 statuses = await asyncio.gather(*keeping)
                 return 0 if self._draining else next(filter(None, statuses), FAILED)
-            announce([address for worker in self._workers for address in worker.process.listening])
+            where = [address for worker in self._workers for address in worker.process.listening]
+            announce(where, self._settings)
             async with _beside(self._reload_when_asked()):
                 await asyncio.gather(*keeping)
         return 1 if self._killed else 0

@@ -59,7 +59,10 @@ def signed(call: Any, secret: str) -> bool:
 
 
 def route(auth: str = "{aws: {}}", more: str = "", environ: dict[str, str] | None = None) -> Route:
-    return compile_route([f"{{provider: bedrock, upstream: openai_chat, auth: {auth}{more}}}"], environ=ENV if environ is None else environ)
+    return compile_route(
+        [f"{{provider: bedrock, upstream: openai_chat, auth: {auth}{more}}}"],
+        environ=ENV if environ is None else environ,
+    )
 
 
 def test_a_translated_request_is_signed_as_it_is_sent() -> None:

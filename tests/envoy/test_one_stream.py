@@ -111,8 +111,8 @@ def test_without_a_model_a_clients_own_header_leads_nowhere(one: Gateway, model:
 
 def test_another_name_for_a_model(one: Gateway) -> None:
     reply = one.messages("fast")
-    assert reply.status == 200 and one.openai_upstream.last.json()["model"] == "gpt-5-mini"
-    line = one.logged("gpt-5-mini")
+    assert reply.status == 200 and one.openai_upstream.last.json()["model"] == "gpt-5.4-mini"
+    line = one.logged("gpt-5.4-mini")
     assert (line["route"], line["cluster"], line["provider"]) == ("openai", "openai", "openai")
     assert line["input_tokens"] and line["attempts"] == 1
 

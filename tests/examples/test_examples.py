@@ -90,7 +90,7 @@ EXPECTED = {
     ),
     "one-stream": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
-        {"model": "claude-sonnet-4-5"},
+        {"model": "claude-haiku-4-5"},
     ),
     "codex-claude": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},

@@ -18,12 +18,15 @@ from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import P
 from extproc.server.service import PROCESS
 from tests.server.test_grpcio import headers
 
+QUIET = {"EXTPROC_SECRETS": "*"}
+"""Without it the server warns at its start."""
+
 
 @contextmanager
 def sidecar(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running sidecar and its address."""
     command = [sys.executable, "-m", "extproc", "serve", "--listen", "127.0.0.1:0", *flags]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **QUIET})
     try:
         assert child.stderr is not None
         line = child.stderr.readline()
@@ -38,7 +41,9 @@ def sidecar(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def test_it_warns_before_it_listens() -> None:
     command = [sys.executable, "-m", "extproc", "serve", "--listen", "0.0.0.0:0", "--drain-seconds", "0"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "EXTPROC_WORKER": "2"})
+    child = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **QUIET, "EXTPROC_WORKER": "2"}
+    )
     try:
         assert child.stderr is not None
         first, second = child.stderr.readline(), child.stderr.readline()

@@ -71,7 +71,7 @@ def test_addresses_that_cannot_be(listen: str, count: int, message: str) -> None
         spread_out(listen, count)
     assert str(raised.value) == message
     done = subprocess.run(
-        [sys.executable, "-m", "extproc", "serve", "--listen", listen, "--workers", str(count)],
+        [sys.executable, "-m", "extproc", "serve", "--listen", listen, "--workers", str(count), "--secrets", "*"],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, f"extproc: {message}\n")

@@ -37,7 +37,7 @@ class Workers(Process):
         return [sys.executable, "-m", "extproc", "serve", *own, *self.arguments]
 
     def environment(self) -> Mapping[str, str]:
-        return {**os.environ, **self.environ}
+        return {**os.environ, "EXTPROC_SECRETS": "*", **self.environ}
 
     def ready(self) -> bool:
         return len(self.addresses) == self.count

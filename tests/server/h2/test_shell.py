@@ -436,7 +436,8 @@ def test_no_flood_makes_others_wait(run: Any, flood: str) -> None:
                 await echoed(channel, b"there")
             finally:
                 shell.H2Protocol.take_turn = proceed  # type: ignore[method-assign]
-            assert turns and max(turns) < 0.05
+            # Python may collect its garbage in one of them.
+            assert turns and sum(turn >= 0.05 for turn in turns) <= 1
 
     run(talk())
 
