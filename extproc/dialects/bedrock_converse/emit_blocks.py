@@ -82,10 +82,11 @@ class BlockWriter:
     """Writes single blocks for one request. *own*: the client speaks this dialect, so that members without a word here
     are its own."""
 
-    def __init__(self, losses: LossReport, points: CachePoints, *, own: bool) -> None:
+    def __init__(self, losses: LossReport, points: CachePoints, *, own: bool, signer: str = CLAUDE) -> None:
         self.losses = losses
         self._points = points
         self._own = own
+        self._signer = signer
         self._documents: set[str] = set()
 
     def text(self, block: Text) -> Members | None:
@@ -126,14 +127,18 @@ class BlockWriter:
         return None
 
     def thinking(self, block: Thinking) -> Members | None:
-        """Only what Claude has signed goes back; between two turns of Converse itself other models' as well."""
-        if block.encrypted and block.signer in (CLAUDE, RAW_REDACTED):
+        """Only what the model's maker has signed goes back."""
+        if block.encrypted and (block.signer == RAW_REDACTED or self._is_signed(block)):
             return {"reasoningContent": {"redactedContent": write_redacted(block.encrypted, block.signer)}}
-        if block.signature and block.signer == CLAUDE:
+        if block.signature and self._is_signed(block):
             return {"reasoningContent": {"reasoningText": {"text": block.text, "signature": block.signature}}}
         if self._own and not block.encrypted and not block.signature:
             return {"reasoningContent": {"reasoningText": {"text": block.text}}}
         return None
+
+    def _is_signed(self, block: Thinking) -> bool:
+        # A client of this API does not say whose it is: it comes from where it goes.
+        return block.signer == self._signer or (self._own and block.signer == CLAUDE)
 
     def is_thinking(self, written: Members) -> bool:
         return "reasoningContent" in written

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...llm import signers
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
+from ..shared.history import settled
 from ..shared.naming import ToolIds
 from ..shared.turns import Conversation, system_texts
 from .emit_blocks import BlockWriter, CachePoints, Members, expanded
 from .emit_tools import Tools, write_tools
-from .words import ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
+from .words import CLAUDE, ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
 
 JSON_OBJECT = "Respond with one valid JSON object and nothing else."
 JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
@@ -42,12 +44,13 @@ class _RequestWriter:
     """One request's writing: what the parts decide together is kept here."""
 
     def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
-        self._request = request
+        self._request = request = settled(request, losses)
         self._row = upstream.capabilities
         self._losses = losses
         self._own = request.dialect == NAME
         # A profile's name says nothing of the model: a route's quirks may say that it thinks as Claude does.
         self._claude = "claude" in (upstream.model or request.model).lower() or self._row.thinking != "none"
+        self._signer = CLAUDE if self._claude else signers.signer(upstream.provider, upstream.model or request.model)
         self._members: Members = {}
         self._more: Members = {}  # additionalModelRequestFields
         self._config: Members = {}  # outputConfig
@@ -56,7 +59,7 @@ class _RequestWriter:
 
     def write(self, address: tuple[str, str]) -> UpstreamCall:
         request, members = self._request, self._members
-        writer = BlockWriter(self._losses, self._points, own=self._own)
+        writer = BlockWriter(self._losses, self._points, own=self._own, signer=self._signer)
         system = self._system(writer)
         conversation = self._conversation(writer)
         tools = write_tools(
@@ -89,7 +92,8 @@ class _RequestWriter:
             if value:
                 members[name] = value
         headers: Headers = [("content-type", "application/json")]
-        return UpstreamCall(*address, headers, members, request, Undo(tools.names, tools.custom))
+        undo = Undo(tools.names, tools.custom, signer=self._signer)
+        return UpstreamCall(*address, headers, members, request, undo)
 
     # ---- what is said
 

@@ -56,6 +56,7 @@ class ConverseParser(ParserBase):
 
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)
+        self._signer = call.undo.signer or CLAUDE
         self._open: dict[int, _Open] = {}  # by the upstream's index, in the order of their starts
         self._stop: dict[str, Any] | None = None  # the messageStop event
         self._metadata: dict[str, Any] | None = None
@@ -158,6 +159,7 @@ class ConverseParser(ParserBase):
         if type(redacted) is str and redacted:
             opened = yield from self._opened(index, "thinking")
             encrypted, signer = read_redacted(redacted)
+            signer = self._signer if signer == CLAUDE else signer
             yield ThinkingSealed(opened.block, encrypted=encrypted, signer=signer)
 
     def _on_block_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
@@ -212,7 +214,7 @@ class ConverseParser(ParserBase):
         if opened is None:
             return
         if opened.signature:
-            yield ThinkingSealed(opened.block, "".join(opened.signature), signer=CLAUDE)
+            yield ThinkingSealed(opened.block, "".join(opened.signature), signer=self._signer)
         yield BlockEnded(opened.block)
 
     def _end_all(self) -> Iterator[ResponseEvent]:

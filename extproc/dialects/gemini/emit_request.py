@@ -8,6 +8,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..shared.history import settled
 from . import schema as subset
 from .emit_contents import Contents
 from .emit_tools import write_tools
@@ -36,7 +37,7 @@ def emit_request(request: Request, upstream: Upstream, method: str, path: str, l
 
 class _RequestWriter:
     def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
-        self._request = request
+        self._request = request = settled(request, losses)
         self._upstream = upstream
         self._row = upstream.capabilities
         self._losses = losses

@@ -14,6 +14,8 @@ from ...llm.losses import Action
 from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
 from ..base import encode
 from ..shared.freeform import wrapped
+from ..shared.history import NO_RESULT
+from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.turns import in_order, system_texts
 from .emit_content import Part, PartWriter
@@ -49,12 +51,15 @@ class Conversation:
         self._calls = 0
         self._seen: dict[str, int] = {}
         self._open: dict[str, list[_Open]] = {}  # by the client's ids
+        self._speaker = ""  # whose the last message was, systems aside
 
     def add(self, message: Message) -> None:
-        """Raises Unsupported for content that this API cannot carry, and for results that answer no call."""
+        """Raises Unsupported for content that this API cannot carry."""
         if message.name is not None:
             self._losses.dropped(f"{message.at}.name")
         self._losses.extra(message.at, message.extra)
+        if message.role != "system":
+            self._speaker = message.role
         match message.role:
             case "system":
                 self._system(message)
@@ -64,9 +69,11 @@ class Conversation:
                 self._user(message)
 
     def end(self, at: str) -> None:
-        """The last message was added. Raises Unsupported when a call has no result, or nothing is left to send. *at*:
-        where the client has its messages."""
-        self._refuse_unanswered()
+        """The last message was added. Raises Unsupported when it calls a tool, or nothing is left to send. *at*: where
+        the client has its messages."""
+        if self._speaker == "assistant":
+            self._refuse_unanswered()
+        self._answer_open()
         if not self.written:
             raise Unsupported(at, f"{at} must hold at least one message that is not empty", "invalid_value")
         if _by_assistant(self.written[-1]):
@@ -91,7 +98,7 @@ class Conversation:
         said: list[Block] = []
         for block in content:
             if type(block) is ToolResult:
-                self._result(block)
+                said += self._result(block)
             elif type(block) is Opaque and block.dialect == NAME:
                 self.written.append(block.content)
             else:
@@ -99,12 +106,15 @@ class Conversation:
         if parts := self._parts.content(said):
             self._put("user", parts)
 
-    def _result(self, result: ToolResult) -> None:
+    def _result(self, result: ToolResult) -> list[Block]:
+        """Writes the result of a call. One that answers none is given as what the user says."""
         id_ = result.id or next(iter(self._open), "")
         waiting = self._open.get(id_)
         if not waiting:
-            problem = "the result answers no tool call before it, or one that is answered already"
-            raise Unsupported(result.at, f"{result.at}: {problem}", "invalid_value")
+            why = "as text: it answers no tool call before it, or one that is answered already"
+            self._losses.add(result.at, Action.DOWNGRADED, why)
+            content: list[Block] = [Text(result.content)] if type(result.content) is str else result.content  # type: ignore[assignment]
+            return [Text(tag("tool_result", id=result.id)), *content, Text("</tool_result>")]
         call = waiting.pop(0)
         if not waiting:
             del self._open[id_]
@@ -114,6 +124,7 @@ class Conversation:
         if result.is_error:
             output = self._failed(result, output)
         self.written.append({"type": call.answer, "call_id": call.id, "output": output})
+        return []
 
     def _failed(self, result: ToolResult, output: Any) -> Any:
         """This API has no mark for a tool that failed: its output says so."""
@@ -125,7 +136,7 @@ class Conversation:
     # ---- the assistant
 
     def _assistant(self, message: Message) -> None:
-        self._refuse_unanswered()
+        self._answer_open()
         content = message.content
         blocks: list[Block] = [Text(content, message.at)] if type(content) is str else in_order(content)  # type: ignore[arg-type]
         last = max((n for n, block in enumerate(blocks) if _is_said(block)), default=-1)
@@ -175,6 +186,14 @@ class Conversation:
     def _refuse_unanswered(self) -> None:
         for calls in self._open.values():
             raise Unsupported(calls[0].at, f"{calls[0].at}: the tool call has no result", "invalid_value")
+
+    def _answer_open(self) -> None:
+        """What is not answered by now never will be: it stays in the history, so refusing it would end the session."""
+        for calls in self._open.values():
+            for call in calls:
+                self._losses.add(call.at, Action.SYNTHESIZED, "a result of the call, which has none")
+                self.written.append({"type": call.answer, "call_id": call.id, "output": NO_RESULT})
+        self._open.clear()
 
     def _thinking(self, block: Thinking, *, followed: bool) -> Item | None:
         """Only what the provider sealed goes back, or to a server that reads it, the text itself; and only before what

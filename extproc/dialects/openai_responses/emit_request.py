@@ -10,6 +10,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Asked, Headers, Upstream, UpstreamCall, encode
+from ..shared.history import settled
 from ..shared.naming import sha256
 from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
 from ..shared.openai_effort import reasoning_effort
@@ -35,7 +36,7 @@ def emit_request(request: Request, upstream: Upstream, losses: LossReport) -> Up
 
 class _RequestWriter:
     def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
-        self._request = request
+        self._request = request = settled(request, losses)
         self._upstream = upstream
         self._row = upstream.capabilities
         self._losses = losses

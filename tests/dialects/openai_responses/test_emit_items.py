@@ -143,19 +143,29 @@ def test_long_ids_are_cut() -> None:
     assert len(got[0]["call_id"]) == 64
 
 
-@pytest.mark.parametrize(
-    ("messages", "at"),
-    [
-        ([assistant(CALL)], "call"),
-        ([assistant(CALL), Message("assistant", "a")], "call"),
-        ([results(ToolResult("c1", "x", at="result"))], "result"),
-        ([assistant(CALL), results(ToolResult("c1", "x"), ToolResult("c1", "y", at="result"))], "result"),
-    ],
-)
-def test_calls_and_results_that_are_alone(messages: list[Message], at: str) -> None:
+def test_a_call_at_the_end_is_refused() -> None:
     with pytest.raises(Unsupported) as refused:
-        sent(*messages)
-    assert (refused.value.path, refused.value.code) == (at, "invalid_value")
+        sent(assistant(CALL))
+    assert (refused.value.path, refused.value.code) == ("call", "invalid_value")
+
+
+UNANSWERED = ANSWERED | {"output": "[no result: the call was interrupted]"}
+_TOLD = ('<tool_result id="c1">', "y", "</tool_result>")
+LATE = USER | {"content": [{"type": "input_text", "text": text} for text in _TOLD]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([assistant(CALL), Message("assistant", "a"), Message("user", "b")],
+         [CALLED, UNANSWERED, said("a"), USER | {"content": "b"}]),
+        ([assistant(CALL), Message("user", "b")], [CALLED, USER | {"content": "b"}, UNANSWERED]),
+        ([results(ToolResult("c1", "y"))], [LATE]),
+        ([assistant(CALL), results(ToolResult("c1", "x"), ToolResult("c1", "y"))], [CALLED, ANSWERED, LATE]),
+    ],
+)  # fmt: skip
+def test_calls_and_results_that_are_alone_are_told(messages: list[Message], expected: list[Json]) -> None:
+    assert items(*messages) == expected
 
 
 IMAGE = Image(Source("url", "https://e.x/a.png"))
