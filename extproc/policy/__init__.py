@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..credentials.secrets import Secret
-from . import prompt_decorator, prompt_guard, prompt_template, tool_filter
+from . import prompt_decorator, prompt_guard, prompt_template, redact, tool_filter
 from .base import Configured, Make, PolicyError
 from .given import Given
 
@@ -15,6 +15,7 @@ KINDS: dict[str, Callable[[Given], Make]] = {
     "prompt_decorator": prompt_decorator.configure,
     "prompt_guard": prompt_guard.configure,
     "prompt_template": prompt_template.configure,
+    "redact": redact.configure,
     "tool_filter": tool_filter.configure,
 }
 """By the name under which a route's ``policies`` has them."""
