@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ..providers import PROVIDERS
-from . import apisix_forms, apisix_multi
+from . import apisix_forms, apisix_multi, apisix_policies
 from .apisix_multi import SERVER_ERRORS
 from .envoy import COSTS_NAMESPACE, ImportFailed, Made, Target, Wanted, endpoint_parts, host_of, leftovers, seconds
 
@@ -57,6 +57,7 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
         return
     plugin = plugins.pop(names[0])
     limits = plugins.pop("ai-rate-limiting", None)
+    looked = {name: plugins.pop(name) for name in apisix_policies.PLUGINS if name in plugins}
     for other in plugins:
         hint = OTHER_PLUGINS.get(other)
         made.note(f"plugins.{other}", f"set {hint}" if hint else "has no equivalent here, and is left out")
@@ -74,6 +75,7 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
         wanted.targets.append(_target(plugin, wanted, made, path))
     else:
         _multi(plugin, wanted, made, path)
+    apisix_policies.policies(looked, wanted, made)
     if limits is not None:
         _limits(limits, wanted, made)
     made.wanted.append(wanted)
