@@ -134,6 +134,7 @@ def test_an_edit_of_an_answer(client: str, upstream: str, stream: bool) -> None:
     assert t.ended is not None and t.usage.output_tokens == 2 and t.model_answered == "real"
 
 
+@pytest.mark.rows("B9")
 @pytest.mark.parametrize("stream", [False, True])
 @pairs
 def test_a_denied_answer_shows_nothing_of_it_and_keeps_its_usage(client: str, upstream: str, stream: bool) -> None:
