@@ -22,6 +22,11 @@ SIGNER = "extproc"
 
 IN_ID = "_gw1_"
 """Parts a tool call's id from the signature that is sealed behind it: every API allows these characters in ids."""
+FITTED = "_gw0_"
+"""Parts what an id looks like from the id itself, where an API allows fewer characters than the one it came from."""
+_HEAD = 24
+"""Characters of such an id that are there for people."""
+_NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
 _TO_URL = str.maketrans("+/", "-_")
 _FROM_URL = str.maketrans("-_", "+/")
@@ -64,6 +69,28 @@ def unsealed(text: str | None) -> Seal | None:
     return Seal(signer, encrypted=data) if kind == "e" else Seal(signer, data)
 
 
+def fitted_id(id_: str) -> str:
+    """*id_* in letters, digits, ``_`` and ``-``: others are written so that ``unsealed_id`` finds them again. Some
+    providers count their calls by it (Kimi's ``functions.NAME:INDEX``)."""
+    head, changed = _NOT_IN_ID.subn("_", id_)
+    return f"{head[:_HEAD]}{FITTED}{_url64(id_)}" if changed else id_
+
+
+def _as_it_was(fitted: str) -> str:
+    _, found, text = fitted.partition(FITTED)
+    if not found:
+        return fitted
+    try:
+        id_ = base64.b64decode(_padded(text.translate(_FROM_URL)), validate=True).decode("utf-8", "surrogatepass")
+    except ValueError:
+        return fitted
+    return id_ if fitted_id(id_) == fitted else fitted
+
+
+def _url64(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+
+
 def sealed_id(id_: str, signature: str | None) -> str:
     """A call's *id_* with the *signature* of the call sealed behind it."""
     if not signature:
@@ -71,20 +98,19 @@ def sealed_id(id_: str, signature: str | None) -> str:
     bare = signature.rstrip("=")
     if _BASE64.match(signature) and signature == _padded(bare):
         return f"{id_}{IN_ID}b{bare.translate(_TO_URL)}"
-    text = base64.urlsafe_b64encode(signature.encode("utf-8", "surrogatepass")).decode().rstrip("=")
-    return f"{id_}{IN_ID}t{text}"
+    return f"{id_}{IN_ID}t{_url64(signature)}"
 
 
 def unsealed_id(id_: str) -> tuple[str, str | None]:
     """The id as the provider knows it, and the signature that was sealed behind it, to the character."""
     own, found, sealed_text = id_.partition(IN_ID)
     if not found or len(sealed_text) < 2 or sealed_text[0] not in "bt":
-        return id_, None
+        return _as_it_was(id_), None
     data = _padded(sealed_text[1:].translate(_FROM_URL))
     if sealed_text[0] == "b":
-        return own, data
+        return _as_it_was(own), data
     try:
-        return own, base64.b64decode(data, validate=True).decode("utf-8", "surrogatepass")
+        return _as_it_was(own), base64.b64decode(data, validate=True).decode("utf-8", "surrogatepass")
     except ValueError:  # no base64, no ASCII, or no UTF-8
         return id_, None
 

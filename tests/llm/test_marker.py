@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.llm.marker import Seal, is_mark, mark, sealed, sealed_id, unsealed, unsealed_id
+from extproc.llm.marker import Seal, fitted_id, is_mark, mark, sealed, sealed_id, unsealed, unsealed_id
 
 
 def standard(data: bytes) -> str:
@@ -46,4 +46,16 @@ def test_a_signature_behind_an_id_comes_back_to_the_character(id_: str, signatur
 
 @pytest.mark.parametrize("id_", ["", "call_1", "a_gw1_", "a_gw1_b", "a_gw1_x123", "a_gw1_t!", "a_gw1_t_w"])
 def test_an_id_without_a_signature_stays_as_it_is(id_: str) -> None:
+    assert unsealed_id(id_) == (id_, None)
+
+
+@given(st.text(max_size=60) | st.from_regex(r"functions\.[a-z]+:[0-9]", fullmatch=True), st.none() | st.just("a+/b=="))
+def test_an_id_of_other_characters_comes_back_to_the_character(id_: str, signature: str | None) -> None:
+    whole = sealed_id(fitted_id(id_), signature)
+    assert re.fullmatch(r"[a-zA-Z0-9_-]*", whole)
+    assert unsealed_id(whole) == (id_, signature)
+
+
+@pytest.mark.parametrize("id_", ["a_gw0_", "a_gw0_b", "a_gw0_!", "b_gw0_YQ"])
+def test_what_only_looks_fitted_stays_as_it_is(id_: str) -> None:
     assert unsealed_id(id_) == (id_, None)

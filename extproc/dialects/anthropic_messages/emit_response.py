@@ -264,7 +264,7 @@ class MessagesEmitter(EmitterBase):
         unused = unused_id(id_, self._used_ids)
         if unused != id_:
             self.losses.rewritten("response.content.id", "another call of the conversation has this id")
-        return marker.sealed_id(unused, call.signature)
+        return marker.sealed_id(marker.fitted_id(unused), call.signature)
 
     def _sealed(self, seal: ThinkingSealed | None, text: str) -> tuple[str | None, str | None]:
         """The signature of a block of thinking, or the data of a redacted one; neither when there is nothing to show.

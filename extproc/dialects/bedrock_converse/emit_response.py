@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...framing import eventstream
+from ...llm import marker
 from ...llm.events import (
     BlockEnded,
     CitationAdded,
@@ -219,7 +220,7 @@ class ConverseEmitter(EmitterBase):
     def _tool_id(self, id_: str) -> str:
         self._calls += 1
         response_id = self.started.id if self.started else ""
-        return id_ or made_tool_id(response_id, self._calls - 1, "tooluse_")
+        return marker.fitted_id(id_) or made_tool_id(response_id, self._calls - 1, "tooluse_")
 
     def _seal(self, seal: ThinkingSealed | ThinkingBlock) -> dict[str, str]:
         """What of a seal Converse has a member for, and its client's next upstream can read."""

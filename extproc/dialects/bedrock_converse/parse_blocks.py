@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ...llm import marker
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import (
@@ -136,7 +137,8 @@ def _audio(fields: Fields, at: str, index: int) -> Block:
 def _tool_use(fields: Fields, at: str, index: int) -> Block:
     if fields.lenient("type", str, "") == "server_tool_use":
         return Opaque(NAME, {"toolUse": {**(fields.rest() or {}), "type": "server_tool_use"}}, at)
-    id_, name, given = fields.take("toolUseId", str), fields.take("name", str), fields.any("input")
+    id_, _ = marker.unsealed_id(fields.take("toolUseId", str))
+    name, given = fields.take("name", str), fields.any("input")
     if type(given) is not dict:
         # The API takes any document; a call's input is an object everywhere else.
         return ToolCall(id_, name, encode(given).decode() if given is not None else "{}", at=at, extra=fields.rest())
@@ -144,7 +146,8 @@ def _tool_use(fields: Fields, at: str, index: int) -> Block:
 
 
 def _tool_result(fields: Fields, at: str, index: int) -> Block:
-    id_, status = fields.take("toolUseId", str), fields.maybe("status", str)
+    id_, _ = marker.unsealed_id(fields.take("toolUseId", str))
+    status = fields.maybe("status", str)
     content = blocks(fields.take("content", list, []), f"{at}.toolResult.content", "tool_result")
     failed = None if status is None else status == "error"
     kind = fields.maybe("type", str)

@@ -26,6 +26,9 @@ from .emit_parts import Part, PartWriter, text_part
 from .signatures import STAND_IN, signed
 
 Written = dict[str, Any]
+NO_THOUGHT = " "
+"""Of a call that was made without thinking, or with what this server cannot read: DeepSeek and Kimi refuse a call that
+has no thinking beside it, and Kimi an empty one."""
 _BARE_TEXT = frozenset({"type", "text"})
 BETWEEN = "..."
 """What an assistant says of whom nothing is known, for a chat template that wants one to speak."""
@@ -264,6 +267,8 @@ class Conversation:
         out |= self._reasoning([block for block in content if type(block) is Thinking])
         if calls:
             out["tool_calls"] = calls
+            if self._row.reasoning_field == "reasoning_content" and not joins:
+                out.setdefault("reasoning_content", NO_THOUGHT)
         for block in content:
             if type(block) not in (Text, ToolCall, Thinking):
                 # What another provider's own tools did: nothing that this one could use.

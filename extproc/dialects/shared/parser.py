@@ -311,8 +311,8 @@ class ParserBase:
         undo = self.call.undo
         if event.kind == "function":
             self.inputs[event.block] = ToolInput()
-        if marker.IN_ID in event.id:
-            # Another gateway of this kind sealed it there.
+        if marker.IN_ID in event.id or marker.FITTED in event.id:
+            # Another gateway of this kind made it so.
             id_, signature = marker.unsealed_id(event.id)
             event = replace(event, id=id_, signature=event.signature or signature)
         name = undo.names.get(event.name, event.name)
