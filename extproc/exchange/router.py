@@ -32,9 +32,6 @@ ROUTE_HEADER = "x-extproc-route"
 what is routed by model leads elsewhere."""
 OWN_HEADERS = frozenset({MODEL_HEADER, ROUTE_HEADER})
 """A client's own must never choose a route."""
-_ROUTED_BY = frozenset({ROUTE_HEADER, "x-forwarded-proto"})
-"""Not to be removed where a route is still to be chosen: without the second Envoy finds none at all. It takes both away
-from what goes to the provider (``request_headers_to_remove``)."""
 MAX_MODEL = 256
 """Characters of a model's name in the header."""
 
@@ -178,7 +175,8 @@ class Router(Translator):
         answer = super().send(call, held)
         common = answer.request_body.response
         mutation = common.header_mutation
-        gone = [name for name in mutation.remove_headers if name not in _ROUTED_BY]
+        # Envoy takes it away from what goes to the provider (``request_headers_to_remove``).
+        gone = [name for name in mutation.remove_headers if name != ROUTE_HEADER]
         del mutation.remove_headers[:]
         mutation.remove_headers.extend(gone)
         set_header(mutation, ROUTE_HEADER, self._named)

@@ -168,6 +168,9 @@ class Translator(Exchange):
         if changed or length is not None:
             # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
             wanted = [*wanted, ("content-length", str(len(call.body)))]
+        if self.attempt == 0:
+            # Filters behind this one may have the route chosen again, and without it Envoy finds none.
+            wanted = [*wanted, *(pair for pair in self.came if pair[0] == "x-forwarded-proto")]
         mutation = diff(self.came, wanted)
         set_header(mutation, ":path", call.full_path())
         if call.method != self.method:

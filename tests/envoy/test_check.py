@@ -197,7 +197,7 @@ def test_without_a_retry_priority_the_same_provider_is_asked_again(wrong: Start)
         assert len(gateway.openai_upstream.received) == 2 and gateway.anthropic_upstream.received == []
 
 
-def test_an_internal_redirect_takes_the_key_along(wrong: Start) -> None:
+def test_an_internal_redirect_is_not_followed(wrong: Start) -> None:
     def edit(places: Places) -> None:
         places.action["internal_redirect_policy"] = {"max_internal_redirects": 1}
         made = {"name": "elsewhere", "match": {"path": "/elsewhere"}, "route": {"cluster": "plain", "timeout": "0s"}}
@@ -214,8 +214,9 @@ def test_an_internal_redirect_takes_the_key_along(wrong: Start) -> None:
         host = f"127.0.0.1:{gateway.envoy.port}"
         moved = Answer(status=302, headers=(("location", f"http://{host}/elsewhere"),))
         gateway.openai_upstream.will(moved)
-        gateway.chat("gpt-5")
-        assert OPENAI_KEY in repr(gateway.anthropic_upstream.last)
+        # The sidecar makes a 502 of it, which the route retries where it was.
+        assert gateway.chat("gpt-5").status == 200
+        assert len(gateway.openai_upstream.received) == 2 and gateway.anthropic_upstream.received == []
 
 
 def test_a_mirror_without_the_filter_gets_the_clients_key(wrong: Start) -> None:
@@ -351,12 +352,12 @@ def test_what_envoy_refuses_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "error: Envoy refuses it: " in out and "no_such_field" in out and "[envoy]" in out
 
 
-def test_what_only_this_machine_lacks_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_only_this_machine_lacks_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = envoy_config.reference()
     tls = config["static_resources"]["clusters"][0]["transport_socket"]["typed_config"]
     tls["common_tls_context"]["validation_context"]["trusted_ca"]["filename"] = "/nowhere/ca.crt"
     assert main(["check", str(envoy_config.write(config, tmp_path / "envoy.yaml"))]) == 0
-    assert "warning: Envoy refuses it: " in capsys.readouterr().out
+    assert "nothing found" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["duplicates", "no-such-cluster", "filter-after-router"])

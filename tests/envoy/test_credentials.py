@@ -18,7 +18,7 @@ from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
 
 AWS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "secret-of-aws", "AWS_SESSION_TOKEN": "token-of-aws"}
-BEDROCK = "provider: bedrock\nprovider_conf: {region: us-west-2}\nauth: "
+BEDROCK = "provider: bedrock\nupstream: openai_chat\nprovider_conf: {region: us-west-2}\nauth: "
 VERTEX = "provider: vertex-ai\nprovider_conf: {project_id: p, region: europe-west1}\nauth: {gcp: {}}\n"
 BEDROCK_HOST = "bedrock-runtime.us-west-2.amazonaws.com"
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"

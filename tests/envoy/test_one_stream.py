@@ -106,7 +106,7 @@ def test_a_client_cannot_choose_the_route(one: Gateway, own: str, model: str) ->
 def test_without_a_model_a_clients_own_header_leads_nowhere(one: Gateway, model: str | None) -> None:
     body = {"messages": [{"role": "user", "content": "hi"}], **({} if model is None else {"model": model})}
     reply = one.send("/v1/chat/completions", body, {"x-extproc-route": "openai", "x-extproc-model": "gpt-5"})
-    assert reply.status == 404 and one.openai_upstream.received == one.anthropic_upstream.received == []
+    assert reply.status == 400 and one.openai_upstream.received == one.anthropic_upstream.received == []
 
 
 def test_another_name_for_a_model(one: Gateway) -> None:
