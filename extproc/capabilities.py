@@ -72,6 +72,8 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     stop_max: int | None = None
     max_id: int | None = None
     """Longest tool call id that it takes."""
+    cache_control: bool = False
+    """It takes Anthropic's cache marks on texts, and hands them on (OpenRouter, LiteLLM, DashScope)."""
     system_role: Literal["system", "developer"] = "system"
     reasoning_field: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "none"
     """How an assistant message of the history carries thinking back."""

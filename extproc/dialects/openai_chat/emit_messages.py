@@ -83,6 +83,8 @@ class Conversation:
             self._put({"role": self._row.system_role, "content": _joined(texts)})
             return
         self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")
+        if any(text.keys() != _BARE_TEXT for text in texts):
+            self._losses.dropped(f"{message.at}.cache_control", cost_only=True)
         self._put({"role": "user", "content": as_aside("\n".join(text["text"] for text in texts))})
 
     def end(self) -> None:
@@ -360,7 +362,7 @@ def _joined(texts: list[Part]) -> str | list[Part]:
 def _only_text(content: str | list[Part]) -> str | None:
     if isinstance(content, str):
         return content
-    if any(part["type"] != "text" for part in content):
+    if any(part.keys() != _BARE_TEXT for part in content):
         return None
     return "\n\n".join(part["text"] for part in content)
 

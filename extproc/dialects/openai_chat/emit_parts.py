@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
@@ -14,27 +16,31 @@ from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
 Part = dict[str, Any]
+MAX_MARKS = 4
+"""In one request: Claude refuses more, whoever asks it. The first ones stay, so that what was sent stays as it was."""
 
 
 class PartWriter:
-    """Writes single parts for one request. *cache_at*: the client's word for cache markers, which are dropped: the
-    providers of this API cache by themselves."""
+    """Writes single parts for one request. *cache_at*: the client's word for cache markers. Texts bear them where the
+    server knows them; else they are dropped: the providers of this API cache by themselves."""
 
     def __init__(self, row: Capabilities, losses: LossReport, cache_at: str) -> None:
         self._row = row
         self.losses = losses
         self._cache_at = cache_at
+        self._marks = MAX_MARKS if row.cache_control and row.content_parts else 0
 
     def cached(self, cache: CacheMarker | None) -> None:
         if cache is not None:
-            self.losses.dropped(self._cache_at, "this API caches by itself", cost_only=True)
+            why = f"texts bear them, {MAX_MARKS} at most" if self._row.cache_control else "this API caches by itself"
+            self.losses.dropped(self._cache_at, why, cost_only=True)
 
     def parts(self, block: Block) -> list[Part]:
         """Usually one; none when nothing is left of it. Raises Unsupported."""
         match block:
             case Text():
-                self.text(block)
-                return [text_part(block.text)] if block.text else []
+                part = self.marked(block)
+                return [part] if block.text else []
             case Image():
                 return [self._image(block)]
             case Document():
@@ -46,6 +52,16 @@ class PartWriter:
             case Opaque():
                 return self._opaque(block)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+
+    def marked(self, block: Text) -> Part:
+        """The text with its cache mark, where the server knows any."""
+        cache = block.cache
+        if cache is None or not block.text or self._marks == 0:
+            return text_part(self.text(block))
+        self._marks -= 1
+        part = text_part(self.text(replace(block, cache=None)))
+        part["cache_control"] = {"type": "ephemeral"} if cache.ttl is None else {"type": "ephemeral", "ttl": cache.ttl}
+        return part
 
     def text(self, block: Text) -> str:
         """The bare text; what it bears besides is reported."""
