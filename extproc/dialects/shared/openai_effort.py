@@ -22,6 +22,10 @@ def reasoning_effort(request: Request, row: Capabilities, losses: LossReport, *,
             losses.dropped(at if wish.mode not in (None, "off") else effort_at, "this model does not reason")
         return None
     word = wish.effort or _word(wish)
+    if wish.mode == "off" and word != "none":
+        # Here the effort is that of thinking alone.
+        losses.add(effort_at, Action.DOWNGRADED, "to none: thinking is disabled")
+        wish, word = Reasoning("off"), "none"
     if word is None:
         return "none" if tools and row.none_with_tools else None
     if wish.budget is not None:
