@@ -29,6 +29,7 @@ class _Planner:
         self._losses = losses
         at = request.path_of("reasoning")
         effort_at = request.path_of("effort") if "effort" in request.at else at
+        self._effort_at = effort_at
         self._at = effort_at if self._wish.effort and self._wish.mode is None else at
         losses.extra(at, self._wish.extra)
 
@@ -49,6 +50,8 @@ class _Planner:
         return out or None
 
     def _off(self) -> dict[str, Any]:
+        if self._wish.mode == "off" and self._wish.effort not in (None, "none"):
+            self._losses.add(self._effort_at, Action.DOWNGRADED, "to none: thinking is disabled")
         if self._wish.mode == "between_tools":
             self._losses.add(self._at, Action.DOWNGRADED, "this model cannot think between tool calls only")
         if self._row.thinking != "budget":

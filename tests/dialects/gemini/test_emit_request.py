@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from extproc import Call, Refused
+from extproc import Call, Refused, Translation
 from extproc.dialects.gemini.words import STAND_IN
 
 from .helpers import Json, reported, to_gemini, translation
@@ -370,3 +370,13 @@ def test_a_routes_options_and_limit_stand_where_this_api_has_them() -> None:
     assert sent == {
         "contents": CONTENTS, "generationConfig": {"maxOutputTokens": 5, "temperature": 0.1, "topP": 0.5},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3-pro-preview"])
+def test_disabled_thinking_wins_over_an_effort(model: str) -> None:
+    t = Translation("anthropic_messages", "gemini", route={"provider": "gemini", "auth": "none"}, now=0)
+    body: Any = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]}
+    body |= {"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}
+    sent = json.loads(t.request(json.dumps(body).encode()).body)
+    assert sent["generationConfig"]["thinkingConfig"] in ({"thinkingBudget": 0}, {"thinkingLevel": "low"})
+    assert "output_config.effort:downgraded" in [str(loss) for loss in t.losses]
