@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..credentials.secrets import Secret
-from . import prompt_decorator, prompt_guard, prompt_template, redact, tool_filter
+from . import moderation, prompt_decorator, prompt_guard, prompt_template, redact, tool_filter
 from .base import Configured, Make, PolicyError
 from .given import Given
 
 KINDS: dict[str, Callable[[Given], Make]] = {
+    "moderation": moderation.configure,
     "prompt_decorator": prompt_decorator.configure,
     "prompt_guard": prompt_guard.configure,
     "prompt_template": prompt_template.configure,

@@ -37,6 +37,13 @@ class Given:
         """Text that may refer to ``${NAME}`` and ``${file:/path}``."""
         return self._resolve(f"{self._path}.{name}", self.text(name))
 
+    def secret_if_any(self, name: str) -> Secret | None:
+        """The same; ``None`` if it is not there."""
+        if self._members.get(name) is None:
+            self._optional(name)
+            return None
+        return self.secret(name)
+
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """The first is the default."""
         value = self._taken(name, choices[0])
