@@ -4,7 +4,7 @@ the model, and translates then and there: one stream for both."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .. import dialects
@@ -25,6 +25,7 @@ from .machine import Answer, Answered, Refusal, Shared, Steps, clipped, log_once
 from .mutations import HOLDING, UNCHANGED, Headers, immediate, let_by, proceed, set_header, with_metadata
 from .phases import Kind, Phase
 from .translator import Translator
+from .variables import told_of_others
 
 MODEL_HEADER = "x-extproc-model"
 ROUTE_HEADER = "x-extproc-route"
@@ -51,6 +52,8 @@ class Router(Translator):
         """Whether what is no LLM API gets our 404, and not its own route."""
         self._spoken_to = False
         """Whether the route that Envoy has matched so far says anything to us."""
+        self._variables_wanted: Sequence[str] = ()
+        """What that route has the access log show by other names."""
         self._catalogue: Catalogue | None = None
         self._texts: dict[str, str] = {}
         """What the virtual host says of the routes that its list of models names."""
@@ -59,8 +62,7 @@ class Router(Translator):
 
     def on_request(self, message: ProcessingRequest) -> Answer:
         attributes = Attributes(message)
-        says = attributes.route_says()
-        self._spoken_to = not attributes.speechless
+        says = self._heard(attributes)
         self._prefixes = says.get("prefixes", {})
         self._keeps = says.get("other_paths") == "refuse"
         self._catalogue = catalogue_of(message)
@@ -78,15 +80,24 @@ class Router(Translator):
             return False
         if message.request_headers.end_of_stream or self.is_upgrade() or not _may_be_json(self.came):
             attributes = Attributes(message)
-            self._spoken_to = not attributes.speechless
-            return attributes.route_says().get("other_paths") != "refuse" and self.is_elsewhere()
+            return self._heard(attributes).get("other_paths") != "refuse" and self.is_elsewhere()
         return False
+
+    def _heard(self, attributes: Attributes) -> Mapping[str, Any]:
+        """What the route that Envoy has matched so far says. Raises RouteError."""
+        self._spoken_to = not attributes.speechless
+        says = attributes.route_says()
+        self._variables_wanted = says.get("metadata", {}).get("variables", ())
+        return says
 
     def let_by(self, kind: Kind) -> Answer:
         """Where its route speaks to us it is the one for what has no route: Envoy's own answer gets our shape."""
         own = self._clients_own()
         mutation = HeaderMutation(remove_headers=own) if own else None
-        return let_by(kind, mutation, seen=self._spoken_to), Phase.LET_BY if self._spoken_to else Phase.PASSING
+        answer = let_by(kind, mutation, seen=self._spoken_to)
+        if self._variables_wanted:
+            answer = with_metadata(answer, told_of_others(self._variables_wanted))
+        return answer, Phase.LET_BY if self._spoken_to else Phase.PASSING
 
     def _clients_own(self) -> list[str]:
         return sorted({name for name, _ in self.came} & OWN_HEADERS)

@@ -47,6 +47,7 @@ from .mutations import (
     with_metadata,
 )
 from .phases import Kind, Phase
+from .variables import Times, told, total
 
 
 class Translator(Exchange):
@@ -63,6 +64,8 @@ class Translator(Exchange):
         self.original: Headers = []
         self._noted = False
         self._timed = False
+        self._times: Times | None = None
+        """Taken only where the route has the access log show them."""
 
     # ---- the request
 
@@ -154,6 +157,9 @@ class Translator(Exchange):
         if isinstance(call, OurAnswer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
         answer = self.send(call, held)
+        if translation.route.variables:
+            self._times = Times()
+            self._times.sent = self.shared.now()
         # What a stream can say no more once it was reset is said before: its end overwrites it.
         facts = {**self.facts(), "ending": ending(Phase.SENT).value}
         if self.attempt != 0:
@@ -212,6 +218,8 @@ class Translator(Exchange):
             raise Misconfigured("the filter needs request_header_mode: SEND")
         pseudo, self.came = read_headers(message.response_headers.headers)
         self.status = int(pseudo.get(":status", "0") or 0)
+        if self._times is not None:
+            self._times.begun = self.shared.now()
         translation.response_head(self.status, self.came)
         if message.response_headers.end_of_stream:
             return self._without_body(translation)
@@ -327,8 +335,10 @@ class Translator(Exchange):
         if self._noted:
             return answer
         self._noted = True
-        told = {"error": clipped(self.error), "ending": ending(Phase.ENDED, translation).value}
-        facts = {**self._response_facts(translation), **told}
+        if self._times is not None:
+            self._times.done = self.shared.now()
+        ended = {"error": clipped(self.error), "ending": ending(Phase.ENDED, translation).value}
+        facts = {**self._response_facts(translation), **ended}
         return self._with_costs(with_metadata(answer, facts), translation)
 
     def _with_costs(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
@@ -353,8 +363,17 @@ class Translator(Exchange):
                 "model": clipped(translation.model),
                 "losses": translation.losses.told(MAX_METADATA_TEXT),
                 **self._policy_facts(translation),
+                **self._variables(translation),
             }
         return facts
+
+    def _variables(self, translation: Translation) -> dict[str, Any]:
+        """What the route has the access log show by other names."""
+        names = translation.route.variables
+        if not names:
+            return {}
+        values = told(names, translation, self._times or Times())
+        return {name: clipped(v) if isinstance(v, str) else v for name, v in values.items()}
 
     def _policy_facts(self, translation: Translation) -> dict[str, Any]:
         facts = {name: clipped(v) if isinstance(v, str) else v for name, v in translation.policy_facts.items()}
@@ -367,7 +386,7 @@ class Translator(Exchange):
         facts["model"] = clipped(translation.model)
         if (seconds := self.first_content_seconds(translation)) is not None:
             facts["first_token_ms"] = round(seconds * 1000)
-        return facts
+        return facts | self._variables(translation) if translation.route.variables else facts
 
     def _response_facts(self, translation: Translation) -> dict[str, Any]:
         facts = self._usage_facts(translation)
@@ -394,8 +413,7 @@ _CUT = with_metadata(ProcessingResponse(), {"ending": ending(Phase.STREAMING).va
 
 def _count(usage: Usage, kind: str) -> int | None:
     """The count of *kind*, as a route's ``metadata.costs`` names it; ``None`` if it is unknown."""
-    if kind != "total_tokens":
-        count: int | None = getattr(usage, kind)
-        return count
-    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
-    return sum(known) if known else None
+    if kind == "total_tokens":
+        return total(usage)
+    count: int | None = getattr(usage, kind)
+    return count

@@ -236,6 +236,7 @@ class _Builder:
             usage=values.get("usage", "always"),
             logging=values.get("logging", {}),
             costs=metadata.get("costs", {}),
+            variables=tuple(metadata.get("variables", ())),
             costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),
             provider_conf=conf,
             endpoint=endpoint,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -231,8 +231,22 @@ class Logging(_Part):
     payloads: bool = False
 
 
+Variable = Literal[
+    "request_type", "request_llm_model", "llm_model", "llm_time_to_first_token", "apisix_upstream_response_time",
+    "llm_prompt_tokens", "llm_completion_tokens", "llm_total_tokens", "llm_cache_read_input_tokens",
+    "llm_cache_creation_input_tokens", "llm_reasoning_tokens",
+]  # fmt: skip
+VARIABLES: tuple[str, ...] = get_args(Variable)
+"""What an access log can show of an exchange by the names that APISIX's users know."""
+
+
+def _variables(value: Any) -> Any:
+    return list(VARIABLES) if value == "all" else value
+
+
 class Metadata(_Part):
-    """Where else the counts of tokens go in Envoy's dynamic metadata: name there -> ours."""
+    """What else goes into Envoy's dynamic metadata. ``costs``: counts of tokens, name there -> ours; ``variables``:
+    of ``VARIABLES``, or the word ``all``."""
 
     namespace: Annotated[str, AfterValidator(_namespace)] = "io.envoy.ai_gateway"
     costs: dict[
@@ -242,6 +256,7 @@ class Metadata(_Part):
             "reasoning_tokens",
         ],
     ] = {}  # fmt: skip
+    variables: Annotated[list[Variable], BeforeValidator(_variables)] = []
 
 
 class Forward(_Part):

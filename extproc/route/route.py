@@ -90,6 +90,8 @@ class Route(Frozen):
     costs: dict[str, str] = {}
     """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
     costs_namespace: str = ""
+    variables: tuple[str, ...] = ()
+    """What else goes into our own namespace of it, for the access log, by the names that APISIX's users know."""
     provider_conf: dict[str, str] = {}
     endpoint: EndpointUrl | None = None
     max_tokens: int | None = None

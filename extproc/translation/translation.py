@@ -530,9 +530,14 @@ class Translation(Course):
         return self._response is None or self._response.whole
 
     @property
+    def stream_asked(self) -> bool:
+        """The client asked for a stream, whatever it gets."""
+        return self._call is not None and self._call.request.stream
+
+    @property
     def streamed(self) -> bool:
         """The client asked for a stream and gets one."""
-        return self._call is not None and self._call.request.stream and not self.whole
+        return self.stream_asked and not self.whole
 
     @property
     def request_losses(self) -> list[Loss]:

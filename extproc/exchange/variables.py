@@ -1,0 +1,64 @@
+"""What a route may have in Envoy's access log under the names that users of APISIX know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..llm.events import Usage
+from ..translation.translation import Translation
+
+
+class Times:
+    """Moments of one exchange in Unix seconds, ``None`` until they come."""
+
+    def __init__(self) -> None:
+        self.sent: float | None = None
+        """The request was handed to Envoy for the upstream."""
+        self.begun: float | None = None
+        """The response's headers came."""
+        self.done: float | None = None
+        """The response's end came."""
+
+
+def told(names: Sequence[str], translation: Translation, times: Times) -> dict[str, Any]:
+    """The variables *names* of a translated exchange, as far as it has come. A number that is not known is 0."""
+    usage = translation.usage
+    values = {
+        "request_type": "ai_stream" if translation.stream_asked else "ai_chat",
+        "request_llm_model": translation.model_asked,
+        "llm_model": translation.model_sent,
+        "llm_time_to_first_token": _milliseconds(times.sent, _first(translation, times)),
+        "apisix_upstream_response_time": _milliseconds(times.sent, times.done),
+        "llm_prompt_tokens": usage.input_tokens or 0,
+        "llm_completion_tokens": usage.output_tokens or 0,
+        "llm_total_tokens": total(usage) or 0,
+        "llm_cache_read_input_tokens": usage.cache_read_tokens or 0,
+        "llm_cache_creation_input_tokens": usage.cache_write_tokens or 0,
+        "llm_reasoning_tokens": usage.reasoning_tokens or 0,
+    }
+    return {name: values[name] for name in names}
+
+
+def told_of_others(names: Sequence[str]) -> dict[str, Any]:
+    """The variables *names* of what is no LLM API's."""
+    texts = {"request_type": "traditional_http", "request_llm_model": "", "llm_model": ""}
+    return {name: texts.get(name, 0) for name in names}
+
+
+def total(usage: Usage) -> int | None:
+    """The tokens of both directions, as far as they are known; ``None`` if neither is."""
+    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+    return sum(known) if known else None
+
+
+def _first(translation: Translation, times: Times) -> float | None:
+    """When the first of the answer came: content of a stream; of a whole answer, which shows no more, its headers."""
+    if translation.streamed:
+        return translation.first_content_at
+    return times.begun if translation.failed is None and times.done is not None else None
+
+
+def _milliseconds(start: float | None, end: float | None) -> int:
+    """Whole ones; a clock that was set back makes none."""
+    return max(0, round((end - start) * 1000)) if start is not None and end is not None else 0

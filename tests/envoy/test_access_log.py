@@ -1,0 +1,57 @@
+"""A real Envoy's access log by the names that APISIX's users know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from extproc.demo.processes import Envoy
+from tests.support import placements
+from tests.support.gateway import Backends, Gateway, configured
+from tests.support.upstream import eventually
+
+DOCS = Path(__file__).parents[2] / "docs" / "envoy.md"
+MODEL = "gpt-4-by-other-names"
+
+
+def line_of_the_docs() -> str:
+    found = re.search(r"```text\n(%REQ.*?)\n```", DOCS.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1].replace("\n", " ")
+
+
+@pytest.fixture(scope="module", params=["upstream", "one-stream"])
+def named(
+    request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    folder, log = tmp_path_factory.mktemp("log"), tmp_path_factory.mktemp("lines") / "access.log"
+    config = configured(shared, request.param, log)
+    wanted = "metadata: {variables: all}\n"
+    placements.add_route(config, MODEL, "openai", (placements.OPENAI if request.param != "upstream" else "") + wanted)
+    (entry,) = [e for e in placements.manager(config)["access_log"] if "log_format" in e["typed_config"]]
+    entry["typed_config"]["log_format"] = {"text_format_source": {"inline_string": line_of_the_docs() + "\n"}}
+    with Envoy(folder, config) as envoy:
+        yield Gateway(request.param, envoy, shared, log)
+
+
+@pytest.mark.parametrize(("stream", "kind"), [(False, "ai_chat"), (True, "ai_stream")])
+@pytest.mark.rows("E9")
+def test_a_line_of_the_log(named: Gateway, stream: bool, kind: str) -> None:
+    named.backends.reset()
+    reply = named.messages(MODEL, stream=stream)
+    assert reply.status == 200, reply.body
+    numbers = r"POST 200 \d+ (?P<took>\d+) \"[^\"]+\""
+    line = re.compile(rf'{numbers} "{kind}" "(?P<first>\d+)" "{MODEL}" "{MODEL}" "(?P<asked>\d+)" "(?P<told>\d+)"\n')
+    found: list[re.Match[str]] = []
+
+    def look() -> bool:
+        named.envoy.admin("POST", "/reopen_logs")
+        found[:] = line.finditer(named.access_log.read_text("utf-8"))
+        return bool(found)
+
+    assert eventually(look, 15), named.access_log.read_text("utf-8")
+    (match,) = found
+    assert int(match["asked"]) > 0 and int(match["told"]) > 0 and int(match["first"]) <= int(match["took"])
