@@ -14,7 +14,7 @@ from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Answer, Received, json_answer
 from extproc.reference import config as envoy_config
-from tests.support import envoygateway
+from tests.support import as_bedrock, envoygateway
 from tests.support.gateway import Backends, Gateway
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
@@ -26,10 +26,12 @@ KEYS = (
     "OPENAI_API_KEY", "DEEPSEEK_API_KEY", "AZURE_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_ANTHROPIC_API_KEY",
     "GEMINI_API_KEY", "OPENAI_API_KEY_2",
 )  # fmt: skip
+AWS_KEYS = {"AWS_ACCESS_KEY_ID": "id-of-aws", "AWS_SECRET_ACCESS_KEY": "key-of-aws"}
 ANTHROPIC_HOSTS = ("api.anthropic.com", "my-resource.services.ai.azure.com")
 OTHER_HOSTS = (
     "api.openai.com", "api.deepseek.com", "my-resource.openai.azure.com", "generativelanguage.googleapis.com",
     "europe-west1-aiplatform.googleapis.com", "127.0.0.1", "vllm.models.svc.cluster.local",
+    "bedrock-runtime.us-east-1.amazonaws.com",
 )  # fmt: skip
 SECRET_FILE = "/run/secrets/openai-authorization"
 
@@ -53,6 +55,8 @@ def embedding(request: Received) -> Answer:
 
 
 def as_others(request: Received) -> Answer:
+    if request.path.startswith("/model/"):
+        return as_bedrock.answer(request)
     return embedding(request) if request.path.endswith("/embeddings") else as_openai.answer(request)
 
 
@@ -98,7 +102,7 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         others, anthropic = ScriptedUpstream(as_others), ScriptedUpstream(as_anthropic.answer)
         stack.enter_context(others)
         stack.enter_context(anthropic)
-        environ = {name: key(name) for name in KEYS} | {"GCP_SERVICE_ACCOUNT": tokens.key()}
+        environ = {name: key(name) for name in KEYS} | AWS_KEYS | {"GCP_SERVICE_ACCOUNT": tokens.key()}
         for name, value in environ.items():
             (folder / name).write_text(value, "utf-8")
         named = ",".join([*environ, f"{folder}/*"])  # the files that deploy/ has under /run/keys

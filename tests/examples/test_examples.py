@@ -17,9 +17,10 @@ from extproc.demo.processes import envoy_binary
 from extproc.demo.provider import Received
 from tests.support import envoygateway
 from tests.support.gateway import Gateway, Reply
+from tests.support.sigv4 import verified
 from tests.support.upstream import chat, chat_stream
 
-from .conftest import ANTHROPIC_HOSTS, KEYS, SECRET_FILE, World, key
+from .conftest import ANTHROPIC_HOSTS, AWS_KEYS, KEYS, SECRET_FILE, World, key
 from .readme import NAMES, ROOT, asked, blocks
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
@@ -54,6 +55,7 @@ def bearer(name: str) -> dict[str, str]:
 
 DEPLOYMENT = "/openai/deployments/gpt-4/chat/completions?api-version=2024-02-15-preview"
 VERTEX = "/v1/projects/my-project/locations/europe-west1/endpoints/openapi/chat/completions"
+BEDROCK = "/model/us.anthropic.claude-haiku-4-5-20251001-v1%3A0/converse"
 FOUNDRY = "my-resource.services.ai.azure.com"
 EXPECTED = {
     "openai": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
@@ -84,6 +86,10 @@ EXPECTED = {
     "vertex-ai": Sent(
         "europe-west1-aiplatform.googleapis.com", VERTEX, {"authorization": "Bearer token-1"},
         {"model": "google/gemini-2.5-flash"},
+    ),
+    "bedrock": Sent(
+        "bedrock-runtime.us-east-1.amazonaws.com", BEDROCK, {},
+        {"messages": [{"role": "user", "content": [{"text": "What is 1+1?"}]}], "inferenceConfig": {"maxTokens": 1024}},
     ),
     "by-model": Sent(
         "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
@@ -117,8 +123,8 @@ EXPECTED = {
 }  # fmt: skip
 
 
-STREAMLESS = ("openai-embeddings", "gemini-to-openai")
-"""Examples whose request has no member for a stream: embeddings have none, Gemini's clients say it in the path."""
+STREAMLESS = ("openai-embeddings", "gemini-to-openai", "bedrock")
+"""Examples where no body says that it streams: embeddings never do; Gemini's clients and Bedrock use the path."""
 
 
 def sent(gateway: Gateway, expected: Sent) -> Received:
@@ -180,7 +186,7 @@ def test_its_commands_name_the_variables_that_it_needs(name: str) -> None:
     """E11: secrets come by reference, and the README says which."""
     text = (ROOT / name / "envoy.yaml").read_text("utf-8")
     shown = "".join(blocks(name))
-    for variable in (*KEYS, "GCP_SERVICE_ACCOUNT"):
+    for variable in (*KEYS, *AWS_KEYS, "GCP_SERVICE_ACCOUNT"):
         if f"${{{variable}}}" in text:
             assert f"{variable}=" in shown
     if "gcp:" in text:
@@ -211,15 +217,19 @@ def manifests(name: str) -> list[dict[str, Any]]:
 GATEWAYS = [name for name in NAMES if (ROOT / name / "gateway.yaml").exists()]
 
 
-@pytest.mark.rows("E10")
-@pytest.mark.parametrize("example", GATEWAYS)
-def test_it_works_behind_envoy_gateway(world: World, example: str) -> None:
+def on_kubernetes(world: World, example: str) -> Gateway:
     own = manifests(example)
     (policy,) = [item for item in envoygateway.manifests() if item["kind"] == "EnvoyExtensionPolicy"]
     (route,) = [item for item in own if item["kind"] == "HTTPRoute"]
     policy["spec"]["targetRefs"] = [{"kind": "HTTPRoute", "name": route["metadata"]["name"]}]
     shared = [item for item in envoygateway.manifests() if item["kind"] == "ClientTrafficPolicy"]
-    gateway = world.on_envoy_gateway(example, [policy, *shared, *own])
+    return world.on_envoy_gateway(example, [policy, *shared, *own])
+
+
+@pytest.mark.rows("E10")
+@pytest.mark.parametrize("example", GATEWAYS)
+def test_it_works_behind_envoy_gateway(world: World, example: str) -> None:
+    gateway = on_kubernetes(world, example)
     reply = ask(gateway, example)
     assert reply.status == 200, reply.body
     expected = EXPECTED[example]
@@ -286,6 +296,22 @@ def test_a_gemini_clients_stream(world: World) -> None:
     reply = gateway.send(path, request.body, request.headers)
     assert (reply.status, reply.broken) == (200, False) and b'"finishReason":"STOP"' in reply.body
     assert gateway.openai_upstream.last.json()["stream"] is True
+
+
+@pytest.mark.rows("E13")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kubernetes", [False, True])
+def test_requests_to_bedrock_are_signed(world: World, stream: bool, kubernetes: bool) -> None:
+    gateway = on_kubernetes(world, "bedrock") if kubernetes else world.example("bedrock")
+    asking = asked("bedrock").body
+    for path in (CHAT, MESSAGES):
+        reply = gateway.send(path, {**asking, "stream": stream}, {"authorization": "Bearer the-clients-own"})
+        assert (reply.status, reply.broken) == (200, False), reply.body
+        assert (ENDS[path] in reply.body) is stream
+        got = gateway.openai_upstream.last
+        assert got.path == BEDROCK + ("-stream" if stream else "")
+        assert "/us-east-1/bedrock/aws4_request" in (got.header("authorization") or "")
+        assert verified(got.method, got.path, dict(got.headers), got.body, AWS_KEYS["AWS_SECRET_ACCESS_KEY"])
 
 
 @pytest.mark.rows("F14", "F4", "F15")

@@ -99,7 +99,12 @@ def _routes(
     if enabled:
         config = {"@type": _TYPES + "envoy.config.route.v3.FilterConfig", "config": {}}
         made["typed_per_filter_config"] = {FILTER: config}
-    return [{**made, "match": {"path_separated_prefix": match["path"]["value"]}} for match in rule["matches"]]
+    return [{**made, "match": _prefix(match["path"]["value"])} for match in rule["matches"]]
+
+
+def _prefix(path: str) -> dict[str, str]:
+    """Envoy takes no whole path for one that is followed by a slash."""
+    return {"prefix": "/"} if path == "/" else {"path_separated_prefix": path}
 
 
 def _replaced(text: str, secrets: Mapping[str, str]) -> str:
