@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..credentials.secrets import Secret
-from . import moderation, prompt_decorator, prompt_guard, prompt_template, redact, tool_filter
+from . import moderation, prompt_decorator, prompt_guard, prompt_template, rag, redact, tool_filter
 from .base import Configured, Make, PolicyError
 from .given import Given
 
@@ -16,6 +16,7 @@ KINDS: dict[str, Callable[[Given], Make]] = {
     "prompt_decorator": prompt_decorator.configure,
     "prompt_guard": prompt_guard.configure,
     "prompt_template": prompt_template.configure,
+    "rag": rag.configure,
     "redact": redact.configure,
     "tool_filter": tool_filter.configure,
 }

@@ -39,10 +39,7 @@ class Given:
 
     def secret_if_any(self, name: str) -> Secret | None:
         """The same; ``None`` if it is not there."""
-        if self._members.get(name) is None:
-            self._optional(name)
-            return None
-        return self.secret(name)
+        return self.secret(name) if self.has(name) else None
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """The first is the default."""
@@ -93,6 +90,17 @@ class Given:
         if not isinstance(value, Mapping):
             raise self.error(name, "expected a mapping")
         return dict(value)
+
+    def has(self, name: str) -> bool:
+        """Whether it is there."""
+        if self._members.get(name) is not None:
+            return True
+        self._optional(name)
+        return False
+
+    def part(self, name: str) -> Given:
+        """A mapping that must be there, to be read by its members. It is to be finished, too."""
+        return Given(self.mapping(name), f"{self._path}.{name}", self._resolve)
 
     def parts(self, name: str) -> list[Given]:
         """A list of mappings; empty if it is not there. Each is to be finished, too."""
