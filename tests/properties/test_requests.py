@@ -41,7 +41,7 @@ def request(t: Translation, client: str, body: Any) -> Any:
 
 
 @pairs
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_translation_is_append_only_and_deterministic(client: str, upstream: str, data: st.DataObject) -> None:
     body = data.draw(requests(client, upstream))
@@ -65,7 +65,7 @@ def texts(value: Any) -> str:
 
 
 @pairs
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_what_the_user_said_arrives(client: str, upstream: str, data: st.DataObject) -> None:
     body = data.draw(requests(client, upstream))
@@ -104,7 +104,7 @@ def damaged(draw: st.DrawFn, value: Any) -> Any:
 
 
 @pairs
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_bad_input_is_refused_in_the_clients_shape_or_translated(
     client: str, upstream: str, data: st.DataObject
