@@ -206,7 +206,10 @@ def _thinking(value: dict[str, Any], at: str, index: int) -> Thinking:
 def _redacted(value: dict[str, Any], at: str, index: int) -> Thinking:
     fields = Fields(value, at)
     fields.ignore("type")
-    data = fields.take("data", str)
+    data = fields.maybe("data", str)
+    if data is None:
+        # It stays in the history, and says nothing that an upstream could read.
+        return Thinking("", index=index, at=at, extra=fields.rest())
     seal = marker.unsealed(data) or marker.Seal(signers.CLAUDE, encrypted=data)
     return Thinking("", seal.signature, seal.encrypted, seal.signer, index, at, fields.rest())
 
