@@ -80,7 +80,7 @@ def test_the_librarys_page_names_all_that_is_public() -> None:
     text = (ROOT / "docs" / "library.md").read_text("utf-8")
     said = set(re.findall(r"`(\w+)(?:\.[\w.]+)?(?:\([^`]*\))?`", text))
     t = extproc.Translation(upstream="openai_chat")
-    attributes = {name for name in vars(t) if not name.startswith("_")} | public(extproc.Translation) - {"note"}
+    attributes = ({name for name in dir(t) if not name.startswith("_")} | public(extproc.Translation)) - {"note"}
     for kind in (extproc.Call, extproc.Answer, extproc.Loss, extproc.Usage):
         attributes |= public(kind)
     assert attributes - said - {"limits"} == set()

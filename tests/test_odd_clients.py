@@ -148,7 +148,7 @@ def test_signed_thinking_comes_back_as_it_was_signed() -> None:
     """A reasoning turn of Claude's, told to an OpenAI client, which sends it back with the result of its call."""
     blocks: list[dict[str, Any]] = [{"type": "thinking", "thinking": "hm", "signature": "c2lnbmVk"},
         {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}]  # fmt: skip
-    _, answer = whole(CHAT, MESSAGES, message(*blocks, stop="tool_use"))
+    _, answer = whole(CHAT, MESSAGES, message(*blocks, stop="tool_use"), model="claude-sonnet-4-5")
     said = answer["choices"][0]["message"]
     history = [HISTORY[0], said, {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "x"}]
     body = sent(CHAT, MESSAGES, model="claude-sonnet-4-5", reasoning_effort="high", messages=history)

@@ -11,7 +11,7 @@ import re
 CLAUDE = "anthropic-claude-v1"
 """As OpenRouter's ``reasoning_details`` names the scheme of Claude's signatures."""
 
-_CLAUDE_HOSTS = frozenset({"anthropic", "azure-anthropic"})
+_CLAUDE_HOSTS = frozenset({"anthropic", "azure-anthropic", "bedrock-anthropic", "vertex-anthropic"})
 """Providers that host nothing but Claude, under whatever name a deployment has."""
 _OTHERS = frozenset({
     "deepseek", "doubao", "ernie", "gemma", "glm", "gpt", "grok", "hunyuan", "kimi", "llama", "mimo", "minimax",

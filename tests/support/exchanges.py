@@ -43,8 +43,8 @@ def data_of(out: bytes) -> Iterator[bytes]:
     return (line for line in out.split(b"\n") if line.startswith(b"data: "))
 
 
-def whole(client: str, upstream: str, answer: Any, status: int = 200) -> tuple[Translation, Any]:
-    t, _ = asked(client, upstream)
+def whole(client: str, upstream: str, answer: Any, status: int = 200, **members: Any) -> tuple[Translation, Any]:
+    t, _ = asked(client, upstream, **members)
     t.response_head(status, JSON)
     return t, json.loads(t.response_body(json.dumps(answer).encode(), end_of_stream=True))
 

@@ -105,7 +105,6 @@ class _Editor:
         self._container = _array([*before.messages, *before.system])
         self._emitted_messages: list[Any] | None = None
         self._lost = LossReport()
-        self._rewritten: set[str] = set()
 
     def edited(self) -> bytes:
         """Raises _NoPlace, Unsupported, and ProtocolError if this is no request any more."""
@@ -142,17 +141,14 @@ class _Editor:
         return encode({**sent, **{name: raw for name, raw in theirs.items() if name not in known}})
 
     def report(self, losses: LossReport) -> None:
-        """What could not be said of the settings, and of the elements that were written again."""
-        before = self._before
-        places = [each.at for each in (*before.system, *before.messages)] + [each.at for each in before.tools]
-        said = {path_of(at)[:1] for at in places}
+        """What of the change this API cannot say."""
         for loss in self._lost:
-            if path_of(loss.path)[:1] not in said or any(loss.path.startswith(at) for at in self._rewritten):
-                losses.add(loss.path, loss.action, loss.detail, cost_only=loss.cost_only)
+            losses.add(loss.path, loss.action, loss.detail, cost_only=loss.cost_only)
 
     def _emit(self, request: Request, losses: LossReport | None = None) -> dict[str, Any]:
         upstream = Upstream("", "", _ANYTHING, request.model)
-        return self._dialect.emit_request(request, upstream, losses or LossReport()).members
+        report = LossReport() if losses is None else losses
+        return self._dialect.emit_request(request, upstream, report).members
 
     # ---- members of the request
 
@@ -185,9 +181,17 @@ class _Editor:
         old, new = _bare(settled), _bare(self._after)
         if old == new:
             return
-        found = _difference(self._emit(old), self._emit(new, self._lost), ())
+        becomes = LossReport()
+        found = _difference(self._emit(old), self._emit(new, becomes), ())
+        unlike = _unlike(settled, self._after)
+        # What was there before stays as the client sent it: only what is new can be lost.
+        words = [word for word in _WORDS if getattr(self._before, word) != getattr(self._after, word)]
+        ours = tuple(self._after.path_of(word) for word in [*unlike, *words])
+        for loss in becomes:
+            if loss.path.startswith(ours):
+                self._lost.add(loss.path, loss.action, loss.detail, cost_only=loss.cost_only)
         changes = {path: value for path, value in found.items() if not any(path[: len(each)] == each for each in tools)}
-        for word in _unlike(settled, self._after):
+        for word in unlike:
             # Where the client's body says the same by another name.
             place = path_of(self._before.path_of(word))
             if self._document.raw(place) is not None and not any(_overlap(place, path) for path in changes):
@@ -318,7 +322,6 @@ class _Editor:
         except _NoPlace:
             if len(olds) > 1:
                 raise
-            self._rewritten.add(olds[0].at)
             return [*self._with_extra(path, news[0], write(news[0]))]
         index = path[-1]
         assert isinstance(index, int)
@@ -383,7 +386,7 @@ class _Editor:
             # What they have besides stays as it was sent.
             plain = [replace(each, extra=None) for each in self._after.messages]
             bare = replace(_bare(self._after), messages=plain)
-            self._emitted_messages = self._emit(bare, self._lost).get(str(self._container[0]), [])
+            self._emitted_messages = self._emit(bare).get(str(self._container[0]), [])
         if len(self._emitted_messages) == len(self._after.messages):
             # One for each.
             return [encode(self._emitted_messages[position])]
@@ -392,7 +395,7 @@ class _Editor:
     def _written_alone(self, message: Message) -> list[bytes]:
         """A message in the dialect's own words, between two that are told from it."""
         around = [] if message.role == "user" else [_FIRST]
-        alone = self._emit(replace(_bare(self._after), messages=[*around, message, *around]), self._lost)
+        alone = self._emit(replace(_bare(self._after), messages=[*around, message, *around]))
         elements = alone[str(self._container[0])]
         return [encode(each) for each in elements[len(around) : len(elements) - len(around)]]
 
@@ -425,7 +428,7 @@ class _Editor:
         return None
 
     def _write_tool(self, tool: Any) -> list[bytes]:
-        found: Any = self._emit(replace(_bare(self._after), tools=[tool], tool_choice=ToolChoice()), self._lost)
+        found: Any = self._emit(replace(_bare(self._after), tools=[tool], tool_choice=ToolChoice()))
         path, _ = _element(path_of(self._before.tools[0].at), 0)
         for step in path:
             found = found[step] if isinstance(step, int) else found.get(step, {})

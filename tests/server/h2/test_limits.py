@@ -143,6 +143,7 @@ def test_settings_entries_flood() -> None:
     floods("max_settings_entries", lambda n: frames.settings({99: n}))
 
 
+@pytest.mark.replaces_code
 def test_a_frame_of_many_settings_moves_the_windows_once() -> None:
     peer = Caller(H2Limits(max_concurrent_streams=17_000))
     peer.say(*[headers(n) for n in range(3, 16_003, 2)])
