@@ -174,8 +174,10 @@ def test_an_endpoint_that_fails_is_reported_and_the_wait_is_over(
     endpoint.status = 400
     made = route(endpoint)
     with caplog.at_level(logging.DEBUG):
+        endpoint.gate.clear()
         waits = made.begin()
         assert waits is not None
+        endpoint.gate.set()
         waits.what.result(5)
         assert made.begin() is None, "no request waits for what has failed"
         with pytest.raises(NotReady):

@@ -166,8 +166,10 @@ def test_a_process_with_a_key_of_googles_waits_for_its_first_token(monkeypatch: 
     endpoint = TokenEndpoint()
     monkeypatch.setenv("GCP_SERVICE_ACCOUNT", endpoint.key(f"{endpoint.url}@ahead"))
     service = Service(Settings())
+    endpoint.gate.clear()
     effect = service.ahead()
     assert isinstance(effect, Awaited)
+    endpoint.gate.set()
     effect.what.result(5)
     assert service.ahead() is None and len(endpoint.claims) == 1
     for text in ("", "no key"):
