@@ -19,7 +19,7 @@ ROUTE, CLUSTER, ENDPOINT = "xds.route_metadata", "xds.cluster_metadata", "xds.up
 
 
 @dataclass(frozen=True)
-class Level:
+class MetadataLevel:
     """What one of route, cluster and endpoint says; ``node`` is false where it says nothing."""
 
     node: Node
@@ -29,41 +29,41 @@ class Level:
     """It is a mapping where a string is wanted."""
 
 
-def level(owner: Node) -> Level:
+def level(owner: Node) -> MetadataLevel:
     """What the metadata of *owner* says to the sidecar."""
     spaces = owner.get("metadata", "filter_metadata")
     space = spaces.get("extproc")
     leaf = space.get("route")
     if leaf:
-        return Level(leaf, leaf.text, struct=leaf.is_mapping or leaf.is_list)
+        return MetadataLevel(leaf, leaf.text, struct=leaf.is_mapping or leaf.is_list)
     if space:
-        return Level(space, struct=True)
+        return MetadataLevel(space, struct=True)
     for resource in spaces.get("envoy-gateway", "resources"):
         noted = resource.get("annotations", "extproc")
-        return Level(noted, noted.text if noted else None, annotation=bool(noted))
-    return Level(leaf)
+        return MetadataLevel(noted, noted.text if noted else None, annotation=bool(noted))
+    return MetadataLevel(leaf)
 
 
 @dataclass(frozen=True)
 class Combination:
     """Levels that meet in one exchange: a route, one of its clusters, one of that cluster's endpoints."""
 
-    route: Level
-    cluster: Level
-    endpoint: Level
+    route: MetadataLevel
+    cluster: MetadataLevel
+    endpoint: MetadataLevel
 
     @property
-    def levels(self) -> tuple[Level, Level, Level]:
+    def levels(self) -> tuple[MetadataLevel, MetadataLevel, MetadataLevel]:
         return self.route, self.cluster, self.endpoint
 
     def __bool__(self) -> bool:
         return any(item.node for item in self.levels)
 
 
-_NONE = Level(Node(None, "", 0))
+_NONE = MetadataLevel(Node(None, "", 0))
 
 
-def _endpoint_levels(cluster: Cluster) -> list[Level]:
+def _endpoint_levels(cluster: Cluster) -> list[MetadataLevel]:
     return [level(item) for item in cluster.endpoints] or [_NONE]
 
 

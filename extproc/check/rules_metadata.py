@@ -9,9 +9,9 @@ from ..exchange.attributes import MODELS
 from ..headers import CREDENTIAL_HEADERS
 from ..route.catalogue import read_catalogue
 from ..route.text import RouteError, read
-from .levels import CLUSTER, ENDPOINT, ROUTE, Level, combinations, level, place, problem
+from .levels import CLUSTER, ENDPOINT, ROUTE, MetadataLevel, combinations, level, place, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Cluster, Config, Filter, Route, Table, type_of
+from .topology import Cluster, Config, EnvoyRoute, Filter, Table, type_of
 from .tree import Node
 
 
@@ -38,7 +38,7 @@ def no_filter(config: Config) -> Found:
                 yield found.node
 
 
-def _waits(route: Route, config: Config) -> bool:
+def _waits(route: EnvoyRoute, config: Config) -> bool:
     """Whether a filter of ours would translate for it if it were enabled anywhere: another rule's matter."""
     filters = [*(route.table.manager.filters if route.table.manager else ())]
     filters += [item for cluster in config.reached(route) for item in cluster.filters]
@@ -88,7 +88,7 @@ def no_metadata(config: Config) -> Found:
 _APIS = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses", "/v1/embeddings")
 
 
-def _takes_apis(route: Route) -> bool:
+def _takes_apis(route: EnvoyRoute) -> bool:
     """Whether the path of an LLM API, at the root of the host, may be its."""
     match = route.node.get("match")
     prefix = match.get("prefix").text or match.get("path_separated_prefix").text
@@ -220,7 +220,7 @@ def secret_inline(config: Config) -> Found:
                 yield found.node, f"auth.{part}.{name} is a literal credential"
 
 
-def _auth(found: Level) -> dict[str, Any]:
+def _auth(found: MetadataLevel) -> dict[str, Any]:
     """What *found* says of credentials, as mappings; empty where it cannot be read."""
     if found.text is None:
         return {}
@@ -323,7 +323,7 @@ def costs_namespace(config: Config) -> Found:
                 yield found.node, f"{namespace} is not among receiving_namespaces of {item.name}"
 
 
-def _costs_in(levels: Sequence[Level]) -> tuple[Level, str] | None:
+def _costs_in(levels: Sequence[MetadataLevel]) -> tuple[MetadataLevel, str] | None:
     for found in reversed(levels):
         try:
             said = read(found.text, "route").get("metadata") if found.text is not None else None

@@ -8,7 +8,7 @@ from ..exchange.attributes import ROUTES
 from ..exchange.router import ROUTE_HEADER
 from ..route import RouteError
 from ..route.catalogue import Catalogue, read_catalogue
-from .levels import Combination, Level, problem
+from .levels import Combination, MetadataLevel, problem
 from .rule import ERROR, WARNING, Found, rule
 from .topology import Config, Table
 from .tree import Node
@@ -95,7 +95,9 @@ def named_route(config: Config) -> Found:
             leaf = texts.get(name)
             if leaf.is_mapping or leaf.is_list:
                 yield leaf, f"extproc.routes.{name} is a mapping: write it as one string of YAML, as in `{name}: |`"
-            elif leaf.text and (wrong := problem(Combination(Level(leaf, leaf.text), Level(leaf), Level(leaf)))):
+            elif leaf.text and (
+                wrong := problem(Combination(MetadataLevel(leaf, leaf.text), MetadataLevel(leaf), MetadataLevel(leaf)))
+            ):
                 yield leaf, str(wrong)
 
 

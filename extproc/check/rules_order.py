@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .rule import ERROR, WARNING, Found, rule
-from .topology import EXT_PROC, Config, Manager, Route, type_of
+from .topology import EXT_PROC, Config, EnvoyRoute, Manager, type_of
 from .tree import Node
 
 _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
@@ -169,12 +169,12 @@ def no_such_cluster(config: Config) -> Found:
                 yield node, f"there is no cluster {node.text[:100]!r}"
 
 
-def _named(route: Route) -> Iterator[Node]:
+def _named(route: EnvoyRoute) -> Iterator[Node]:
     if route.action.get("cluster").text:
         yield route.action.get("cluster")
     yield from (item.get("name") for item in route.action.get("weighted_clusters", "clusters") if item.get("name").text)
 
 
-def _is_meant(route: Route) -> bool:
+def _is_meant(route: EnvoyRoute) -> bool:
     code = route.action.get("cluster_not_found_response_code").text
     return code == "NOT_FOUND" and route.table.node.get("validate_clusters").false

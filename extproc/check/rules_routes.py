@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator
 
 from ..headers import CREDENTIAL_HEADERS
-from .levels import Combination, Level, level, problem
+from .levels import Combination, MetadataLevel, level, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Config, Route, type_of
+from .topology import Config, EnvoyRoute, type_of
 from .tree import Node
 
 
-def upstream_routes(config: Config) -> list[Route]:
+def upstream_routes(config: Config) -> list[EnvoyRoute]:
     """The routes that an upstream filter of ours works for."""
     return [route for route in config.routes if config.is_translated(route)]
 
 
-def served_routes(config: Config) -> list[Route]:
+def served_routes(config: Config) -> list[EnvoyRoute]:
     """Those, and the routes that a filter on the listener translates."""
     leading = [r for r in config.routes if r.action and config.leads_somewhere(r)]
     ours = [r for r in leading if config.is_translated(r) or any(f.translates for f in r.filters)]
@@ -76,7 +76,7 @@ def mirror_filter(config: Config) -> Found:
     write="metadata: {filter_metadata: {extproc: {route: \"provider: ...\"}}} on the mirror's endpoints",
 )  # fmt: skip
 def mirror_metadata(config: Config) -> Found:
-    none = Level(Node(None, "", 0))
+    none = MetadataLevel(Node(None, "", 0))
     for node, name in _mirrors(config):
         cluster = config.clusters.get(name)
         if cluster is None or not cluster.filters:

@@ -157,7 +157,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Route:
+class EnvoyRoute:
     node: Node
     host: Node
     table: Table
@@ -239,13 +239,13 @@ class Config:
     """Some of it comes from elsewhere, so that what is missing here may exist."""
     ours: frozenset[str] = frozenset()
     """The clusters that are our sidecar."""
-    patched: list[Route] = field(default_factory=list)
+    patched: list[EnvoyRoute] = field(default_factory=list)
     """Routes that are known only in part, beside those of the tables."""
 
     @cached_property
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[EnvoyRoute]:
         whole = [
-            Route(route, host, table)
+            EnvoyRoute(route, host, table)
             for table in self.tables
             for host in table.node.get("virtual_hosts")
             for route in host.get("routes")
@@ -259,21 +259,21 @@ class Config:
         found += [item for cluster in self.clusters.values() for item in cluster.filters]
         return list({item.node.identity: item for item in found}.values())
 
-    def reached(self, route: Route) -> list[Cluster]:
+    def reached(self, route: EnvoyRoute) -> list[Cluster]:
         return [self.clusters[name] for name in route.clusters if name in self.clusters]
 
-    def leads_somewhere(self, route: Route) -> bool:
+    def leads_somewhere(self, route: EnvoyRoute) -> bool:
         """Whether *route* may have a cluster: one that is meant to have none answers for what has no route."""
         return self.dynamic or bool(self.reached(route)) or route.action.has("cluster_header")
 
-    def routes_to(self, cluster: Cluster) -> list[Route]:
+    def routes_to(self, cluster: Cluster) -> list[EnvoyRoute]:
         return [route for route in self.routes if cluster.name in route.clusters]
 
-    def is_translated(self, route: Route) -> bool:
+    def is_translated(self, route: EnvoyRoute) -> bool:
         """Whether an upstream filter of ours works for it."""
         return any(route.enabled(cluster.filters, cluster) for cluster in self.reached(route))
 
-    def is_served(self, route: Route) -> bool:
+    def is_served(self, route: EnvoyRoute) -> bool:
         """Whether a filter of ours translates for it, wherever it stands."""
         return any(item.translates for item in route.filters) or self.is_translated(route)
 
@@ -322,9 +322,9 @@ def _of_patches(root: Node, patches: list[Node]) -> Config:
         if where == "ROUTE_CONFIGURATION":
             config.tables.append(Table(value, manager))
         elif where == "VIRTUAL_HOST":
-            config.patched += [Route(route, value, table) for route in value.get("routes")]
+            config.patched += [EnvoyRoute(route, value, table) for route in value.get("routes")]
         elif where == "HTTP_ROUTE":
-            config.patched.append(Route(value, nothing, table))
+            config.patched.append(EnvoyRoute(value, nothing, table))
     return config
 
 

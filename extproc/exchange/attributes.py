@@ -53,7 +53,7 @@ _DEBUG_PREFIX = re.compile(r"^\s*goo\.gle/\S+\s*")
 
 _encode = msgspec.json.Encoder().encode
 
-Level = str | Mapping[str, Any] | None
+LevelText = str | Mapping[str, Any] | None
 
 
 class Attributes:
@@ -96,7 +96,7 @@ class Attributes:
             raise RouteError(found)
         return found
 
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[LevelText]:
         """The metadata of route, cluster and endpoint, for ``compile_route``. Raises RouteError if there is none."""
         levels = [_read(item, _LEVEL_NAMES[i]) if item is not None else None for i, item in enumerate(self._found())]
         if not any(levels):
@@ -139,7 +139,7 @@ def _where(name: str) -> tuple[int, int] | None:
     return None
 
 
-def _read(item: tuple[int, str], level: str) -> Level:
+def _read(item: tuple[int, str], level: str) -> LevelText:
     form, text = item
     if text == _A_MAP:
         raise RouteError(f"{level}: extproc.route is a mapping: write it as one string of YAML, as in `route: |`")
@@ -156,7 +156,7 @@ def _said(text: str) -> Mapping[str, Any] | str:
 
 
 @lru_cache(maxsize=1024)
-def _of_struct(text: str, level: str) -> Level:
+def _of_struct(text: str, level: str) -> LevelText:
     """All of the metadata, as Envoy prints it: text-format protobuf, in some builds behind a link that says that it is
     not meant to be read."""
     metadata = Metadata()

@@ -45,9 +45,9 @@ MAX_LOGGED = 1024
 """Distinct complaints that are remembered as logged."""
 
 Refusal = tuple[ErrorKind, str, str]
-Answer = tuple[ProcessingResponse, Phase]
+Reply = tuple[ProcessingResponse, Phase]
 """What a phase answers, and where it leads."""
-Steps = Generator[Effect, Result, Answer]
+Steps = Generator[Effect, Result, Reply]
 """A phase that cannot answer at once: it yields what it needs, is sent what came of it, and answers at its end."""
 
 MARGIN_SECONDS = 1.0
@@ -129,26 +129,26 @@ class Exchange:
 
     # ---- what a role says
 
-    def on_request(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_request(self, message: ProcessingRequest) -> Reply | Steps:
         """The request's headers have been read, and a body is to come."""
         raise NotImplementedError
 
-    def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
         raise NotImplementedError
 
-    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+    def on_response_headers(self, message: ProcessingRequest) -> Reply:
         raise NotImplementedError
 
-    def on_response_body(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_response_body(self, message: ProcessingRequest) -> Reply | Steps:
         raise NotImplementedError
 
     def on_piece(self, chunk: bytes) -> bytes:
         raise NotImplementedError
 
-    def on_response_trailers(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_response_trailers(self, message: ProcessingRequest) -> Reply | Steps:
         raise NotImplementedError
 
-    def on_request_trailers(self, message: ProcessingRequest) -> Answer:
+    def on_request_trailers(self, message: ProcessingRequest) -> Reply:
         if self.phase is Phase.REQUEST:
             raise self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
         return UNCHANGED[Kind.REQUEST_TRAILERS], self.phase
@@ -329,7 +329,7 @@ class Exchange:
 
     # ---- requests
 
-    def _on_request_headers(self, message: ProcessingRequest) -> Answer | Steps:
+    def _on_request_headers(self, message: ProcessingRequest) -> Reply | Steps:
         headers = message.request_headers
         pseudo, self.came = read_headers(headers.headers)
         self.method = pseudo.get(":method", "")
@@ -404,7 +404,7 @@ class Exchange:
         """Whether its path is not even one beneath an API's."""
         return dialects.resembled(self.path.partition("?")[0]) is None
 
-    def let_by(self, kind: Kind) -> Answer:
+    def let_by(self, kind: Kind) -> Reply:
         """Let somebody else's request go by as it came, and the answer too."""
         return let_by(kind, None, seen=False), Phase.PASSING
 
@@ -443,7 +443,7 @@ class Exchange:
         details = Attributes(message).text(CODE_DETAILS)
         return None if not details or details == BY_UPSTREAM or details.startswith(OURS) else details
 
-    def reshape(self, message: ProcessingRequest, details: str) -> Answer:
+    def reshape(self, message: ProcessingRequest, details: str) -> Reply:
         """A reply of Envoy's own: an error gets the client's shape, anything else passes.
 
         Envoy's status, flags and details stay what they are for its log: the body is replaced, the reply is not.

@@ -21,7 +21,7 @@ from ..route import RouteError, compile_route
 from ..route.catalogue import EMPTY, Catalogue, read_catalogue
 from ..translation.calls import ENCODING, Call
 from .attributes import MODELS, OURS, ROUTES, Attributes
-from .machine import Answer, Answered, Refusal, Shared, Steps, clipped, log_once
+from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
 from .mutations import HOLDING, UNCHANGED, Headers, immediate, let_by, proceed, set_header, with_metadata
 from .phases import Kind, Phase
 from .translator import Translator
@@ -60,7 +60,7 @@ class Router(Translator):
         self._named = ""
         """The route by which this stream translates."""
 
-    def on_request(self, message: ProcessingRequest) -> Answer:
+    def on_request(self, message: ProcessingRequest) -> Reply:
         attributes = Attributes(message)
         says = self._heard(attributes)
         self._prefixes = says.get("prefixes", {})
@@ -90,7 +90,7 @@ class Router(Translator):
         self._variables_wanted = says.get("metadata", {}).get("variables", ())
         return says
 
-    def let_by(self, kind: Kind) -> Answer:
+    def let_by(self, kind: Kind) -> Reply:
         """Where its route speaks to us it is the one for what has no route: Envoy's own answer gets our shape."""
         own = self._clients_own()
         mutation = HeaderMutation(remove_headers=own) if own else None
@@ -123,7 +123,7 @@ class Router(Translator):
         failed = ResponseFailed(ErrorKind.NOT_FOUND, catalogue.unknown(name), 404, "model_not_found", ours=True)
         return self.said(failed, "model_not_found")
 
-    def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
         held = message.request_body.body
         body = self.inflated(held, self.came)
         name = self.settle(body, self._prefixes)
@@ -154,7 +154,7 @@ class Router(Translator):
             return self._translated_here(route, path, body, held)
         return self._routed(sent, path, body, held)
 
-    def _routed(self, sent: str, path: str, body: bytes, held: bytes) -> Answer:
+    def _routed(self, sent: str, path: str, body: bytes, held: bytes) -> Reply:
         """By the model's name, to whoever translates behind us."""
         mutation = HeaderMutation(remove_headers=[name for name in self._clients_own() if name != MODEL_HEADER])
         set_header(mutation, MODEL_HEADER, as_header(sent))
@@ -162,7 +162,7 @@ class Router(Translator):
             set_header(mutation, ":path", path)
         return self._sent_on(mutation, body, held)
 
-    def _sent_on(self, mutation: HeaderMutation, body: bytes, held: bytes) -> Answer:
+    def _sent_on(self, mutation: HeaderMutation, body: bytes, held: bytes) -> Reply:
         """*body* to whoever reads it next, in place of what Envoy has *held*: as plain bytes."""
         changed = body is not held
         names = {name for name, _ in self.came}
@@ -173,7 +173,7 @@ class Router(Translator):
         answer = proceed(Kind.REQUEST_BODY, mutation, body if changed else None, clear_route_cache=True)
         return with_metadata(answer, self.facts()), Phase.SENT
 
-    def _translated_here(self, name: str, path: str, body: bytes, held: bytes) -> Answer | Steps:
+    def _translated_here(self, name: str, path: str, body: bytes, held: bytes) -> Reply | Steps:
         text = self._texts[name]
         if not text:
             message = f"no route {name!r} came: set extproc.routes.{name} beside them, and ask for it in"
@@ -194,7 +194,7 @@ class Router(Translator):
         common.clear_route_cache = True
         return answer
 
-    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+    def on_response_headers(self, message: ProcessingRequest) -> Reply:
         if self.translation is not None:
             return super().on_response_headers(message)
         details = self.envoys_own(message)

@@ -15,8 +15,7 @@ from ..llm.failures import ErrorKind
 from ..names import without_credentials
 from ..route import Route, RouteError, compile_route
 from ..telemetry.outcome import Outcome
-from ..translation.calls import ENCODING, Call, without_encoding
-from ..translation.calls import Answer as OurAnswer
+from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
@@ -24,11 +23,11 @@ from .attributes import CODE_DETAILS, OURS, Attributes
 from .ending import ending
 from .machine import (
     MAX_METADATA_TEXT,
-    Answer,
     Answered,
     Exchange,
     Misconfigured,
     Refusal,
+    Reply,
     Shared,
     Steps,
     clipped,
@@ -69,7 +68,7 @@ class Translator(Exchange):
 
     # ---- the request
 
-    def on_request(self, message: ProcessingRequest) -> Answer:
+    def on_request(self, message: ProcessingRequest) -> Reply:
         attributes = Attributes(message)
         self.attempt = attributes.attempt
         self.original = self.came
@@ -110,7 +109,7 @@ class Translator(Exchange):
         self.original = [(name, value) for name, value in self.came if name not in changed]
         self.original += memory.saved
 
-    def on_request_body(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
         held = message.request_body.body
         body = self.inflated(held, self.original)
         route = self._route
@@ -120,7 +119,7 @@ class Translator(Exchange):
         self.client = self.client or route.client
         return self.translated(route, body, held)
 
-    def translated(self, route: Route, body: bytes, held: bytes) -> Answer | Steps:
+    def translated(self, route: Route, body: bytes, held: bytes) -> Reply | Steps:
         """The request that *body* makes, by *route*, in place of that whose body Envoy has *held*."""
         fetched = route.begin()
         if fetched is not None or route.policies:
@@ -152,9 +151,9 @@ class Translator(Exchange):
         )
         return self.translation
 
-    def _requested(self, translation: Translation, call: Call | OurAnswer, held: bytes) -> Answer:
+    def _requested(self, translation: Translation, call: Call | Answer, held: bytes) -> Reply:
         self.client = translation.client
-        if isinstance(call, OurAnswer):
+        if isinstance(call, Answer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
         answer = self.send(call, held)
         if translation.route.variables:
@@ -206,7 +205,7 @@ class Translator(Exchange):
 
     # ---- the response
 
-    def on_response_headers(self, message: ProcessingRequest) -> Answer:
+    def on_response_headers(self, message: ProcessingRequest) -> Reply:
         translation = self.translation
         details = self.envoys_own(message)
         if details is not None or self.phase is Phase.REQUEST:
@@ -250,13 +249,13 @@ class Translator(Exchange):
             self.status = head.status
         return proceed(kind, mutation, body, replace=replace)
 
-    def _without_body(self, translation: Translation) -> Answer:
+    def _without_body(self, translation: Translation) -> Reply:
         """The response ended at its head. Where the client needs a body, it gets one."""
         data = translation.response_body(b"", end_of_stream=True)
         answer = self._headed(translation, Kind.RESPONSE_HEADERS, data, replace=bool(data))
         return self._noting(answer), Phase.ENDED
 
-    def on_response_body(self, message: ProcessingRequest) -> Answer | Steps:
+    def on_response_body(self, message: ProcessingRequest) -> Reply | Steps:
         translation = self.translation
         assert translation is not None
         chunk = message.response_body.body
@@ -269,7 +268,7 @@ class Translator(Exchange):
         data = yield from translation.responding(chunk, last)
         return self._answered_with(translation, chunk, data, last)
 
-    def _answered_with(self, translation: Translation, chunk: bytes, data: bytes, last: bool) -> Answer:
+    def _answered_with(self, translation: Translation, chunk: bytes, data: bytes, last: bool) -> Reply:
         """The answer to a response's body: *data* goes to the client for *chunk*."""
         if self.phase is Phase.WHOLE:
             return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
@@ -314,7 +313,7 @@ class Translator(Exchange):
             answer = self._noting(answer)
         return answer
 
-    def on_response_trailers(self, message: ProcessingRequest) -> Answer:
+    def on_response_trailers(self, message: ProcessingRequest) -> Reply:
         translation = self.translation
         assert translation is not None
         left = translation.response_body(b"", end_of_stream=True)

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from ..providers import PROVIDERS
-from .envoy import Made, Target, Wanted
+from .envoy import Destination, Made, Wanted
 
 MODEL_HEADER = "x-ai-eg-model"
 _KINDS = ("AIGatewayRoute", "AIServiceBackend", "BackendSecurityPolicy", "Backend", "BackendTLSPolicy")
@@ -133,7 +133,7 @@ class _Manifests:
     def service(self, reference: dict[str, Any], namespace: str) -> dict[str, Any] | None:
         return self.find("AIServiceBackend", str(reference.get("namespace", namespace)), str(reference.get("name")))
 
-    def _backend(self, reference: dict[str, Any], namespace: str, where: str) -> list[Target]:
+    def _backend(self, reference: dict[str, Any], namespace: str, where: str) -> list[Destination]:
         if reference.get("kind", "AIServiceBackend") != "AIServiceBackend":
             self.made.note(where, _HINTS["InferencePool"])
             return []
@@ -168,7 +168,7 @@ class _Manifests:
                 level.setdefault("options", {})["model"] = wanted_model
             for source, at in ((spec, f"AIServiceBackend {name}"), (reference, where)):
                 _body(source, level, self.made, at)
-            targets.append(Target(host, port, tls, level, weight, priority, sni if sni != host else ""))
+            targets.append(Destination(host, port, tls, level, weight, priority, sni if sni != host else ""))
         return targets
 
     def _tls(self, namespace: str, backend: str, object_: dict[str, Any]) -> tuple[bool, str]:

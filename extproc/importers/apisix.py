@@ -9,7 +9,7 @@ from typing import Any
 from ..providers import PROVIDERS
 from . import apisix_forms, apisix_multi, apisix_policies
 from .apisix_multi import SERVER_ERRORS
-from .envoy import COSTS_NAMESPACE, ImportFailed, Made, Target, Wanted, endpoint_parts, host_of, leftovers, seconds
+from .envoy import COSTS_NAMESPACE, Destination, ImportFailed, Made, Wanted, endpoint_parts, host_of, leftovers, seconds
 
 PLUGINS = ("ai-proxy", "ai-proxy-multi")
 PLACEHOLDER = "https://llm.example"
@@ -217,7 +217,7 @@ def _limits(limits: dict[str, Any], wanted: Wanted, made: Made) -> None:
 # ---- one provider
 
 
-def _target(instance: dict[str, Any], wanted: Wanted, made: Made, path: str) -> Target:
+def _target(instance: dict[str, Any], wanted: Wanted, made: Made, path: str) -> Destination:
     provider = str(instance.pop("provider", ""))
     if provider not in PROVIDERS:
         raise ImportFailed(f"{path}.provider: {provider[:40]!r} is none of: {', '.join(PROVIDERS)}")
@@ -237,7 +237,7 @@ def _target(instance: dict[str, Any], wanted: Wanted, made: Made, path: str) -> 
             instance.pop(unused)
             made.note(f"{path}.{unused}", "nobody chooses by the prompt's meaning here; left out")
     leftovers(instance, made, f"{path}.")
-    return Target(host, port, tls, level)
+    return Destination(host, port, tls, level)
 
 
 def _auth(auth: dict[str, Any], level: dict[str, Any], provider: str, made: Made, path: str) -> None:

@@ -6,7 +6,7 @@ import copy
 import re
 from typing import Any
 
-from .envoy import ImportFailed, Made, Target, Wanted, leftovers
+from .envoy import Destination, ImportFailed, Made, Wanted, leftovers
 
 SERVER_ERRORS = [500, 502, 503, 504]
 _PASSIVE = {"http_failures": "consecutive_5xx", "tcp_failures": "consecutive_local_origin_failure"}
@@ -74,7 +74,7 @@ def fallback(plugin: dict[str, Any], instances: int, wanted: Wanted, made: Made,
     wanted.cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
 
 
-def spread(targets: list[Target], made: Made, path: str) -> None:
+def spread(targets: list[Destination], made: Made, path: str) -> None:
     """Give each of several instances at one address a priority of its own: of one priority Envoy keeps one of them."""
     seen: set[tuple[str, int, int]] = set()
     for target in sorted(targets, key=lambda target: target.priority):
@@ -122,7 +122,7 @@ def _place(listed: list[Any], wanted: Wanted) -> None:
         target.health = {name: value for name, value in own.items() if value}
 
 
-def _active(active: dict[str, Any], asked: list[Target], made: Made, path: str) -> dict[str, Any] | None:
+def _active(active: dict[str, Any], asked: list[Destination], made: Made, path: str) -> dict[str, Any] | None:
     healthy, unhealthy = active.pop("healthy", {}), active.pop("unhealthy", {})
     failures = [unhealthy.pop(name) for name in ("http_failures", "tcp_failures", "timeouts") if name in unhealthy]
     check: dict[str, Any] = {
@@ -165,7 +165,7 @@ def _pair(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _credentials(asked: list[Target], made: Made, path: str) -> list[tuple[str, str]] | None:
+def _credentials(asked: list[Destination], made: Made, path: str) -> list[tuple[str, str]] | None:
     """What the probes of *asked* carry, ``None`` if they cannot carry what they need.
 
     Envoy's health checks know one set of headers for all of a cluster, and its own environment alone."""

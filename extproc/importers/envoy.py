@@ -34,7 +34,7 @@ class Imported:
 
 
 @dataclass
-class Target:
+class Destination:
     """One endpoint: a provider, with all that the sidecar wants to know of it."""
 
     host: str
@@ -57,7 +57,7 @@ class Wanted:
 
     name: str
     matches: list[dict[str, Any]]
-    targets: list[Target]
+    targets: list[Destination]
     domains: list[str] = field(default_factory=lambda: ["*"])
     level: dict[str, Any] = field(default_factory=dict)
     """The metadata of the route."""

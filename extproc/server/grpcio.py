@@ -14,7 +14,7 @@ from ..effects import Result
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from ..settings import Settings
 from . import tls
-from .service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session, TooMuchHeld
+from .service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessage, Service, TooMuchHeld
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class GrpcioServer:
         finally:
             session.close()
 
-    async def _wait(self, session: Session, call: Any) -> asyncio.Future[Any]:
+    async def _wait(self, session: ExchangeSession, call: Any) -> asyncio.Future[Any]:
         """Have carried out what *session* asks, until it asks no more, and read meanwhile. The read that is still
         open, or that has found the end."""
         reading: asyncio.Future[Any] = asyncio.ensure_future(call.read())

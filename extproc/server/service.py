@@ -46,7 +46,7 @@ class TooMuchHeld(ValueError):
     """What came while an exchange waits is more than is kept; the stream can only be failed."""
 
 
-class Session:
+class ExchangeSession:
     """One stream of ``Process``. ``receive`` each message, ``close`` once when the stream has ended, however it did.
 
     When ``asks`` is set, have it carried out and ``resume`` with what came of it. Messages may be received meanwhile:
@@ -140,7 +140,7 @@ class Service:
         self.endings: Counter[tuple[str, Ending]] = Counter()
         """How exchanges ended, by role."""
 
-    def open(self, role: str = "") -> Session:
+    def open(self, role: str = "") -> ExchangeSession:
         """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing."""
         kind = ROLES.get(role or Translator.role)
         refusal: Refusal | None = None
@@ -152,7 +152,7 @@ class Service:
         elif self.open_sessions >= self._bound:
             refusal = _OVERLOADED
         self.open_sessions += 1
-        return Session(kind(self._shared, refusal), self._closed, self._max_held, self.budget)
+        return ExchangeSession(kind(self._shared, refusal), self._closed, self._max_held, self.budget)
 
     def ahead(self) -> Effect | None:
         """What this process had better wait for before it takes streams."""

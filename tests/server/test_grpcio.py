@@ -21,7 +21,7 @@ from extproc.envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, Heal
 from extproc.exchange.attributes import FILTER
 from extproc.server import grpcio
 from extproc.server.grpcio import GrpcioServer
-from extproc.server.service import PROCESS, SERVICE, Service, Session
+from extproc.server.service import PROCESS, SERVICE, ExchangeSession, Service
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
 from tests.exchange.conversation import OPENAI, leaf
@@ -153,7 +153,7 @@ async def test_a_client_that_goes_away_closes_its_exchange() -> None:
 @run
 async def test_a_bug_fails_the_stream_and_never_ends_it_well(monkeypatch: Any, caplog: Any) -> None:
     async with serving() as (_, service, channel):
-        monkeypatch.setattr(Session, "receive", lambda self, message: 1 / 0)
+        monkeypatch.setattr(ExchangeSession, "receive", lambda self, message: 1 / 0)
         call = process(channel)
         with pytest.raises(grpc.aio.AioRpcError):
             await ask(call, headers())

@@ -12,7 +12,7 @@ from extproc.effects import Awaited, Done, Failed, Failure
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.attributes import FILTER
 from extproc.exchange.machine import Exchange
-from extproc.server.service import NotAMessage, Service, Session, TooMuchHeld
+from extproc.server.service import ExchangeSession, NotAMessage, Service, TooMuchHeld
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
 from tests.exchange.conversation import OPENAI, leaf
@@ -108,7 +108,7 @@ def trailers() -> bytes:
 
 
 @pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Session, TokenEndpoint]]:
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ExchangeSession, TokenEndpoint]]:
     """A session that waits for a token, and whoever gives it out."""
     endpoint = TokenEndpoint()
     endpoint.gate.clear()
@@ -125,7 +125,9 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Session, TokenEnd
     endpoint.close()
 
 
-def test_what_comes_while_a_session_waits_is_answered_after_it_in_order(waiting: tuple[Session, TokenEndpoint]) -> None:
+def test_what_comes_while_a_session_waits_is_answered_after_it_in_order(
+    waiting: tuple[ExchangeSession, TokenEndpoint],
+) -> None:
     session, endpoint = waiting
     for _ in range(2):
         (told,) = answers(session.receive(trailers()))
@@ -139,7 +141,7 @@ def test_what_comes_while_a_session_waits_is_answered_after_it_in_order(waiting:
     assert session.asks is None and session.resume(ask, Done()) == [], "what came of it is taken once"
 
 
-def test_what_did_not_come_in_time_is_refused(waiting: tuple[Session, TokenEndpoint]) -> None:
+def test_what_did_not_come_in_time_is_refused(waiting: tuple[ExchangeSession, TokenEndpoint]) -> None:
     session, _ = waiting
     session.receive(trailers())
     assert session.asks is not None
@@ -147,14 +149,14 @@ def test_what_did_not_come_in_time_is_refused(waiting: tuple[Session, TokenEndpo
     assert answer.immediate_response.status.code == 529
 
 
-def test_what_a_session_keeps_is_bounded(waiting: tuple[Session, TokenEndpoint]) -> None:
+def test_what_a_session_keeps_is_bounded(waiting: tuple[ExchangeSession, TokenEndpoint]) -> None:
     session, _ = waiting
     with pytest.raises(TooMuchHeld):
         for _ in range(20):
             session.receive(trailers())
 
 
-def test_a_session_that_has_ended_resumes_no_more(waiting: tuple[Session, TokenEndpoint]) -> None:
+def test_a_session_that_has_ended_resumes_no_more(waiting: tuple[ExchangeSession, TokenEndpoint]) -> None:
     session, _ = waiting
     ask = session.asks
     session.close()

@@ -20,7 +20,7 @@ from ..shared.toolinput import ToolInput
 _decode = msgspec.json.Decoder().decode
 
 
-class Call:
+class StreamedCall:
     """A call as far as it has come. ``block`` is ``None`` until it has started; until then its input waits in
     ``parts``."""
 
@@ -60,13 +60,13 @@ class Calls:
     have."""
 
     def __init__(self, tools: frozenset[str]) -> None:
-        self.all: list[Call] = []
+        self.all: list[StreamedCall] = []
         self._tools = tools
-        self._slots: dict[int, Call] = {}
-        self._by_id: dict[str, Call] = {}
+        self._slots: dict[int, StreamedCall] = {}
+        self._by_id: dict[str, StreamedCall] = {}
         self._ids: set[str] = set()
 
-    def find(self, item: Mapping[str, Any], id_: str, name: str, text: str) -> Call:
+    def find(self, item: Mapping[str, Any], id_: str, name: str, text: str) -> StreamedCall:
         """The call that *item* of ``tool_calls`` goes on with, or a new one. Raises ProtocolError."""
         index = _index(item.get("index"))
         call = known = self._by_id.get(id_)
@@ -86,15 +86,15 @@ class Calls:
             self._slots[index] = call
         return call
 
-    def new(self, id_: str = "") -> Call:
-        call = Call(id_)
+    def new(self, id_: str = "") -> StreamedCall:
+        call = StreamedCall(id_)
         self.all.append(call)
         return call
 
-    def known(self, id_: str) -> Call | None:
+    def known(self, id_: str) -> StreamedCall | None:
         return self._by_id.get(id_)
 
-    def unused(self, id_: str, call: Call) -> str:
+    def unused(self, id_: str, call: StreamedCall) -> str:
         """*id_*, or where another call has it already one of its own, for *call*."""
         own = unused_id(id_, self._ids)
         self._by_id.setdefault(own, call)
@@ -104,18 +104,18 @@ class Calls:
         """Whether *name* is no tool's, and the beginning of one's."""
         return name not in self._tools and any(tool.startswith(name) for tool in self._tools)
 
-    def continues(self, call: Call, name: str) -> bool:
+    def continues(self, call: StreamedCall, name: str) -> bool:
         """Whether *name* is a further piece of the name of *call*, of which no input has come."""
         if call.block is not None or call.parts or name == call.name or not self.is_piece(call.name):
             return False
         longer = call.name + name
         return longer in self._tools or self.is_piece(longer)
 
-    def unfinished(self) -> list[Call]:
+    def unfinished(self) -> list[StreamedCall]:
         """Those that have a name, and whose input may go on."""
         return [call for call in self.all if call.name and not call.whole]
 
-    def _nameless(self, index: int | None, id_: str, text: str) -> Call:
+    def _nameless(self, index: int | None, id_: str, text: str) -> StreamedCall:
         """A fragment without a name, of whose call nothing is known."""
         open_ = self.unfinished()
         if index is None:
@@ -127,7 +127,7 @@ class Calls:
             raise ProtocolError("tool_calls", f"input under index {index}, which may be one of several calls'")
         return open_[0] if open_ else self.new() if id_ else self.all[-1]
 
-    def _another(self, call: Call, id_: str, name: str, text: str) -> bool:
+    def _another(self, call: StreamedCall, id_: str, name: str, text: str) -> bool:
         """Whether a slot's number stands for a call after *call*: bridges to other APIs say 0 for every one."""
         if not call.name or self.continues(call, name):
             return False

@@ -27,7 +27,7 @@ from ..base import ResponseHead, UpstreamCall
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from . import thoughts
-from .calls import Call, Calls, fragment
+from .calls import Calls, StreamedCall, fragment
 from .signatures import take_signature
 from .thinktags import ThinkTags
 from .vocabulary import CLAUDE, NAME
@@ -56,7 +56,7 @@ class ContentParser(ParserBase):
         self._thought_index: Any = None
         self._reasoned = False  # reasoning came as a plain member: what details repeat of it is no news
         self._calls = Calls(getattr(call, "tool_names", frozenset()))
-        self._legacy: Call | None = None
+        self._legacy: StreamedCall | None = None
         # A signature may come in a delta of its own behind its call, which waits for it: such calls come whole anyway.
         self._signed_calls: bool = getattr(self.call, "signed_calls", False)
         tags: Any = getattr(self.call, "think_tags", False)
@@ -263,7 +263,7 @@ class ContentParser(ParserBase):
         yield from self._call(call, item, self._calls.unused(id_, call) if id_ else "")
         yield from self._finish_call(call)
 
-    def _call(self, call: Call, item: dict[str, Any], id_: str) -> Iterator[ResponseEvent]:
+    def _call(self, call: StreamedCall, item: dict[str, Any], id_: str) -> Iterator[ResponseEvent]:
         inner = _inner(item)
         name = inner.get("name")
         if type(name) is str and (not call.name or self._calls.continues(call, name)):
@@ -292,13 +292,13 @@ class ContentParser(ParserBase):
         if not (self._signed_calls and call.signature is None):
             yield from self._start_call(call)
 
-    def _sign_call(self, call: Call, signature: str | None) -> None:
+    def _sign_call(self, call: StreamedCall, signature: str | None) -> None:
         if signature is not None and call.block is not None:
             self.losses.dropped("response.choices[0].delta.tool_calls", "a signature that came behind its call")
         elif signature is not None:
             call.signature = signature
 
-    def _start_call(self, call: Call) -> Iterator[ResponseEvent]:
+    def _start_call(self, call: StreamedCall) -> Iterator[ResponseEvent]:
         yield from self._close_texts()
         if self._signed_calls:
             # Those before it have waited for signatures of their own.
@@ -313,7 +313,7 @@ class ContentParser(ParserBase):
             yield ToolInputDelta(call.block, part)
         call.parts = []
 
-    def _finish_call(self, call: Call) -> Iterator[ResponseEvent]:
+    def _finish_call(self, call: StreamedCall) -> Iterator[ResponseEvent]:
         if call.closed:
             return
         if call.block is None:

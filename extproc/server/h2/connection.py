@@ -14,7 +14,7 @@ from .frames import Code, ConnectionFault, StreamFault
 from .heads import EMPTY_TABLE, Head, HeadReader, block
 from .limits import SMALL_DATA, Counters, H2Limits, Rate
 from .outbox import Outbox, Stream
-from .states import CONNECTION, LIVE, Phase, State, Step, Turn, after
+from .states import CONNECTION, LIVE, ConnectionPhase, ConnectionStep, State, Step, after
 
 REMEMBERED = 4096
 """Closed streams of which we still know how they were closed."""
@@ -36,7 +36,7 @@ class Connection:
         self, limits: H2Limits, counters: Counters, now: float, cache: dict[bytes, Head] | None = None
     ) -> None:
         """``now``: seconds of any clock that only grows; the same clock in every call. ``cache``: see HeadReader."""
-        self.phase = Phase.PREFACE
+        self.phase = ConnectionPhase.PREFACE
         self.streams: dict[int, Stream] = {}
         """The live ones."""
 
@@ -92,10 +92,10 @@ class Connection:
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer; return what they mean, as far as one turn goes: ``proceed`` when there is
         ``more``. Never raises for anything that a peer can send."""
-        if self.phase is Phase.FAILED:
+        if self.phase is ConnectionPhase.FAILED:
             return []
         try:
-            if self.phase is Phase.PREFACE:
+            if self.phase is ConnectionPhase.PREFACE:
                 self.outbox.now = now
                 data = self._take_preface(data)
             self._unread.append(self._reader.feed(data))
@@ -119,7 +119,7 @@ class Connection:
                     self._unread.popleft()
         except ConnectionFault as fault:
             self._fail(fault)
-        if self.phase is Phase.FAILED:
+        if self.phase is ConnectionPhase.FAILED:
             self._unread.clear()
         events, self._events = self._events, []
         return events
@@ -202,12 +202,12 @@ class Connection:
 
     def drain(self, now: float) -> None:
         """Say goodbye: the peer opens no more streams here; those that are open go on to their end (6.8)."""
-        before, self.phase = self.phase, CONNECTION[self.phase][Turn.DRAIN]
-        if before is Phase.OPEN:
+        before, self.phase = self.phase, CONNECTION[self.phase][ConnectionStep.DRAIN]
+        if before is ConnectionPhase.OPEN:
             self._drained_at = now
             self.outbox.push(frames.goaway(frames.MAX_STREAM_ID, Code.NO_ERROR))
             self.outbox.push(frames.frame(frames.PING, payload=DRAIN_PING))
-        elif self.phase is Phase.FAILED and before is not Phase.FAILED:
+        elif self.phase is ConnectionPhase.FAILED and before is not ConnectionPhase.FAILED:
             self.outbox.push(frames.goaway(0, Code.NO_ERROR))
 
     def tick(self, now: float) -> list[Event]:
@@ -218,7 +218,7 @@ class Connection:
             self._check_stalls(now)
         except ConnectionFault as fault:
             self._fail(fault)
-        if self.phase is Phase.DRAINING and now - self._drained_at >= 1:
+        if self.phase is ConnectionPhase.DRAINING and now - self._drained_at >= 1:
             self._leave()
         return self.pending()
 
@@ -230,9 +230,9 @@ class Connection:
     @property
     def over(self) -> bool:
         """Nothing more will happen: close when ``output`` is empty."""
-        if self.phase is Phase.FAILED:
+        if self.phase is ConnectionPhase.FAILED:
             return True
-        return not self.streams and (self.phase is Phase.LEAVING or self.peer_leaves)
+        return not self.streams and (self.phase is ConnectionPhase.LEAVING or self.peer_leaves)
 
     # ---- frames
 
@@ -244,13 +244,13 @@ class Connection:
             self._preface = data
             return b""
         self._preface = b""
-        self.phase = CONNECTION[self.phase][Turn.RECV_PREFACE]
+        self.phase = CONNECTION[self.phase][ConnectionStep.RECV_PREFACE]
         return data[len(frames.PREFACE) :]
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
-        if self.phase is Phase.SETTINGS and (kind != frames.SETTINGS or flags & frames.ACK):
+        if self.phase is ConnectionPhase.SETTINGS and (kind != frames.SETTINGS or flags & frames.ACK):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         handler = self._on.get(kind)
         if handler is None:
@@ -406,7 +406,7 @@ class Connection:
         if window is not None:
             # Once a frame, however often it says it: each time concerns every stream.
             self.outbox.resize(self.streams.values(), window)
-        self.phase = CONNECTION[self.phase][Turn.RECV_SETTINGS]
+        self.phase = CONNECTION[self.phase][ConnectionStep.RECV_SETTINGS]
         self.outbox.push(frames.frame(frames.SETTINGS, frames.ACK))
 
     def _apply(self, name: int, value: int) -> None:
@@ -426,7 +426,7 @@ class Connection:
         self._count("max_pings")
         if not flags & frames.ACK:
             self.outbox.push(frames.frame(frames.PING, frames.ACK, 0, payload))
-        elif payload == DRAIN_PING and self.phase is Phase.DRAINING:
+        elif payload == DRAIN_PING and self.phase is ConnectionPhase.DRAINING:
             self._leave()
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -447,7 +447,7 @@ class Connection:
     def _state_of(self, stream_id: int) -> State:
         """The state of a stream that is not live."""
         if stream_id > self._last_id:
-            return State.NOT_TAKEN if self.phase is Phase.LEAVING else State.IDLE
+            return State.NOT_TAKEN if self.phase is ConnectionPhase.LEAVING else State.IDLE
         return self._closed.get(stream_id, State.FORGOTTEN)
 
     def _close(self, stream: Stream, state: State) -> None:
@@ -487,9 +487,9 @@ class Connection:
             self._count("max_resets")
 
     def _fail(self, fault: ConnectionFault) -> None:
-        if self.phase is Phase.FAILED:
+        if self.phase is ConnectionPhase.FAILED:
             return
-        self.phase = CONNECTION[self.phase][Turn.FAULT]
+        self.phase = CONNECTION[self.phase][ConnectionStep.FAULT]
         self._counters.connection_errors += 1
         for stream in list(self.streams.values()):
             self._close(stream, State.RESET_BY_US)
@@ -497,7 +497,7 @@ class Connection:
         self._events.append(ConnectionEnded(fault.code, fault.reason))
 
     def _leave(self) -> None:
-        self.phase = CONNECTION[self.phase][Turn.DRAIN_SEEN]
+        self.phase = CONNECTION[self.phase][ConnectionStep.DRAIN_SEEN]
         self.outbox.push(frames.goaway(self._last_id, Code.NO_ERROR))
 
     def _own_block(self, block: bytes) -> bytes:
@@ -514,9 +514,9 @@ class Connection:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"{name} exceeded")
 
     def _check_handshake(self, now: float) -> None:
-        if self.phase is Phase.FAILED or now - self._born < self._limits.handshake_seconds:
+        if self.phase is ConnectionPhase.FAILED or now - self._born < self._limits.handshake_seconds:
             return
-        if self.phase in (Phase.PREFACE, Phase.SETTINGS):
+        if self.phase in (ConnectionPhase.PREFACE, ConnectionPhase.SETTINGS):
             self._counters.met("handshake_seconds")
             raise ConnectionFault(Code.PROTOCOL_ERROR, "no preface and SETTINGS in time")
         if not self._acknowledged:

@@ -131,7 +131,7 @@ def after(state: State, step: Step) -> State:
     return result
 
 
-class Phase(IntEnum):
+class ConnectionPhase(IntEnum):
     """Where the connection stands."""
 
     PREFACE = 0
@@ -142,7 +142,7 @@ class Phase(IntEnum):
     FAILED = 5
 
 
-class Turn(IntEnum):
+class ConnectionStep(IntEnum):
     """What can happen to the connection."""
 
     RECV_PREFACE = 0
@@ -154,36 +154,36 @@ class Turn(IntEnum):
 
 # DRAINING: the first GOAWAY is out, streams that were on their way are still taken (6.8). LEAVING: the second one named
 # the last stream; no other is taken. FAILED: nothing is read any more.
-CONNECTION: dict[Phase, dict[Turn, Phase]] = {
-    Phase.PREFACE: {
-        Turn.RECV_PREFACE: Phase.SETTINGS,
-        Turn.DRAIN: Phase.FAILED,
-        Turn.FAULT: Phase.FAILED,
+CONNECTION: dict[ConnectionPhase, dict[ConnectionStep, ConnectionPhase]] = {
+    ConnectionPhase.PREFACE: {
+        ConnectionStep.RECV_PREFACE: ConnectionPhase.SETTINGS,
+        ConnectionStep.DRAIN: ConnectionPhase.FAILED,
+        ConnectionStep.FAULT: ConnectionPhase.FAILED,
     },
-    Phase.SETTINGS: {
-        Turn.RECV_SETTINGS: Phase.OPEN,
-        Turn.DRAIN: Phase.FAILED,
-        Turn.FAULT: Phase.FAILED,
+    ConnectionPhase.SETTINGS: {
+        ConnectionStep.RECV_SETTINGS: ConnectionPhase.OPEN,
+        ConnectionStep.DRAIN: ConnectionPhase.FAILED,
+        ConnectionStep.FAULT: ConnectionPhase.FAILED,
     },
-    Phase.OPEN: {
-        Turn.RECV_SETTINGS: Phase.OPEN,
-        Turn.DRAIN: Phase.DRAINING,
-        Turn.FAULT: Phase.FAILED,
+    ConnectionPhase.OPEN: {
+        ConnectionStep.RECV_SETTINGS: ConnectionPhase.OPEN,
+        ConnectionStep.DRAIN: ConnectionPhase.DRAINING,
+        ConnectionStep.FAULT: ConnectionPhase.FAILED,
     },
-    Phase.DRAINING: {
-        Turn.RECV_SETTINGS: Phase.DRAINING,
-        Turn.DRAIN: Phase.DRAINING,
-        Turn.DRAIN_SEEN: Phase.LEAVING,
-        Turn.FAULT: Phase.FAILED,
+    ConnectionPhase.DRAINING: {
+        ConnectionStep.RECV_SETTINGS: ConnectionPhase.DRAINING,
+        ConnectionStep.DRAIN: ConnectionPhase.DRAINING,
+        ConnectionStep.DRAIN_SEEN: ConnectionPhase.LEAVING,
+        ConnectionStep.FAULT: ConnectionPhase.FAILED,
     },
-    Phase.LEAVING: {
-        Turn.RECV_SETTINGS: Phase.LEAVING,
-        Turn.DRAIN: Phase.LEAVING,
-        Turn.DRAIN_SEEN: Phase.LEAVING,
-        Turn.FAULT: Phase.FAILED,
+    ConnectionPhase.LEAVING: {
+        ConnectionStep.RECV_SETTINGS: ConnectionPhase.LEAVING,
+        ConnectionStep.DRAIN: ConnectionPhase.LEAVING,
+        ConnectionStep.DRAIN_SEEN: ConnectionPhase.LEAVING,
+        ConnectionStep.FAULT: ConnectionPhase.FAILED,
     },
-    Phase.FAILED: {
-        Turn.DRAIN: Phase.FAILED,
-        Turn.FAULT: Phase.FAILED,
+    ConnectionPhase.FAILED: {
+        ConnectionStep.DRAIN: ConnectionPhase.FAILED,
+        ConnectionStep.FAULT: ConnectionPhase.FAILED,
     },
 }

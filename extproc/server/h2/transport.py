@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ...settings import Settings
 from ..effects import Effects
-from ..service import PROCESS, ROLE_HEADER, SERVICE, NotAMessage, Service, Session, TooMuchHeld
+from ..service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessage, Service, TooMuchHeld
 from .heads import Head
 from .health import Health
 from .limits import Counters, H2Limits
@@ -66,7 +66,7 @@ class _Process:
 
     __slots__ = ("_effects", "_listener", "_outlet", "_session", "_waiting")
 
-    def __init__(self, session: Session, outlet: Outlet, listener: H2Listener, effects: Effects) -> None:
+    def __init__(self, session: ExchangeSession, outlet: Outlet, listener: H2Listener, effects: Effects) -> None:
         self._session = session
         self._outlet = outlet
         self._listener = listener

@@ -12,7 +12,7 @@ from extproc.server.h2.frames import Code
 from extproc.server.h2.heads import EMPTY_TABLE, block
 from extproc.server.h2.limits import Counters, H2Limits
 from extproc.server.h2.messages import HEADERS, OK_TRAILERS
-from extproc.server.h2.states import Phase
+from extproc.server.h2.states import ConnectionPhase
 
 from .peer import HELLO, REQUEST, SETTINGS_ACK, Peer, data, decoded, headers, rst
 
@@ -407,7 +407,7 @@ def test_a_drain_before_the_greeting_is_the_end() -> None:
     peer = Peer(hello=False)
     peer.machine.drain(0.0)
     assert peer.hear()[-1].kind == frames.GOAWAY
-    assert peer.machine.over and peer.machine.phase is Phase.FAILED
+    assert peer.machine.over and peer.machine.phase is ConnectionPhase.FAILED
 
 
 def test_a_peer_that_leaves_may_finish() -> None:

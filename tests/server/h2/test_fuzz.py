@@ -11,7 +11,7 @@ from extproc.server.h2.heads import CACHED_BLOCKS, EMPTY_TABLE, block
 from extproc.server.h2.limits import H2Limits
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import Session
-from extproc.server.h2.states import Phase
+from extproc.server.h2.states import ConnectionPhase
 
 from .peer import HELLO, REQUEST, Caller, data, examples, headers, rst
 
@@ -69,7 +69,7 @@ def check(machine: Session) -> None:
     assert connection.outbox.queued == queued <= LIMITS.max_queued_output
     assert len(connection.outbox.waiting) + len(connection.outbox.blocked) <= LIMITS.max_concurrent_streams
     assert not connection.outbox._due and not connection.outbox.drained and not connection.outbox.finished
-    if connection.phase is Phase.FAILED:
+    if connection.phase is ConnectionPhase.FAILED:
         assert not connection.streams and not machine._calls and not held
 
 

@@ -14,7 +14,7 @@ from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import Outlet
 from extproc.server.h2.shell import H2Listener
 from extproc.server.h2.transport import _Process
-from extproc.server.service import Session, TooMuchHeld
+from extproc.server.service import ExchangeSession, TooMuchHeld
 from extproc.settings import Settings
 from tests.server.test_grpcio import run
 
@@ -52,7 +52,7 @@ async def held(session: Slow, first: bytes = b"first") -> Caller:
     listener.loop = asyncio.get_running_loop()
 
     def made(head: Head, outlet: Outlet) -> _Process:
-        return _Process(cast(Session, session), outlet, listener, Effects(Settings()))
+        return _Process(cast(ExchangeSession, session), outlet, listener, Effects(Settings()))
 
     peer = Caller(methods={ECHO: made})
     peer.say(headers(3), data(3, prefixed(first)))

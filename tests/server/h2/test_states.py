@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from extproc.server.h2.frames import Code, ConnectionFault, StreamFault
-from extproc.server.h2.states import CONNECTION, LIVE, STREAM, Fault, Phase, State, Step, Turn, after
+from extproc.server.h2.states import (
+    CONNECTION,
+    LIVE,
+    STREAM,
+    ConnectionPhase,
+    ConnectionStep,
+    Fault,
+    State,
+    Step,
+    after,
+)
 
 RECEIVED = [step for step in Step if step.name.startswith("RECV_")]
 
@@ -61,7 +71,7 @@ def test_our_own_wrong_step_is_a_bug() -> None:
 
 
 def test_a_connection_can_fail_and_drain_in_every_phase() -> None:
-    for phase in Phase:
-        assert CONNECTION[phase][Turn.FAULT] is Phase.FAILED
-        assert Turn.DRAIN in CONNECTION[phase]
-    assert set(CONNECTION[Phase.FAILED].values()) == {Phase.FAILED}
+    for phase in ConnectionPhase:
+        assert CONNECTION[phase][ConnectionStep.FAULT] is ConnectionPhase.FAILED
+        assert ConnectionStep.DRAIN in CONNECTION[phase]
+    assert set(CONNECTION[ConnectionPhase.FAILED].values()) == {ConnectionPhase.FAILED}
