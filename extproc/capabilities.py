@@ -51,7 +51,7 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     # ---- Anthropic's models
     thinking: Literal["none", "budget", "adaptive"] = "none"
     budget_too: bool = False
-    """An adaptive model that still takes a budget."""
+    """A model whose thinking is adaptive, and that takes a budget of tokens as well."""
     thinking_default: Literal["off", "on", "always"] = "off"
     thinking_off: Literal["omit", "disabled", "between_tools"] | None = None
     prefill: bool = True

@@ -24,7 +24,7 @@ class Memory(Frozen):
     authority: str = ""
     """The client's, where an attempt has set another."""
     host: str = ""
-    """That other one."""
+    """The authority that an attempt has set in place of the client's; empty if none has."""
 
 
 _decode_memory = msgspec.json.Decoder(Memory).decode

@@ -43,6 +43,8 @@ _A_MAP = "CelMap value"
 
 _LEVELS = {"xds.route_metadata": 0, "xds.cluster_metadata": 1, "xds.upstream_host_metadata": 2}
 _LEAF, _ANNOTATION, _ALL, _LAST = 0, 1, 2, 3
+"""The forms in which a level's metadata can come, the best one first: the string leaf, Envoy Gateway's annotation, all
+of the metadata as text, and a mapping, which cannot be read."""
 _LEVEL_NAMES = ("route", "cluster", "endpoint")
 _SUFFIXES = {
     ".filter_metadata['extproc']['route']": _LEAF,

@@ -199,9 +199,17 @@ class Translator(Exchange):
             path=without_credentials(self.path),
             set=sorted(keys.union(name for name, _ in sent - original)),
             saved=upstream_headers(unsent, [], [], passthrough=True) + [pair for pair in unsent if pair[0] == ENCODING],
-            authority=memory.authority if memory is not None and memory.host else self.authority if call.host else "",
+            authority=self._clients_authority(call),
+            # An attempt before this one has set it, and this one leaves it.
             host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
         )
+
+    def _clients_authority(self, call: Call) -> str:
+        """The client's own ``:authority``, where it is not what stands there once *call* is sent; else empty."""
+        memory = self._memory
+        if memory is not None and memory.host:
+            return memory.authority
+        return self.authority if call.host else ""
 
     # ---- the response
 

@@ -237,6 +237,9 @@ class Reasoning(Struct, frozen=True):
 
 
 class Sampling(Struct, frozen=True):
+    """How the next token is chosen, and when to stop; ``None`` where the client said nothing. ``stop``: texts at which
+    the answer ends. Ranges are those that the client's API has."""
+
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None

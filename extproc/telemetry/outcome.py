@@ -23,7 +23,7 @@ class Ending(Enum):
     CANCELLED = "cancelled"
     """The exchange was gone before a response came."""
     PASSED = "passed"
-    """Not ours to watch."""
+    """It went by untouched: nothing that a model is asked or answers."""
 
 
 class Began(Frozen):

@@ -90,13 +90,13 @@ class Inbox:
         """``limit``: bytes of one message. ``encoding``: the call's grpc-encoding header."""
         self._chunks: list[bytes] = []
         self._at = 0
-        """Where in the first chunk that begins which has not been given out."""
+        """The position in the first chunk up to which bytes have been given out."""
 
         self._size = 0
-        """What has not been given out, without the prefix that ``_length`` was read from."""
+        """How many bytes are still to be given out, not counting the prefix that ``_length`` was read from."""
 
         self._length: int | None = None
-        """Of a message whose prefix stands in the chunks no more."""
+        """The length of the message that is being read, once its prefix has been taken from the chunks."""
 
         self._limit = limit
         self._encoding = encoding

@@ -64,10 +64,10 @@ class Outlet(Protocol):
         """End the call with a gRPC status."""
 
     def stay(self) -> None:
-        """Do not end the call by ourselves when its client has sent all."""
+        """Keep the call open though its client has sent its last message: answers are still to come."""
 
     def settle(self) -> None:
-        """End it then again; now, if the client has."""
+        """Undo ``stay``: the call ends with its client's last message, at once if that has come already."""
 
 
 Method = Callable[[Head, Outlet], Answerer]
