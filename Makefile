@@ -42,9 +42,10 @@ demo: $(VENV)/.demo
 	@$(BIN)/extproc demo $(if $(ONCE),--once)
 
 test: lint
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers" \
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers" --ignore tests/properties \
 	  --cov=extproc --cov-branch --cov-report=json:$(COVERAGE)
 	$(BIN)/python -m tests.coverage $(COVERAGE)
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/properties
 	EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
 	$(BIN)/pytest -q -m containers tests/containers
 	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory test-compiled; \

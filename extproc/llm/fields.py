@@ -60,7 +60,7 @@ class Fields:
             return value
         raise self._wrong(name, kind, value)
 
-    def number(self, name: str) -> float | None:
+    def number(self, name: str) -> int | float | None:
         """An optional integer or float, as it came (1 stays 1, 1.0 stays 1.0); ``None`` when absent."""
         value = self._members.pop(name, None)
         if value is None or type(value) is int or type(value) is float:

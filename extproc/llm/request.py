@@ -238,16 +238,17 @@ class Reasoning(Struct, frozen=True):
 
 class Sampling(Struct, frozen=True):
     """How the next token is chosen, and when to stop; ``None`` where the client said nothing. ``stop``: texts at which
-    the answer ends. Ranges are those that the client's API has."""
+    the answer ends. Ranges are those that the client's API has. A whole number stays one: where only float is said, the
+    compiler makes 1.0 of it."""
 
     max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: int | float | None = None
+    top_p: int | float | None = None
     top_k: int | None = None
     stop: list[str] = field(default_factory=list)
     seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    frequency_penalty: int | float | None = None
+    presence_penalty: int | float | None = None
 
 
 class Member(Struct, frozen=True):

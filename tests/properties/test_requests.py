@@ -178,5 +178,14 @@ def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstrea
         assert any(loss.path.startswith(path) and "x_new" in loss.path for loss in t.losses), path
 
 
+@pytest.mark.parametrize("upstream", PLACE)
+def test_whole_numbers_stay_whole(upstream: str) -> None:
+    """Some servers take 5 and refuse 5.0."""
+    asked = {"temperature": 0, "top_p": 1, "top_k": 5, "seed": 7, "presence_penalty": 1, "frequency_penalty": 1}
+    body = {"model": MODELS[upstream][-1], "messages": [{"role": "user", "content": "hi"}], **asked}
+    t = Translation("openai_chat", upstream, route={"provider": PROVIDER[upstream][0], "auth": "none"}, now=0)
+    assert b".0" not in request(t, "openai_chat", body).body
+
+
 def test_the_strategies_make_whole_conversations() -> None:
     assert MESSAGES.keys() == TOOLS.keys() == BASE.keys() == PLACE.keys()
