@@ -76,8 +76,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def _world(shared: Backends) -> Iterator[World]:
-    folder = shared.folder / "bedrock"
-    folder.mkdir()
+    folder = shared.new_folder("bedrock")
     with ExitStack() as stack:
         upstream = ScriptedUpstream(as_bedrock.answer)
         stack.enter_context(upstream)

@@ -73,8 +73,7 @@ class World:
 
 @pytest.fixture(scope="module", params=["listener"])
 def _world(request: pytest.FixtureRequest, shared: Backends) -> Iterator[World]:
-    folder = shared.folder / f"gemini-{request.param}"
-    folder.mkdir()
+    folder = shared.new_folder(f"gemini-{request.param}")
     with ExitStack() as stack:
         upstream = ScriptedUpstream(as_gemini.answer)
         stack.enter_context(upstream)

@@ -29,8 +29,7 @@ anyone: {{model: best, name: Whoever can}}
 
 
 def _gateway(shared: Backends, name: str, models: str | None) -> Iterator[Gateway]:
-    folder = shared.folder / name
-    folder.mkdir()
+    folder = shared.new_folder(name)
     config = configured(shared, "upstream", folder / "access.log")
     add_route(config, LORA, "openai")
     host = manager(config)["route_config"]["virtual_hosts"][0]

@@ -118,8 +118,7 @@ def test_another_name_for_a_model(one: Gateway) -> None:
 
 
 def test_a_key_goes_where_its_route_leads_or_nowhere(shared: Backends) -> None:
-    folder = shared.folder / "one-stream-misrouted"
-    folder.mkdir()
+    folder = shared.new_folder("one-stream-misrouted")
     config = configured(shared, "one-stream", folder / "access.log")
     routes = placements.routes(config)
     # The operator has forgotten the route that the list names, and others stand there for what bears a model.

@@ -28,8 +28,7 @@ def say_hi(client: anthropic.Anthropic, model: str) -> str:
 def _mounted(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
     """``prefixes`` on the routes that translate, in both placements; and on the route that Envoy matches first, for the
     router role."""
-    folder = shared.folder / f"prefixes-{request.param}"
-    folder.mkdir()
+    folder = shared.new_folder(f"prefixes-{request.param}")
     placement = "listener" if request.param == "listener" else "upstream"
     config = configured(shared, placement, folder / "access.log")
     if request.param == "router":

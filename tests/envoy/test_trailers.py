@@ -69,8 +69,7 @@ class TrailingUpstream:
 @pytest.fixture(scope="module", params=["upstream", "listener"])
 def trailing(request: pytest.FixtureRequest, shared: Backends) -> Iterator[tuple[Gateway, TrailingUpstream]]:
     upstream = TrailingUpstream()
-    folder: Path = shared.folder / f"trailers-{request.param}"
-    folder.mkdir()
+    folder: Path = shared.new_folder(f"trailers-{request.param}")
     config = configured(shared, request.param, folder / "access.log")
     cluster = placements.clusters(config)["openai"]
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]

@@ -37,6 +37,10 @@ class Backends:
     openai: ScriptedUpstream
     anthropic: ScriptedUpstream
 
+    def new_folder(self, name: str) -> Path:
+        """A folder of its own, however often a fixture is set up."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
     def metrics(self) -> str:
         """What the sidecar's admin port says to Prometheus."""
         port = re.search(r"extproc admin on \S+:(\d+)", self.sidecar.log.read_text("utf-8"))
@@ -198,8 +202,7 @@ def _add_odd_routes(config: dict[str, Any], placement: str, shared: Backends) ->
 @contextmanager
 def gateway(shared: Backends, placement: str, *, binary: Path | None = None, name: str = "") -> Iterator[Gateway]:
     """An Envoy in *placement* ("upstream", "listener" or "one-stream") before *shared*."""
-    folder = shared.folder / (name or placement)
-    folder.mkdir()
+    folder = shared.new_folder(name or placement)
     log = folder / "access.log"
     with Envoy(folder, configured(shared, placement, log), binary=binary) as envoy:
         yield Gateway(placement, envoy, shared, log)
