@@ -15,6 +15,7 @@ from ..shared import claude_schema as subset
 from ..shared import freeform
 from ..shared.naming import property_names, tool_name
 from ..shared.schemas import as_object, repaired
+from ..shared.tools import allowed
 from .emit_blocks import with_cache
 from .vocabulary import FAMILY, NAME, OWN_TOOL, TOOL_BETAS
 
@@ -43,7 +44,7 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
     """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
     writer = _ToolWriter(request, losses)
     out = Tools()
-    names = _allowed(request, losses)
+    names = allowed(request, losses)
     for tool in _distinct(request, losses):
         if (names is None or tool.name in names) and (written := writer.write(tool)) is not None:
             out.tools.append(written)
@@ -94,22 +95,6 @@ def input_names(request: Request) -> dict[str, dict[str, str]]:
             if type(properties) is dict and (renamed := property_names(properties)):
                 found[tool.name] = renamed
     return found
-
-
-def _allowed(request: Request, losses: LossReport) -> set[str] | None:
-    """The tools that the choice leaves, where it leaves some out; ``None``: all. One tool that must be called is named
-    in the choice instead, so that the tools, which caches and signed thinking depend on, stay as they are."""
-    choice = request.tool_choice
-    known = {tool.name for tool in request.tools}
-    for name in choice.names:
-        if name not in known:
-            path = request.path_of("tool_choice")
-            raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
-    single = choice.mode == "tool" or (choice.mode == "required" and len(choice.names) == 1)
-    if not choice.names or single or known <= set(choice.names):
-        return None
-    losses.add(request.path_of("tools"), Action.FILTERED, "to those that the choice allows")
-    return set(choice.names)
 
 
 def _choice(request: Request, row: Capabilities, losses: LossReport) -> dict[str, Any] | None:

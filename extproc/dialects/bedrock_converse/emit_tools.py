@@ -12,6 +12,7 @@ from ...llm.request import Request, Tool
 from ..base import encode
 from ..shared import claude_schema as subset
 from ..shared.naming import tool_name
+from ..shared.tools import allowed
 from .emit_blocks import CachePoints, Members, expanded
 from .words import NAME
 
@@ -48,16 +49,11 @@ def write_tools(
     out = Tools()
     called = list(called)
     choice = request.tool_choice
-    known = {tool.name for tool in request.tools}
-    for name in choice.names:
-        if name not in known:
-            path = request.path_of("tool_choice")
-            raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
-    allowed = _allowed(request, known, losses)
+    left = allowed(request, losses)
     written = [
         made
         for tool in request.tools
-        if (allowed is None or tool.name in allowed) and (made := _tool(request, tool, points, losses)) is not None
+        if (left is None or tool.name in left) and (made := _tool(request, tool, points, losses)) is not None
     ]
     if not written and called:
         # The API refuses a history of calls without the definitions of their tools.
@@ -78,17 +74,6 @@ def write_tools(
     everyone = [*(tool.name for tool in request.tools), *called]
     out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
     return out
-
-
-def _allowed(request: Request, known: set[str], losses: LossReport) -> frozenset[str] | None:
-    """The tools that the choice leaves, where it leaves some out; ``None``: all. One that must be called is named in
-    the choice instead, so that the tools stay as they are."""
-    choice = request.tool_choice
-    single = choice.mode == "tool" or (choice.mode == "required" and len(choice.names) == 1)
-    if not choice.names or single or known <= set(choice.names):
-        return None
-    losses.add(request.path_of("tools"), Action.FILTERED, "to those that the choice allows")
-    return frozenset(choice.names)
 
 
 def _choose(request: Request, out: Tools, losses: LossReport, *, claude: bool, forcible: bool) -> None:

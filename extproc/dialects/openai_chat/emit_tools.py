@@ -9,12 +9,12 @@ from msgspec import Struct
 
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
-from ...llm.losses import Action
 from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.openai_schema import is_strict
 from ..shared.schemas import repaired
+from ..shared.tools import allowed
 from .emit_parts import PartWriter
 from .vocabulary import NAME
 
@@ -51,11 +51,11 @@ class _ToolWriter:
     def write(self) -> dict[str, Any]:
         members: dict[str, Any] = {}
         written, kinds = [], dict[str, str]()
-        allowed = self._allowed()
+        left = allowed(self._request, self._losses)
         for tool in self._request.tools:
             if tool.kind == "web_search":
                 self._web_search(tool, members)
-            elif (allowed is None or tool.name in allowed) and (each := self._tool(tool)) is not None:
+            elif (left is None or tool.name in left) and (each := self._tool(tool)) is not None:
                 written.append(each)
                 kinds[tool.name] = tool.kind
         if written:
@@ -68,21 +68,6 @@ class _ToolWriter:
         return members
 
     # ---- the choice
-
-    def _allowed(self) -> set[str] | None:
-        """The tools that the choice leaves, where it leaves some out; ``None``: all. One tool that must be called is
-        named in the choice instead, so that the tools, on which caches depend, stay as they are."""
-        choice, request = self._choice, self._request
-        known = {tool.name for tool in request.tools}
-        for name in choice.names:
-            if name not in known:
-                path = request.path_of("tool_choice")
-                raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
-        single = choice.mode == "tool" or (choice.mode == "required" and len(choice.names) == 1)
-        if not choice.names or single or known <= set(choice.names):
-            return None
-        self._losses.add(request.path_of("tools"), Action.FILTERED, "to those that the choice allows")
-        return set(choice.names)
 
     def _tool_choice(self, kinds: dict[str, str]) -> Any:
         choice = self._choice
