@@ -97,7 +97,9 @@ class Gateway:
         def look() -> bool:
             # Else it would write every ten seconds.
             self.envoy.admin("POST", "/reopen_logs")
-            entries = map(msgspec.json.decode, self.access_log.read_text("utf-8").splitlines())
+            # Whole lines alone: Envoy may be in the middle of one.
+            written, _, _ = self.access_log.read_bytes().rpartition(b"\n")
+            entries = map(msgspec.json.decode, written.splitlines())
             found[:] = [entry for entry in entries if entry["model"] == model]
             return bool(found)
 
