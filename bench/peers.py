@@ -32,7 +32,7 @@ import machine
 import payloads
 import report
 import run
-from extproc.demo.processes import NotReady
+from extproc.demo.processes import NotStarted
 from load import Generator, Spec
 from machine import Wrong
 from payloads import CHAT, MESSAGES, TO_ANTHROPIC, TO_OPENAI
@@ -390,7 +390,7 @@ def main() -> None:
     try:
         with Rig() as rig:
             made = compare(rig, peers, 1 if args.quick else args.rounds, 1.0 if args.quick else 4.0)
-    except (Wrong, NotReady, OSError) as error:
+    except (Wrong, NotStarted, OSError) as error:
         sys.exit(f"bench-peers: {error}")
     results = run.keep(args.out, {"peers": {**made, "machine": described}})
     print("\n" + report.markdown(report.of_peers(results)))

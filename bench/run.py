@@ -25,7 +25,7 @@ import payloads
 import record
 import report
 import sidecar
-from extproc.demo.processes import NotReady
+from extproc.demo.processes import NotStarted
 from rig import TRANSPORTS, Rig
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -175,7 +175,7 @@ def main() -> None:
         print(f"This machine is not idle (load {described['load_before']}): the figures will say so.", flush=True)
     try:
         made = measure(Plan(args.quick, args.rounds), only)
-    except (machine.Wrong, NotReady, OSError) as error:
+    except (machine.Wrong, NotStarted, OSError) as error:
         sys.exit(f"bench: {error}")
     described["minutes"] = round((time.monotonic() - BEGAN) / 60, 1)
     results = keep(args.out, {"machine": described, "quick": args.quick, **made})

@@ -12,6 +12,7 @@ from functools import lru_cache
 from .names import NOTHING, Allowed, may_carry_credential, plain
 
 Headers = list[tuple[str, str]]
+"""Lower-case names, without pseudo headers."""
 
 CREDENTIAL_HEADERS = frozenset(
     {

@@ -42,6 +42,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """What each part may import of ours, beside itself."""
 
+PARALLEL = {
+    "BlockWriter": "writes single blocks, where an API has blocks",
+    "Conversation": "writes the messages, where an API has no turns of user and assistant",
+    "PartWriter": "writes single parts, where an API has parts",
+    "Tools": "what a request says of tools, and what must be undone in the response",
+}
+"""What each dialect has for itself under the same name, because it does the same for its own API: no dialect imports
+another's."""
+
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "envoy_api" not in path.parts)
 
 
@@ -109,6 +118,33 @@ def test_the_package_holds_every_module_and_its_data() -> None:
     packed = {path for pattern in patterns for path in ROOT.glob(pattern)}
     others = {path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert {path for path in others if path.suffix not in (".py", ".so")} <= packed
+
+
+def public_types(path: Path) -> set[str]:
+    """Classes and aliases of types that a module declares for others."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return {name for name in names if name[0].isupper() and not name.isupper()}
+
+
+def test_one_name_means_one_thing() -> None:
+    declared: dict[str, list[Path]] = {}
+    for path in MODULES:
+        for name in public_types(path):
+            declared.setdefault(name, []).append(path.relative_to(ROOT))
+    twins = {name: paths for name, paths in declared.items() if len(paths) > 1}
+    for name in PARALLEL:
+        folders = [path.parts[:2] for path in twins.pop(name)]
+        assert len(set(folders)) == len(folders) and all(
+            top == "dialects" and own != "shared" for top, own in folders
+        ), name
+    assert twins == {}
 
 
 @pytest.mark.rows("A23")

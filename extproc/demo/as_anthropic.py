@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from .provider import Answer, Received, json_answer, sse_answer
+from .provider import Received, ScriptedAnswer, json_answer, sse_answer
 from .script import Said, decide, pieces
 
 _encode = msgspec.json.encode
 HEADERS = (("request-id", "req_demo"),)
 
 
-def answer(request: Received, *, pause: float = 0.0) -> Answer:
+def answer(request: Received, *, pause: float = 0.0) -> ScriptedAnswer:
     """The answer to a Messages *request*; *pause* seconds between the events of a stream."""
     try:
         body = request.json()
@@ -25,7 +25,7 @@ def answer(request: Received, *, pause: float = 0.0) -> Answer:
     return sse_answer([_event(x) for x in _events(body, said)], headers=HEADERS, pause=pause)
 
 
-def failure(status: int, message: str, kind: str = "invalid_request_error") -> Answer:
+def failure(status: int, message: str, kind: str = "invalid_request_error") -> ScriptedAnswer:
     """An error in Anthropic's shape."""
     return json_answer({"type": "error", "error": {"type": kind, "message": message}}, status, HEADERS)
 

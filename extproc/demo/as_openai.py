@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from . import as_responses
-from .provider import Answer, Received, json_answer, sse_answer
+from .provider import Received, ScriptedAnswer, json_answer, sse_answer
 from .script import Said, decide, pieces
 
 _encode = msgspec.json.encode
@@ -15,7 +15,7 @@ CREATED = 1_790_000_000
 HEADERS = (("x-request-id", "req_demo"), ("openai-processing-ms", "7"))
 
 
-def answer(request: Received, *, pause: float = 0.0) -> Answer:
+def answer(request: Received, *, pause: float = 0.0) -> ScriptedAnswer:
     """The answer to a *request*; *pause* seconds between the events of a stream."""
     if request.path.partition("?")[0].endswith("/responses"):
         return as_responses.answer(request, pause=pause)
@@ -31,7 +31,7 @@ def answer(request: Received, *, pause: float = 0.0) -> Answer:
     return sse_answer([*events, b"data: [DONE]\n\n"], headers=HEADERS, pause=pause)
 
 
-def failure(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> Answer:
+def failure(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> ScriptedAnswer:
     """An error in OpenAI's shape."""
     return json_answer({"error": {"message": message, "type": kind, "param": None, "code": code}}, status)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from .provider import Answer, Received, json_answer, sse_answer
+from .provider import Received, ScriptedAnswer, json_answer, sse_answer
 from .script import Said, decide, pieces
 
 _encode = msgspec.json.encode
@@ -17,7 +17,7 @@ SEALED = "gAAAAABo-demo_sealed+/reasoning=="
 """What a client must send back to the letter."""
 
 
-def answer(request: Received, *, pause: float = 0.0) -> Answer:
+def answer(request: Received, *, pause: float = 0.0) -> ScriptedAnswer:
     """The answer to a Responses *request*; *pause* seconds between the events of a stream."""
     try:
         body = request.json()
@@ -32,7 +32,9 @@ def answer(request: Received, *, pause: float = 0.0) -> Answer:
     return stream(body, output, said.tokens, pause=pause)
 
 
-def stream(body: dict[str, Any], output: list[dict[str, Any]], tokens: int = 5, *, pause: float = 0.0) -> Answer:
+def stream(
+    body: dict[str, Any], output: list[dict[str, Any]], tokens: int = 5, *, pause: float = 0.0
+) -> ScriptedAnswer:
     """A stream that answers the request *body* with the items of *output*."""
     events = [_event(number, event) for number, event in enumerate(_events(body, output, tokens))]
     return sse_answer(events, headers=HEADERS, pause=pause)
@@ -56,7 +58,7 @@ def call(number: int, name: str, given: dict[str, Any]) -> dict[str, Any]:
     return {"id": f"fc_demo{number}", "type": "function_call", **called, "status": "completed"}
 
 
-def failure(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> Answer:
+def failure(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> ScriptedAnswer:
     """An error in OpenAI's shape."""
     return json_answer({"error": {"message": message, "type": kind, "param": None, "code": code}}, status)
 

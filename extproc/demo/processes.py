@@ -19,7 +19,7 @@ from typing import Any
 from ..reference import config as envoy_config
 
 
-class NotReady(Exception):
+class NotStarted(Exception):
     """A process ended, or did not answer in time; the message ends with the last lines of its log."""
 
 
@@ -72,7 +72,7 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
-        """Start it and wait until it is ready. Raises NotReady."""
+        """Start it and wait until it is ready. Raises NotStarted."""
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()
@@ -81,9 +81,9 @@ class Process:
         try:
             while not self.ready():
                 if self._child.poll() is not None:
-                    raise NotReady(f"{self.name} ended with status {self._child.returncode}\n{self.tail()}")
+                    raise NotStarted(f"{self.name} ended with status {self._child.returncode}\n{self.tail()}")
                 if time.monotonic() > until:
-                    raise NotReady(f"{self.name} was not ready after {self.patience:.0f} s\n{self.tail()}")
+                    raise NotStarted(f"{self.name} was not ready after {self.patience:.0f} s\n{self.tail()}")
                 time.sleep(0.02)
         except BaseException:
             self.stop()

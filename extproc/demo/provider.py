@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Headers = tuple[tuple[str, str], ...]
+HeaderFields = tuple[tuple[str, str], ...]
 
 MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -29,7 +29,7 @@ class Received:
 
     method: str
     path: str
-    headers: Headers
+    headers: HeaderFields
     body: bytes
     at: float = field(default_factory=time.monotonic)
 
@@ -47,7 +47,7 @@ class Gate(threading.Event):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScriptedAnswer:
     """What to answer. More than one chunk, or ``stream``, is sent in HTTP chunks; else with a content-length.
 
     ``pause`` is waited before each chunk and ``delay`` before the head, in seconds. ``ending``: how the body ends:
@@ -57,36 +57,36 @@ class Answer:
 
     chunks: Sequence[bytes | Gate] = ()
     status: int = 200
-    headers: Headers = (("content-type", "application/json"),)
+    headers: HeaderFields = (("content-type", "application/json"),)
     stream: bool = False
     pause: float = 0.0
     delay: float = 0.0
     ending: Literal["whole", "reset"] = "whole"
-    trailers: Headers = ()
+    trailers: HeaderFields = ()
 
 
-Respond = Callable[[Received], Answer]
+Respond = Callable[[Received], ScriptedAnswer]
 
 
-def json_answer(value: Any, status: int = 200, headers: Headers = ()) -> Answer:
+def json_answer(value: Any, status: int = 200, headers: HeaderFields = ()) -> ScriptedAnswer:
     """*value* as a whole JSON answer."""
-    return Answer([msgspec.json.encode(value)], status, (("content-type", "application/json"), *headers))
+    return ScriptedAnswer([msgspec.json.encode(value)], status, (("content-type", "application/json"), *headers))
 
 
 def sse_answer(
     chunks: Sequence[bytes | Gate],
     *,
-    headers: Headers = (),
+    headers: HeaderFields = (),
     pause: float = 0.0,
     ending: Literal["whole", "reset"] = "whole",
-    trailers: Headers = (),
-) -> Answer:
+    trailers: HeaderFields = (),
+) -> ScriptedAnswer:
     """*chunks* of an event stream, each written by itself."""
     head = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), *headers)
-    return Answer(chunks, 200, head, stream=True, pause=pause, ending=ending, trailers=trailers)
+    return ScriptedAnswer(chunks, 200, head, stream=True, pause=pause, ending=ending, trailers=trailers)
 
 
-class Provider:
+class ScriptedProvider:
     """A provider that runs in a thread of its own between ``start`` and ``stop`` (or in a ``with`` block).
 
     *respond* is called in that thread with each request. ``received`` keeps the last *keep* requests, ``gone`` counts
@@ -108,7 +108,7 @@ class Provider:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: OSError | None = None
 
-    def start(self) -> Provider:
+    def start(self) -> ScriptedProvider:
         """Listen. Raises OSError when the address cannot be had."""
         self._thread.start()
         self._up.wait()
@@ -121,7 +121,7 @@ class Provider:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
 
-    def __enter__(self) -> Provider:
+    def __enter__(self) -> ScriptedProvider:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
@@ -208,7 +208,7 @@ async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
     return b"".join(parts)
 
 
-async def _write_answer(answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _write_answer(answer: ScriptedAnswer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Write *answer*. Raises ConnectionError when the other side closes before its end."""
     await _pause(answer.delay, reader, writer)
     chunked = answer.stream or len(answer.chunks) > 1
@@ -235,7 +235,7 @@ async def _write_answer(answer: Answer, reader: asyncio.StreamReader, writer: as
     await writer.drain()
 
 
-def _promised(answer: Answer) -> int:
+def _promised(answer: ScriptedAnswer) -> int:
     # An answer that breaks off has promised more than it sends.
     return sum(len(chunk) for chunk in answer.chunks if isinstance(chunk, bytes)) + (answer.ending == "reset")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from ..reference import config
-from .processes import Envoy, NotReady, Sidecar
-from .provider import Provider
+from .processes import Envoy, NotStarted, Sidecar
+from .provider import ScriptedProvider
 from .screen import Screen
 from .serve import ANTHROPIC_KEY, OPENAI_KEY, anthropic, openai
 from .tour import Tour
@@ -26,7 +26,7 @@ def run(*, once: bool) -> int:
         stack.enter_context(_ends_in_order())
         try:
             return _run(screen, stack, once)
-        except (NotReady, FileNotFoundError, OSError) as error:
+        except (NotStarted, FileNotFoundError, OSError) as error:
             screen.fail(str(error))
             return 1
         except KeyboardInterrupt:
@@ -36,7 +36,7 @@ def run(*, once: bool) -> int:
 
 def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-demo-")))
-    providers = stack.enter_context(Provider(openai)), stack.enter_context(Provider(anthropic))
+    providers = stack.enter_context(ScriptedProvider(openai)), stack.enter_context(ScriptedProvider(anthropic))
     keys = {"OPENAI_API_KEY": OPENAI_KEY, "ANTHROPIC_API_KEY": ANTHROPIC_KEY}
     sidecar = stack.enter_context(Sidecar(folder, environ=keys))
     upstreams = {
@@ -61,7 +61,7 @@ def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
             time.sleep(0.5)
         # Ctrl-C reaches the whole group: give our own a moment to arrive before calling this a failure.
         time.sleep(0.5)
-        raise NotReady("a process ended by itself\n" + "\n".join(p.tail() for p in (envoy, sidecar) if not p.alive()))
+        raise NotStarted("a process ended by itself\n" + "\n".join(p.tail() for p in (envoy, sidecar) if not p.alive()))
     return 1 if wrong else 0
 
 

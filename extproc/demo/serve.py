@@ -6,7 +6,7 @@ import signal
 import sys
 
 from . import as_anthropic, as_openai
-from .provider import Answer, Provider, Received
+from .provider import Received, ScriptedAnswer, ScriptedProvider
 
 OPENAI_KEY = "demo-key-of-openai"
 ANTHROPIC_KEY = "demo-key-of-anthropic"
@@ -14,7 +14,7 @@ PAUSE = 0.02
 """Seconds between the events of a scripted stream, so that it can be watched."""
 
 
-def openai(request: Received) -> Answer:
+def openai(request: Received) -> ScriptedAnswer:
     """The scripted OpenAI: knows one key and one path."""
     if request.header("authorization") != f"Bearer {OPENAI_KEY}":
         return as_openai.failure(401, "Incorrect API key provided", code="invalid_api_key")
@@ -23,7 +23,7 @@ def openai(request: Received) -> Answer:
     return as_openai.answer(request, pause=PAUSE)
 
 
-def anthropic(request: Received) -> Answer:
+def anthropic(request: Received) -> ScriptedAnswer:
     """The scripted Anthropic: knows one key and one path."""
     if request.header("x-api-key") != ANTHROPIC_KEY:
         return as_anthropic.failure(401, "invalid x-api-key", "authentication_error")
@@ -35,7 +35,7 @@ def anthropic(request: Received) -> Answer:
 def main(arguments: list[str]) -> int:
     """Serve OpenAI on the first port and Anthropic on the second, until a signal."""
     host, first, second = arguments
-    with Provider(openai, host=host, port=int(first)), Provider(anthropic, host=host, port=int(second)):
+    with ScriptedProvider(openai, host=host, port=int(first)), ScriptedProvider(anthropic, host=host, port=int(second)):
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     return 0
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from . import as_openai, script
-from .provider import Provider, Received
+from .provider import Received, ScriptedProvider
 from .screen import Screen
 
 CLIENT_KEY = "the-clients-own-key"
@@ -19,7 +19,7 @@ TIMEOUT = 30.0
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = "What is the weather in Paris and in Rome?"
 SKY = "What colour is the sky?"
-Check = tuple[str, Callable[[], bool]]
+Claim = tuple[str, Callable[[], bool]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Got:
 class Tour:
     """Runs the steps against Envoy on *port*, in front of the two scripted providers."""
 
-    def __init__(self, screen: Screen, port: int, openai: Provider, anthropic: Provider) -> None:
+    def __init__(self, screen: Screen, port: int, openai: ScriptedProvider, anthropic: ScriptedProvider) -> None:
         self.steps = 0
         self.wrong = 0
         self._screen = screen
@@ -59,7 +59,7 @@ class Tour:
     def _anthropic_to_openai(self, title: str, body: dict[str, Any], expected: Expected) -> None:
         headers = {"x-api-key": CLIENT_KEY, "anthropic-version": "2023-06-01"}
 
-        def checks(seen: Received, got: Got) -> list[Check]:
+        def checks(seen: Received, got: Got) -> list[Claim]:
             return [
                 ("the provider was asked in its own API", lambda: "max_completion_tokens" in seen.json()),
                 ("with its own key, without the client's", lambda: _keys(seen) == {"authorization"}),
@@ -71,7 +71,7 @@ class Tour:
     def _openai_to_anthropic(self, title: str, body: dict[str, Any], expected: Expected) -> None:
         headers = {"authorization": f"Bearer {CLIENT_KEY}"}
 
-        def checks(seen: Received, got: Got) -> list[Check]:
+        def checks(seen: Received, got: Got) -> list[Claim]:
             return [
                 ("the provider was asked in its own API", lambda: seen.header("anthropic-version") is not None),
                 ("with its own key, without the client's", lambda: _keys(seen) == {"x-api-key"}),
@@ -86,7 +86,7 @@ class Tour:
         headers = {"authorization": f"Bearer {CLIENT_KEY}"}
         before = len(self._openai.received)
 
-        def checks(seen: Received, got: Got) -> list[Check]:
+        def checks(seen: Received, got: Got) -> list[Claim]:
             tried = self._openai.received[before:]
             return [
                 ("OpenAI was tried first", lambda: [_keys(x) for x in tried] == [{"authorization"}]),
@@ -106,8 +106,8 @@ class Tour:
         path: str,
         headers: dict[str, str],
         body: dict[str, Any],
-        provider: Provider,
-        checks: Callable[[Received, Got], list[Check]],
+        provider: ScriptedProvider,
+        checks: Callable[[Received, Got], list[Claim]],
     ) -> None:
         self.steps += 1
         screen = self._screen
@@ -165,22 +165,22 @@ _SKY = _expected(script.decide(SKY, [], []))
 _CALLS = _expected(script.decide(WEATHER, ["get_weather"], []))
 _RESULTS = _expected(script.decide("", [], ["21 degrees, sunny", "24 degrees, hazy"]))
 
-Asked = tuple[str, dict[str, Any], Expected]
+Question = tuple[str, dict[str, Any], Expected]
 
 
-def anthropic_whole() -> Asked:
+def anthropic_whole() -> Question:
     cached = {"type": "text", "text": "Answer briefly.", "cache_control": {"type": "ephemeral"}}
     ask = {"model": "gpt-5", "max_tokens": 1024, "system": [cached], "top_k": 40, "stop_sequences": ["END"]}
     return "a whole answer", {**ask, "messages": [{"role": "user", "content": SKY}]}, _SKY
 
 
-def anthropic_tool_call() -> Asked:
+def anthropic_tool_call() -> Question:
     tools = [{"name": "get_weather", "description": "Today's weather in a city", "input_schema": SCHEMA}]
     ask = {"model": "gpt-5", "max_tokens": 1024, "tools": tools, "stream": True}
     return "a stream with tool calls", {**ask, "messages": [{"role": "user", "content": WEATHER}]}, _CALLS
 
 
-def anthropic_tool_result() -> Asked:
+def anthropic_tool_result() -> Question:
     _, ask, _ = anthropic_tool_call()
     calls = [
         {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris"}},
@@ -194,13 +194,13 @@ def anthropic_tool_result() -> Asked:
     return "the tools' results, answered in a stream", {**ask, "messages": [*ask["messages"], *turns]}, _RESULTS
 
 
-def openai_whole() -> Asked:
+def openai_whole() -> Question:
     messages = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": SKY}]
     ask = {"model": "claude-haiku-4-5", "max_completion_tokens": 1024, "seed": 7, "stop": "END"}
     return "a whole answer", {**ask, "messages": messages}, _SKY
 
 
-def openai_tool_call() -> Asked:
+def openai_tool_call() -> Question:
     function = {"name": "get_weather", "description": "Today's weather in a city", "parameters": SCHEMA}
     ask = {
         "model": "claude-haiku-4-5",
@@ -211,7 +211,7 @@ def openai_tool_call() -> Asked:
     return "a stream with tool calls", {**ask, "messages": [{"role": "user", "content": WEATHER}]}, _CALLS
 
 
-def openai_tool_result() -> Asked:
+def openai_tool_result() -> Question:
     _, ask, _ = openai_tool_call()
 
     def call(number: int, city: str) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def _keys(seen: Received) -> set[str]:
     return {name for name, _ in seen.headers if name in ("authorization", "x-api-key", "cookie", "api-key")}
 
 
-def _judge(checks: list[Check]) -> tuple[list[str], list[str]]:
+def _judge(checks: list[Claim]) -> tuple[list[str], list[str]]:
     right: list[str] = []
     wrong: list[str] = []
     for name, holds in checks:
@@ -325,7 +325,7 @@ def _shown(value: Any) -> str:
 
 
 @contextmanager
-def _failing(provider: Provider) -> Iterator[None]:
+def _failing(provider: ScriptedProvider) -> Iterator[None]:
     """*provider* answers every request with OpenAI's 503 for a while."""
     respond = provider.respond
     provider.respond = lambda request: as_openai.failure(503, "The server is overloaded", "server_error")

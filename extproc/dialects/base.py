@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ..capabilities import Capabilities
 from ..frozen import Frozen
+from ..headers import Headers as Headers
 from ..llm.events import (
     NO_USAGE,
     BlockEnded,
@@ -34,8 +35,8 @@ from ..llm.models import Model
 from ..llm.request import Request
 from ..settings import Limits
 
-Headers = list[tuple[str, str]]
-"""Header names are lower-case; pseudo headers are never among them."""
+Members = dict[str, Any]
+"""A JSON object, decoded."""
 
 encode = msgspec.json.Encoder().encode
 """Compact JSON, key order kept, non-ASCII as UTF-8."""

@@ -23,6 +23,7 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 from ..framing.inflate import InflateError
 from ..frozen import Frozen
+from ..headers import Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from ..llm.weight import is_heavier
@@ -34,7 +35,7 @@ from ..translation.calls import TOO_HEAVY, Refused, not_inflated, plain_body, re
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
-from .mutations import UNCHANGED, Headers, diff, immediate, let_by, proceed, read_headers, set_header, with_metadata
+from .mutations import UNCHANGED, diff, immediate, let_by, proceed, read_headers, set_header, with_metadata
 from .phases import KINDS, Kind, Phase, Unexpected, expect
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,8 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     HeaderMutation,
     ProcessingResponse,
 )
+from ..headers import Headers
 from .phases import Kind
-
-Headers = list[tuple[str, str]]
 
 NAMESPACE = "extproc"
 """Our namespace in dynamic metadata."""

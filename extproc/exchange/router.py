@@ -15,6 +15,7 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingRequest,
     ProcessingResponse,
 )
+from ..headers import Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
 from ..route import RouteError, compile_route
@@ -22,7 +23,7 @@ from ..route.catalogue import EMPTY, Catalogue, read_catalogue
 from ..translation.calls import ENCODING, Call
 from .attributes import MODELS, OURS, ROUTES, Attributes
 from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
-from .mutations import HOLDING, UNCHANGED, Headers, immediate, let_by, proceed, set_header, with_metadata
+from .mutations import HOLDING, UNCHANGED, immediate, let_by, proceed, set_header, with_metadata
 from .phases import Kind, Phase
 from .translator import Translator
 from .variables import told_of_others

@@ -9,7 +9,7 @@ from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from ..headers import upstream_headers
+from ..headers import Headers, upstream_headers
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind
 from ..names import without_credentials
@@ -35,7 +35,6 @@ from .machine import (
 from .mutations import (
     HOLDING,
     UNCHANGED,
-    Headers,
     diff,
     immediate,
     override_mode,

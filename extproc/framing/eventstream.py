@@ -24,7 +24,7 @@ _OVERHEAD = 16
 HeaderValue = bool | int | bytes | str
 
 
-class Message(NamedTuple):
+class EventStreamMessage(NamedTuple):
     """``headers`` by name, not to be changed: messages share them. A timestamp is an int (milliseconds), a UUID is its
     16 bytes."""
 
@@ -56,7 +56,7 @@ class EventStreamDecoder:
         self._raw_headers = b""
         self._headers: dict[str, HeaderValue] = {}
 
-    def feed(self, data: bytes) -> list[Message | Corrupt]:
+    def feed(self, data: bytes) -> list[EventStreamMessage | Corrupt]:
         """The messages that *data* completes."""
         if self._corrupt:
             return []
@@ -64,7 +64,7 @@ class EventStreamDecoder:
         buffer += data
         if len(buffer) < self._needed:
             return []
-        found: list[Message | Corrupt] = []
+        found: list[EventStreamMessage | Corrupt] = []
         whole = bytes(buffer)
         start = 0
         try:
@@ -78,7 +78,7 @@ class EventStreamDecoder:
         del buffer[:start]
         return found
 
-    def end(self) -> list[Message | Corrupt]:
+    def end(self) -> list[EventStreamMessage | Corrupt]:
         """The peer closed. Part of a message means nothing: it is left to the caller to find its stream unfinished."""
         self._buffer.clear()
         return []
@@ -100,7 +100,7 @@ class EventStreamDecoder:
             return None
         return int(total)
 
-    def _message(self, data: bytes, start: int, size: int) -> Message:
+    def _message(self, data: bytes, start: int, size: int) -> EventStreamMessage:
         end = start + size - 4
         if crc32(memoryview(data)[start:end]) != _U32.unpack_from(data, end)[0]:
             raise _CorruptError("the checksum of a message is wrong")
@@ -110,7 +110,7 @@ class EventStreamDecoder:
         if raw != self._raw_headers:
             self._headers = _parse_headers(raw)
             self._raw_headers = raw
-        return Message(self._headers, data[headers_end:end])
+        return EventStreamMessage(self._headers, data[headers_end:end])
 
 
 class _CorruptError(Exception):

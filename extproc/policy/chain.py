@@ -76,8 +76,8 @@ class Chain:
             request = made
         return request
 
-    def gate(self) -> Gate:
-        return Gate(self, [(each, policy) for each, policy in self._links if policy is None or policy.window])
+    def gate(self) -> ResponseGate:
+        return ResponseGate(self, [(each, policy) for each, policy in self._links if policy is None or policy.window])
 
     def judged(
         self, each: Configured, policy: Policy | None, given: Any, ask: Callable[[Policy, Any], Any]
@@ -131,7 +131,7 @@ class _Stage:
         return self.size >= min(self.window.chars, MAX_WINDOW) > 0
 
 
-class Gate:
+class ResponseGate:
     """Lets an answer's events go on as the policies have been told of them. ``passing`` for what comes, in order."""
 
     def __init__(self, chain: Chain, links: Sequence[tuple[Configured, Policy | None]]) -> None:

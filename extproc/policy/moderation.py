@@ -23,7 +23,7 @@ from ..llm.events import ResponseEvent, ResponseStarted, TextDelta, ThinkingDelt
 from ..llm.request import Request
 from .base import ALL_OF_IT, Asking, Context, Deny, Make, Policy, Unavailable, Window
 from .given import Given
-from .texts import Wanted, said_in
+from .texts import Scope, said_in
 
 OPENAI_URL = "https://api.openai.com/v1/moderations"
 OVERLAP = 100
@@ -63,7 +63,7 @@ class _Service(Frozen):
 
 class _Rules(Frozen):
     service: _Service
-    wanted: Wanted | None
+    wanted: Scope | None
     """``None``: requests are not looked at."""
     answers: bool
     streamed: Window
@@ -75,7 +75,7 @@ class _Rules(Frozen):
 def configure(given: Given) -> Make:
     service = _service(given)
     everyone, history = given.flag("match_all_roles"), given.flag("match_all_conversation_history")
-    wanted = Wanted(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
+    wanted = Scope(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
     request, answers = given.flag("check_request", True), given.flag("check_response")
     if not request and not answers:
         raise given.error("check_request", "it or check_response must be true")

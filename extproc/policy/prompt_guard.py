@@ -13,7 +13,7 @@ from ..llm.request import Request
 from .base import Context, Deny, Make, Policy
 from .given import Given
 from .patterns import Pattern, encoded, patterns
-from .texts import Wanted, said_in
+from .texts import Scope, said_in
 
 UNWANTED = "Request contains prohibited content"
 NOT_WANTED = "Request doesn't match allow patterns"
@@ -22,7 +22,7 @@ NOT_WANTED = "Request doesn't match allow patterns"
 class _Rules(Frozen):
     allow: list[Pattern]
     deny: list[Pattern]
-    wanted: Wanted
+    wanted: Scope
     status: int
     message: str
 
@@ -32,7 +32,7 @@ def configure(given: Given) -> Make:
     if not allow and not deny:
         raise given.error("deny_patterns", "it or allow_patterns must hold a pattern")
     everyone, history = given.flag("match_all_roles"), given.flag("match_all_conversation_history")
-    wanted = Wanted(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
+    wanted = Scope(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
     status = given.count("deny_code", 200, least=200) or 200
     if status != 200 and not 400 <= status <= 599:
         raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")

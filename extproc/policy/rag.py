@@ -21,7 +21,7 @@ from ..frozen import Frozen
 from ..llm.request import Message, Request
 from .base import Asking, Context, Make, Policy, Unavailable
 from .given import Given
-from .texts import Wanted, said_in
+from .texts import Scope, said_in
 
 OPENAI_URL = "https://api.openai.com/v1/embeddings"
 PASSAGES = "{{passages}}"
@@ -127,7 +127,7 @@ class Rag(Policy):
         self._facts = context.facts
 
     def on_request(self, request: Request) -> Request | Asking:
-        question = "\n".join(said for said in said_in(request, Wanted()) if said.strip())[-MAX_QUESTION:]
+        question = "\n".join(said for said in said_in(request, Scope()) if said.strip())[-MAX_QUESTION:]
         return self._with_passages(request, question.encode("utf-8", "replace").decode()) if question else request
 
     def _with_passages(self, request: Request, question: str) -> Asking:

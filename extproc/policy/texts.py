@@ -21,7 +21,7 @@ from ..llm.request import (
 )
 
 
-class Wanted(Frozen):
+class Scope(Frozen):
     """Of whom and of what. ``everyone``: not the user alone. ``history``: not the last turn alone."""
 
     everyone: bool = False
@@ -30,7 +30,7 @@ class Wanted(Frozen):
     arguments: bool = False
 
 
-def said_in(request: Request, wanted: Wanted) -> Iterator[str]:
+def said_in(request: Request, wanted: Scope) -> Iterator[str]:
     """Its texts in order. The last turn is what comes behind the last answer; one that the client has begun itself is
     part of it."""
     messages = request.messages
@@ -57,7 +57,7 @@ def wants_results(message: Message) -> bool:
     return isinstance(message.content, list) and any(isinstance(block, ToolCall) for block in message.content)
 
 
-def _words(content: str | list[Block], wanted: Wanted, theirs: bool) -> Iterator[str]:
+def _words(content: str | list[Block], wanted: Scope, theirs: bool) -> Iterator[str]:
     if isinstance(content, str):
         if theirs:
             yield content
@@ -73,7 +73,7 @@ def _words(content: str | list[Block], wanted: Wanted, theirs: bool) -> Iterator
             yield from _of_block(block, wanted)
 
 
-def _of_block(block: Block, wanted: Wanted) -> Iterator[str]:
+def _of_block(block: Block, wanted: Scope) -> Iterator[str]:
     if isinstance(block, (Text, Thinking)):
         yield block.text
     elif isinstance(block, Document):

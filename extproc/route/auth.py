@@ -14,14 +14,14 @@ from ..providers import Provider
 from .text import RouteError
 
 T = TypeVar("T")
-Pairs = tuple[tuple[str, Secret], ...]
+SecretPairs = tuple[tuple[str, Secret], ...]
 
 
 class Credentials(Frozen):
     """Who we are to an upstream."""
 
-    headers: Pairs = ()
-    query: Pairs = ()
+    headers: SecretPairs = ()
+    query: SecretPairs = ()
     gcp: GcpAuth | None = None
     aws: AwsAuth | None = None
 

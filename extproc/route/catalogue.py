@@ -22,7 +22,7 @@ _ROUTE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a route may be called: the name stands in an attribute's path and in a header."""
 
 
-class Entry(Frozen):
+class ModelEntry(Frozen):
     """One line. In ``model.id`` one ``*`` stands for any text, and then in ``target`` for the same text."""
 
     model: Model
@@ -48,7 +48,7 @@ class Entry(Frozen):
 class Catalogue:
     """``listed``: what clients are told of, in the operator's order. Patterns are known and not listed."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[ModelEntry]) -> None:
         lines = list(entries)
         self._exact = {line.model.id: line for line in lines if not line.is_pattern}
         patterns = [line for line in lines if line.is_pattern]
@@ -117,7 +117,7 @@ def _lines(text: str) -> Mapping[str, Any]:
     return lines
 
 
-def _entry(id_: str, value: Any) -> Entry:
+def _entry(id_: str, value: Any) -> ModelEntry:
     at = f"{LEVEL}: models: {id_[:MAX_NAMED_LENGTH]}"
     if not id_ or id_.count("*") > 1:
         raise RouteError(f"{at}: expected a model's name, in which one `*` may stand for any text")
@@ -137,7 +137,7 @@ def _entry(id_: str, value: Any) -> Entry:
     model = Model(id_, texts["name"] or id_, texts["owned_by"] or "gateway", _created(members.get("created", 0), at))
     if texts["route"] and not _ROUTE.fullmatch(texts["route"]):
         raise RouteError(f"{at}.route: expected the name of a route: letters, digits, `_`, `.` and `-`")
-    return Entry(model, target, texts["route"])
+    return ModelEntry(model, target, texts["route"])
 
 
 def _created(value: Any, at: str) -> int:

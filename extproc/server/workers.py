@@ -81,7 +81,7 @@ def supervise(settings: Settings) -> int:
     return asyncio.run(Supervisor(settings).run())
 
 
-class Process:
+class WorkerProcess:
     """One process, from its start to its end. ``run`` it once."""
 
     def __init__(self, settings: Settings) -> None:
@@ -178,9 +178,9 @@ class Process:
 class Worker:
     """One place among the workers: its addresses, and the processes that serve there one after the other."""
 
-    def __init__(self, number: int, settings: Settings, ended: Callable[[Process], None]) -> None:
+    def __init__(self, number: int, settings: Settings, ended: Callable[[WorkerProcess], None]) -> None:
         self.number = number
-        self.process = Process(settings)
+        self.process = WorkerProcess(settings)
         self.served = asyncio.Event()
         """It has served at least once."""
         self._settings = settings
@@ -195,7 +195,7 @@ class Worker:
         short_lives = 0
         while True:
             began = loop.time()
-            process = self.process = Process(self._settings)
+            process = self.process = WorkerProcess(self._settings)
             status = await process.run(self._serving)
             self._ended(process)
             if self._over.is_set() or not self.served.is_set():
@@ -324,7 +324,7 @@ class Supervisor:
         await asyncio.gather(*(worker.process.refresh() for worker in self._workers))
         return summed([self._past, *(worker.process.page for worker in self._workers)])
 
-    def _bury(self, process: Process) -> None:
+    def _bury(self, process: WorkerProcess) -> None:
         # A sum of counters that fell when a worker ends would look like a restart of all.
         self._past, process.page = summed([self._past, process.page], gauges=False), ""
         self._killed = self._killed or process.killed

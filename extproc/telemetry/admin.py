@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 5.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
-Answer = tuple[HTTPStatus, str, str]
+Page = tuple[HTTPStatus, str, str]
 
 
 class Admin:
@@ -99,7 +99,7 @@ class Admin:
         status, kind, body = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
         return _whole(status, kind, body, with_body=method != "HEAD")
 
-    async def _answer(self, method: str, path: str) -> Answer:
+    async def _answer(self, method: str, path: str) -> Page:
         if path not in ("/metrics", "/healthz"):
             return HTTPStatus.NOT_FOUND, _TEXT, "there are /metrics and /healthz\n"
         if method not in ("GET", "HEAD"):

@@ -13,7 +13,7 @@ from ..headers import client_headers, passed_headers
 from ..llm.events import ResponseEnded, ResponseEvent, ResponseFailed
 from ..llm.failures import ErrorKind
 from ..llm.losses import LossReport
-from ..policy.chain import Gate
+from ..policy.chain import ResponseGate
 from ..settings import Limits
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Policed(Translated):
 
     def __init__(
         self,
-        gate: Gate,
+        gate: ResponseGate,
         client: Dialect,
         upstream: Dialect,
         call: UpstreamCall,

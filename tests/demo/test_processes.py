@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.demo.processes import NotReady, Process
+from extproc.demo.processes import NotStarted, Process
 
 
 class Script(Process):
@@ -47,7 +47,7 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 def test_one_that_fails_says_why(tmp_path: Path) -> None:
     with (
-        pytest.raises(NotReady, match=r"(?s)ended with status 3.*no such file"),
+        pytest.raises(NotStarted, match=r"(?s)ended with status 3.*no such file"),
         Script(tmp_path, "print('no such file'); raise SystemExit(3)"),
     ):
         pass
@@ -55,6 +55,6 @@ def test_one_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_one_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     script = Script(tmp_path, "import time; time.sleep(60)")
-    with pytest.raises(NotReady, match="was not ready after 1 s"):
+    with pytest.raises(NotStarted, match="was not ready after 1 s"):
         script.start()
     assert not script.alive()

@@ -13,23 +13,25 @@ import msgspec
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo.provider import Answer, Gate, Provider, json_answer, sse_answer
+from extproc.demo.provider import Gate, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider(lambda request: json_answer({"path": request.path})) as made:
+def provider() -> Iterator[ScriptedProvider]:
+    with ScriptedProvider(lambda request: json_answer({"path": request.path})) as made:
         yield made
 
 
-def ask(provider: Provider, method: str = "POST", path: str = "/x", body: Any = b"{}") -> http.client.HTTPResponse:
+def ask(
+    provider: ScriptedProvider, method: str = "POST", path: str = "/x", body: Any = b"{}"
+) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=5)
     connection.request(method, path, body, encode_chunked=not isinstance(body, bytes | None))
     return connection.getresponse()
 
 
 @pytest.mark.rows("B39")
-def test_records_what_it_receives(provider: Provider) -> None:
+def test_records_what_it_receives(provider: ScriptedProvider) -> None:
     response = ask(provider, "POST", "/a?b=c", b'{"d": 1}')
     assert (response.status, response.read()) == (200, b'{"path":"/a?b=c"}')
     seen = provider.received[0]
@@ -37,7 +39,7 @@ def test_records_what_it_receives(provider: Provider) -> None:
     assert seen.header("content-length") == "8" and seen.header("nothing") is None
 
 
-def test_reads_chunked_bodies(provider: Provider) -> None:
+def test_reads_chunked_bodies(provider: ScriptedProvider) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=5)
     with closing(connection):
         connection.request("POST", "/", iter([b"ab", b"c"]), {"transfer-encoding": "chunked"}, encode_chunked=True)
@@ -45,7 +47,7 @@ def test_reads_chunked_bodies(provider: Provider) -> None:
     assert provider.received[0].body == b"abc"
 
 
-def test_keeps_the_connection(provider: Provider) -> None:
+def test_keeps_the_connection(provider: ScriptedProvider) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=5)
     with closing(connection):
         for _ in range(2):
@@ -54,7 +56,7 @@ def test_keeps_the_connection(provider: Provider) -> None:
             assert connection.sock is not None
 
 
-def test_streams_by_its_own_boundaries(provider: Provider) -> None:
+def test_streams_by_its_own_boundaries(provider: ScriptedProvider) -> None:
     gate = Gate()
     provider.respond = lambda request: sse_answer([b"data: 1\n\n", gate, b"data: 2\n\n"])
     response = ask(provider)
@@ -63,14 +65,16 @@ def test_streams_by_its_own_boundaries(provider: Provider) -> None:
     assert response.read() == b"data: 2\n\n"
 
 
-@pytest.mark.parametrize("answer", [sse_answer([b"data: 1\n\n"], ending="reset"), Answer([b"x"], ending="reset")])
-def test_breaks_off(provider: Provider, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [sse_answer([b"data: 1\n\n"], ending="reset"), ScriptedAnswer([b"x"], ending="reset")]
+)
+def test_breaks_off(provider: ScriptedProvider, answer: ScriptedAnswer) -> None:
     provider.respond = lambda request: answer
     with pytest.raises(http.client.IncompleteRead):
         ask(provider).read()
 
 
-def test_counts_readers_that_go_away(provider: Provider) -> None:
+def test_counts_readers_that_go_away(provider: ScriptedProvider) -> None:
     provider.respond = lambda request: sse_answer([b"data: 1\n\n", Gate()])
     raw = socket.create_connection(("127.0.0.1", provider.port))
     raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -82,9 +86,9 @@ def test_counts_readers_that_go_away(provider: Provider) -> None:
     assert (provider.gone, provider.open) == (1, 0)
 
 
-def test_a_taken_port_is_said_at_once(provider: Provider) -> None:
+def test_a_taken_port_is_said_at_once(provider: ScriptedProvider) -> None:
     with pytest.raises(OSError, match="in use"):
-        Provider(provider.respond, port=provider.port).start()
+        ScriptedProvider(provider.respond, port=provider.port).start()
 
 
 WEATHER = "Paris and Oslo?"
@@ -92,7 +96,7 @@ CHAT_TOOL = {"type": "function", "function": {"name": "get_weather"}}
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_openai_calls_a_tool_that_reads_and_no_other(provider: Provider, stream: bool) -> None:
+def test_openai_calls_a_tool_that_reads_and_no_other(provider: ScriptedProvider, stream: bool) -> None:
     provider.respond = as_openai.answer
     for name, called in (("get_weather", True), ("delete_everything", False)):
         tool = {"type": "function", "function": {"name": name}}
@@ -107,17 +111,17 @@ def test_openai_calls_a_tool_that_reads_and_no_other(provider: Provider, stream:
         (as_anthropic.answer, {"messages": [{"role": "user", "content": WEATHER}], "tools": [{"name": "get_weather"}]}),
     ],
 )
-def test_one_call_for_each_city(provider: Provider, respond: Any, asked: dict[str, Any]) -> None:
+def test_one_call_for_each_city(provider: ScriptedProvider, respond: Any, asked: dict[str, Any]) -> None:
     provider.respond = respond
     text = said(provider, {"model": "m", **asked}, False)
     assert text.count("get_weather") == 2 and "Paris" in text and "Oslo" in text
 
 
-def test_a_request_that_it_cannot_read_is_refused(provider: Provider) -> None:
+def test_a_request_that_it_cannot_read_is_refused(provider: ScriptedProvider) -> None:
     for respond in (as_openai.answer, as_anthropic.answer):
         provider.respond = respond
         assert ask(provider, body=b"[]").status == 400
 
 
-def said(provider: Provider, body: dict[str, Any], stream: bool) -> str:
+def said(provider: ScriptedProvider, body: dict[str, Any], stream: bool) -> str:
     return ask(provider, body=msgspec.json.encode({**body, "stream": stream})).read().decode()

@@ -13,7 +13,7 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy
-from extproc.demo.provider import Answer, Gate, sse_answer
+from extproc.demo.provider import Gate, ScriptedAnswer, sse_answer
 from extproc.reference.config import copy_all
 from tests.support import placements
 from tests.support.gateway import Backends, Gateway, Reply, configured
@@ -140,7 +140,7 @@ def test_a_broken_event_fails_the_stream(gateway: Gateway) -> None:
 @pytest.mark.parametrize("head", [(), JSON_HEAD, (("content-type", "text/plain; charset=utf-8"),)])
 def test_a_whole_answer_under_any_content_type(gateway: Gateway, head: tuple[tuple[str, str], ...]) -> None:
     body = msgspec.json.encode(message({"type": "text", "text": "hello"}))
-    gateway.anthropic_upstream.will(Answer([body], 200, head))
+    gateway.anthropic_upstream.will(ScriptedAnswer([body], 200, head))
     reply = gateway.chat("claude-haiku-4-5")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json["choices"][0]["message"]["content"] == "hello"
@@ -236,7 +236,9 @@ def test_unknown_members_of_an_answer_pass_byte_for_byte(gateway: Gateway, lengt
         b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"prompt_tokens_details":{"cached_tokens":0,'
         b'"audio_tokens":0}},"service_tier":"default","system_fingerprint":null,"x_new":{"deep":[1.0,1e3,"\\u00e9"]}}'
     )
-    gateway.openai_upstream.will(Answer([body] if length == "announced" else [body[:50], body[50:]], 200, JSON_HEAD))
+    gateway.openai_upstream.will(
+        ScriptedAnswer([body] if length == "announced" else [body[:50], body[50:]], 200, JSON_HEAD)
+    )
     reply = gateway.chat("gpt-5")
     assert (reply.status, reply.body) == (200, body)
 
@@ -271,7 +273,9 @@ def test_an_announced_answer_beyond_its_bound_is_an_error(gateway: Gateway, mode
 def put_down(gateway: Gateway, model: str, *, chunked: bool) -> None:
     whole = chat(LONG).chunks if model == "bound" else [msgspec.json.encode(message({"type": "text", "text": LONG}))]
     body = b"".join(chunk for chunk in whole if isinstance(chunk, bytes))
-    answer = Answer([body[:1000], body[1000:2000], body[2000:]] if chunked else [body], 200, JSON_HEAD, pause=0.05)
+    answer = ScriptedAnswer(
+        [body[:1000], body[1000:2000], body[2000:]] if chunked else [body], 200, JSON_HEAD, pause=0.05
+    )
     upstream = gateway.openai_upstream if model == "bound" else gateway.anthropic_upstream
     upstream.will(answer, answer)
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from extproc.demo.processes import Envoy, Sidecar
-from extproc.demo.provider import Answer, Provider, json_answer
+from extproc.demo.provider import ScriptedAnswer, ScriptedProvider, json_answer
 from tests.support import placements
 from tests.support.gateway import KEYS, Backends, Gateway, configured
 
@@ -125,17 +125,17 @@ def cluster(name: str, port: int) -> dict[str, Any]:
     return {"name": name, "type": "STATIC", "load_assignment": load}
 
 
-def web(request: Any) -> Answer:
-    return Answer([b"<html>web</html>"], 200, (("content-type", "text/html"),))
+def web(request: Any) -> ScriptedAnswer:
+    return ScriptedAnswer([b"<html>web</html>"], 200, (("content-type", "text/html"),))
 
 
 @pytest.fixture(scope="module", params=["upstream", "listener"])
 def _beside(
     request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, Provider]]:
+) -> Iterator[tuple[Gateway, ScriptedProvider]]:
     """A route of the user's own before ours, to a server that is no LLM API's, and one to nowhere."""
     folder = tmp_path_factory.mktemp("beside")
-    with Provider(web) as server:
+    with ScriptedProvider(web) as server:
         config = configured(shared, request.param, folder / "access.log")
         for name, port in (("web", server.port), ("gone", 1)):
             config["static_resources"]["clusters"].append(cluster(name, port))
@@ -157,7 +157,7 @@ def _beside(
     ],
 )
 def test_other_paths_stay_alive(
-    _beside: tuple[Gateway, Provider], method: str, path: str, kind: str | None, body: bytes | None
+    _beside: tuple[Gateway, ScriptedProvider], method: str, path: str, kind: str | None, body: bytes | None
 ) -> None:
     gateway, server = _beside
     reply = gateway.send(path, body, {"content-type": kind} if kind else None, method)
@@ -171,20 +171,20 @@ def test_other_paths_stay_alive(
     assert server.received[-1].header("x-extproc-model") is None
 
 
-def test_no_client_reaches_a_models_route_by_its_own_header(_beside: tuple[Gateway, Provider]) -> None:
+def test_no_client_reaches_a_models_route_by_its_own_header(_beside: tuple[Gateway, ScriptedProvider]) -> None:
     gateway, _ = _beside
     before = len(gateway.openai_upstream.received)
     assert gateway.send("/elsewhere", None, {"x-extproc-model": "gpt-5"}, "GET").status == 404
     assert len(gateway.openai_upstream.received) == before
 
 
-def test_envoys_errors_on_other_paths_stay_its_own(_beside: tuple[Gateway, Provider]) -> None:
+def test_envoys_errors_on_other_paths_stay_its_own(_beside: tuple[Gateway, ScriptedProvider]) -> None:
     gateway, _ = _beside
     reply = gateway.send("/gone", None, None, "GET")
     assert reply.status == 503 and reply.headers["content-type"] == "text/plain"
 
 
-def test_what_nobody_serves_is_not_found_in_json(_beside: tuple[Gateway, Provider]) -> None:
+def test_what_nobody_serves_is_not_found_in_json(_beside: tuple[Gateway, ScriptedProvider]) -> None:
     gateway, _ = _beside
     reply = gateway.send("/nobody", None, None, "GET")
     assert reply.status == 404 and "no LLM API is served at GET /nobody" in reply.json["error"]["message"]

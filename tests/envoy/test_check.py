@@ -20,7 +20,7 @@ from extproc.check.validate import by_envoy
 from extproc.cli import main
 from extproc.demo import as_openai
 from extproc.demo.processes import Envoy, Sidecar, envoy_binary
-from extproc.demo.provider import Answer, Received
+from extproc.demo.provider import Received, ScriptedAnswer
 from extproc.importers import convert
 from extproc.reference import config as envoy_config
 from extproc.settings import TRANSPORTS
@@ -212,7 +212,7 @@ def test_an_internal_redirect_is_not_followed(wrong: Start) -> None:
 
     with wrong("internal-redirect", edit) as gateway:
         host = f"127.0.0.1:{gateway.envoy.port}"
-        moved = Answer(status=302, headers=(("location", f"http://{host}/elsewhere"),))
+        moved = ScriptedAnswer(status=302, headers=(("location", f"http://{host}/elsewhere"),))
         gateway.openai_upstream.will(moved)
         # The sidecar makes a 502 of it, which the route retries where it was.
         assert gateway.chat("gpt-5").status == 200
@@ -232,7 +232,7 @@ def test_a_mirror_without_the_filter_gets_the_clients_key(wrong: Start) -> None:
 
 
 def test_a_route_with_a_timeout_cuts_an_answer(wrong: Start) -> None:
-    def slow(request: Received) -> Answer:
+    def slow(request: Received) -> ScriptedAnswer:
         return replace(chat(), delay=1.0)
 
     with wrong("route-timeout", put("action", "timeout", "0.3s")) as gateway:

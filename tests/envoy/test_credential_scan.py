@@ -17,7 +17,7 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
-from extproc.demo.provider import Answer, Received, Respond
+from extproc.demo.provider import Received, Respond, ScriptedAnswer
 from extproc.reference import config as envoy_config
 from tests.support.gateway import Backends, Gateway, Reply
 from tests.support.placements import add_cluster, add_route, clusters, http_options, one_stream, route
@@ -76,12 +76,12 @@ def unsteady(usual: Respond, seed: int) -> Respond:
     """*usual*, but for every third answer or so, which fails in some way."""
     chance = random.Random(seed)
 
-    def respond(request: Received) -> Answer:
+    def respond(request: Received) -> ScriptedAnswer:
         turn = chance.random()
         if turn < 0.25:
             return as_openai.failure(chance.choice([429, 500, 503, 529]), "not now", "server_error")
         if turn < 0.33:
-            return Answer((b"{",), ending="reset")
+            return ScriptedAnswer((b"{",), ending="reset")
         return usual(request)
 
     return respond

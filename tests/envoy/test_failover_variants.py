@@ -14,7 +14,7 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
-from extproc.demo.provider import Answer, Gate, Received, json_answer, sse_answer
+from extproc.demo.provider import Gate, Received, ScriptedAnswer, json_answer, sse_answer
 from extproc.reference import config as envoy_config
 from tests.support.gateway import DEAD_PORT, Backends, Gateway, Reply
 from tests.support.placements import add_cluster, add_route, http_options
@@ -110,9 +110,9 @@ def error_of(reply: Reply, kind: str) -> dict[str, Any]:
     return found
 
 
-def failing(status: int, **headers: str) -> Answer:
+def failing(status: int, **headers: str) -> ScriptedAnswer:
     made = as_openai.failure(status, f"status {status}", "server_error")
-    return Answer(made.chunks, status, (*made.headers, *headers.items()))
+    return ScriptedAnswer(made.chunks, status, (*made.headers, *headers.items()))
 
 
 # ---- who gets the next attempt
@@ -180,7 +180,7 @@ def test_one_that_cannot_be_reached_or_is_too_slow(lab: Lab, kind: str) -> None:
     unreachable = endpoint(DEAD_PORT, OPENAI)
     three = priorities(unreachable, endpoint(lab.first.port, OPENAI), endpoint(lab.second.port, SECOND))
     with lab.envoy(three, impatient) as gateway:
-        lab.first.will(Answer((b"{}",), delay=30))
+        lab.first.will(ScriptedAnswer((b"{}",), delay=30))
         assert is_answer(ask(gateway, kind), kind)
     assert len(lab.first.received) == len(lab.second.received) == 1
 
@@ -266,7 +266,7 @@ def test_health_checks_carry_a_credential_and_can_be_off_for_one(lab: Lab) -> No
     """The secret of a health check stands in Envoy's configuration: the sidecar has no part in it."""
     wrong = [False]
 
-    def respond(request: Received) -> Answer:
+    def respond(request: Received) -> ScriptedAnswer:
         if request.path != "/v1/models":
             return as_openai.answer(request)
         known = request.header("authorization") == "Bearer key-of-the-probe"
@@ -307,7 +307,7 @@ def test_the_last_error_in_the_clients_own_shape(lab: Lab, kind: str) -> None:
     with lab.envoy(two) as gateway:
         lab.first.will(failing(503))
         limited = as_anthropic.failure(429, "slow down", "rate_limit_error")
-        lab.third.will(Answer(limited.chunks, 429, (*limited.headers, ("retry-after", "7"))))
+        lab.third.will(ScriptedAnswer(limited.chunks, 429, (*limited.headers, ("retry-after", "7"))))
         reply = ask(gateway, kind)
     assert (reply.status, reply.headers["retry-after"]) == (429, "7")
     assert "slow down" in error_of(reply, kind)["message"]
@@ -343,7 +343,7 @@ def test_an_upstream_that_says_nothing_is_a_504_in_the_clients_shape(lab: Lab, k
         route[field] = "0.5s"
 
     with lab.envoy([{"lb_endpoints": [endpoint(lab.first.port, OPENAI)]}], short) as gateway:
-        lab.first.will(Answer((b"{}",), delay=30))
+        lab.first.will(ScriptedAnswer((b"{}",), delay=30))
         reply = ask(gateway, kind)
     assert reply.status == 504, reply.body
     assert error_of(reply, kind)["message"].startswith("the upstream did not answer in time")

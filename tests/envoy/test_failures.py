@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo.provider import Answer, Gate, json_answer, sse_answer
+from extproc.demo.provider import Gate, ScriptedAnswer, json_answer, sse_answer
 from tests.support.gateway import Gateway
 from tests.support.upstream import (
     chat,
@@ -104,14 +104,14 @@ def test_errors_for_a_streaming_client_come_before_the_stream(envoy: Gateway) ->
         ask_anthropic_upstream(envoy, stream=True)
 
 
-HTML = Answer([b"<html><body>Bad Gateway</body></html>"], 502, (("content-type", "text/html"),))
-EMPTY = Answer([], 502, ())
-HTML_200 = Answer([b"<html>Welcome</html>"], 200, (("content-type", "text/html"),))
+HTML = ScriptedAnswer([b"<html><body>Bad Gateway</body></html>"], 502, (("content-type", "text/html"),))
+EMPTY = ScriptedAnswer([], 502, ())
+HTML_200 = ScriptedAnswer([b"<html>Welcome</html>"], 200, (("content-type", "text/html"),))
 
 
 @pytest.mark.parametrize("answer", [HTML, EMPTY, HTML_200], ids=["html", "empty", "html-200"])
 @pytest.mark.rows("A15")
-def test_answers_that_are_no_json_are_errors_in_the_clients_shape(envoy: Gateway, answer: Answer) -> None:
+def test_answers_that_are_no_json_are_errors_in_the_clients_shape(envoy: Gateway, answer: ScriptedAnswer) -> None:
     envoy.openai_upstream.will(answer, answer)
     envoy.anthropic_upstream.will(answer, answer)
     with pytest.raises(anthropic.InternalServerError) as raised:
@@ -133,7 +133,7 @@ def test_a_200_that_carries_an_error_is_an_error(envoy: Gateway) -> None:
 @pytest.mark.rows("A9")
 def test_a_wrong_content_type_hides_no_answer(envoy: Gateway) -> None:
     plain = chat("hello")
-    envoy.openai_upstream.will(Answer(plain.chunks, 200, (("content-type", "text/plain"),)))
+    envoy.openai_upstream.will(ScriptedAnswer(plain.chunks, 200, (("content-type", "text/plain"),)))
     assert ask_openai_upstream(envoy).content[0].text == "hello"
 
 
@@ -141,12 +141,12 @@ def test_a_compressed_answer_is_read(envoy: Gateway) -> None:
     plain = chat("hello")
     packed = gzip.compress(b"".join(chunk for chunk in plain.chunks if isinstance(chunk, bytes)))
     head = (("content-type", "application/json"), ("content-encoding", "gzip"))
-    envoy.openai_upstream.will(Answer([packed], 200, head))
+    envoy.openai_upstream.will(ScriptedAnswer([packed], 200, head))
     assert ask_openai_upstream(envoy).content[0].text == "hello"
 
 
 def test_an_unreadable_compression_is_an_error(envoy: Gateway) -> None:
-    answer = Answer([b"\x8b\x01\x80"], 200, (("content-type", "application/json"), ("content-encoding", "br")))
+    answer = ScriptedAnswer([b"\x8b\x01\x80"], 200, (("content-type", "application/json"), ("content-encoding", "br")))
     envoy.openai_upstream.will(answer, answer)
     with pytest.raises(anthropic.InternalServerError) as raised:
         ask_openai_upstream(envoy)
@@ -253,7 +253,7 @@ def test_a_reset_in_mid_stream_never_looks_complete(envoy: Gateway) -> None:
 
 @pytest.mark.rows("A15")
 def test_a_whole_answer_that_breaks_off_is_an_error(envoy: Gateway) -> None:
-    broken = Answer(chat("hello").chunks, ending="reset")
+    broken = ScriptedAnswer(chat("hello").chunks, ending="reset")
     envoy.openai_upstream.will(broken, broken)
     with pytest.raises(anthropic.APIError):
         ask_openai_upstream(envoy)
@@ -269,7 +269,7 @@ def test_an_upstream_that_closes_without_a_word_is_envoys_error_in_the_clients_s
     assert reply.json["type"] == "error"
 
 
-def _hang_up(request: object) -> Answer:
+def _hang_up(request: object) -> ScriptedAnswer:
     raise ConnectionResetError
 
 
@@ -292,7 +292,7 @@ def test_a_client_that_goes_away_leaves_nothing_open(envoy: Gateway) -> None:
 
 def test_a_slow_upstream_is_waited_for(envoy: Gateway) -> None:
     plain = chat("at last")
-    envoy.openai_upstream.will(Answer(plain.chunks, delay=3.0))
+    envoy.openai_upstream.will(ScriptedAnswer(plain.chunks, delay=3.0))
     begun = time.monotonic()
     assert ask_openai_upstream(envoy).content[0].text == "at last"
     assert time.monotonic() - begun >= 3.0

@@ -12,7 +12,7 @@ import yaml
 
 from extproc.demo import as_openai
 from extproc.demo.processes import Envoy, Sidecar, envoy_binary
-from extproc.demo.provider import Answer, Received, json_answer
+from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.importers import convert
 from extproc.reference import config as envoy_config
 from tests.support.gateway import Backends, Gateway
@@ -73,7 +73,7 @@ def test_a_probe_with_the_credential_keeps_its_instance_alive(tmp_path: Path, mo
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)  # Envoy's own environment
 
-    def answers(request: Received) -> Answer:
+    def answers(request: Received) -> ScriptedAnswer:
         if request.header("authorization") != f"Bearer {KEYS['OPENAI_API_KEY']}":
             return json_answer({"error": {"message": "who are you?"}}, 401)
         return as_openai.answer(request) if request.method == "POST" else json_answer({"object": "list", "data": []})
@@ -96,7 +96,7 @@ def test_a_probe_with_the_credential_keeps_its_instance_alive(tmp_path: Path, mo
 def test_one_switch_turns_all_checks_off(tmp_path: Path, checks: bool) -> None:
     """The probes have no credential here, so that the first instance would be taken for dead."""
 
-    def answers(request: Received) -> Answer:
+    def answers(request: Received) -> ScriptedAnswer:
         if request.method == "GET":
             return json_answer({"error": {"message": "who are you?"}}, 401)
         return as_openai.answer(request)

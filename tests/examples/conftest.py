@@ -12,7 +12,7 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
-from extproc.demo.provider import Answer, Received, json_answer
+from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.reference import config as envoy_config
 from tests.support import as_bedrock, envoygateway
 from tests.support.gateway import Backends, Gateway
@@ -47,14 +47,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.envoy)
 
 
-def embedding(request: Received) -> Answer:
+def embedding(request: Received) -> ScriptedAnswer:
     """As OpenAI's ``/v1/embeddings``."""
     data = [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]
     usage = {"prompt_tokens": 2, "total_tokens": 2}
     return json_answer({"object": "list", "data": data, "model": request.json()["model"], "usage": usage})
 
 
-def as_others(request: Received) -> Answer:
+def as_others(request: Received) -> ScriptedAnswer:
     if request.path.startswith("/model/"):
         return as_bedrock.answer(request)
     return embedding(request) if request.path.endswith("/embeddings") else as_openai.answer(request)

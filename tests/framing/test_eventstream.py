@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.framing.eventstream import Corrupt, EventStreamDecoder, Message, encode, encode_headers
+from extproc.framing.eventstream import Corrupt, EventStreamDecoder, EventStreamMessage, encode, encode_headers
 
 EMPTY = bytes.fromhex("000000100000000005c248eb7d98c8ff")
 PAYLOAD_32 = bytes.fromhex(
@@ -18,10 +18,12 @@ PAYLOAD_32 = bytes.fromhex(
 """Test vectors of AWS's own implementations (aws-c-event-stream, smithy-rs), as published there."""
 
 
-def decoded(data: bytes, cuts: list[int] | None = None, max_message_bytes: int = 1 << 20) -> list[Message | Corrupt]:
+def decoded(
+    data: bytes, cuts: list[int] | None = None, max_message_bytes: int = 1 << 20
+) -> list[EventStreamMessage | Corrupt]:
     decoder = EventStreamDecoder(max_message_bytes)
     edges = [0, *(cuts or []), len(data)]
-    found: list[Message | Corrupt] = []
+    found: list[EventStreamMessage | Corrupt] = []
     for a, b in pairwise(edges):
         found += decoder.feed(data[a:b])
     return found + decoder.end()
@@ -40,12 +42,12 @@ def header(kind: int, value: bytes, name: bytes = b"n") -> bytes:
 
 
 EVENT = encode(encode_headers({":message-type": "event", ":event-type": "chunk"}), b'{"a":1}')
-EVENT_READ = Message({":message-type": "event", ":event-type": "chunk"}, b'{"a":1}')
+EVENT_READ = EventStreamMessage({":message-type": "event", ":event-type": "chunk"}, b'{"a":1}')
 
 
 def test_published_vectors() -> None:
-    assert decoded(EMPTY) == [Message({}, b"")]
-    assert decoded(PAYLOAD_32) == [Message({"content-type": "application/json"}, b"{'foo':'bar'}")]
+    assert decoded(EMPTY) == [EventStreamMessage({}, b"")]
+    assert decoded(PAYLOAD_32) == [EventStreamMessage({"content-type": "application/json"}, b"{'foo':'bar'}")]
     assert encode(b"", b"") == EMPTY
     assert encode(encode_headers({"content-type": "application/json"}), b"{'foo':'bar'}") == PAYLOAD_32
 
@@ -68,7 +70,7 @@ HEADERS = [
 @pytest.mark.parametrize(("raw", "value"), HEADERS)
 def test_every_type_of_header(raw: bytes, value: object) -> None:
     [read] = decoded(message(raw + header(7, b"\x00\x01z", b"last")))
-    assert isinstance(read, Message)
+    assert isinstance(read, EventStreamMessage)
     assert read.headers == {"n": value, "last": "z"}
     assert type(read.headers["n"]) is type(value)
 
@@ -132,4 +134,4 @@ def test_any_bytes_any_cuts(payloads: list[bytes], junk: bytes, cuts: list[int])
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=5), st.binary(max_size=100))
 def test_there_and_back(headers: dict[str, str], payload: bytes) -> None:
-    assert decoded(encode(encode_headers(headers), payload)) == [Message({**headers}, payload)]
+    assert decoded(encode(encode_headers(headers), payload)) == [EventStreamMessage({**headers}, payload)]

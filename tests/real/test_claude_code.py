@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from extproc.demo import as_responses
-from extproc.demo.provider import Answer, Received
+from extproc.demo.provider import Received, ScriptedAnswer
 from tests.support.gateway import Gateway
 from tests.support.upstream import chat, chat_stream
 
@@ -22,7 +22,7 @@ WORDS = ("juniper", "marigold")
 def agent(folder: Path) -> Any:
     """The provider's model: reads the folder's files with one call each, at once, then says what stands in them."""
 
-    def respond(request: Received) -> Answer:
+    def respond(request: Received) -> ScriptedAnswer:
         body = request.json()
         results = [m["content"] for m in body["messages"] if m["role"] == "tool"]
         tools = {tool["function"]["name"] for tool in body.get("tools", [])}
@@ -48,7 +48,7 @@ def agent(folder: Path) -> Any:
 def responses_agent(folder: Path) -> Any:
     """The same by the Responses API: it thinks first, and seals what it thinks."""
 
-    def respond(request: Received) -> Answer:
+    def respond(request: Received) -> ScriptedAnswer:
         body = request.json()
         results = [item["output"] for item in body["input"] if item["type"] == "function_call_output"]
         tools = {tool.get("name") for tool in body.get("tools", [])}

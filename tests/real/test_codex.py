@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from extproc.demo.provider import Answer, Received, sse_answer
+from extproc.demo.provider import Received, ScriptedAnswer, sse_answer
 from tests.support.gateway import Gateway
 from tests.support.upstream import chat_stream, events, message_events, text_block
 
@@ -48,7 +48,7 @@ def results(body: dict[str, Any]) -> list[str]:
     return [str(block.get("content")) for block in blocks if block["type"] == "tool_result"]
 
 
-def agent(request: Received) -> Answer:
+def agent(request: Received) -> ScriptedAnswer:
     """The provider's model: reads a file, writes what stands in it into another, then says so."""
     found = results(request.json())
     if not found:
@@ -61,7 +61,7 @@ def agent(request: Received) -> Answer:
     return sse_answer(events(*message_events(text_block(f"The word is {WORD}."))))
 
 
-def chat_agent(request: Received) -> Answer:
+def chat_agent(request: Received) -> ScriptedAnswer:
     """The same of a provider that speaks Chat Completions."""
     found = [m["content"] for m in request.json()["messages"] if m["role"] == "tool"]
     if len(found) == 2:

@@ -21,9 +21,9 @@ import grpc
 import pytest
 
 from extproc.cli import main
-from extproc.demo.processes import NotReady
+from extproc.demo.processes import NotStarted
 from extproc.server import health, workers
-from extproc.server.workers import Process, Worker, spread
+from extproc.server.workers import Worker, WorkerProcess, spread
 from extproc.settings import SettingError, Settings, load
 from tests.server.test_serve import Stream
 from tests.support.upstream import eventually
@@ -80,7 +80,7 @@ def test_addresses_that_cannot_be(listen: str, count: int, message: str) -> None
 # ---- restarts, with processes that only pretend
 
 
-class Pretended(Process):
+class Pretended(WorkerProcess):
     """Serves if it should, and ends at once."""
 
     serve = True
@@ -97,7 +97,7 @@ class Pretended(Process):
 
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch) -> type[Pretended]:
-    monkeypatch.setattr(workers, "Process", Pretended)
+    monkeypatch.setattr(workers, "WorkerProcess", Pretended)
     monkeypatch.setattr(workers, "FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setattr(workers, "MAX_WAIT_SECONDS", 0.02)
     monkeypatch.setattr(Pretended, "serve", True)
@@ -308,7 +308,7 @@ def test_an_address_that_cannot_be_had_ends_it_all(tmp_path: Path, transport: st
         taken.listen()
         port = taken.getsockname()[1]
         made = Workers(tmp_path, 2, "--transport", transport, listen=f"127.0.0.1:{port - 1}")
-        with pytest.raises(NotReady, match="ended with status 2"):
+        with pytest.raises(NotStarted, match="ended with status 2"):
             made.start()
     assert "extproc listens" not in made.text
     assert [line for line in made.text.splitlines() if line.startswith("extproc: cannot listen on ")]
@@ -316,7 +316,7 @@ def test_an_address_that_cannot_be_had_ends_it_all(tmp_path: Path, transport: st
 
 def test_capabilities_that_cannot_be_read_end_it_before_it_begins(tmp_path: Path) -> None:
     made = Workers(tmp_path, 2, "--capabilities", str(tmp_path / "none.yaml"))
-    with pytest.raises(NotReady, match="ended with status 2"):
+    with pytest.raises(NotStarted, match="ended with status 2"):
         made.start()
     assert made.text.count("\n") == 1 and "none.yaml" in made.text
 

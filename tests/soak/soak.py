@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from extproc.demo.processes import Envoy, Sidecar
-from extproc.demo.provider import Provider
+from extproc.demo.provider import ScriptedProvider
 from extproc.reference import config
 from tests.support.gateway import KEYS
 
@@ -70,7 +70,7 @@ class Soak:
         """Start all, soak, end all."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-soak-")))
-            provider = stack.enter_context(Provider(respond, keep=100))
+            provider = stack.enter_context(ScriptedProvider(respond, keep=100))
             arguments = ["--transport", self._transport, "--admin", "127.0.0.1:0", "--log-level", "warning"]
             self._sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=arguments))
             assert self._sidecar.socket is not None

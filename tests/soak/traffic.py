@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from extproc.demo import as_anthropic, as_openai
-from extproc.demo.provider import Answer, Gate, Received, json_answer, sse_answer
+from extproc.demo.provider import Gate, Received, ScriptedAnswer, json_answer, sse_answer
 from tests.support.upstream import chat, chat_stream, events, message, message_events, text_block
 
 PATIENCE_SECONDS = 30.0
@@ -92,11 +92,11 @@ def pieces(number: int, count: int) -> list[str]:
 # ---- the upstream
 
 
-def respond(request: Received) -> Answer:
+def respond(request: Received) -> ScriptedAnswer:
     """What the scripted upstream answers, of either API."""
     mark = _MARK.search(request.body)
     if mark is None:
-        return Answer([b"no mark"], 500)
+        return ScriptedAnswer([b"no mark"], 500)
     plan, number, count = mark[1].decode(), int(mark[2]), int(mark[3])
     chat_api = request.path.endswith("/chat/completions")
     if plan in ERRORS:
@@ -121,15 +121,15 @@ def respond(request: Received) -> Answer:
     return replace(streamed, pause=pause, ending="reset" if plan == "reset" else "whole")
 
 
-def _bytes(answer: Answer) -> list[bytes]:
+def _bytes(answer: ScriptedAnswer) -> list[bytes]:
     return [chunk for chunk in answer.chunks if isinstance(chunk, bytes)]
 
 
-def _chat(said: list[str], ends: bool) -> Answer:
+def _chat(said: list[str], ends: bool) -> ScriptedAnswer:
     return chat_stream(*({"content": each} for each in said), finish="stop" if ends else None, done=ends)
 
 
-def _messages(said: list[str], ends: bool) -> Answer:
+def _messages(said: list[str], ends: bool) -> ScriptedAnswer:
     return sse_answer(events(*message_events(text_block(*said), stop="end_turn" if ends else None)))
 
 

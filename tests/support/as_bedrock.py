@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import msgspec
 
 from extproc.demo import as_anthropic
-from extproc.demo.provider import Answer, Received, json_answer
+from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.demo.script import Said, decide, pieces
 from extproc.framing.eventstream import encode, encode_headers
 
@@ -24,7 +24,7 @@ SIGNATURE = "EqQB+/=="
 Json = dict[str, Any]
 
 
-def answer(request: Received) -> Answer:
+def answer(request: Received) -> ScriptedAnswer:
     """The answer to a *request* of Bedrock's runtime."""
     model, _, operation = request.path.removeprefix("/model/").rpartition("/")
     body = request.json()
@@ -40,14 +40,16 @@ def answer(request: Received) -> Answer:
     return json_answer({"output": output, "stopReason": _reason(said), **_metadata()}, headers=REQUEST_ID)
 
 
-def failure(status: int, exception: str, message: str) -> Answer:
+def failure(status: int, exception: str, message: str) -> ScriptedAnswer:
     """An exception before the answer."""
     return json_answer({"message": message}, status, (("x-amzn-errortype", f"{exception}:http://docs/"), *REQUEST_ID))
 
 
-def stream(*messages: tuple[str, Json], ending: Any = "whole") -> Answer:
+def stream(*messages: tuple[str, Json], ending: Any = "whole") -> ScriptedAnswer:
     """An event stream of (event's type, payload); the type of an exception ends with "Exception"."""
-    return Answer([frame(name, payload) for name, payload in messages], 200, _EVENT_STREAM, stream=True, ending=ending)
+    return ScriptedAnswer(
+        [frame(name, payload) for name, payload in messages], 200, _EVENT_STREAM, stream=True, ending=ending
+    )
 
 
 def frame(name: str, payload: Json) -> bytes:
@@ -61,7 +63,7 @@ def chunk(data: bytes) -> tuple[str, Json]:
     return "chunk", {"bytes": base64.b64encode(data).decode(), "p": "abcd"}
 
 
-def _invoked(request: Received, body: Json, model: str, *, streamed: bool) -> Answer:
+def _invoked(request: Received, body: Json, model: str, *, streamed: bool) -> ScriptedAnswer:
     """InvokeModel: as Anthropic answers, in Bedrock's envelope."""
     if "model" in body or "stream" in body or body.get("anthropic_version") != "bedrock-2023-05-31":
         return failure(400, "ValidationException", "extraneous key")

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from extproc.demo.provider import Answer, Received, json_answer, sse_answer
+from extproc.demo.provider import Received, ScriptedAnswer, json_answer, sse_answer
 from extproc.demo.script import Said, decide, pieces
 
 _encode = msgspec.json.encode
@@ -15,7 +15,7 @@ SIGNATURE = "CiQB0e2Kb1/+AA=="
 """On the first call of each answer; a request without it, in a history, is refused."""
 
 
-def answer(request: Received) -> Answer:
+def answer(request: Received) -> ScriptedAnswer:
     """The answer to a *request* of the Gemini API."""
     path, _, query = request.path.partition("?")
     body = request.json()
@@ -35,10 +35,10 @@ def answer(request: Received) -> Answer:
     if "alt=sse" in query:
         return sse_answer([b"data: " + _encode(message) + b"\r\n\r\n" for message in messages])
     whole = b"[" + b",\r\n".join(map(_encode, messages)) + b"]"
-    return Answer([whole[:20], whole[20:]], headers=(("content-type", "application/json; charset=UTF-8"),))
+    return ScriptedAnswer([whole[:20], whole[20:]], headers=(("content-type", "application/json; charset=UTF-8"),))
 
 
-def failure(code: int, message: str, status: str = "INVALID_ARGUMENT", *details: Any) -> Answer:
+def failure(code: int, message: str, status: str = "INVALID_ARGUMENT", *details: Any) -> ScriptedAnswer:
     """An error in Google's shape."""
     return json_answer({"error": {"code": code, "message": message, "status": status, "details": details}}, code)
 

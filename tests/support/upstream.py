@@ -9,21 +9,21 @@ from typing import Any
 
 import msgspec
 
-from extproc.demo.provider import Answer, Provider, Received, Respond, json_answer, sse_answer
+from extproc.demo.provider import Received, Respond, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
 
 
-class ScriptedUpstream(Provider):
+class ScriptedUpstream(ScriptedProvider):
     """``will`` puts down the next answers; without one the request goes to *usual*."""
 
     def __init__(self, usual: Respond) -> None:
         super().__init__(self._next)
         self._usual = usual
-        self._script: deque[Answer] = deque()
+        self._script: deque[ScriptedAnswer] = deque()
 
-    def will(self, *answers: Answer) -> None:
+    def will(self, *answers: ScriptedAnswer) -> None:
         self._script.extend(answers)
 
-    def _next(self, request: Received) -> Answer:
+    def _next(self, request: Received) -> ScriptedAnswer:
         try:
             return self._script.popleft()
         except IndexError:
@@ -35,7 +35,7 @@ class ScriptedUpstream(Provider):
         self.received.clear()
         self.gone = 0
 
-    def always(self, answer: Callable[[Received], Answer]) -> Callable[[], None]:
+    def always(self, answer: Callable[[Received], ScriptedAnswer]) -> Callable[[], None]:
         """Give *answer* to every request until the returned function is called."""
         usual, self._usual = self._usual, answer
 
@@ -72,7 +72,7 @@ def events(*values: Any, done: bool = False) -> list[bytes]:
     return [*made, b"data: [DONE]\n\n"] if done else made
 
 
-def chat(content: str | None = "hi", *, finish: str = "stop", **message: Any) -> Answer:
+def chat(content: str | None = "hi", *, finish: str = "stop", **message: Any) -> ScriptedAnswer:
     """A whole Chat Completions answer."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
     usage = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
@@ -86,7 +86,9 @@ def chat_chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5", "choices": [choice]}
 
 
-def chat_stream(*deltas: dict[str, Any], finish: str | None = "stop", done: bool = True, **options: Any) -> Answer:
+def chat_stream(
+    *deltas: dict[str, Any], finish: str | None = "stop", done: bool = True, **options: Any
+) -> ScriptedAnswer:
     """A Chat Completions stream of *deltas*."""
     chunks = [chat_chunk(role="assistant", content=""), *(chat_chunk(**delta) for delta in deltas)]
     if finish:

@@ -13,7 +13,8 @@ from ..base import Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
 from ..shared.naming import ToolIds, sha256
-from ..shared.turns import Conversation, system_texts
+from ..shared.schemas import NotInSubset
+from ..shared.turns import Turns, system_texts
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, input_names, write_tools
 from .marks import settle_marks
@@ -113,10 +114,10 @@ class _RequestWriter:
 
     # ---- what is said
 
-    def _conversation(self, writer: BlockWriter) -> Conversation:
+    def _conversation(self, writer: BlockWriter) -> Turns:
         mid_system = self._row.mid_system and self._claude
         ids = ToolIds(ILLEGAL_IN_TOOL_ID)
-        conversation = Conversation(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
+        conversation = Turns(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
         if not self._request.messages and not self._request.system:
             raise Unsupported("messages", "messages must hold at least one message", "invalid_value")
         for message in self._request.messages:
@@ -153,9 +154,9 @@ class _RequestWriter:
                 losses.dropped(request.path_of(word))
         try:
             if not self._row.json_schema:
-                raise subset.NotInSubset("this model cannot be held to a schema")
+                raise NotInSubset("this model cannot be held to a schema")
             schema = subset.transform(output.schema)
-        except subset.NotInSubset as error:
+        except NotInSubset as error:
             if output.strict:
                 path = request.path_of("output")
                 raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
@@ -168,7 +169,7 @@ class _RequestWriter:
 
     # ---- thinking
 
-    def _plan(self, conversation: Conversation, max_tokens: int, tools: Tools) -> Plan:
+    def _plan(self, conversation: Turns, max_tokens: int, tools: Tools) -> Plan:
         request = self._request
         planner = Planner(request, self._row, claude=self._claude, losses=self._losses)
         verbatim = request.extra.get("thinking")

@@ -24,10 +24,9 @@ from ...llm.request import (
     ToolCall,
     ToolResult,
 )
+from ..base import Members
 from . import opaque
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
-
-Members = dict[str, Any]
 
 CACHE_POINT = "cachePoint"
 MAX_CACHE_POINTS = 4

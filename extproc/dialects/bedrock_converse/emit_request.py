@@ -8,13 +8,14 @@ from ...llm import signers
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
-from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Headers, Members, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
 from ..shared.history import settled
 from ..shared.naming import ToolIds
-from ..shared.turns import Conversation, system_texts
-from .emit_blocks import BlockWriter, CachePoints, Members, expanded
+from ..shared.schemas import NotInSubset
+from ..shared.turns import Turns, system_texts
+from .emit_blocks import BlockWriter, CachePoints, expanded
 from .emit_tools import Tools, write_tools
 from .words import CLAUDE, ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
 
@@ -110,10 +111,10 @@ class _RequestWriter:
             out += [block for block in blocks if block is not None]
         return out
 
-    def _conversation(self, writer: BlockWriter) -> Conversation:
+    def _conversation(self, writer: BlockWriter) -> Turns:
         ids = ToolIds(ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID)
         mid_system = self._row.mid_system and self._claude
-        conversation = Conversation(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
+        conversation = Turns(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
         for message in self._request.messages:
             conversation.add(message)
         conversation.end()
@@ -144,9 +145,9 @@ class _RequestWriter:
         if not self._own:
             try:
                 if not self._row.json_schema:
-                    raise subset.NotInSubset("this model cannot be held to a schema")
+                    raise NotInSubset("this model cannot be held to a schema")
                 schema = subset.transform(output.schema)
-            except subset.NotInSubset as error:
+            except NotInSubset as error:
                 if output.strict:
                     path = request.path_of("output")
                     raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
@@ -161,7 +162,7 @@ class _RequestWriter:
                 wanted[name] = value
         self._config["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": wanted}}
 
-    def _plan(self, conversation: Conversation, tools: Tools) -> Plan:
+    def _plan(self, conversation: Turns, tools: Tools) -> Plan:
         request, limit = self._request, self._row.max_output
         if not self._claude:
             wish = request.reasoning

@@ -29,14 +29,12 @@ from ...llm.fold import Folded, FoldedBlock, TextBlock, ThinkingBlock, ToolCallB
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
 from ..shared.bedrock import message, meta_headers, stream_headers
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from . import opaque
 from .words import CLAUDE, NAME, RAW_REDACTED, stop_word, write_citation, write_redacted, write_tier, write_usage
-
-Members = dict[str, Any]
 
 _EVENT_HEADERS = {
     name: eventstream.encode_headers(

@@ -9,11 +9,11 @@ from msgspec import Struct
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
-from ..base import encode
+from ..base import Members, encode
 from ..shared import claude_schema as subset
 from ..shared.naming import tool_name
 from ..shared.tools import allowed
-from .emit_blocks import CachePoints, Members, expanded
+from .emit_blocks import CachePoints, expanded
 from .words import NAME
 
 NO_TOOLS = "Do not call any tool."

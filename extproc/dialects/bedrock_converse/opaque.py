@@ -9,7 +9,7 @@ from typing import Any
 
 from ...llm.failures import ProtocolError
 from ...llm.fold import OpaqueBlock
-from ..base import encode
+from ..base import Members, encode
 from ..shared.reading import decode
 
 _WITH_START = ("toolUse", "toolResult", "image")
@@ -17,8 +17,6 @@ _WITH_START = ("toolUse", "toolResult", "image")
 
 INVALID_JSON = "INVALID_JSON"
 """The member that holds a call's input when it was no JSON object."""
-
-Members = dict[str, Any]
 
 
 def as_stream(content: Members) -> tuple[Members, list[Members]] | None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from ...framing.eventstream import Corrupt, EventStreamDecoder, Message
+from ...framing.eventstream import Corrupt, EventStreamDecoder, EventStreamMessage
 from ...llm.events import (
     BlockEnded,
     CitationAdded,
@@ -74,7 +74,7 @@ class ConverseParser(ParserBase):
 
     # ---- streamed
 
-    def on_item(self, item: Message | Corrupt, *, last: bool) -> Iterator[ResponseEvent]:
+    def on_item(self, item: EventStreamMessage | Corrupt, *, last: bool) -> Iterator[ResponseEvent]:
         if isinstance(item, Corrupt):
             raise ProtocolError("eventstream", item.problem)
         headers, payload = item

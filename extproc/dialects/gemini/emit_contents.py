@@ -7,9 +7,10 @@ from typing import Any
 from ...capabilities import Capabilities
 from ...llm.losses import LossReport
 from ...llm.request import Message, Request
+from ..base import Members
 from ..shared.naming import ToolIds
-from ..shared.turns import Conversation, Turn, system_texts
-from .emit_parts import PARTS, Part, PartWriter
+from ..shared.turns import Turn, Turns, system_texts
+from .emit_parts import PARTS, PartWriter
 from .words import NAME, STAND_IN
 
 
@@ -20,9 +21,7 @@ class Contents:
         self._losses = losses
         self._row = row
         self._writer = PartWriter(row, losses, request.path_of("cache"), own=request.dialect == NAME)
-        self._conversation = Conversation(
-            self._writer, ToolIds(), mid_system=False, bound_thinking=False, signed_calls=True
-        )
+        self._conversation = Turns(self._writer, ToolIds(), mid_system=False, bound_thinking=False, signed_calls=True)
         for message in request.messages:
             self._conversation.add(message)
         self._conversation.end()
@@ -31,7 +30,7 @@ class Contents:
 
     def system(self, messages: list[Message], instruction: str | None) -> dict[str, Any] | None:
         """The leading system messages, and what we add to them."""
-        parts: list[Part] = []
+        parts: list[Members] = []
         for message in messages:
             if message.name is not None:
                 self._losses.dropped(f"{message.at}.name")
@@ -55,13 +54,13 @@ class Contents:
             answered = [part["functionCall"]["id"] for part in parts if "functionCall" in part]
         return out
 
-    def _parts(self, turn: Turn, called: list[str]) -> list[Part]:
+    def _parts(self, turn: Turn, called: list[str]) -> list[Members]:
         """A turn's parts, laid flat; results in the order of the calls that they answer."""
         if turn.text is not None:
             return [{"text": turn.text}]
         order = {id_: position for position, id_ in enumerate(called)}
         results = sorted(turn.results, key=lambda part: order.get(part["functionResponse"]["id"], 0))
-        parts: list[Part] = list(results)
+        parts: list[Members] = list(results)
         for result in results:
             parts += self._writer.following.get(result["functionResponse"]["id"], ())
         for part in turn.blocks:
@@ -74,7 +73,7 @@ class Contents:
         self._stand_in(parts)
         return parts
 
-    def _stand_in(self, parts: list[Part]) -> None:
+    def _stand_in(self, parts: list[Members]) -> None:
         """The model refuses a turn whose first call has no signature; a call of another's never had one."""
         if not self._row.call_signatures_needed:
             return
@@ -83,9 +82,9 @@ class Contents:
             parts[first] = {**parts[first], "thoughtSignature": STAND_IN}
 
 
-def _signs_text(part: Part) -> bool:
+def _signs_text(part: Members) -> bool:
     return part.get("text") == "" and "thoughtSignature" in part
 
 
-def _is_plain_text(part: Part) -> bool:
+def _is_plain_text(part: Members) -> bool:
     return bool(part.get("text")) and "thought" not in part and "thoughtSignature" not in part

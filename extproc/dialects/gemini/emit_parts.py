@@ -24,11 +24,11 @@ from ...llm.request import (
     ToolCall,
     ToolResult,
 )
+from ..base import Members
 from ..shared.media import decoded, foreign, is_text, tag
 from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
 from .words import INVALID_JSON, NAME, SIGNER
 
-Part = dict[str, Any]
 PARTS = "parts"
 """The one member of what stands for several parts until they are laid flat."""
 
@@ -42,7 +42,7 @@ class PartWriter:
 
     def __init__(self, row: Capabilities, losses: LossReport, cache_at: str, *, own: bool) -> None:
         self.losses = losses
-        self.following: dict[str, list[Part]] = {}
+        self.following: dict[str, list[Members]] = {}
         """Call id -> media of its result, for models that take none in the result itself."""
         self._row = row
         self._cache_at = cache_at
@@ -55,13 +55,13 @@ class PartWriter:
 
     # ---- what is said
 
-    def text(self, block: Text) -> Part | None:
+    def text(self, block: Text) -> Members | None:
         """``None`` for an empty text, which the API refuses."""
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
         return self._finished({"text": block.text}, block) if block.text else None
 
-    def content(self, block: Block) -> Part | None:
+    def content(self, block: Block) -> Members | None:
         match block:
             case Text():
                 return self.text(block)
@@ -78,7 +78,7 @@ class PartWriter:
                 return self._opaque(block)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
 
-    def thinking(self, block: Thinking) -> Part | None:
+    def thinking(self, block: Thinking) -> Members | None:
         """What Gemini thought, with its signature if it had one of its own; thinking that nobody signed may be its own
         too. A signature without a text is that of the text before it."""
         self.losses.extra(block.at, block.extra)
@@ -89,15 +89,15 @@ class PartWriter:
             return {"text": block.text, "thought": True}
         return None
 
-    def is_thinking(self, written: Part) -> bool:
+    def is_thinking(self, written: Members) -> bool:
         return "thought" in written
 
     # ---- calls and their results
 
-    def call(self, call: ToolCall, id_: str, name: str) -> Part:
+    def call(self, call: ToolCall, id_: str, name: str) -> Members:
         self._called[id_] = name
         function = {"id": id_, "name": name, "args": self._arguments(call)}
-        out: Part = {"functionCall": function}
+        out: Members = {"functionCall": function}
         if call.signature:
             out["thoughtSignature"] = call.signature
         return self._finished(out, call)
@@ -112,11 +112,11 @@ class PartWriter:
             self.losses.rewritten(call.at, "the arguments are no JSON object")
         return value
 
-    def result(self, result: ToolResult, id_: str) -> Part:
+    def result(self, result: ToolResult, id_: str) -> Members:
         self.cached(result.cache)
         self.losses.extra(result.at, result.extra)
         texts: list[str] = []
-        media: list[Part] = []
+        media: list[Members] = []
         for block in [Text(result.content)] if type(result.content) is str else result.content:
             for part in self._result_parts(block):  # type: ignore[arg-type]
                 if "text" in part:
@@ -127,21 +127,21 @@ class PartWriter:
                     self.following.setdefault(id_, []).append(part)
                     self.losses.rewritten(result.at, "media follow the result")
         response = _response("\n".join(texts), error=result.is_error is True)
-        function: Part = {"id": id_, "name": self._called.get(id_, ""), "response": response}
+        function: Members = {"id": id_, "name": self._called.get(id_, ""), "response": response}
         if media:
             function[PARTS] = media
         return {"functionResponse": function}
 
-    def _result_parts(self, block: Block) -> list[Part]:
+    def _result_parts(self, block: Block) -> list[Members]:
         written = self.content(block)
         if written is None:
             return []
-        several: list[Part] | None = written.get(PARTS)
+        several: list[Members] | None = written.get(PARTS)
         return [written] if several is None else several
 
     # ---- media
 
-    def _image(self, block: Image) -> Part:
+    def _image(self, block: Image) -> Members:
         out = self._source(block.source, block.at, "image/jpeg", "image/")
         if block.detail in _RESOLUTIONS and self._row.media_resolution:
             out["mediaResolution"] = {"level": _RESOLUTIONS[block.detail]}
@@ -149,7 +149,7 @@ class PartWriter:
             self.losses.dropped(f"{block.at}.detail")
         return self._finished(out, block)
 
-    def _document(self, block: Document) -> Part:
+    def _document(self, block: Document) -> Members:
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
         source = block.source
@@ -164,27 +164,27 @@ class PartWriter:
                 self.losses.dropped(f"{block.at}.{name}")
         return self._finished(self._source(source, block.at, "application/pdf"), block)
 
-    def _source(self, source: Source, at: str, default: str, kind: str = "") -> Part:
+    def _source(self, source: Source, at: str, default: str, kind: str = "") -> Members:
         """Data in the request, or where they lie. *kind*: how their media type begins, if that is known."""
         if source.kind == "base64":
             data = source.data if source.data.isalnum() else "".join(source.data.split())
             return {"inlineData": {"mimeType": source.media_type or default, "data": data}}
         if source.kind == "url" or (source.kind == "file" and source.dialect == NAME):
-            file: Part = {}
+            file: Members = {}
             if found := source.media_type or guessed_type(source.data, kind):
                 file["mimeType"] = found
             return {"fileData": {**file, "fileUri": source.data}}
         raise foreign(source, at)
 
-    def _tagged(self, block: Document, inner: list[Block]) -> Part:
+    def _tagged(self, block: Document, inner: list[Block]) -> Members:
         """A document that is text, or made of blocks, between tags."""
         self.losses.rewritten(block.at, "as text")
         self.cached(block.cache)
         self.losses.extra(block.at, block.extra)
-        parts: list[Part] = [{"text": tag("document", title=block.title, context=block.context)}]
+        parts: list[Members] = [{"text": tag("document", title=block.title, context=block.context)}]
         parts += [part for each in inner for part in self._result_parts(each)]
         parts.append({"text": "</document>"})
-        out: list[Part] = []
+        out: list[Members] = []
         for part in parts:
             if out and part.keys() == out[-1].keys() == {"text"}:
                 out[-1] = {"text": f"{out[-1]['text']}\n{part['text']}"}
@@ -192,7 +192,7 @@ class PartWriter:
                 out.append(part)
         return out[0] if len(out) == 1 else {PARTS: out}
 
-    def _search_result(self, block: SearchResult) -> Part:
+    def _search_result(self, block: SearchResult) -> Members:
         self.losses.rewritten(block.at, "as text")
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
@@ -200,7 +200,7 @@ class PartWriter:
         opening = tag("search_result", title=block.title, source=block.source)
         return self._finished({"text": f"{opening}\n{texts}\n</search_result>"}, block)
 
-    def _opaque(self, block: Opaque) -> Part | None:
+    def _opaque(self, block: Opaque) -> Members | None:
         if block.dialect == NAME:
             return block.content
         if block.essential:
@@ -209,7 +209,7 @@ class PartWriter:
         self.losses.dropped(block.at)
         return None
 
-    def _finished(self, out: Part, block: Any) -> Part:
+    def _finished(self, out: Members, block: Any) -> Members:
         """With the members that only the client's dialect knows."""
         self.cached(block.cache)
         if block.extra and self._own:
@@ -243,7 +243,7 @@ def _response(text: str, *, error: bool) -> Any:
     return {"output": text}
 
 
-def _type_of(part: Part) -> str:
+def _type_of(part: Members) -> str:
     where = part.get("inlineData") or part.get("fileData") or {}
     kind = where.get("mimeType")
     return kind if type(kind) is str else ""

@@ -9,6 +9,7 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 from ..base import Headers, Undo, Upstream, UpstreamCall, encode
 from ..shared.history import settled
+from ..shared.schemas import NotInSubset
 from . import schema as subset
 from .emit_contents import Contents
 from .emit_tools import write_tools
@@ -89,7 +90,7 @@ class _RequestWriter:
             return None
         try:
             schema = subset.to_google(output.schema)
-        except subset.NotInSubset as error:
+        except NotInSubset as error:
             path = request.path_of("output")
             if output.strict:
                 raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None

@@ -33,7 +33,7 @@ from ...llm.events import (
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from ...llm.losses import LossReport
 from ...llm.request import Request, Thinking
-from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from .emit_parts import object_of
@@ -41,8 +41,6 @@ from .errors import error_body, write_meta
 from .parse_request import GeminiState
 from .signatures import carry, seal
 from .words import FINISH_NAMES, NAME, SIGNER, write_usage
-
-Members = dict[str, Any]
 
 
 class GeminiEmitter(EmitterBase):

@@ -13,6 +13,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
+from ..shared.schemas import NotInSubset
 from . import schema as subset
 from .words import NAME
 
@@ -128,7 +129,7 @@ class _ToolWriter:
             return {"parametersJsonSchema": schema}
         try:
             parameters = subset.to_google(schema)
-        except subset.NotInSubset as error:
+        except NotInSubset as error:
             path = f"{tool.at}: the parameters cannot be told to this model: {error}"
             raise Unsupported(tool.at, path, "invalid_value") from None
         if parameters != schema:

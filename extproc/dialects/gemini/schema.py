@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..shared.schemas import NotInSubset
 from .words import camel
 
 MAX_DEPTH = 64
@@ -21,10 +22,6 @@ _KEPT = frozenset({
     "propertyOrdering", "required", "title", "type",
 })  # fmt: skip
 _FORMATS = frozenset({"date-time", "date", "enum", "int32", "int64", "float", "double"})
-
-
-class NotInSubset(Exception):
-    """The schema says something that the subset cannot say; the message says what."""
 
 
 def to_json_schema(schema: Any, depth: int = 0) -> Any:

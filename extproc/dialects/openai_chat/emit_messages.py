@@ -16,16 +16,15 @@ from ...llm.events import Extra
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, Image, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
-from ..base import encode
+from ..base import Members, encode
 from ..shared.freeform import wrapped
 from ..shared.history import NO_RESULT, as_aside
 from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.open_calls import OpenCalls
-from .emit_parts import Part, PartWriter, text_part
+from .emit_parts import PartWriter, text_part
 from .signatures import STAND_IN, signed
 
-Written = dict[str, Any]
 NO_THOUGHT = " "
 """Of a call that was made without thinking, or with what this server cannot read: DeepSeek and Kimi refuse a call that
 has no thinking beside it, and Kimi an empty one."""
@@ -38,7 +37,7 @@ class Conversation:
     """Takes the messages in their order, gives what is sent (``written``)."""
 
     def __init__(self, parts: PartWriter, row: Capabilities) -> None:
-        self.written: list[Written] = []
+        self.written: list[Members] = []
         self.names: dict[str, None] = {}
         """The tools that were called, by the client's names, in order."""
         self._parts = parts
@@ -49,8 +48,8 @@ class Conversation:
         self._open = OpenCalls()  # by the client's id: the id as sent and the path
         self._pieces: dict[tuple[int, str], list[Any]] = {}  # what becomes of a member of a message, by its index
         self._speaker = ""  # whose message was the last one, systems aside
-        self._held: list[Written] = []
-        self._lifted: list[Part] = []  # media of results, for the user's message behind them
+        self._held: list[Members] = []
+        self._lifted: list[Members] = []  # media of results, for the user's message behind them
         self._last = "messages"  # where the last message stands
 
     def system(self, messages: list[Message], instruction: str | None) -> None:
@@ -102,7 +101,7 @@ class Conversation:
 
     # ---- turns
 
-    def _put(self, message: Written) -> None:
+    def _put(self, message: Members) -> None:
         if self._open and message["role"] != "tool":
             self._held.append(message)
             return
@@ -116,7 +115,7 @@ class Conversation:
         else:
             self.written.append(message)
 
-    def _behind_a_result(self, message: Written) -> None:
+    def _behind_a_result(self, message: Members) -> None:
         """For a chat template that lets no user speak behind a tool."""
         if (text := _only_text(message["content"])) is not None:
             self._merge("content", text)
@@ -143,7 +142,7 @@ class Conversation:
         for message in held:
             self._put(message)
 
-    def _content(self, parts: list[Part], at: str) -> str | list[Part]:
+    def _content(self, parts: list[Members], at: str) -> str | list[Members]:
         """*parts*; a single text as a string: the two mean the same, and clients change from one to the other between
         two requests, which must not change what the server sees."""
         if len(parts) == 1 and parts[0].keys() == _BARE_TEXT:
@@ -159,11 +158,11 @@ class Conversation:
 
     # ---- system
 
-    def _system_texts(self, message: Message) -> list[Part]:
+    def _system_texts(self, message: Message) -> list[Members]:
         self._losses.extra(message.at, message.extra)
         if type(message.content) is str:
             return [text_part(message.content)] if message.content else []
-        texts: list[Part] = []
+        texts: list[Members] = []
         for block in message.content:
             if type(block) is Text:
                 texts += self._parts.parts(block)
@@ -181,12 +180,12 @@ class Conversation:
             self._settle_unless_waiting()
             self._put(_named({"role": "user", "content": content}, message))
             return
-        orphans: list[Part] = []
+        orphans: list[Members] = []
         for block in content:
             if type(block) is ToolResult:
                 orphans += self._result(block)
         others = [block for block in content if type(block) is not ToolResult]
-        lifted: list[Part] = []
+        lifted: list[Members] = []
         if not self._open:
             lifted, self._lifted = self._lifted, []
         parts = lifted + orphans
@@ -200,7 +199,7 @@ class Conversation:
         if not self._open:
             self._settle()
 
-    def _result(self, result: ToolResult) -> list[Part]:
+    def _result(self, result: ToolResult) -> list[Members]:
         """Writes the result behind its call. One that answers no open call is given as parts of the user's."""
         found = self._open.take(result.id) if result.id else self._open.take_first()
         self._parts.cached(result.cache)
@@ -215,7 +214,7 @@ class Conversation:
         self._put({"role": "tool", "tool_call_id": found[0], "content": text})
         return []
 
-    def _orphan(self, result: ToolResult) -> list[Part]:
+    def _orphan(self, result: ToolResult) -> list[Members]:
         why = "as text: it answers no tool call of the turn before it, or one that is answered already"
         self._losses.add(result.at, Action.DOWNGRADED, why)
         content: list[Block] = [Text(result.content)] if type(result.content) is str else result.content  # type: ignore[assignment]
@@ -265,7 +264,7 @@ class Conversation:
             calls[0] = signed(STAND_IN) | calls[0]
         self._report_order(message.at, content)
         text = "".join(texts)
-        out: Written = {"role": "assistant", "content": text or None}
+        out: Members = {"role": "assistant", "content": text or None}
         out |= self._reasoning([block for block in content if type(block) is Thinking])
         if calls:
             out["tool_calls"] = calls
@@ -289,7 +288,7 @@ class Conversation:
             self._put(_named(out, message))
             self._open = opened
 
-    def _continue(self, more: Written) -> None:
+    def _continue(self, more: Members) -> None:
         """Make *more* a part of the assistant's turn that came last, whose calls wait for their results."""
         self.written[-1].setdefault("tool_calls", []).extend(more.get("tool_calls", ()))
         for name in ("content", "reasoning", "reasoning_content"):
@@ -306,7 +305,7 @@ class Conversation:
                 return
             called = called or type(block) is ToolCall
 
-    def _call(self, call: ToolCall) -> Written:
+    def _call(self, call: ToolCall) -> Members:
         self._parts.cached(call.cache)
         self._losses.extra(call.at, call.extra)
         self._calls += 1
@@ -352,14 +351,14 @@ class Conversation:
         return out
 
 
-def _joined(texts: list[Part]) -> str | list[Part]:
+def _joined(texts: list[Members]) -> str | list[Members]:
     """Texts of a system message: one string, unless one of them bears a cache marker."""
     if all(text.keys() == _BARE_TEXT for text in texts):
         return "\n\n".join(text["text"] for text in texts)
     return texts
 
 
-def _only_text(content: str | list[Part]) -> str | None:
+def _only_text(content: str | list[Members]) -> str | None:
     if isinstance(content, str):
         return content
     if any(part.keys() != _BARE_TEXT for part in content):
@@ -383,21 +382,21 @@ def _detail(block: Thinking, position: int) -> Extra:
     }  # fmt: skip
 
 
-def _named(out: Written, message: Message) -> Written:
+def _named(out: Members, message: Message) -> Members:
     return {**out, "name": message.name} if message.name else out
 
 
-def _mergeable(last: Written, message: Written) -> bool:
+def _mergeable(last: Members, message: Members) -> bool:
     """Neighbours that a strict chat template would refuse, and that can be told as one."""
     same = last["role"] == message["role"] and message["role"] in ("user", "assistant")
     return same and not (last.keys() | message.keys()) - {"role", "content"}
 
 
-def _merged(pieces: list[str | list[Part]]) -> str | list[Part]:
+def _merged(pieces: list[str | list[Members]]) -> str | list[Members]:
     if all(isinstance(piece, str) for piece in pieces):
         return "\n\n".join(pieces)  # type: ignore[arg-type]
     return [part for piece in pieces for part in _as_parts(piece)]
 
 
-def _as_parts(content: str | list[Part]) -> list[Part]:
+def _as_parts(content: str | list[Members]) -> list[Members]:
     return [text_part(content)] if isinstance(content, str) else content

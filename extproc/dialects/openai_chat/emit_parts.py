@@ -10,12 +10,12 @@ from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ..base import Members
 from ..shared.history import omitted
 from ..shared.media import data_uri, decoded, foreign, is_text, tag
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
-Part = dict[str, Any]
 MAX_MARKS = 4
 """In one request: Claude refuses more, whoever asks it. The first ones stay, so that what was sent stays as it was."""
 
@@ -35,7 +35,7 @@ class PartWriter:
             why = f"texts bear them, {MAX_MARKS} at most" if self._row.cache_control else "this API caches by itself"
             self.losses.dropped(self._cache_at, why, cost_only=True)
 
-    def parts(self, block: Block) -> list[Part]:
+    def parts(self, block: Block) -> list[Members]:
         """Usually one; none when nothing is left of it. Raises Unsupported."""
         match block:
             case Text():
@@ -53,7 +53,7 @@ class PartWriter:
                 return self._opaque(block)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
 
-    def marked(self, block: Text) -> Part:
+    def marked(self, block: Text) -> Members:
         """The text with its cache mark, where the server knows any."""
         cache = block.cache
         if cache is None or not block.text or self._marks == 0:
@@ -95,7 +95,7 @@ class PartWriter:
         self.cached(block.cache)
         self.losses.extra(block.at, block.extra)
 
-    def _image(self, block: Image) -> Part:
+    def _image(self, block: Image) -> Members:
         self._finished(block)
         if not self._row.image:
             return self._omitted(block.at, "image", "the model takes no images")
@@ -109,12 +109,12 @@ class PartWriter:
         image = {"url": url} if block.detail is None else {"url": url, "detail": block.detail}
         return {"type": "image_url", "image_url": image}
 
-    def _audio(self, block: Audio) -> Part:
+    def _audio(self, block: Audio) -> Members:
         if not self._row.audio:
             raise Unsupported(block.at, "audio input is not supported for this model")
         return {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
 
-    def _opaque(self, block: Opaque) -> list[Part]:
+    def _opaque(self, block: Opaque) -> list[Members]:
         if block.dialect == NAME:
             return [block.content]
         if block.essential:
@@ -123,14 +123,14 @@ class PartWriter:
         self.losses.dropped(block.at)
         return []
 
-    def _omitted(self, at: str, what: str, why: str) -> Part:
+    def _omitted(self, at: str, what: str, why: str) -> Members:
         """What stands in place of *what*: it stays in the history, and refusing it would end the conversation."""
         self.losses.dropped(at, why)
         return text_part(omitted(what, why))
 
     # ---- documents
 
-    def _document(self, block: Document) -> list[Part]:
+    def _document(self, block: Document) -> list[Members]:
         self._finished(block)
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
@@ -155,12 +155,12 @@ class PartWriter:
             return [self._omitted(block.at, "document", f"the model cannot open {source.data}")]
         raise foreign(source, block.at)
 
-    def _tagged(self, block: Document, inner: list[Block]) -> list[Part]:
+    def _tagged(self, block: Document, inner: list[Block]) -> list[Members]:
         """A document that is text, or made of blocks, between tags; neighbouring texts become one part."""
         self.losses.rewritten(block.at, "as text")
         opening = tag("document", title=block.title, context=block.context)
         parts = [text_part(opening), *(part for each in inner for part in self.parts(each)), text_part("</document>")]
-        out: list[Part] = []
+        out: list[Members] = []
         for part in parts:
             if out and part["type"] == "text" and out[-1]["type"] == "text":
                 out[-1] = text_part(f"{out[-1]['text']}\n{part['text']}")
@@ -169,5 +169,5 @@ class PartWriter:
         return out
 
 
-def text_part(text: str) -> Part:
+def text_part(text: str) -> Members:
     return {"type": "text", "text": text}

@@ -32,7 +32,7 @@ from ...llm.events import (
 from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from ...llm.losses import LossReport
 from ...llm.request import Request
-from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from ..shared.openai import error_members, write_meta
@@ -40,8 +40,6 @@ from .parse_request import ChatState
 from .signatures import signed
 from .usage import write_usage
 from .vocabulary import FINISH_NAMES, NAMELESS_STOPS, TIERS_WRITTEN
-
-Members = dict[str, Any]
 
 
 class _Open(Struct):

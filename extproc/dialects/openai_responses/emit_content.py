@@ -8,11 +8,10 @@ from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ..base import Members
 from ..shared.media import data_uri, decoded, foreign, tag
 from ..shared.openai import VENDOR
 from .words import NAME
-
-Part = dict[str, Any]
 
 
 class PartWriter:
@@ -28,13 +27,13 @@ class PartWriter:
         if cache is not None:
             self.losses.dropped(self._cache_at, "this API caches by itself", cost_only=True)
 
-    def content(self, content: str | list[Block]) -> str | list[Part]:
+    def content(self, content: str | list[Block]) -> str | list[Members]:
         """A text as it is, blocks as parts."""
         if type(content) is str:
             return content
         return [part for block in content for part in self.parts(block)]  # type: ignore[arg-type]
 
-    def parts(self, block: Block) -> list[Part]:
+    def parts(self, block: Block) -> list[Members]:
         """Usually one; none when nothing is left of it. Raises Unsupported."""
         match block:
             case Text():
@@ -71,11 +70,11 @@ class PartWriter:
         texts = "\n".join(self.text(text) for text in block.content)
         return f"{tag('search_result', title=block.title, source=block.source)}\n{texts}\n</search_result>"
 
-    def _image(self, block: Image) -> Part:
+    def _image(self, block: Image) -> Members:
         self._finished(block)
         if not self._row.image:
             raise Unsupported(block.at, "image input is not supported for this model")
-        part: Part = {"type": "input_image", "detail": block.detail or "auto"}
+        part: Members = {"type": "input_image", "detail": block.detail or "auto"}
         source = block.source
         if source.kind == "base64":
             part["image_url"] = data_uri(source.media_type or "image/png", source.data)
@@ -87,7 +86,7 @@ class PartWriter:
             raise foreign(source, block.at)
         return part
 
-    def _opaque(self, block: Opaque) -> list[Part]:
+    def _opaque(self, block: Opaque) -> list[Members]:
         if block.dialect == NAME:
             return [block.content]
         if block.essential:
@@ -98,7 +97,7 @@ class PartWriter:
 
     # ---- documents
 
-    def _document(self, block: Document) -> list[Part]:
+    def _document(self, block: Document) -> list[Members]:
         self._finished(block)
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
@@ -125,12 +124,12 @@ class PartWriter:
             return [{"type": "input_file", "file_id": source.data}]
         raise foreign(source, block.at)
 
-    def _tagged(self, block: Document, inner: list[Block]) -> list[Part]:
+    def _tagged(self, block: Document, inner: list[Block]) -> list[Members]:
         """A document that is text, or made of blocks, between tags; neighbouring texts become one part."""
         self.losses.rewritten(block.at, "as text")
         opening = text_part(tag("document", title=block.title, context=block.context))
         parts = [opening, *(part for each in inner for part in self.parts(each)), text_part("</document>")]
-        out: list[Part] = []
+        out: list[Members] = []
         for part in parts:
             if out and part["type"] == "input_text" and out[-1]["type"] == "input_text":
                 out[-1] = text_part(f"{out[-1]['text']}\n{part['text']}")
@@ -139,5 +138,5 @@ class PartWriter:
         return out
 
 
-def text_part(text: str) -> Part:
+def text_part(text: str) -> Members:
     return {"type": "input_text", "text": text}

@@ -12,13 +12,13 @@ from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
-from ..base import encode
+from ..base import Members, encode
 from ..shared.freeform import wrapped
 from ..shared.history import NO_RESULT
 from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.turns import in_order, system_texts
-from .emit_content import Part, PartWriter
+from .emit_content import PartWriter
 from .words import NAME, SIGNER
 
 Item = dict[str, Any]
@@ -211,7 +211,7 @@ class Conversation:
         return None
 
 
-def _joined(output: str | list[Part]) -> str | list[Part]:
+def _joined(output: str | list[Members]) -> str | list[Members]:
     """A tool's output as a text, if that is all that it is: every server takes one."""
     if isinstance(output, str) or any(part["type"] != "input_text" for part in output):
         return output

@@ -28,10 +28,10 @@ from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallB
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.openai import error_members, write_meta
-from .items import SEARCH_CALL, Items, Members, input_member, last_status
+from .items import SEARCH_CALL, Items, input_member, last_status
 
 
 class ResponsesEmitter(EmitterBase):

@@ -10,15 +10,13 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from ...llm.losses import LossReport
 from ...llm.request import Request, ToolCall
-from ..base import Env
+from ..base import Env, Members
 from ..shared.naming import made_tool_id, unused_id
 from ..shared.openai import error_members
 from ..shared.reading import decode
 from .names import SEARCH
 from .state import ECHOED, UNKNOWN, ResponsesState
 from .words import CLAUDE, NAME, SIGNER, Carried, write_annotation, write_carrier, write_usage
-
-Members = dict[str, Any]
 
 _UNFINISHED = (StopReason.MAX_TOKENS, StopReason.CONTEXT_EXCEEDED, StopReason.PAUSED, StopReason.COMPACTED)
 

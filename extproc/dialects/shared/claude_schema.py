@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .schemas import names
+from .schemas import NotInSubset, names
 
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 MAX_OPTIONAL = 24
@@ -25,10 +25,6 @@ _UNSUPPORTED = frozenset({
     "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired", "dependentSchemas",
     "unevaluatedProperties", "unevaluatedItems",
 })  # fmt: skip
-
-
-class NotInSubset(Exception):
-    """The schema says something that the subset cannot say; the message says what."""
 
 
 def transform(schema: dict[str, Any]) -> dict[str, Any]:

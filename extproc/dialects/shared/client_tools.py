@@ -8,11 +8,10 @@ knows, so that nothing needs to be undone.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ...llm.request import Tool
+from .schemas import Schema
 
-Schema = dict[str, Any]
 _VERSIONED = re.compile(r"(bash|text_editor|computer|memory)_(\d{8})\Z")
 
 _TEXT: Schema = {"type": "string"}

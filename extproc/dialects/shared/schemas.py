@@ -26,6 +26,10 @@ Schema = dict[str, Any]
 decode = msgspec.json.Decoder().decode
 
 
+class NotInSubset(Exception):
+    """The schema says something that an API's subset of JSON Schema cannot say; the message says what."""
+
+
 def schema_object(fields: Fields, name: str) -> Schema | None:
     """Takes the schema *name*. An empty list is an empty object: PHP writes one for the other."""
     value = fields.any(name)

@@ -17,6 +17,7 @@ from msgspec import Struct
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
+from ..base import Members
 from .history import NO_RESULT, as_aside
 from .media import tag
 from .naming import ToolIds, made_tool_id, tool_name
@@ -24,32 +25,31 @@ from .open_calls import OpenCalls
 
 CONTINUE = "Continue."
 
-Written = dict[str, Any]
-Content = str | list[Written]
+Content = str | list[Members]
 
 
-class BlockWriter(Protocol):
+class WritesBlocks(Protocol):
     """Writes single blocks in a dialect's own form, in which a text has a member ``text``."""
 
     losses: LossReport
 
-    def text(self, block: Text) -> Written | None:
+    def text(self, block: Text) -> Members | None:
         """``None`` for a text that the API refuses."""
         ...
 
-    def content(self, block: Block) -> Written | None:
+    def content(self, block: Block) -> Members | None:
         """What users and tools say. ``None`` when nothing is left of it. Raises Unsupported."""
         ...
 
-    def call(self, call: ToolCall, id_: str, name: str) -> Written: ...
+    def call(self, call: ToolCall, id_: str, name: str) -> Members: ...
 
-    def result(self, result: ToolResult, id_: str) -> Written: ...
+    def result(self, result: ToolResult, id_: str) -> Members: ...
 
-    def thinking(self, block: Thinking) -> Written | None:
+    def thinking(self, block: Thinking) -> Members | None:
         """``None`` for thinking that the provider has not sealed."""
         ...
 
-    def is_thinking(self, written: Written) -> bool: ...
+    def is_thinking(self, written: Members) -> bool: ...
 
 
 class Turn(Struct):
@@ -73,14 +73,14 @@ class _Held(Struct):
     passed: bool = False
 
 
-class Conversation:
+class Turns:
     """Takes the messages in their order, gives the turns. *ids* fits tool call ids to the API. *mid_system*: the model
     takes system messages in mid-conversation. *bound_thinking*: it checks replayed thinking against the conversation
     before it. *signed_calls*: it takes signatures on calls."""
 
     def __init__(
         self,
-        writer: BlockWriter,
+        writer: WritesBlocks,
         ids: ToolIds,
         *,
         mid_system: bool,

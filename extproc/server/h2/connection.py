@@ -14,7 +14,7 @@ from .frames import Code, ConnectionFault, StreamFault
 from .heads import EMPTY_TABLE, Head, HeadReader, block
 from .limits import SMALL_DATA, Counters, H2Limits, Rate
 from .outbox import Outbox, Stream
-from .states import CONNECTION, LIVE, ConnectionPhase, ConnectionStep, State, Step, after
+from .states import CONNECTION, LIVE, ConnectionPhase, ConnectionStep, Step, StreamState, after
 
 REMEMBERED = 4096
 """Closed streams of which we still know how they were closed."""
@@ -52,7 +52,7 @@ class Connection:
         self._preface = b""
         self._born = self._drained_at = now
         self._last_id = 0
-        self._closed: dict[int, State] = {}
+        self._closed: dict[int, StreamState] = {}
         self._acknowledged = False
         self._shrink_table = False
         self._receive_window = max(limits.connection_window, frames.DEFAULT_WINDOW)
@@ -193,7 +193,7 @@ class Connection:
     def handled(self, stream_id: int, size: int) -> None:
         """``size`` bytes of a stream's data need no more room: its window may open again."""
         stream = self.streams.get(stream_id)
-        if stream and stream.state is State.OPEN:
+        if stream and stream.state is StreamState.OPEN:
             stream.unacknowledged += size
             if stream.unacknowledged * 2 >= self._limits.stream_window:
                 self.outbox.push(frames.window_update(stream_id, stream.unacknowledged))
@@ -332,7 +332,7 @@ class Connection:
         stream = self.streams.get(stream_id)
         state = stream.state if stream else self._state_of(stream_id)
         # The block is decoded whatever becomes of the stream: the next one may depend on it (4.3).
-        if state is not State.IDLE:
+        if state is not StreamState.IDLE:
             head = self._heads.read_trailers(block)
             state = after(state, Step.RECV_HEADERS)
             if stream:
@@ -444,20 +444,20 @@ class Connection:
 
     # ---- the life of streams and of the connection
 
-    def _state_of(self, stream_id: int) -> State:
+    def _state_of(self, stream_id: int) -> StreamState:
         """The state of a stream that is not live."""
         if stream_id > self._last_id:
-            return State.NOT_TAKEN if self.phase is ConnectionPhase.LEAVING else State.IDLE
-        return self._closed.get(stream_id, State.FORGOTTEN)
+            return StreamState.NOT_TAKEN if self.phase is ConnectionPhase.LEAVING else StreamState.IDLE
+        return self._closed.get(stream_id, StreamState.FORGOTTEN)
 
-    def _close(self, stream: Stream, state: State) -> None:
+    def _close(self, stream: Stream, state: StreamState) -> None:
         stream.state = state
         self.streams.pop(stream.id, None)
         if stream.queued:
             self.outbox.discard(stream)
         self._remember(stream.id, state)
 
-    def _remember(self, stream_id: int, state: State) -> None:
+    def _remember(self, stream_id: int, state: StreamState) -> None:
         self._closed[stream_id] = state
         if len(self._closed) > REMEMBERED:
             del self._closed[next(iter(self._closed))]
@@ -467,7 +467,7 @@ class Connection:
         if stream.state not in LIVE:
             return
         state = after(stream.state, Step.SEND_END)
-        if state is State.HALF_CLOSED_LOCAL:
+        if state is StreamState.HALF_CLOSED_LOCAL:
             self.outbox.push(frames.rst_stream(stream.id, Code.NO_ERROR))
             state = after(state, Step.SEND_RESET)
         self._close(stream, state)
@@ -480,7 +480,7 @@ class Connection:
         elif stream_id > self._last_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "an error on a stream that is idle")
         else:
-            self._remember(stream_id, State.RESET_BY_US)
+            self._remember(stream_id, StreamState.RESET_BY_US)
         self._counters.resets += 1
         self.outbox.push(frames.rst_stream(stream_id, code))
         if not (stream and stream.was_answered):
@@ -492,7 +492,7 @@ class Connection:
         self.phase = CONNECTION[self.phase][ConnectionStep.FAULT]
         self._counters.connection_errors += 1
         for stream in list(self.streams.values()):
-            self._close(stream, State.RESET_BY_US)
+            self._close(stream, StreamState.RESET_BY_US)
         self.outbox.push(frames.goaway(self._last_id, fault.code, fault.reason))
         self._events.append(ConnectionEnded(fault.code, fault.reason))
 

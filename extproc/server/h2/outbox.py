@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from . import frames
 from .frames import Code, ConnectionFault, StreamFault
-from .states import State
+from .states import StreamState
 
 BATCH_BYTES = 256 * 1024
 """Where one write ends and the caller is asked whether the socket takes more."""
@@ -29,7 +29,7 @@ class Stream:
 
     def __init__(self, stream_id: int, receive_window: int, send_window: int) -> None:
         self.id = stream_id
-        self.state = State.IDLE
+        self.state = StreamState.IDLE
         self.receive_window = receive_window
         self.unacknowledged = 0
         self.received = 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .frames import Code, ConnectionFault, StreamFault
 
 
-class State(IntEnum):
+class StreamState(IntEnum):
     """Where a stream stands. The last five are all the RFC's "closed"; how it was closed decides what may follow."""
 
     IDLE = 0
@@ -52,78 +52,78 @@ NOT_YET = Fault(ConnectionFault, Code.PROTOCOL_ERROR)
 AFTER_ITS_END = Fault(StreamFault, Code.STREAM_CLOSED)
 LONG_AFTER_ITS_END = Fault(ConnectionFault, Code.STREAM_CLOSED)
 
-STREAM: dict[State, dict[Step, State | Fault]] = {
-    State.IDLE: {
-        Step.RECV_HEADERS: State.OPEN,
+STREAM: dict[StreamState, dict[Step, StreamState | Fault]] = {
+    StreamState.IDLE: {
+        Step.RECV_HEADERS: StreamState.OPEN,
         Step.RECV_DATA: NOT_YET,
         Step.RECV_RESET: NOT_YET,
         Step.RECV_WINDOW: NOT_YET,
     },
-    State.OPEN: {
-        Step.RECV_HEADERS: State.OPEN,
-        Step.RECV_DATA: State.OPEN,
-        Step.RECV_END: State.HALF_CLOSED_REMOTE,
-        Step.RECV_RESET: State.RESET_BY_PEER,
-        Step.RECV_WINDOW: State.OPEN,
-        Step.SEND_HEADERS: State.OPEN,
-        Step.SEND_DATA: State.OPEN,
-        Step.SEND_END: State.HALF_CLOSED_LOCAL,
-        Step.SEND_RESET: State.RESET_BY_US,
+    StreamState.OPEN: {
+        Step.RECV_HEADERS: StreamState.OPEN,
+        Step.RECV_DATA: StreamState.OPEN,
+        Step.RECV_END: StreamState.HALF_CLOSED_REMOTE,
+        Step.RECV_RESET: StreamState.RESET_BY_PEER,
+        Step.RECV_WINDOW: StreamState.OPEN,
+        Step.SEND_HEADERS: StreamState.OPEN,
+        Step.SEND_DATA: StreamState.OPEN,
+        Step.SEND_END: StreamState.HALF_CLOSED_LOCAL,
+        Step.SEND_RESET: StreamState.RESET_BY_US,
     },
-    State.HALF_CLOSED_REMOTE: {
+    StreamState.HALF_CLOSED_REMOTE: {
         Step.RECV_HEADERS: AFTER_ITS_END,
         Step.RECV_DATA: AFTER_ITS_END,
-        Step.RECV_RESET: State.RESET_BY_PEER,
-        Step.RECV_WINDOW: State.HALF_CLOSED_REMOTE,
-        Step.SEND_HEADERS: State.HALF_CLOSED_REMOTE,
-        Step.SEND_DATA: State.HALF_CLOSED_REMOTE,
-        Step.SEND_END: State.ENDED,
-        Step.SEND_RESET: State.RESET_BY_US,
+        Step.RECV_RESET: StreamState.RESET_BY_PEER,
+        Step.RECV_WINDOW: StreamState.HALF_CLOSED_REMOTE,
+        Step.SEND_HEADERS: StreamState.HALF_CLOSED_REMOTE,
+        Step.SEND_DATA: StreamState.HALF_CLOSED_REMOTE,
+        Step.SEND_END: StreamState.ENDED,
+        Step.SEND_RESET: StreamState.RESET_BY_US,
     },
     # We answer a call early only to end it: SEND_RESET follows at once, and tells the peer to stop sending (8.1).
-    State.HALF_CLOSED_LOCAL: {
-        Step.SEND_RESET: State.RESET_BY_US,
+    StreamState.HALF_CLOSED_LOCAL: {
+        Step.SEND_RESET: StreamState.RESET_BY_US,
     },
     # The peer knew that it had ended, so nothing but these two can have been on its way.
-    State.ENDED: {
+    StreamState.ENDED: {
         Step.RECV_HEADERS: LONG_AFTER_ITS_END,
         Step.RECV_DATA: LONG_AFTER_ITS_END,
-        Step.RECV_RESET: State.ENDED,
-        Step.RECV_WINDOW: State.ENDED,
+        Step.RECV_RESET: StreamState.ENDED,
+        Step.RECV_WINDOW: StreamState.ENDED,
     },
-    State.RESET_BY_PEER: {
+    StreamState.RESET_BY_PEER: {
         Step.RECV_HEADERS: AFTER_ITS_END,
         Step.RECV_DATA: AFTER_ITS_END,
-        Step.RECV_RESET: State.RESET_BY_PEER,
-        Step.RECV_WINDOW: State.RESET_BY_PEER,
+        Step.RECV_RESET: StreamState.RESET_BY_PEER,
+        Step.RECV_WINDOW: StreamState.RESET_BY_PEER,
     },
     # The peer may not know yet: whatever was on its way is discarded.
-    State.RESET_BY_US: {
-        Step.RECV_HEADERS: State.RESET_BY_US,
-        Step.RECV_DATA: State.RESET_BY_US,
-        Step.RECV_RESET: State.RESET_BY_US,
-        Step.RECV_WINDOW: State.RESET_BY_US,
+    StreamState.RESET_BY_US: {
+        Step.RECV_HEADERS: StreamState.RESET_BY_US,
+        Step.RECV_DATA: StreamState.RESET_BY_US,
+        Step.RECV_RESET: StreamState.RESET_BY_US,
+        Step.RECV_WINDOW: StreamState.RESET_BY_US,
     },
     # Closed so long ago that we no longer know how, or skipped by the peer's numbering (5.1.1).
-    State.FORGOTTEN: {
+    StreamState.FORGOTTEN: {
         Step.RECV_HEADERS: WRONG_ID,
         Step.RECV_DATA: AFTER_ITS_END,
-        Step.RECV_RESET: State.FORGOTTEN,
-        Step.RECV_WINDOW: State.FORGOTTEN,
+        Step.RECV_RESET: StreamState.FORGOTTEN,
+        Step.RECV_WINDOW: StreamState.FORGOTTEN,
     },
     # Above the last stream that our GOAWAY promised to answer (6.8).
-    State.NOT_TAKEN: {
-        Step.RECV_HEADERS: State.NOT_TAKEN,
-        Step.RECV_DATA: State.NOT_TAKEN,
-        Step.RECV_RESET: State.NOT_TAKEN,
-        Step.RECV_WINDOW: State.NOT_TAKEN,
+    StreamState.NOT_TAKEN: {
+        Step.RECV_HEADERS: StreamState.NOT_TAKEN,
+        Step.RECV_DATA: StreamState.NOT_TAKEN,
+        Step.RECV_RESET: StreamState.NOT_TAKEN,
+        Step.RECV_WINDOW: StreamState.NOT_TAKEN,
     },
 }
 
-LIVE = frozenset({State.OPEN, State.HALF_CLOSED_REMOTE, State.HALF_CLOSED_LOCAL})
+LIVE = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.HALF_CLOSED_LOCAL})
 
 
-def after(state: State, step: Step) -> State:
+def after(state: StreamState, step: Step) -> StreamState:
     """The state that follows. Raises the fault that the table names; KeyError if we ourselves take a wrong step."""
     result = STREAM[state][step]
     if isinstance(result, Fault):

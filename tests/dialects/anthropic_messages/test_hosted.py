@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from extproc import Refused, Translation
-from extproc.framing.eventstream import EventStreamDecoder, Message, encode, encode_headers
+from extproc.framing.eventstream import EventStreamDecoder, EventStreamMessage, encode, encode_headers
 
 BEDROCK_STREAM = [("content-type", "application/vnd.amazon.eventstream")]
 BODY = {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -131,7 +131,7 @@ def test_a_client_of_bedrocks_form() -> None:
     assert dict(t.head.headers)["content-type"] == "application/vnd.amazon.eventstream"
     events = []
     for message in EventStreamDecoder().feed(out):
-        assert isinstance(message, Message) and message.headers[":event-type"] == "chunk"
+        assert isinstance(message, EventStreamMessage) and message.headers[":event-type"] == "chunk"
         events.append(json.loads(base64.b64decode(json.loads(message.payload)["bytes"])))
     assert [event["type"] for event in events] == [
         "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",

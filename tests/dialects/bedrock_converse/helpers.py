@@ -11,7 +11,7 @@ from extproc import capabilities
 from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall
 from extproc.dialects.base import encode as to_json
 from extproc.dialects.bedrock_converse import BedrockConverse
-from extproc.framing.eventstream import EventStreamDecoder, Message, encode, encode_headers
+from extproc.framing.eventstream import EventStreamDecoder, EventStreamMessage, encode, encode_headers
 from extproc.llm import events as e
 from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
@@ -123,7 +123,7 @@ def messages_of(stream: bytes) -> list[tuple[str, Json]]:
     """The messages in a stream: the event's or exception's type, and the payload."""
     found = []
     for message in EventStreamDecoder().feed(stream):
-        assert isinstance(message, Message), message
+        assert isinstance(message, EventStreamMessage), message
         assert message.headers[":content-type"] == "application/json"
         kind = str(message.headers[":message-type"])
         found.append((str(message.headers[f":{kind}-type"]), msgspec.json.decode(message.payload)))

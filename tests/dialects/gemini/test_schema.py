@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.gemini.schema import NotInSubset, to_google, to_json_schema
+from extproc.dialects.gemini.schema import to_google, to_json_schema
+from extproc.dialects.shared.schemas import NotInSubset
 
 BOTH: list[tuple[Any, Any]] = [  # Google's, JSON Schema
     ({"type": "STRING", "description": "d"}, {"type": "string", "description": "d"}),

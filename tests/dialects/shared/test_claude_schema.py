@@ -8,7 +8,8 @@ from anthropic import transform_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.dialects.shared.claude_schema import NotInSubset, conforms, count, transform
+from extproc.dialects.shared.claude_schema import conforms, count, transform
+from extproc.dialects.shared.schemas import NotInSubset
 
 
 def obj(required: list[str] | None = None, /, **properties: Any) -> dict[str, Any]:
