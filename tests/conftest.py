@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from extproc.exchange import machine
+
+# How long an example takes says what else the machine does; tests/properties/test_linear.py measures time.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 IS_COMPILED = machine.__file__.endswith(".so")
 
