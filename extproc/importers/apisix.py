@@ -9,7 +9,7 @@ from typing import Any
 from ..providers import PROVIDERS
 from . import apisix_forms, apisix_multi, apisix_policies
 from .apisix_multi import SERVER_ERRORS
-from .envoy import COSTS_NAMESPACE, Destination, ImportFailed, Made, Wanted, endpoint_parts, host_of, leftovers, seconds
+from .envoy import COSTS_NAMESPACE, Destination, ImportFailed, Made, Wanted, endpoint_parts, leftovers, seconds
 
 PLUGINS = ("ai-proxy", "ai-proxy-multi")
 PLACEHOLDER = "https://llm.example"
@@ -279,7 +279,7 @@ def _where(provider: str, level: dict[str, Any], made: Made, path: str) -> tuple
             return endpoint_parts(str(endpoint))
         except ValueError as error:
             raise ImportFailed(f"{path}.override.endpoint: {error}") from None
-    host = host_of(provider, level.get("provider_conf", {}))
+    host = PROVIDERS[provider].host_for(level.get("provider_conf", {}))
     if host is None:
         made.note(f"{path}.override.endpoint", f"provider {provider} needs one: put yours in place of {PLACEHOLDER}")
         level.setdefault("override", {})["endpoint"] = PLACEHOLDER

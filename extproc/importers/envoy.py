@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from ..headers import CREDENTIAL_HEADERS
-from ..providers import PROVIDERS
 from ..reference import config as reference
 from ..route.model import split_endpoint
 
@@ -206,15 +203,6 @@ def endpoint_parts(text: str) -> tuple[str, int, bool]:
     parts = split_endpoint(text)
     tls = parts.scheme == "https"
     return parts.hostname or "", parts.port or (443 if tls else 80), tls
-
-
-def host_of(provider: str, conf: Mapping[str, Any]) -> str | None:
-    """Where *provider* lives, for the ``provider_conf`` *conf*; ``None`` if that cannot be told."""
-    row = PROVIDERS[provider]
-    if row.regional_host and conf.get("region") != "global":
-        with contextlib.suppress(KeyError):
-            return row.regional_host.format_map(conf)
-    return row.host
 
 
 def seconds(milliseconds: float) -> str:

@@ -9,11 +9,11 @@ as the operator wrote them, read once for a route; *make* makes the policy of on
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Protocol
 
-from ..effects import Effect, Result
+from ..effects import Effect, HttpCall, Result
 from ..frozen import Frozen
-from ..llm.events import ResponseEvent
+from ..llm.events import NO_USAGE, ResponseEvent, Usage
 from ..llm.losses import LossReport
 from ..llm.request import Request
 
@@ -54,10 +54,36 @@ ALL_OF_IT = 1 << 62
 """``Window.chars`` of a policy that judges an answer at its end."""
 
 
+class Served(Protocol):
+    """A provider's API that the operator has named in a policy's members: where it is, and by which credential it is
+    asked. Policies keep it, and have it asked; what it is made of its maker knows."""
+
+    def call(self, path: str, body: bytes, *, seconds: float, now: float) -> HttpCall:
+        """*body*, which is JSON, posted to *path* there with its credential; *now* in Unix seconds. Raises Unavailable
+        while there is no credential."""
+        ...
+
+
+class Said(Frozen):
+    """What a model has answered, whole."""
+
+    text: str
+    model: str = ""
+    usage: Usage = NO_USAGE
+
+
+class Models(Protocol):
+    """Asks models in the APIs that they have. *seconds*: for the whole of it. Both raise Unavailable."""
+
+    def answer(self, served: Served, system: str, text: str, seconds: float) -> Generator[Effect, Result, Said]:
+        """What the model answers to a user who says *text*, under the system prompt *system*."""
+        ...
+
+
 class Context(Frozen):
     """What a policy may know of its exchange beside request and answer. *losses*: what it leaves out or changes is
     reported there, by the path in the client's request. *facts*: text, numbers and truth for Envoy's dynamic metadata,
-    by names that begin with the policy's own."""
+    by names that begin with the policy's own. *models*: whom it can have asked."""
 
     client: str
     upstream: str
@@ -66,6 +92,7 @@ class Context(Frozen):
     now: float
     losses: LossReport
     facts: dict[str, Any]
+    models: Models
 
 
 Asking = Generator[Effect, Result, Any]

@@ -3,20 +3,35 @@ unknown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ..credentials.secrets import Secret
-from .base import PolicyError
+from .base import PolicyError, Served
+
+SERVED = ("provider", "provider_conf", "upstream", "auth", "options", "override", "quirks")
+"""The members by which a route, and a policy that asks a model of its own, says whom it asks."""
+
+
+class Operator(Protocol):
+    """Makes of what is written at a path what it stands for. Raises what says so to the operator."""
+
+    def secret(self, path: str, text: str) -> Secret:
+        """*text* with its ``${NAME}`` and ``${file:/path}``."""
+        ...
+
+    def served(self, path: str, members: Mapping[str, Any]) -> Served:
+        """Whom *members*, of SERVED, name."""
+        ...
 
 
 class Given:
     """Reads each member at most once, then ``finish``. Every method raises PolicyError with the path."""
 
-    def __init__(self, members: Mapping[str, Any], path: str, resolve: Callable[[str, str], Secret]) -> None:
+    def __init__(self, members: Mapping[str, Any], path: str, operator: Operator) -> None:
         self._members = dict(members)
         self._path = path
-        self._resolve = resolve
+        self._operator = operator
         self._known: list[str] = []
         self.fail_open = False
         """What ``fail`` says: for a policy that says it in other words to set."""
@@ -35,7 +50,26 @@ class Given:
 
     def secret(self, name: str) -> Secret:
         """Text that may refer to ``${NAME}`` and ``${file:/path}``."""
-        return self._resolve(f"{self._path}.{name}", self.text(name))
+        return self._operator.secret(f"{self._path}.{name}", self.text(name))
+
+    def url(self, name: str, default: str | None = None) -> str:
+        """The address of a service."""
+        url = self.text(name, default)
+        if not url.startswith(("http://", "https://")) or not url.isascii() or any(char <= " " for char in url):
+            raise self.error(name, "expected a URL, http:// or https://")
+        return url
+
+    def served(self) -> Served:
+        """Whom SERVED's members name: a model with its provider and its credential."""
+        found = {name: value for name in SERVED if (value := self._optional(name)) is not None}
+        if "provider" not in found:
+            raise self.error("provider", "is needed")
+        options = found.get("options")
+        if not isinstance(options, Mapping) or not options.get("model"):
+            raise self.error("options.model", "is needed")
+        if "stream" in options:
+            raise self.error("options.stream", "it is asked for whole answers")
+        return self._operator.served(self._path, found)
 
     def secret_if_any(self, name: str) -> Secret | None:
         """The same; ``None`` if it is not there."""
@@ -100,14 +134,14 @@ class Given:
 
     def part(self, name: str) -> Given:
         """A mapping that must be there, to be read by its members. It is to be finished, too."""
-        return Given(self.mapping(name), f"{self._path}.{name}", self._resolve)
+        return Given(self.mapping(name), f"{self._path}.{name}", self._operator)
 
     def parts(self, name: str) -> list[Given]:
         """A list of mappings; empty if it is not there. Each is to be finished, too."""
         value = self._taken(name, [])
         if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
             raise self.error(name, "expected a list of mappings")
-        return [Given(each, f"{self._path}.{name}[{at}]", self._resolve) for at, each in enumerate(value)]
+        return [Given(each, f"{self._path}.{name}[{at}]", self._operator) for at, each in enumerate(value)]
 
     def finish(self) -> None:
         """All that is known has been read."""

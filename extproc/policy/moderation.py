@@ -98,11 +98,8 @@ def configure(given: Given) -> Make:
 
 def _service(given: Given) -> _Service:
     openai = given.choice("provider", ("webhook", "openai")) == "openai"
-    url = given.text("endpoint", OPENAI_URL if openai else None)
-    if not url.startswith(("http://", "https://")):
-        raise given.error("endpoint", "expected a URL, http:// or https://")
     return _Service(
-        url,
+        given.url("endpoint", OPENAI_URL if openai else None),
         given.secret("api_key") if openai else given.secret_if_any("api_key"),
         given.text("model", "omni-moderation-latest") if openai else "",
         frozenset(given.texts("categories") or ()),

@@ -96,27 +96,20 @@ def configure(given: Given) -> Make:
 
 
 def _embedder(given: Given) -> _Embedder:
-    made = _Embedder(_url(given, OPENAI_URL), given.secret_if_any("api_key"), given.text("model"))
+    made = _Embedder(given.url("endpoint", OPENAI_URL), given.secret_if_any("api_key"), given.text("model"))
     given.finish()
     return made
 
 
 def _store(given: Given) -> _Store:
     is_qdrant = given.choice("kind", ("http", "qdrant")) == "qdrant"
-    url, key = _url(given), given.secret_if_any("api_key")
+    url, key = given.url("endpoint"), given.secret_if_any("api_key")
     text, source = "", ""
     if is_qdrant:
         url = f"{url.rstrip('/')}/collections/{quote(given.text('collection'), safe='')}/points/query"
         text, source = given.text("text_field", "text"), given.text("source_field", "source")
     given.finish()
     return _Store(url, key, is_qdrant, text, source)
-
-
-def _url(given: Given, default: str | None = None) -> str:
-    url = given.text("endpoint", default)
-    if not url.startswith(("http://", "https://")):
-        raise given.error("endpoint", "expected a URL, http:// or https://")
-    return url
 
 
 class Rag(Policy):

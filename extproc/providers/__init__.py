@@ -49,6 +49,12 @@ class Provider(Frozen):
     auth_required: bool = True
     """A route must say ``auth``, if only ``auth: none`` (D5)."""
 
+    def host_for(self, conf: Mapping[str, str]) -> str | None:
+        """Where it lives, for the ``provider_conf`` *conf*; ``None`` if that cannot be told."""
+        regional = self.regional_host or "{}"
+        known = conf.get("region") != "global" and all(conf.get(name) for name in _braced(regional))
+        return regional.format_map(conf) if known else self.host
+
     def conf_needed(self, dialect: str, conf: Mapping[str, str]) -> list[str]:
         """The members of ``provider_conf`` that the path of *dialect* is made of, where *conf* is given."""
         return [name for name in _braced(self.dialects[dialect].path_for(conf)) if name != "model"]

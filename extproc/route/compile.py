@@ -28,6 +28,7 @@ from .auth import Credentials, Secrets, credentials
 from .merge import merge
 from .model import checked, split_endpoint
 from .route import PORTS, EndpointUrl, Route, not_spoken
+from .served import Served, origin
 from .text import RouteError, choose, read
 
 LEVELS = ("route", "cluster", "endpoint")
@@ -256,9 +257,28 @@ class _Builder:
 
     def policies(self) -> tuple[Configured, ...]:
         try:
-            return policy.configured(self.values.get("policies", []), self.secrets.get)
+            return policy.configured(self.values.get("policies", []), self)
         except PolicyError as error:
             raise self.error(error.path, error.problem) from None
+
+    def secret(self, path: str, text: str) -> Secret:
+        """For a policy: see ``policy.given.Operator``."""
+        return self.secrets.get(path, text)
+
+    def served(self, path: str, members: Mapping[str, Any]) -> Served:
+        """For a policy: see ``policy.given.Operator``."""
+        try:
+            route = _compile([members], self.secrets.environ, self.secrets.permitted)
+            route.target("")
+        except RouteError as error:
+            begins = f"{LEVELS[0]}: "
+            found = self.error(path, str(error).removeprefix(begins).replace(f"; {begins}", "; "))
+            found.transient = error.transient
+            raise found from None
+        where = origin(route)
+        if where is None:
+            raise self.error(f"{path}.override.endpoint", f"is needed: no host is known of {route.provider.name}")
+        return Served(route, where)
 
     def auth(self, endpoint: EndpointUrl | None, conf: Mapping[str, str]) -> Credentials:
         auth, provider = self.values.get("auth"), self.provider

@@ -70,8 +70,10 @@ class Effects:
 
     async def _call(self, call: HttpCall) -> HttpAnswer | Failed:
         bound = min(call.max_bytes, self._max_bytes)
+        # As it is: what is signed is the path as it is sent.
+        url = importlib.import_module("yarl").URL(call.url, encoded=True)
         sent = self._client().request(
-            call.method, call.url, headers=[*call.headers], data=call.body or None, allow_redirects=False
+            call.method, url, headers=[*call.headers], data=call.body or None, allow_redirects=False
         )
         async with sent as answer:
             body = bytearray()
@@ -100,6 +102,8 @@ class Effects:
 
 
 def _is_url(text: str) -> bool:
+    if not text.isascii() or any(char <= " " for char in text):
+        return False
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0

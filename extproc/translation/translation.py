@@ -46,6 +46,7 @@ from ..policy.base import Context, Deny
 from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
+from .asking import Models
 from .calls import (
     TOO_HEAVY,
     Answer,
@@ -151,7 +152,8 @@ class Translation(Course):
         self._check_size(client, call)
         facts: dict[str, Any] = {}
         who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)
-        self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts))
+        models = Models(self._aside, self.limits)
+        self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts, models))
         body = yield from chain.on_body(call.body)
         if isinstance(body, Deny):
             return self._erred(client, body)
@@ -173,6 +175,13 @@ class Translation(Course):
         if judged is request or judged == request:
             return call
         return replace(call, body=edited(client, call, request, judged, self.losses))
+
+    def _aside(self, client: str, route: Route) -> Translation:
+        """An exchange beside this one, for what a policy asks a model."""
+        env, limits, known = self._env, self.limits, self._capabilities
+        return Translation(
+            client, route=route, now=env.now, request_id=env.request_id, limits=limits, capabilities=known
+        )
 
     def _denied(self, client: Dialect, request: Request, deny: Deny) -> Answer:
         if deny.status >= 400:

@@ -1,0 +1,98 @@
+"""Models that policies ask: each in the API that its provider has, by a translation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, cast
+
+from .. import dialects
+from ..capabilities import Capabilities
+from ..dialects.base import Headers, ResponseHead, Upstream, UpstreamCall, encode
+from ..effects import Effect, HttpAnswer, HttpCall, Result
+from ..llm.events import StopReason
+from ..llm.fold import Folded, TextBlock
+from ..llm.losses import LossReport
+from ..llm.request import Message, Request
+from ..policy import base as policy
+from ..route.route import Route
+from ..route.served import Served
+from ..route.text import RouteError
+from ..settings import Limits
+from .calls import Answer, Call, Refused
+
+MAX_ANSWER = 8 * 1024 * 1024
+"""Bytes of a model's answer to a policy."""
+JSON: Headers = [("content-type", "application/json")]
+
+
+class Exchange(Protocol):
+    """A ``Translation``, as far as it is needed here."""
+
+    head: ResponseHead
+
+    def request(self, body: bytes, method: str = "POST", path: str = "") -> Call | Answer: ...
+
+    def response_head(self, status: int, headers: Headers) -> None: ...
+
+    def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes: ...
+
+
+Begin = Callable[[str, Route], Exchange]
+"""Makes the exchange of a client of that dialect on that route."""
+
+
+class Models:
+    """See ``policy.base.Models``."""
+
+    def __init__(self, begin: Begin, limits: Limits) -> None:
+        self._begin = begin
+        self._limits = limits
+
+    def answer(
+        self, served: policy.Served, system: str, text: str, seconds: float
+    ) -> Generator[Effect, Result, policy.Said]:
+        asker = dialects.get(dialects.FALLBACK)
+        whom = cast(Served, served)
+        model = whom.route.model or ""
+        said = Request(
+            dialect=asker.name,
+            model=model,
+            system=[Message("system", system)],
+            messages=[Message("user", text)],
+        )
+        emitted = asker.emit_request(said, Upstream("", "", Capabilities(), model), LossReport())
+        body = yield from self._asked(asker.name, whom, asker.paths[0], emitted.members, seconds)
+        call = UpstreamCall("POST", "", [], {}, said)
+        parser = asker.response_parser(call, ResponseHead(200, JSON), self._limits, LossReport())
+        folded = Folded()
+        for event in [*parser.feed(body), *parser.end()]:
+            folded.add(event)
+        if folded.ended is None or folded.ended.stop not in (StopReason.END, StopReason.STOP_SEQUENCE):
+            why = "in an error" if folded.ended is None else f"by {folded.ended.stop.value}"
+            raise policy.Unavailable(f"the model's answer has ended {why}")
+        found = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
+        return policy.Said(found, (folded.started and folded.started.model) or model, folded.usage)
+
+    def _asked(
+        self, client: str, served: Served, path: str, members: dict[str, Any], seconds: float
+    ) -> Generator[Effect, Result, bytes]:
+        """The answer's body in the API *client*, to the request of *members* at *path*. Raises Unavailable."""
+        fetched = served.route.begin()
+        if fetched is not None:
+            yield fetched
+        exchange = self._begin(client, served.route)
+        try:
+            call = exchange.request(encode(members), "POST", path)
+        except (Refused, RouteError) as error:
+            raise policy.Unavailable(f"the model cannot be asked: {error}") from None
+        if isinstance(call, Answer):
+            raise policy.Unavailable("the model cannot be asked")
+        url = served.origin + call.full_path()
+        result = yield HttpCall(url, call.method, tuple(call.all_headers()), call.body, seconds, MAX_ANSWER)
+        if not isinstance(result, HttpAnswer):
+            raise policy.Unavailable(f"no answer of the model's: {result}")
+        exchange.response_head(result.status, list(result.headers))
+        body = exchange.response_body(result.body, True)
+        if result.status != 200 or exchange.head.status != 200:
+            raise policy.Unavailable(f"the model's provider answered {result.status}")
+        return body

@@ -1,0 +1,65 @@
+"""Models that policies ask. What each provider's model is asked, and answers, stands in
+``tests/policy/test_request_rewrite.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+import pytest
+
+from extproc import Translation
+from extproc.effects import Effect, HttpAnswer, HttpCall, Result
+from extproc.policy.base import Said, Unavailable
+from extproc.route import Route, compile_route
+from extproc.route.served import Served
+from extproc.settings import Limits
+from extproc.translation.asking import Models
+
+JSON = (("content-type", "application/json"),)
+
+
+def begin(client: str, route: Route) -> Translation:
+    return Translation(client, route=route, now=1.0, request_id="id")
+
+
+def asks(route: dict[str, Any]) -> Generator[Effect, Result, Said]:
+    served = Served(compile_route([{"auth": "none", **route}]), "http://model.test")
+    return Models(begin, Limits()).answer(served, "be brief", "hi", 2.0)
+
+
+def outcome(steps: Generator[Effect, Result, Said], result: Result) -> Said:
+    with pytest.raises(StopIteration) as ended:
+        steps.send(result)
+    said: Said = ended.value.value
+    return said
+
+
+def test_what_is_asked_and_answered() -> None:
+    steps = asks({"provider": "anthropic", "options": {"model": "claude-haiku-4-5"}})
+    call = next(steps)
+    assert isinstance(call, HttpCall) and (call.url, call.seconds) == ("http://model.test/v1/messages", 2.0)
+    body = msgspec.json.decode(call.body)
+    assert body["model"] == "claude-haiku-4-5" and body["max_tokens"] > 0 and "stream" not in body
+    assert "be brief" in str(body["system"])
+    answer = {
+        "id": "m", "type": "message", "role": "assistant", "model": "claude-haiku-4-5-20251001",
+        "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "yes"}],
+        "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 4, "output_tokens": 2},
+    }  # fmt: skip
+    said = outcome(steps, HttpAnswer(200, JSON, msgspec.json.encode(answer)))
+    assert (said.text, said.model) == ("yes", "claude-haiku-4-5-20251001")
+    assert (said.usage.input_tokens, said.usage.output_tokens) == (4, 2)
+
+
+def test_what_cannot_be_asked() -> None:
+    with pytest.raises(Unavailable, match="cannot be asked"):
+        next(asks({"provider": "openai", "upstream": "openai_embeddings", "options": {"model": "m"}}))
+
+
+def test_an_error_within_a_200_is_no_answer() -> None:
+    steps = asks({"provider": "openai", "options": {"model": "m"}})
+    next(steps)
+    with pytest.raises(Unavailable):
+        steps.send(HttpAnswer(200, JSON, b'{"error": {"message": "overloaded", "code": 529}}'))
