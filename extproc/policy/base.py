@@ -64,7 +64,7 @@ class Served(Protocol):
         ...
 
 
-class Said(Frozen):
+class ModelAnswer(Frozen):
     """What a model has answered, whole."""
 
     text: str
@@ -75,7 +75,7 @@ class Said(Frozen):
 class Models(Protocol):
     """Asks models in the APIs that they have. *seconds*: for the whole of it. Both raise Unavailable."""
 
-    def answer(self, served: Served, system: str, text: str, seconds: float) -> Generator[Effect, Result, Said]:
+    def answer(self, served: Served, system: str, text: str, seconds: float) -> Generator[Effect, Result, ModelAnswer]:
         """What the model answers to a user who says *text*, under the system prompt *system*."""
         ...
 

@@ -71,6 +71,15 @@ class Given:
             raise self.error("options.stream", "it is asked for whole answers")
         return self._operator.served(self._path, found)
 
+    def hosted(self, provider: str) -> Served:
+        """What *provider* has beside models: in ``region``, by ``auth``, at ``endpoint`` if that is another."""
+        members: dict[str, Any] = {"provider": provider, "auth": self._optional("auth") or {"aws": {}}}
+        if self.has("region"):
+            members["provider_conf"] = {"region": self.text("region")}
+        if self.has("endpoint"):
+            members["override"] = {"endpoint": self.url("endpoint")}
+        return self._operator.served(self._path, members)
+
     def secret_if_any(self, name: str) -> Secret | None:
         """The same; ``None`` if it is not there."""
         return self.secret(name) if self.has(name) else None
@@ -117,6 +126,13 @@ class Given:
         if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value.values()):
             raise self.error(name, "expected a mapping of text to text")
         return dict(value)
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """A mapping of text to a number; empty if it is not there."""
+        value = self._taken(name, {})
+        if not isinstance(value, Mapping) or not all(type(each) in (int, float) for each in value.values()):
+            raise self.error(name, "expected a mapping of text to a number")
+        return {str(each): float(number) for each, number in value.items()}
 
     def mapping(self, name: str) -> dict[str, Any]:
         """A mapping of text to anything that JSON has; it must be there."""

@@ -1,8 +1,6 @@
 """``moderation``: a service is asked whether what a client says, and what a model answers, may go on.
 
-Two services are known by what they document: ``openai`` (the moderations API, which others serve too) and ``webhook``,
-one of the operator's own: it is sent ``{"phase", "text", "model", "request_id"}`` and answers ``{"flagged",
-"categories"}``.
+Which services there are, and what each is sent, stands in ``moderators.py``.
 
 An answer that is not streamed is judged whole. A streamed one by windows, ``realtime``: nothing goes on that the
 service has not cleared; or at its end, ``final``: the client has it by then, and the record says what came of it. With
@@ -12,57 +10,31 @@ each part goes the end of what came before it, so that nothing hides by being cu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 
 import msgspec
 
-from ..credentials.secrets import Secret
-from ..effects import HttpAnswer, HttpCall, Pairs
+from ..effects import Effect, HttpAnswer, Result
 from ..frozen import Frozen
 from ..llm.events import ResponseEvent, ResponseStarted, TextDelta, ThinkingDelta, ToolInputDelta
 from ..llm.request import Request
 from .base import ALL_OF_IT, Asking, Context, Deny, Make, Policy, Unavailable, Window
 from .given import Given
+from .moderators import LEVELS, SERVICES, Moderator, Shown, Verdict
 from .texts import Scope, said_in
 
-OPENAI_URL = "https://api.openai.com/v1/moderations"
 OVERLAP = 100
 """Characters of what came before that are shown again."""
-
-
-class _Verdict(msgspec.Struct, frozen=True):
-    """What a webhook answers."""
-
-    flagged: bool
-    categories: list[str] = []
-
-
-class _Result(msgspec.Struct, frozen=True):
-    flagged: bool
-    categories: dict[str, bool | None] = {}
-
-
-class _Moderation(msgspec.Struct, frozen=True):
-    """What the moderations API answers: a result for each text."""
-
-    results: list[_Result]
-
-
-class _Service(Frozen):
-    url: str
-    key: Secret | None
-    model: str
-    categories: frozenset[str]
-    """Those that count; empty: what the service calls flagged."""
-    seconds: float
-    body: Callable[[_Service, str, str, str, Context], bytes]
-    """Of phase, text and model."""
-    found: Callable[[bytes], _Verdict]
-    """Raises msgspec.DecodeError, and ValidationError, which is one."""
+RISK = "llm_content_risk_level"
+"""Under which name the highest level of risk is told, which APISIX's users know."""
+REFUSAL = "The content was flagged by moderation"
 
 
 class _Rules(Frozen):
-    service: _Service
+    service: Moderator
+    seconds: float
+    categories: frozenset[str]
+    """Those that count; empty: what the service calls flagged."""
     wanted: Scope | None
     """``None``: requests are not looked at."""
     answers: bool
@@ -73,7 +45,7 @@ class _Rules(Frozen):
 
 
 def configure(given: Given) -> Make:
-    service = _service(given)
+    service = SERVICES[given.choice("provider", tuple(SERVICES))](given)
     everyone, history = given.flag("match_all_roles"), given.flag("match_all_conversation_history")
     wanted = Scope(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
     request, answers = given.flag("check_request", True), given.flag("check_response")
@@ -84,46 +56,21 @@ def configure(given: Given) -> Make:
     status = given.count("deny_code", 200, least=200) or 200
     if status != 200 and not 400 <= status <= 599:
         raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")
+    chars = given.count("max_chars", service.max_chars, least=2 * OVERLAP) or service.max_chars
+    if chars > service.most_chars:
+        raise given.error("max_chars", f"the service takes {service.most_chars} at most")
     rules = _Rules(
         service,
+        given.seconds("timeout", 5.0),
+        frozenset(given.texts("categories") or ()),
         wanted if request else None,
         answers,
         Window(interval) if mode == "realtime" else Window(ALL_OF_IT, hold=False),
-        given.count("max_chars", 8000, least=2 * OVERLAP) or 8000,
+        chars,
         status,
-        given.text("deny_message", "The content was flagged by moderation"),
+        given.text("deny_message", ""),
     )
     return lambda context: Moderation(rules, context)
-
-
-def _service(given: Given) -> _Service:
-    openai = given.choice("provider", ("webhook", "openai")) == "openai"
-    return _Service(
-        given.url("endpoint", OPENAI_URL if openai else None),
-        given.secret("api_key") if openai else given.secret_if_any("api_key"),
-        given.text("model", "omni-moderation-latest") if openai else "",
-        frozenset(given.texts("categories") or ()),
-        given.seconds("timeout", 5.0),
-        _to_openai if openai else _to_webhook,
-        _from_openai if openai else msgspec.json.Decoder(_Verdict).decode,
-    )
-
-
-def _to_openai(service: _Service, phase: str, text: str, model: str, context: Context) -> bytes:
-    return msgspec.json.encode({"model": service.model, "input": text})
-
-
-def _from_openai(body: bytes) -> _Verdict:
-    results = msgspec.json.decode(body, type=_Moderation).results
-    if not results:
-        raise msgspec.DecodeError("no results")
-    names = [name for result in results for name, is_so in result.categories.items() if is_so]
-    return _Verdict(any(result.flagged for result in results), names)
-
-
-def _to_webhook(service: _Service, phase: str, text: str, model: str, context: Context) -> bytes:
-    asked = {"phase": phase, "text": text, "model": model, "request_id": context.request_id}
-    return msgspec.json.encode(asked)
 
 
 class Moderation(Policy):
@@ -133,6 +80,8 @@ class Moderation(Policy):
         self._rules = rules
         self._context = context
         self._model = ""
+        self._began = time.monotonic()
+        self._asked_so_far = 0
         self._ends: dict[int, str] = {}
         """Of each block of the answer, the last characters that have been judged."""
 
@@ -168,39 +117,37 @@ class Moderation(Policy):
         return found
 
     def _judged(self, phase: str, text: str, goes_on: Request | list[ResponseEvent]) -> Asking:
-        for piece in _pieces(text, self._rules.max_chars):
+        rules, facts = self._rules, self._context.facts
+        for piece in _pieces(text, rules.max_chars):
             verdict = yield from self._asked(phase, piece)
-            service = self._rules.service
-            wanted = service.categories.intersection(verdict.categories) if service.categories else None
+            facts[RISK] = max(facts.get(RISK, LEVELS[0]), verdict.level, key=LEVELS.index)
+            wanted = rules.categories.intersection(verdict.categories) if rules.categories else None
             if wanted or (wanted is None and verdict.flagged):
-                names = sorted(wanted or verdict.categories)
-                self._context.facts["moderation_flagged"] = phase
-                self._context.facts["moderation_categories"] = ",".join(names)[:256]
-                return Deny(self._rules.message, self._rules.status)
+                facts["moderation_flagged"] = phase
+                facts["moderation_categories"] = ",".join(sorted(wanted or verdict.categories))[:256]
+                return Deny(rules.message or verdict.answer or REFUSAL, rules.status)
         return goes_on
 
-    def _asked(self, phase: str, text: str) -> Asking:
-        service, facts = self._rules.service, self._context.facts
-        body = service.body(service, phase, text, self._model, self._context)
-        call = HttpCall(service.url, headers=_headers(service.key), body=body, seconds=service.seconds)
+    def _asked(self, phase: str, text: str) -> Generator[Effect, Result, Verdict]:
+        rules, context = self._rules, self._context
         began = time.monotonic()
-        result = yield call
-        facts["moderation_calls"] = facts.get("moderation_calls", 0) + 1
+        # A signature is good for some minutes, and a stream may take longer.
+        now = context.now + began - self._began
+        self._asked_so_far += 1
+        shown = Shown(phase, text, self._model, context.request_id, self._asked_so_far, now)
+        result = yield rules.service.call(shown, rules.seconds)
+        facts = context.facts
+        facts["moderation_calls"] = self._asked_so_far
         facts["moderation_ms"] = facts.get("moderation_ms", 0) + round((time.monotonic() - began) * 1000)
         if not isinstance(result, HttpAnswer):
             raise Unavailable(f"no answer of the service: {result}")
         if result.status != 200:
             raise Unavailable(f"the service answered {result.status}")
         try:
-            return service.found(result.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return rules.service.verdict(result.body)
+        except (msgspec.DecodeError, ValueError):
             # What it says may quote what it was asked about.
             raise Unavailable("the service's answer cannot be read") from None
-
-
-def _headers(key: Secret | None) -> Pairs:
-    sent = (("content-type", "application/json"),)
-    return sent if key is None else (*sent, ("authorization", f"Bearer {key.reveal()}"))
 
 
 def _pieces(text: str, most: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ import time
 import msgspec
 
 from ..frozen import Frozen
-from .base import Asking, Context, Make, Policy, Said, Served, Unavailable
+from .base import Asking, Context, Make, ModelAnswer, Policy, Served, Unavailable
 from .given import Given
 
 _FENCED = re.compile(r"\s*```[a-zA-Z]*\s*\n(.*)\n\s*```\s*", re.DOTALL)
@@ -52,7 +52,7 @@ class RequestRewrite(Policy):
         self._tell(said)
         return _body(said.text)
 
-    def _tell(self, said: Said) -> None:
+    def _tell(self, said: ModelAnswer) -> None:
         counts = {"input_tokens": said.usage.input_tokens, "output_tokens": said.usage.output_tokens}
         for name, count in counts.items():
             if count is not None:

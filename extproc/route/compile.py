@@ -28,7 +28,7 @@ from .auth import Credentials, Secrets, credentials
 from .merge import merge
 from .model import checked, split_endpoint
 from .route import PORTS, EndpointUrl, Route, not_spoken
-from .served import Served, origin
+from .served import ServedRoute, origin
 from .text import RouteError, choose, read
 
 LEVELS = ("route", "cluster", "endpoint")
@@ -265,7 +265,7 @@ class _Builder:
         """For a policy: see ``policy.given.Operator``."""
         return self.secrets.get(path, text)
 
-    def served(self, path: str, members: Mapping[str, Any]) -> Served:
+    def served(self, path: str, members: Mapping[str, Any]) -> ServedRoute:
         """For a policy: see ``policy.given.Operator``."""
         try:
             route = _compile([members], self.secrets.environ, self.secrets.permitted)
@@ -278,7 +278,7 @@ class _Builder:
         where = origin(route)
         if where is None:
             raise self.error(f"{path}.override.endpoint", f"is needed: no host is known of {route.provider.name}")
-        return Served(route, where)
+        return ServedRoute(route, where)
 
     def auth(self, endpoint: EndpointUrl | None, conf: Mapping[str, str]) -> Credentials:
         auth, provider = self.values.get("auth"), self.provider

@@ -9,7 +9,7 @@ from ..policy.base import Unavailable
 from .route import Route
 
 
-class Served(Frozen):
+class ServedRoute(Frozen):
     """``route`` says what is asked and by which credential, ``origin`` where: scheme, host and port of a URL."""
 
     route: Route
@@ -30,7 +30,7 @@ class Served(Frozen):
 
 
 def origin(route: Route) -> str | None:
-    """Where *route* leads, as ``Served`` has it; ``None`` where nothing says so."""
+    """Where *route* leads, as ``ServedRoute`` has it; ``None`` where nothing says so."""
     if route.endpoint is not None:
         return f"{route.endpoint.scheme}://{route.endpoint.authority}"
     host = route.aws.host if route.aws is not None else route.provider.host_for(route.provider_conf)

@@ -15,7 +15,7 @@ from ..llm.losses import LossReport
 from ..llm.request import Message, Request
 from ..policy import base as policy
 from ..route.route import Route
-from ..route.served import Served
+from ..route.served import ServedRoute
 from ..route.text import RouteError
 from ..settings import Limits
 from .calls import Answer, Call, Refused
@@ -25,7 +25,7 @@ MAX_ANSWER = 8 * 1024 * 1024
 JSON: Headers = [("content-type", "application/json")]
 
 
-class Exchange(Protocol):
+class Aside(Protocol):
     """A ``Translation``, as far as it is needed here."""
 
     head: ResponseHead
@@ -37,11 +37,11 @@ class Exchange(Protocol):
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes: ...
 
 
-Begin = Callable[[str, Route], Exchange]
+Begin = Callable[[str, Route], Aside]
 """Makes the exchange of a client of that dialect on that route."""
 
 
-class Models:
+class ModelAsker:
     """See ``policy.base.Models``."""
 
     def __init__(self, begin: Begin, limits: Limits) -> None:
@@ -50,9 +50,9 @@ class Models:
 
     def answer(
         self, served: policy.Served, system: str, text: str, seconds: float
-    ) -> Generator[Effect, Result, policy.Said]:
+    ) -> Generator[Effect, Result, policy.ModelAnswer]:
         asker = dialects.get(dialects.FALLBACK)
-        whom = cast(Served, served)
+        whom = cast(ServedRoute, served)
         model = whom.route.model or ""
         said = Request(
             dialect=asker.name,
@@ -71,10 +71,10 @@ class Models:
             why = "in an error" if folded.ended is None else f"by {folded.ended.stop.value}"
             raise policy.Unavailable(f"the model's answer has ended {why}")
         found = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
-        return policy.Said(found, (folded.started and folded.started.model) or model, folded.usage)
+        return policy.ModelAnswer(found, (folded.started and folded.started.model) or model, folded.usage)
 
     def _asked(
-        self, client: str, served: Served, path: str, members: dict[str, Any], seconds: float
+        self, client: str, served: ServedRoute, path: str, members: dict[str, Any], seconds: float
     ) -> Generator[Effect, Result, bytes]:
         """The answer's body in the API *client*, to the request of *members* at *path*. Raises Unavailable."""
         fetched = served.route.begin()

@@ -46,7 +46,7 @@ from ..policy.base import Context, Deny
 from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
 from ..settings import Limits
-from .asking import Models
+from .asking import ModelAsker
 from .calls import (
     TOO_HEAVY,
     Answer,
@@ -152,7 +152,7 @@ class Translation(Course):
         self._check_size(client, call)
         facts: dict[str, Any] = {}
         who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)
-        models = Models(self._aside, self.limits)
+        models = ModelAsker(self._aside, self.limits)
         self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts, models))
         body = yield from chain.on_body(call.body)
         if isinstance(body, Deny):

@@ -16,6 +16,7 @@ from extproc.policy.moderation import OVERLAP
 from extproc.route import RouteError
 
 from .clients import CLIENTS, ENV, PAIRS, RUN, exchange, parsed, text_of, texts, tool_call, written
+from .services import ALL, OpenAi, Webhook
 
 T = TypeVar("T")
 clients = pytest.mark.parametrize("client", CLIENTS)
@@ -24,46 +25,7 @@ streams = pytest.mark.parametrize("stream", [False, True])
 PNG = Image(Source("base64", "iVBORw0KGgo=", "image/png"))
 
 
-class Webhook:
-    """A service by our own shape: it flags what has *unwanted* in it."""
-
-    members: dict[str, Any] = {"endpoint": "http://guard.test/judge"}
-
-    def __init__(self, unwanted: str = "bomb") -> None:
-        self.unwanted = unwanted
-        self.asked: list[tuple[str, str]] = []
-        self.calls: list[HttpCall] = []
-
-    def __call__(self, call: HttpCall) -> Result:
-        self.calls.append(call)
-        body = msgspec.json.decode(call.body)
-        self.asked.append((body["phase"], body["text"]))
-        flagged = self.unwanted in body["text"]
-        return HttpAnswer(200, (), msgspec.json.encode({"flagged": flagged, "categories": ["violence"] * flagged}))
-
-
-class OpenAi(Webhook):
-    """As OpenAI documents its moderations API."""
-
-    members = {"provider": "openai", "api_key": "sk-moderation"}
-
-    def __call__(self, call: HttpCall) -> Result:
-        self.calls.append(call)
-        body = msgspec.json.decode(call.body)
-        assert body["model"] == "omni-moderation-latest" and set(body) == {"model", "input"}
-        self.asked.append(("", body["input"]))
-        flagged = self.unwanted in body["input"]
-        result = {
-            "flagged": flagged,
-            "categories": {"violence": flagged, "harassment": False},
-            "category_scores": {"violence": 0.98 if flagged else 0.001, "harassment": 0.0001},
-            "category_applied_input_types": {"violence": ["text"], "harassment": ["text"]},
-        }
-        answer = {"id": "modr-1", "model": "omni-moderation-latest", "results": [result]}
-        return HttpAnswer(200, (("content-type", "application/json"),), msgspec.json.encode(answer))
-
-
-services = pytest.mark.parametrize("made", [Webhook, OpenAi])
+services = pytest.mark.parametrize("made", ALL)
 Service = Callable[[HttpCall], Result]
 
 
@@ -117,7 +79,8 @@ def test_a_request_that_is_flagged_is_denied(client: str, upstream: str, stream:
     got = parsed(client, ResponseHead(200, answer.headers), answer.body, stream=stream)
     assert text_of(got) == "The content was flagged by moderation"
     facts = t.policy_facts
-    assert (facts["moderation_flagged"], facts["moderation_categories"]) == ("request", "violence")
+    assert (facts["moderation_flagged"], facts["moderation_categories"].lower()) == ("request", "violence")
+    assert facts["llm_content_risk_level"] == "high"
 
     t = moderated(client, upstream, made)
     assert isinstance(ask(t, service, stream=stream), Call) and "moderation_flagged" not in t.policy_facts
@@ -217,11 +180,11 @@ def test_a_service_that_cannot_say(client: str, result: Result, made: type[Webho
 
 
 def test_only_its_own_key_is_sent_and_shows_nowhere() -> None:
-    for made, key in ((OpenAi, "Bearer sk-moderation"), (Webhook, None)):
+    for made, key in ((OpenAi, "Bearer SECRET-moderation"), (Webhook, None)):
         service = made()
         ask(moderated("openai_chat", "openai_chat", made), service)
         (call,) = service.calls
-        assert dict(call.headers).get("authorization") == key and "sk-" not in repr(call)
+        assert dict(call.headers).get("authorization") == key and "SECRET-" not in repr(call)
 
 
 def test_long_texts_are_split_between_characters_and_lose_nothing() -> None:
@@ -262,7 +225,10 @@ def test_whose_words_are_looked_at() -> None:
         ({}, "moderation.endpoint: is needed"),
         ({"endpoint": "guard.test"}, "moderation.endpoint: expected a URL"),
         ({"provider": "openai"}, "moderation.api_key: is needed"),
-        ({"provider": "nobody"}, "moderation.provider: choose one of: webhook, openai"),
+        (
+            {"provider": "nobody"},
+            "moderation.provider: choose one of: webhook, openai, aliyun, azure_content_safety, bedrock_guardrail",
+        ),
         ({"endpoint": "http://g", "model": "m"}, "moderation.model: unknown key"),
         ({"endpoint": "http://g", "check_request": False}, "moderation.check_request: it or check_response"),
         ({"endpoint": "http://g", "deny_code": 302}, "moderation.deny_code: expected 200"),

@@ -10,7 +10,7 @@ from extproc.credentials.secrets import NotReady
 from extproc.effects import Awaited
 from extproc.policy.base import Unavailable
 from extproc.route import compile_route
-from extproc.route.served import Served, origin
+from extproc.route.served import ServedRoute, origin
 from tests.support.sigv4 import verified
 
 KEYS = {"access_key_id": "AKID", "secret_access_key": "aws-secret"}
@@ -37,7 +37,7 @@ def test_where_a_route_leads(route: dict[str, Any], where: str | None) -> None:
 
 
 def test_a_call_is_signed_for_where_it_goes() -> None:
-    served = Served(compile_route([BEDROCK]), "https://bedrock-runtime.eu-west-1.amazonaws.com")
+    served = ServedRoute(compile_route([BEDROCK]), "https://bedrock-runtime.eu-west-1.amazonaws.com")
     call = served.call("/guardrail/a%3Ab/version/1/apply", b"{}", seconds=2.0, now=1_800_000_000.0)
     assert (call.method, call.seconds, call.url.partition(".com")[2]) == (
         "POST",
@@ -50,7 +50,7 @@ def test_a_call_is_signed_for_where_it_goes() -> None:
 
 def test_keys_in_headers_and_query_go_with_it_and_show_nowhere() -> None:
     auth = {"header": {"X-Key": "SECRET-1"}, "query": {"sig": "SECRET-2"}}
-    served = Served(compile_route([{"provider": "openai", "auth": auth}]), "http://127.0.0.1:1")
+    served = ServedRoute(compile_route([{"provider": "openai", "auth": auth}]), "http://127.0.0.1:1")
     call = served.call("/p?a=1", b"{}", seconds=1.0, now=1.0)
     assert dict(call.headers)["x-key"] == "SECRET-1" and call.url == "http://127.0.0.1:1/p?a=1&sig=SECRET-2"
     assert "SECRET" not in f"{call!r} {served!r}"
@@ -67,4 +67,4 @@ def test_without_a_credential_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GCP_SERVICE_ACCOUNT", "{}")
     route = {"provider": "vertex-ai", "auth": {"gcp": {}}, "provider_conf": {"project_id": "p", "region": "r"}}
     with pytest.raises(Unavailable, match="no token yet"):
-        Served(compile_route([route]), "http://127.0.0.1:1").call("/p", b"{}", seconds=1.0, now=1.0)
+        ServedRoute(compile_route([route]), "http://127.0.0.1:1").call("/p", b"{}", seconds=1.0, now=1.0)

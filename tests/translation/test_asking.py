@@ -11,11 +11,11 @@ import pytest
 
 from extproc import Translation
 from extproc.effects import Effect, HttpAnswer, HttpCall, Result
-from extproc.policy.base import Said, Unavailable
+from extproc.policy.base import ModelAnswer, Unavailable
 from extproc.route import Route, compile_route
-from extproc.route.served import Served
+from extproc.route.served import ServedRoute
 from extproc.settings import Limits
-from extproc.translation.asking import Models
+from extproc.translation.asking import ModelAsker
 
 JSON = (("content-type", "application/json"),)
 
@@ -24,15 +24,15 @@ def begin(client: str, route: Route) -> Translation:
     return Translation(client, route=route, now=1.0, request_id="id")
 
 
-def asks(route: dict[str, Any]) -> Generator[Effect, Result, Said]:
-    served = Served(compile_route([{"auth": "none", **route}]), "http://model.test")
-    return Models(begin, Limits()).answer(served, "be brief", "hi", 2.0)
+def asks(route: dict[str, Any]) -> Generator[Effect, Result, ModelAnswer]:
+    served = ServedRoute(compile_route([{"auth": "none", **route}]), "http://model.test")
+    return ModelAsker(begin, Limits()).answer(served, "be brief", "hi", 2.0)
 
 
-def outcome(steps: Generator[Effect, Result, Said], result: Result) -> Said:
+def outcome(steps: Generator[Effect, Result, ModelAnswer], result: Result) -> ModelAnswer:
     with pytest.raises(StopIteration) as ended:
         steps.send(result)
-    said: Said = ended.value.value
+    said: ModelAnswer = ended.value.value
     return said
 
 
