@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from extproc import Refused, Translation
 from extproc.check import markdown as rules
+from extproc.cli import parser
+from extproc.commands import ALL
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
@@ -113,7 +116,49 @@ def check() -> str:
     return CHECK + rules()
 
 
-PAGES = {"losses.md": losses, "settings.md": settings, "check.md": check}
+COMMANDS = """# Commands
+
+Made by `python docs/generate.py` from `extproc/commands/`. Exit statuses in general: 0 done; 1 done, and the outcome is bad
+(a refusal, a server that does not serve, an error that was found); 2 wrong usage or configuration; 130 ended by Ctrl-C.
+Colours are for terminals, and nowhere if `NO_COLOR` is set. `extproc completion bash | zsh | fish` prints what completes
+them in your shell.
+"""
+
+
+def flags(parser: argparse.ArgumentParser) -> list[str]:
+    """The arguments of *parser*, a row each; those of commands below it after their names."""
+    rows = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                rows += [f"| `{name}` | {inner.description} |", *flags(inner)]
+        elif not isinstance(action, argparse._HelpAction):
+            name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
+            value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
+            if action.choices:
+                value += f" ({', '.join(map(str, action.choices))})"
+            about = (action.help or "") % vars(action)
+            rows.append(f"| `{name}{value}` | {about.replace('|', '/')} |")
+    return rows
+
+
+def commands() -> str:
+    made = parser()
+    (found,) = [action for action in made._actions if isinstance(action, argparse._SubParsersAction)]
+    lines = [COMMANDS]
+    for command in ALL:
+        one = found.choices[command.name]
+        lines += [f"## extproc {command.name}\n", (one.description or f"{command.help[0].upper()}{command.help[1:]}.")]
+        lines += ["", "```sh", *command.examples, "```", "", f"Exit status: {'; '.join(command.statuses)}.", ""]
+        rows = [] if command.name == "serve" else flags(one)
+        if rows:
+            lines += ["| argument | meaning |", "|---|---|", *rows, ""]
+        if command.name == "serve":
+            lines += ["Its flags are its settings: [settings.md](settings.md).", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {"commands.md": commands, "losses.md": losses, "settings.md": settings, "check.md": check}
 
 
 def main() -> int:

@@ -1,111 +1,26 @@
+"""What holds for every command."""
+
 from __future__ import annotations
 
-import io
-import json
-import signal
-import socket
+import itertools
+import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from extproc import demo, dialects, settings
-from extproc.cli import main
+from extproc import commands
+from extproc.cli import parser
+from extproc.commands.base import Command
+from tests.support.command_line import Run, runner
 
-MESSAGES = {"model": "claude-x", "max_tokens": 9, "top_k": 5, "messages": [{"role": "user", "content": "hi"}]}
-CHAT_REPLY = {
-    "id": "c1", "object": "chat.completion", "created": 1, "model": "m",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-}  # fmt: skip
-
-
-def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-    choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
-    return b"data: " + json.dumps({"id": "c1", "model": "m", "choices": choices}).encode() + b"\n\n"
-
-
-CHAT_STREAM = [chunk({"role": "assistant", "content": ""}), chunk({"content": "hel"}), chunk({"content": "lo"}),
-               chunk({}, "stop"), b"data: [DONE]\n\n"]  # fmt: skip
 PAIR = ["--client", "anthropic-messages", "--upstream", "openai_chat"]
 
 
-class Ran:
-    def __init__(self, status: int, out: bytes, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
-    def ran(*argv: str, stdin: bytes = b"") -> Ran:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        try:
-            status = main(list(argv))
-        except SystemExit as left:
-            status = int(left.code or 0)
-        out, err = capfdbinary.readouterr()
-        return Ran(status, out, err.decode())
-
-    return ran
-
-
-# ---- requests
-
-
-def test_a_count_of_tokens_is_an_answer_and_no_refusal(run: Any) -> None:
-    path = ["--path", "/v1/messages/count_tokens"]
-    done = run("translate", "request", *PAIR, *path, stdin=json.dumps(MESSAGES).encode())
-    assert done.status == 0 and "refused" not in done.err and "answered by the gateway: estimated" in done.err
-    assert json.loads(done.out)["input_tokens"] > 0
-
-
-def test_a_request_becomes_the_upstreams_and_its_losses_are_named(run: Any) -> None:
-    done = run("translate", "request", *PAIR, stdin=json.dumps(MESSAGES).encode())
-    assert done.status == 0
-    body = json.loads(done.out)
-    assert body["messages"] == [{"role": "user", "content": "hi"}]
-    assert body["model"] == "claude-x" and "max_tokens" not in body and body["max_completion_tokens"] == 9
-    assert not done.out.endswith(b"\n")
-    assert [line.partition(" ")[0] for line in done.err.splitlines()] == ["top_k:dropped"]
-
-
-def test_the_client_is_detected_from_the_path(run: Any) -> None:
-    done = run("translate", "request", "--upstream", "openai_chat", "--path", "/v1/messages?beta=true",
-               stdin=json.dumps(MESSAGES).encode())  # fmt: skip
-    assert done.status == 0 and json.loads(done.out)["max_completion_tokens"] == 9
-
-
-def test_the_same_dialect_passes_byte_for_byte(run: Any, tmp_path: Path) -> None:
-    body = b'{ "model":"m",\n "messages" : [{"role":"user","content":"\\u00e9"}], "unknown": 1.0 }\n'
-    (tmp_path / "body.json").write_bytes(body)
-    same = ["--client", "openai_chat", "--upstream", "openai_chat"]
-    done = run("translate", "request", *same, str(tmp_path / "body.json"))
-    assert (done.status, done.out, done.err) == (0, body, "")
-
-
-def test_model_and_route(run: Any, tmp_path: Path) -> None:
-    route = tmp_path / "route.yaml"
-    route.write_text("provider: deepseek\nauth: none\noptions: {model: m1, temperature: 0.5}\n")
-    stdin = json.dumps(MESSAGES).encode()
-    done = run("translate", "request", "--client", "anthropic_messages", "--route", str(route), stdin=stdin)
-    body = json.loads(done.out)
-    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m1", 0.5, 9)
-    done = run("translate", "request", *PAIR, "--route", str(route), "--model", "m2", stdin=stdin)
-    assert json.loads(done.out)["model"] == "m2"
-
-
-@pytest.mark.parametrize("stdin", [b"", b"not json", b"[]", b'{"model": 1}', b"\xff\xfe"])
-def test_a_refused_request_answers_in_the_clients_shape_with_status_1(run: Any, stdin: bytes) -> None:
-    done = run("translate", "request", *PAIR, stdin=stdin)
-    assert done.status == 1
-    error = json.loads(done.out)
-    assert error["type"] == "error" and error["error"]["type"] == "invalid_request_error"
-    assert done.err.splitlines()[0] == "refused with status 400"
-
-
-# ---- mistakes
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    return runner(monkeypatch, capfdbinary)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +34,7 @@ def test_a_refused_request_answers_in_the_clients_shape_with_status_1(run: Any, 
         (["translate", "response", *PAIR, "--request", "nope.json"], "extproc: nope.json: No such file or directory"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_line_and_status_2(run: Any, argv: list[str], message: str) -> None:
+def test_a_mistake_is_one_line_and_status_2(run: Run, argv: list[str], message: str) -> None:
     done = run(*argv)
     assert (done.status, done.out, done.err) == (2, b"", message + "\n")
 
@@ -135,86 +50,9 @@ def test_a_mistake_is_one_line_and_status_2(run: Any, argv: list[str], message: 
         (["fly"], "invalid choice: 'fly'"),
     ],
 )
-def test_wrong_usage_says_what_is_right(run: Any, argv: list[str], word: str) -> None:
+def test_wrong_usage_says_what_is_right(run: Run, argv: list[str], word: str) -> None:
     done = run(*argv)
     assert done.status == 2 and word in done.err and "Traceback" not in done.err
-
-
-def test_a_wrong_route_is_named_at_its_path(run: Any, tmp_path: Path) -> None:
-    route = tmp_path / "route.yaml"
-    route.write_text("provider: openai\nauth: {header: {Authorization: '${SURELY_NOT_SET}'}}\n")
-    done = run("translate", "request", "--route", str(route))
-    assert done.status == 2
-    assert done.err == "extproc: route: auth.header.Authorization: environment variable SURELY_NOT_SET is not set\n"
-    route.write_bytes(b"\xff")
-    assert run("translate", "request", "--route", str(route)).err == f"extproc: {route}: not UTF-8 text\n"
-
-
-# ---- responses
-
-
-def test_a_whole_response(run: Any) -> None:
-    done = run("translate", "response", *PAIR, stdin=json.dumps(CHAT_REPLY).encode())
-    message = json.loads(done.out)
-    assert (done.status, message["type"], message["content"][0]["text"]) == (0, "message", "hello")
-    assert message["usage"]["output_tokens"] == 2
-
-
-def test_a_stream_is_known_by_its_looks(run: Any, tmp_path: Path) -> None:
-    (tmp_path / "up.sse").write_bytes(b"".join(CHAT_STREAM))
-    done = run("translate", "response", *PAIR, str(tmp_path / "up.sse"))
-    assert done.status == 0
-    assert done.out.startswith(b"event: message_start\n") and done.out.endswith(b"\n\n")
-    assert b'"text":"hel"' in done.out and b"event: message_stop" in done.out
-
-
-def test_a_whole_answer_for_a_client_that_asked_for_a_stream(run: Any) -> None:
-    done = run("translate", "response", *PAIR, "--stream", stdin=json.dumps(CHAT_REPLY).encode())
-    assert done.out.startswith(b"event: message_start\n") and b"hello" in done.out
-
-
-def test_an_errors_status_is_the_clients_own(run: Any) -> None:
-    upstream = b'{"error": {"message": "busy", "type": "server_error"}}'
-    done = run("translate", "response", *PAIR, "--status", "503", stdin=upstream)
-    assert json.loads(done.out)["error"] == {"type": "overloaded_error", "message": "busy"}
-    assert (done.status, done.err.splitlines()) == (0, ["status 529"])
-
-
-def test_the_request_decides_what_the_answer_becomes(run: Any, tmp_path: Path) -> None:
-    request = tmp_path / "request.json"
-    request.write_text(json.dumps(MESSAGES | {"stream": True}))
-    done = run("translate", "response", *PAIR, "--request", str(request), stdin=json.dumps(CHAT_REPLY).encode())
-    assert done.out.startswith(b"event: message_start\n")
-    assert "top_k" not in done.err
-    request.write_text("[]")
-    done = run("translate", "response", *PAIR, "--request", str(request))
-    assert done.status == 2 and done.err.startswith(f"extproc: {request}: ")
-
-
-def test_the_same_dialect_passes_a_response(run: Any) -> None:
-    same = ["--client", "openai_chat", "--upstream", "openai_chat"]
-    stream = b"".join(CHAT_STREAM)
-    assert run("translate", "response", *same, stdin=stream).out == stream
-
-
-def test_no_input_at_all_is_an_upstream_that_said_nothing(run: Any) -> None:
-    done = run("translate", "response", *PAIR)
-    assert json.loads(done.out)["type"] == "error" and done.err.splitlines() == ["status 502"]
-
-
-# ---- the rest
-
-
-def test_dialects_prints_the_matrix_and_who_speaks_what(run: Any) -> None:
-    done = run("dialects")
-    lines = [line.split() for line in done.out.decode().splitlines()]
-    names = list(dialects.REGISTRY)
-    assert done.status == 0 and lines[0] == ["client", "\\", "upstream", *names]
-    matrix = {line[0]: dict(zip(names, line[1:], strict=True)) for line in lines[1 : 1 + len(names)]}
-    assert all(matrix[name][name] == "passes" for name in names)
-    assert matrix["anthropic_messages"]["openai_chat"] == matrix["openai_chat"]["anthropic_messages"] == "translates"
-    assert matrix["openai_chat"]["openai_embeddings"] == matrix["openai_embeddings"]["openai_chat"] == "-"
-    assert ["anthropic", "anthropic_messages", "/v1/messages", "max_tokens"] in lines
 
 
 def process(*argv: str) -> subprocess.Popen[bytes]:
@@ -222,81 +60,41 @@ def process(*argv: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "extproc", *argv], stdin=pipe, stdout=pipe, stderr=pipe)
 
 
-def test_text_comes_out_as_it_comes_in() -> None:
-    with process("translate", "response", *PAIR) as child:
-        assert child.stdin and child.stdout and child.stderr
-        child.stdin.write(CHAT_STREAM[0] + CHAT_STREAM[1])
-        child.stdin.flush()
-        seen = b""
-        while b'"hel"' not in seen:
-            line = child.stdout.readline()
-            assert line, child.stderr.read()
-            seen += line
-        child.stdin.write(b"".join(CHAT_STREAM[2:]))
-        child.stdin.close()
-        assert b"message_stop" in child.stdout.read()
-        assert child.wait(10) == 0
-
-
 def test_a_reader_that_goes_away_is_no_drama() -> None:
     with process("translate", "response", "--client", "openai_chat", "--upstream", "openai_chat") as child:
         assert child.stdin and child.stdout and child.stderr
         child.stdout.close()
-        child.stdin.write(CHAT_STREAM[0])
+        child.stdin.write(b"data: {}\n\n")
         child.stdin.close()
         assert child.stderr.read() == b""
         assert child.wait(10) == 1
 
 
-def test_settings_lists_every_flag_and_variable(run: Any) -> None:
-    done = run("settings")
-    lines = done.out.decode().splitlines()
-    assert done.status == 0
-    assert [line.split()[:2] for line in lines] == [[item.flag, item.variable] for item in settings.ALL]
+def lines(example: str) -> list[list[str]]:
+    """The arguments of each call of ours in *example*."""
+    words = shlex.split(example.partition("#")[0].replace("$(", "$( ").replace(")", " )"))
+    calls = [list(group) for more, group in itertools.groupby(words, lambda w: w in ("|", "&&", "&", ";", "--", ">"))]
+    return [call[call.index("extproc") + 1 :] for call in calls if "extproc" in call]
 
 
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--drain-seconds", "soon"], "--drain-seconds: 'soon' is not a number of seconds such as 30 or 0.5"),
-        (["--listen", "nowhere"], "--listen: 'nowhere' is neither host:port nor unix:/path"),
-        (["--capabilities", "/nope.yaml"], "/nope.yaml: No such file or directory"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_and_status_2(run: Any, argv: list[str], message: str) -> None:
-    done = run("serve", *argv)
-    assert (done.status, done.err) == (2, f"extproc: {message}\n")
+@pytest.mark.parametrize("command", commands.ALL, ids=lambda command: str(command.name))
+def test_each_says_how_it_is_used_and_what_its_status_means(run: Run, command: Command) -> None:
+    done = run(command.name, "--help")
+    said = done.out.decode()
+    assert done.status == 0 and "examples:\n  " in said and "exit status:\n  0 " in said
+    for example in command.examples:
+        assert f"  {example}\n" in said, "it is there to be pasted: never wrapped"
+        calls = lines(example) if "eval" not in example else []
+        for call in calls:
+            assert callable(parser().parse_args(call).run)
 
 
-def test_a_taken_address_is_one_line_and_status_2() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with process("serve", "--listen", address) as child:
-            _, err = child.communicate(timeout=20)
-    assert child.returncode == 2
-    assert err.decode().splitlines()[-1].startswith(f"extproc: cannot listen on {address}")
-    assert b"Traceback" not in err
+def test_the_list_of_commands_is_shown_with_the_statuses(run: Run) -> None:
+    said = run("--help").out.decode()
+    assert all(f"    {command.name}" in said for command in commands.ALL)
+    assert "exit status:" in said
 
 
-def test_serve_listens_and_ends_on_sigterm() -> None:
-    with process("serve", "--listen", "127.0.0.1:0") as child:
-        assert child.stderr
-        line = child.stderr.readline()
-        assert line.startswith(b"extproc listens on 127.0.0.1:"), line
-        child.send_signal(signal.SIGTERM)
-        assert child.wait(20) == 0
-
-
-def test_demo_passes_its_outcome_on(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-
-    def tour(*, once: bool) -> int:
-        asked.append(once)
-        return 1
-
-    monkeypatch.setattr(demo, "main", tour)
-    assert run("demo", "--once").status == 1
-    assert run("demo").status == 1
-    assert asked == [True, False]
+def test_the_version_is_the_distributions(run: Run) -> None:
+    done = run("--version")
+    assert done.status == 0 and re.fullmatch(rb"extproc \d+\.\d+\.\d+\S*\n", done.out)

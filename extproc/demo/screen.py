@@ -1,7 +1,8 @@
-"""What the demo prints: coloured on a terminal, plain elsewhere."""
+"""What is printed for people: coloured on a terminal, plain elsewhere and where NO_COLOR is set."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ class Screen:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._colour = out.isatty()
+        self._colour = out.isatty() and not os.environ.get("NO_COLOR")
         self._width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 140))
 
     def line(self, text: str = "", style: str = "") -> None:
@@ -59,7 +60,7 @@ class Screen:
             self.labelled("WRONG", text, "red")
 
     def fail(self, text: str) -> None:
-        self.line(f"extproc demo: {text}", "red")
+        self.line(f"extproc: {text}", "red")
 
     def log(self, name: str, text: str) -> None:
         self.title(f"The end of {name}'s log")

@@ -1,0 +1,20 @@
+"""The commands, one module each, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from . import completion, configuration, demo, knowledge, serve, translate, version
+from .base import Command
+
+ALL: tuple[Command, ...] = (
+    demo.COMMAND,
+    serve.SERVE,
+    serve.HEALTH,
+    translate.COMMAND,
+    configuration.CHECK,
+    configuration.IMPORT,
+    knowledge.DIALECTS,
+    knowledge.MODELS,
+    knowledge.SETTINGS,
+    version.COMMAND,
+    completion.COMMAND,
+)

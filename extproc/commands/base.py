@@ -1,0 +1,49 @@
+"""What the commands share: the user's mistakes, files, tables."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+
+class UsageError(Exception):
+    """The user's mistake; the message says what to do next."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. *arguments* adds its flags to a parser and sets ``run``, which takes the parsed arguments and
+    returns the exit status."""
+
+    name: str
+    help: str
+    """A line in the list of commands."""
+    arguments: Arguments
+    examples: Sequence[str] = ()
+    """Lines to paste."""
+    statuses: Sequence[str] = ("0 done", "2 wrong usage or configuration")
+    """What its exit status says."""
+
+
+def opened(file: str | None) -> AbstractContextManager[BinaryIO]:
+    """*file*, or standard input for ``None`` and ``-``. Raises UsageError."""
+    if file is None or file == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+
+
+def table(rows: list[list[str]]) -> str:
+    """*rows* as lines with aligned columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)

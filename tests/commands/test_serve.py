@@ -1,0 +1,51 @@
+"""``extproc serve`` as a process; what it serves is tested in tests/server."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command_line import Run
+
+
+def process(*argv: str) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-m", "extproc", *argv], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--drain-seconds", "soon"], "--drain-seconds: 'soon' is not a number of seconds such as 30 or 0.5"),
+        (["--listen", "nowhere"], "--listen: 'nowhere' is neither host:port nor unix:/path"),
+        (["--capabilities", "/nope.yaml"], "/nope.yaml: No such file or directory"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(run: Run, argv: list[str], message: str) -> None:
+    done = run("serve", *argv)
+    assert (done.status, done.err) == (2, f"extproc: {message}\n")
+
+
+def test_a_taken_address_is_one_line_and_status_2() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with process("serve", "--listen", address) as child:
+            _, err = child.communicate(timeout=20)
+    assert child.returncode == 2
+    assert err.decode().splitlines()[-1].startswith(f"extproc: cannot listen on {address}")
+    assert b"Traceback" not in err
+
+
+def test_serve_listens_and_ends_on_sigterm() -> None:
+    with process("serve", "--listen", "127.0.0.1:0") as child:
+        assert child.stderr
+        line = child.stderr.readline()
+        assert line.startswith(b"extproc listens on 127.0.0.1:"), line
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 0
