@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from ...llm import marker
 from ...llm.failures import Unsupported
 from ...llm.jsonkeys import renamed
@@ -25,12 +23,13 @@ from ...llm.request import (
     ToolReference,
     ToolResult,
 )
+from ..shared import freeform
+from ..shared.content import as_object, opaque
 from ..shared.history import omitted
 from ..shared.media import as_text, media_type, standard_base64
 from ..shared.naming import tool_name
-from .vocabulary import FILES_BETA, IMAGE_TYPES, INVALID_JSON, NAME, SIGNER
+from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
 
-_decode = msgspec.json.Decoder().decode
 _PDF = "application/pdf"
 
 
@@ -42,21 +41,6 @@ def with_cache(out: dict[str, Any], cache: CacheMarker | None) -> dict[str, Any]
 
 def cache_control(cache: CacheMarker) -> dict[str, Any]:
     return {"type": "ephemeral"} if cache.ttl is None else {"type": "ephemeral", "ttl": cache.ttl}
-
-
-def tool_input(arguments: str | None) -> tuple[Any, bool]:
-    """*arguments* as a tool's input, and whether they were a JSON object. Its text stays as it is, so that numbers and
-    key order do too."""
-    if arguments is None or arguments.strip() in ("", "[]"):
-        # PHP writes an empty map as a list.
-        return {}, True
-    try:
-        value = _decode(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        value = arguments
-    if type(value) is dict:
-        return msgspec.Raw(arguments.encode("utf-8", "replace")), True
-    return ({}, True) if value is None else ({INVALID_JSON: arguments}, False)
 
 
 class BlockWriter:
@@ -106,7 +90,7 @@ class BlockWriter:
             case SearchResult():
                 return self._search_result(block)
             case Opaque():
-                return self.opaque(block)
+                return opaque(block, NAME, self.losses)
             case ToolReference():
                 return self._finished({"type": "tool_reference", "tool_name": tool_name(block.name)}, block)
             case Audio():
@@ -120,24 +104,15 @@ class BlockWriter:
         written = [self.content(block) for block in content]  # type: ignore[arg-type]
         return [block for block in written if block is not None]
 
-    def opaque(self, block: Opaque) -> dict[str, Any] | None:
-        if block.dialect == NAME:
-            return block.content
-        if block.essential:
-            kind = block.content.get("type")
-            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
-        self.losses.dropped(block.at)
-        return None
-
     def call(self, call: ToolCall, id_: str, name: str) -> dict[str, Any]:
         names = self._keys.get(call.name)
         if call.kind == "custom":
-            value: Any = {"input": call.arguments or ""}
+            value: Any = freeform.as_input(call.arguments)
         elif call.input is not None:
             value = {names.get(key, key): each for key, each in call.input.items()} if names else call.input
         else:
             arguments = call.arguments
-            value, valid = tool_input(renamed(arguments, names) if arguments and names else arguments)
+            value, valid = as_object(renamed(arguments, names) if arguments and names else arguments)
             if not valid:
                 self.losses.rewritten(call.at, "the arguments are no JSON object")
         return self._finished({"type": "tool_use", "id": id_, "name": name, "input": value}, call)

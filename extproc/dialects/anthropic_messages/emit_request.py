@@ -9,11 +9,13 @@ from ...llm import signers
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
-from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Headers, Undo, Upstream, UpstreamCall
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
+from ..shared.claude_sampling import no_seed_no_penalties, unwanted
+from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.naming import ToolIds, sha256
-from ..shared.schemas import NotInSubset
+from ..shared.output import enforced, instruction
 from ..shared.turns import Turns, system_texts
 from .emit_blocks import BlockWriter, with_cache
 from .emit_tools import Tools, input_names, write_tools
@@ -24,8 +26,6 @@ DEFAULT_MAX_TOKENS = 8192
 """For a model of which nothing is known. The API demands the member; a large value costs nothing by itself."""
 MAX_USER_ID = 256
 
-JSON_OBJECT = "Respond with one valid JSON object and nothing else."
-JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
 
 CARRIED = frozenset({
     "billing_policy", "compaction", "container", "context_management", "diagnostics", "fallback_credit_token",
@@ -100,17 +100,8 @@ class _RequestWriter:
     # ---- size
 
     def _max_tokens(self) -> int:
-        request, limit = self._request, self._row.max_output
-        asked = request.sampling.max_tokens
-        if asked is None:
-            return limit or DEFAULT_MAX_TOKENS
-        path = request.path_of("max_tokens")
-        if asked < 1:
-            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
-        if limit is not None and asked > limit:
-            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
-            return limit
-        return asked
+        asked = max_tokens(self._request, self._row, self._losses)
+        return asked or self._row.max_output or DEFAULT_MAX_TOKENS
 
     # ---- what is said
 
@@ -146,26 +137,17 @@ class _RequestWriter:
         if output is None:
             return
         if output.kind == "json_object" or output.schema is None:
-            self._instruction = JSON_OBJECT
+            self._instruction = instruction(output)
             losses.add(request.path_of("output"), Action.EMULATED, "by an instruction")
             return
         for word, value in (("output_name", output.name), ("output_description", output.description)):
             if value is not None:
                 losses.dropped(request.path_of(word))
-        try:
-            if not self._row.json_schema:
-                raise NotInSubset("this model cannot be held to a schema")
-            schema = subset.transform(output.schema)
-        except NotInSubset as error:
-            if output.strict:
-                path = request.path_of("output")
-                raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
-            self._instruction = JSON_SCHEMA + encode(output.schema).decode()
-            losses.add(request.path_of("output"), Action.EMULATED, f"by an instruction: {error}")
-            return
-        if schema != output.schema:
-            losses.rewritten(request.path_of("output_schema"), "reduced to what the provider can enforce")
-        self._output = {"type": "json_schema", "schema": schema}
+        schema = enforced(request, output.schema, subset.transform, losses, able=self._row.json_schema)
+        if schema is None:
+            self._instruction = instruction(output)
+        else:
+            self._output = {"type": "json_schema", "schema": schema}
 
     # ---- thinking
 
@@ -222,7 +204,7 @@ class _RequestWriter:
         request, losses = self._request, self._losses
         wish = request.sampling
         values = {"temperature": wish.temperature, "top_p": wish.top_p, "top_k": self._top_k()}
-        for name in self._unwanted(values, plan):
+        for name in unwanted(wish, self._row, thinks=plan.thinks):
             value = values.pop(name)
             if value is not None and not (value == 1 and name != "top_k"):
                 # 1 is the default: leaving it out changes nothing.
@@ -232,44 +214,15 @@ class _RequestWriter:
             values["temperature"] = 1
             losses.add(request.path_of("temperature"), Action.CLAMPED, "to 1, the highest of this API")
         self._members |= {name: value for name, value in values.items() if value is not None}
-        if wish.seed is not None:
-            losses.dropped(request.path_of("seed"))
-        for name, penalty in (
-            ("frequency_penalty", wish.frequency_penalty),
-            ("presence_penalty", wish.presence_penalty),
-        ):
-            if penalty:
-                losses.dropped(request.path_of(name))
-        self._stop()
-
-    def _unwanted(self, values: dict[str, float | None], plan: Plan) -> tuple[str, ...]:
-        """What this model does not take, with this thinking."""
-        if not self._row.sampling:
-            return ("temperature", "top_p", "top_k")
-        top_p = values["top_p"]
-        if plan.thinks:
-            near_one = top_p is None or 0.95 <= top_p <= 1
-            return ("temperature", "top_k") if near_one else ("temperature", "top_p", "top_k")
-        if top_p is not None and values["temperature"] is not None and not self._row.temperature_with_top_p:
-            return ("top_p",)
-        return ()
+        no_seed_no_penalties(request, losses)
+        if stop := stop_sequences(request, self._row, losses, blank=False):
+            self._members["stop_sequences"] = stop
 
     def _top_k(self) -> int | None:
         member = self._request.extra.get("top_k")
         if self._request.sampling.top_k is None and member is not None and type(member.value) is int:
             return member.value
         return self._request.sampling.top_k
-
-    def _stop(self) -> None:
-        path = self._request.path_of("stop")
-        kept = []
-        for i, text in enumerate(self._request.sampling.stop):
-            if self._row.stop and text.strip():
-                kept.append(text)
-            else:
-                self._losses.dropped(f"{path}[{i}]", "" if text.strip() else "the API takes no empty stop sequence")
-        if kept:
-            self._members["stop_sequences"] = kept
 
     # ---- the rest
 
@@ -301,11 +254,8 @@ class _RequestWriter:
                 self._betas += [beta for beta in member.value if type(beta) is str]
             elif self._taken_elsewhere(name):
                 pass
-            elif member.essential:
-                problem = member.problem or f"{member.path} is not supported for this model"
-                raise Unsupported(member.path, problem, member.code)
             else:
-                self._losses.dropped(member.path, cost_only=member.cost_only)
+                leave_out(member, self._losses)
 
     def _taken_elsewhere(self, name: str) -> bool:
         if self._own and name.startswith(("output_config.", "tools[")):

@@ -37,9 +37,10 @@ from ...llm.losses import LossReport
 from ...llm.request import Request, ToolCall
 from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..shared import freeform
+from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id, unused_id
-from .emit_blocks import tool_input
 from .meta import error_object, write_meta
 from .vocabulary import NAME, SIGNER, STOP_NAMES
 
@@ -155,7 +156,7 @@ class MessagesEmitter(EmitterBase):
         self._block = None
         if isinstance(block, ToolCallStarted):
             if block.kind == "custom":
-                whole = encode({"input": "".join(self._parts)}).decode()
+                whole = freeform.wrapped("".join(self._parts))
                 out = self._delta({"type": "input_json_delta", "partial_json": whole})
             elif not self._written:
                 out = self._delta({"type": "input_json_delta", "partial_json": "{}"})
@@ -237,7 +238,7 @@ class MessagesEmitter(EmitterBase):
             case ToolCallBlock():
                 self.losses.extra(f"response.content[{number}]", block.extra)
                 custom = block.kind == "custom"
-                value = {"input": block.input} if custom else tool_input(block.input)[0]
+                value = freeform.as_input(block.input) if custom else as_object(block.input)[0]
                 return {"type": "tool_use", "id": self._tool_id(block), "name": block.name, "input": value}
             case OpaqueBlock():
                 if block.dialect != NAME:
@@ -327,4 +328,4 @@ def _with_deltas(content: Extra, deltas: list[Extra]) -> Extra:
     """A server tool's block with the input that came in pieces."""
     pieces = [delta.get("partial_json") for delta in deltas if delta.get("type") == "input_json_delta"]
     text = "".join(piece for piece in pieces if type(piece) is str)
-    return {**content, "input": tool_input(text)[0]} if text else content
+    return {**content, "input": as_object(text)[0]} if text else content

@@ -15,7 +15,7 @@ from ..shared import claude_schema as subset
 from ..shared import freeform
 from ..shared.naming import property_names, tool_name
 from ..shared.schemas import as_object, repaired
-from ..shared.tools import allowed
+from ..shared.tools import allowed, leave_out, renamed
 from .emit_blocks import with_cache
 from .vocabulary import FAMILY, NAME, OWN_TOOL, TOOL_BETAS
 
@@ -52,7 +52,7 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
                 out.keys[tool.name] = {sent: name for name, sent in writer.keys[tool.name].items()}
             if (beta := TOOL_BETAS.get(str(written.get("type")))) is not None:
                 out.betas.append(beta)
-    out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
+    out.custom = freeform.names(request)
     called = list(called)
     if not out.tools and called:
         # The API refuses a history of calls without the definitions of their tools.
@@ -64,8 +64,7 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
         out.forced = out.choice is not None and out.choice["type"] in ("any", "tool")
     elif request.tool_choice.mode in ("required", "tool"):
         losses.dropped(request.path_of("tool_choice"), "there are no tools")
-    everyone = [*(tool.name for tool in request.tools), *called]
-    out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    out.names = renamed(request, called)
     return out
 
 
@@ -205,10 +204,7 @@ class _ToolWriter:
     def _native(self, tool: Tool) -> dict[str, Any] | None:
         if _own(tool):
             return tool.native
-        choice, tools = self._request.tool_choice, self._request.tools
-        if len(tools) == 1 or (choice.mode in ("required", "tool") and tool.name in choice.names):
-            raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
-        self._losses.dropped(tool.at, "a tool that another provider runs")
+        leave_out(self._request, tool, self._losses)
         return None
 
 

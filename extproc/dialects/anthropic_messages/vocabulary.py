@@ -28,9 +28,6 @@ BILLING_LINE = "x-anthropic-billing-header:"
 NO_THREADS = "thread_unsupported_request"
 """The ``error_code`` at which clients send the whole conversation again, without ``thread``."""
 
-INVALID_JSON = "INVALID_JSON"
-"""The member that holds a tool's input when it was no JSON object."""
-
 STOP_REASONS = {
     "end_turn": StopReason.END,
     "max_tokens": StopReason.MAX_TOKENS,

@@ -25,7 +25,8 @@ from ...llm.request import (
     ToolResult,
 )
 from ..base import Members
-from . import opaque
+from ..shared import freeform
+from ..shared.content import as_object, opaque
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
 CACHE_POINT = "cachePoint"
@@ -113,17 +114,8 @@ class BlockWriter:
             case Audio():
                 return {"audio": {"format": block.format, "source": {"bytes": block.data}}}
             case Opaque():
-                return self._opaque(block)
+                return opaque(block, NAME, self.losses)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
-
-    def _opaque(self, block: Opaque) -> Members | None:
-        if block.dialect == NAME:
-            return block.content
-        if block.essential:
-            kind = block.content.get("type")
-            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
-        self.losses.dropped(block.at)
-        return None
 
     def thinking(self, block: Thinking) -> Members | None:
         """Only what the model's maker has signed goes back."""
@@ -144,12 +136,12 @@ class BlockWriter:
 
     def call(self, call: ToolCall, id_: str, name: str) -> Members:
         if call.kind == "custom":
-            given: Any = {"input": call.arguments or ""}
+            given: Any = freeform.as_input(call.arguments)
         elif call.input is not None:
             given = call.input
         else:
-            given = opaque.tool_input(call.arguments or "")
-            if opaque.INVALID_JSON in given:
+            given, valid = as_object(call.arguments)
+            if not valid:
                 self.losses.rewritten(call.at, "the arguments are no JSON object")
         return self._finished({"toolUse": {"toolUseId": id_, "name": name, "input": given}}, call)
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ...llm import signers
-from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
-from ...llm.request import Request
+from ...llm.request import Output, Request
 from ..base import Headers, Members, Undo, Upstream, UpstreamCall, encode
 from ..shared import claude_schema as subset
 from ..shared.claude_reasoning import Plan, Planner
+from ..shared.claude_sampling import no_seed_no_penalties, unwanted
 from ..shared.history import settled
+from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.naming import ToolIds
-from ..shared.schemas import NotInSubset
+from ..shared.output import enforced, instruction
 from ..shared.turns import Turns, system_texts
 from .emit_blocks import BlockWriter, CachePoints, expanded
 from .emit_tools import Tools, write_tools
 from .words import CLAUDE, ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
 
-JSON_OBJECT = "Respond with one valid JSON object and nothing else."
-JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
 ROOM_TO_THINK = 8192
 """What a budget of thinking is measured by where nothing says how long the answer may be."""
 MAX_METADATA = 16
@@ -56,6 +55,7 @@ class _RequestWriter:
         self._more: Members = {}  # additionalModelRequestFields
         self._config: Members = {}  # outputConfig
         self._instructions: list[str] = []
+        self._fences = False  # one of them asks for JSON
         self._points = CachePoints(losses, known=self._own or self._claude or self._row.cache_points)
 
     def write(self, address: tuple[str, str]) -> UpstreamCall:
@@ -93,7 +93,7 @@ class _RequestWriter:
             if value:
                 members[name] = value
         headers: Headers = [("content-type", "application/json")]
-        undo = Undo(tools.names, tools.custom, signer=self._signer)
+        undo = Undo(tools.names, tools.custom, self._fences, signer=self._signer)
         return UpstreamCall(*address, headers, members, request, undo)
 
     # ---- what is said
@@ -138,29 +138,25 @@ class _RequestWriter:
         if output is None:
             return
         if output.kind == "json_object" or output.schema is None:
-            self._instructions.append(JSON_OBJECT)
+            self._instruct(output)
             losses.add(request.path_of("output"), Action.EMULATED, "by an instruction")
             return
         schema = output.schema
         if not self._own:
-            try:
-                if not self._row.json_schema:
-                    raise NotInSubset("this model cannot be held to a schema")
-                schema = subset.transform(output.schema)
-            except NotInSubset as error:
-                if output.strict:
-                    path = request.path_of("output")
-                    raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
-                self._instructions.append(JSON_SCHEMA + encode(output.schema).decode())
-                losses.add(request.path_of("output"), Action.EMULATED, f"by an instruction: {error}")
+            reduced = enforced(request, schema, subset.transform, losses, able=self._row.json_schema)
+            if reduced is None:
+                self._instruct(output)
                 return
-        if schema != output.schema:
-            losses.rewritten(request.path_of("output_schema"), "reduced to what the provider can enforce")
+            schema = reduced
         wanted: Members = {"schema": encode(schema).decode()}
         for name, value in (("name", output.name), ("description", output.description)):
             if value is not None:
                 wanted[name] = value
         self._config["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": wanted}}
+
+    def _instruct(self, output: Output) -> None:
+        self._instructions.append(instruction(output))
+        self._fences = True
 
     def _plan(self, conversation: Turns, tools: Tools) -> Plan:
         request, limit = self._request, self._row.max_output
@@ -190,13 +186,13 @@ class _RequestWriter:
     def _inference(self, plan: Plan) -> None:
         request, losses, wish = self._request, self._losses, self._request.sampling
         config: Members = {}
-        if wish.max_tokens is not None:
-            config["maxTokens"] = self._max_tokens(wish.max_tokens)
-        unwanted = self._unwanted(plan)
+        if (asked := max_tokens(request, self._row, losses)) is not None:
+            config["maxTokens"] = asked
+        out_of_place = unwanted(wish, self._row, thinks=plan.thinks)
         for word, name, value in (("temperature", "temperature", wish.temperature), ("top_p", "topP", wish.top_p)):
             if value is None:
                 continue
-            if word in unwanted:
+            if word in out_of_place:
                 if value != 1:
                     # 1 is the default: leaving it out changes nothing.
                     losses.dropped(request.path_of(word))
@@ -205,55 +201,21 @@ class _RequestWriter:
                 config[name] = 1
             else:
                 config[name] = value
-        path = request.path_of("stop")
-        kept = []
-        for i, text in enumerate(wish.stop):
-            if self._row.stop and text.strip():
-                kept.append(text)
-            else:
-                losses.dropped(f"{path}[{i}]", "" if text.strip() else "the API takes no empty stop sequence")
-        if kept:
-            config["stopSequences"] = kept
+        if stop := stop_sequences(request, self._row, losses, blank=False):
+            config["stopSequences"] = stop
         if config:
             self._members["inferenceConfig"] = config
-        self._others(unwanted)
+        self._others(out_of_place)
 
-    def _max_tokens(self, asked: int) -> int:
-        path, limit = self._request.path_of("max_tokens"), self._row.max_output
-        if asked < 1:
-            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
-        if limit is not None and asked > limit:
-            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
-            return limit
-        return asked
-
-    def _unwanted(self, plan: Plan) -> tuple[str, ...]:
-        """What this model does not take, with this thinking."""
-        wish = self._request.sampling
-        if not self._row.sampling:
-            return ("temperature", "top_p", "top_k")
-        if plan.thinks:
-            near_one = wish.top_p is None or 0.95 <= wish.top_p <= 1
-            return ("temperature", "top_k") if near_one else ("temperature", "top_p", "top_k")
-        both = wish.temperature is not None and wish.top_p is not None
-        return ("top_p",) if both and not self._row.temperature_with_top_p else ()
-
-    def _others(self, unwanted: tuple[str, ...]) -> None:
+    def _others(self, out_of_place: tuple[str, ...]) -> None:
         """What Converse has no member for."""
         request, losses, wish = self._request, self._losses, self._request.sampling
         if wish.top_k is not None:
-            if self._claude and "top_k" not in unwanted:
+            if self._claude and "top_k" not in out_of_place:
                 self._more["top_k"] = wish.top_k
             else:
                 losses.dropped(request.path_of("top_k"))
-        if wish.seed is not None:
-            losses.dropped(request.path_of("seed"))
-        for name, penalty in (
-            ("frequency_penalty", wish.frequency_penalty),
-            ("presence_penalty", wish.presence_penalty),
-        ):
-            if penalty:
-                losses.dropped(request.path_of(name))
+        no_seed_no_penalties(request, losses)
 
     # ---- the rest
 
@@ -289,11 +251,8 @@ class _RequestWriter:
                 self._metadata(member.value, member.path)
             elif self._claude and name in CLAUDES:
                 self._more[name] = member.value
-            elif member.essential:
-                problem = member.problem or f"{member.path} is not supported for this model"
-                raise Unsupported(member.path, problem, member.code)
             else:
-                self._losses.dropped(member.path, cost_only=member.cost_only)
+                leave_out(member, self._losses)
 
     def _metadata(self, given: dict[str, Any], path: str) -> None:
         kept = {name: value for name, value in given.items() if type(value) is str and name and value}

@@ -30,7 +30,9 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...llm.serial import Serializer
 from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
+from ..shared import freeform
 from ..shared.bedrock import message, meta_headers, stream_headers
+from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from . import opaque
@@ -191,7 +193,7 @@ class ConverseEmitter(EmitterBase):
         if isinstance(block, ThinkingBlock):
             return self._thinking_block(block)
         if isinstance(block, ToolCallBlock):
-            given = {"input": block.input} if block.kind == "custom" else opaque.tool_input(block.input)
+            given = freeform.as_input(block.input) if block.kind == "custom" else as_object(block.input)[0]
             return {"toolUse": {"toolUseId": self._tool_id(block.id), "name": block.name, "input": given}}
         if block.dialect == NAME:
             return opaque.as_whole(block)

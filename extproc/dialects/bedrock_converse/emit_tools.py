@@ -9,22 +9,16 @@ from msgspec import Struct
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
-from ..base import Members, encode
+from ..base import Members
 from ..shared import claude_schema as subset
+from ..shared import freeform
 from ..shared.naming import tool_name
-from ..shared.tools import allowed
+from ..shared.tools import allowed, leave_out, renamed
 from .emit_blocks import CachePoints, expanded
 from .words import NAME
 
 NO_TOOLS = "Do not call any tool."
 """What Converse has no choice for, said to the model."""
-
-_FREE_TEXT = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
 
 
 class Tools(Struct):
@@ -70,9 +64,8 @@ def write_tools(
     if written:
         out.config = {"tools": expanded(written)}
         _choose(request, out, losses, claude=claude, forcible=forcible)
-    out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
-    everyone = [*(tool.name for tool in request.tools), *called]
-    out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    out.custom = freeform.names(request)
+    out.names = renamed(request, called)
     return out
 
 
@@ -109,10 +102,7 @@ def _tool(request: Request, tool: Tool, points: CachePoints, losses: LossReport)
         return points.mark(_function(request, tool, losses), tool.cache, tool.at)
     if tool.dialect == NAME and tool.native is not None:
         return tool.native
-    choice = request.tool_choice
-    if len(request.tools) == 1 or (choice.mode in ("required", "tool") and tool.name in choice.names):
-        raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
-    losses.dropped(tool.at, "a tool that another provider runs")
+    leave_out(request, tool, losses)
     return None
 
 
@@ -139,14 +129,9 @@ def _function(request: Request, tool: Tool, losses: LossReport) -> Members:
 
 
 def _custom(tool: Tool, losses: LossReport) -> Members:
-    losses.add(tool.at, Action.EMULATED, "as a function with one text")
-    description = tool.description or ""
-    if tool.grammar:
-        losses.add(f"{tool.at}.format", Action.DOWNGRADED, "the grammar is described, not enforced")
-        grammar = f"The input must follow this grammar:\n{encode(tool.grammar).decode()}"
-        description = f"{description}\n\n{grammar}" if description else grammar
+    described = freeform.description(tool, losses)
     losses.extra(tool.at, tool.extra)
-    return _spec(tool_name(tool.name), description, _FREE_TEXT)
+    return _spec(tool_name(tool.name), described, freeform.SCHEMA)
 
 
 def _spec(name: str, description: str | None, schema: Members) -> Members:

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.failures import ProtocolError
 from ...llm.fold import OpaqueBlock
 from ..base import Members, encode
-from ..shared.reading import decode
+from ..shared.content import as_object
 
 _WITH_START = ("toolUse", "toolResult", "image")
 """The kinds that may travel in a stream."""
-
-INVALID_JSON = "INVALID_JSON"
-"""The member that holds a call's input when it was no JSON object."""
 
 
 def as_stream(content: Members) -> tuple[Members, list[Members]] | None:
@@ -54,15 +50,4 @@ def as_whole(block: OpaqueBlock) -> Members:
 
 def _joined_input(deltas: list[Any]) -> Any:
     fragments = [delta.get("input") for delta in deltas if type(delta) is dict]
-    return tool_input("".join(fragment for fragment in fragments if type(fragment) is str))
-
-
-def tool_input(text: str) -> Members:
-    """A call's input as the object that Converse demands."""
-    if not text.strip():
-        return {}
-    try:
-        value = decode(text.encode(), "input")
-    except ProtocolError:
-        value = None
-    return value if type(value) is dict else {INVALID_JSON: text}
+    return as_object("".join(fragment for fragment in fragments if type(fragment) is str))[0]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from ...capabilities import Capabilities
 from ...llm import marker
 from ...llm.failures import Unsupported
@@ -25,14 +23,15 @@ from ...llm.request import (
     ToolResult,
 )
 from ..base import Members
-from ..shared.media import decoded, foreign, is_text, tag
+from ..shared import freeform
+from ..shared.content import as_object, between_tags, inner, opaque, search_result
+from ..shared.media import foreign
 from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
-from .words import INVALID_JSON, NAME, SIGNER
+from .words import NAME, SIGNER
 
 PARTS = "parts"
 """The one member of what stands for several parts until they are laid flat."""
 
-_decode = msgspec.json.Decoder().decode
 _RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 
 
@@ -75,7 +74,7 @@ class PartWriter:
                 kind = AUDIO_TYPES.get(block.format, f"audio/{block.format}")
                 return {"inlineData": {"mimeType": kind, "data": block.data}}
             case Opaque():
-                return self._opaque(block)
+                return opaque(block, NAME, self.losses)
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
 
     def thinking(self, block: Thinking) -> Members | None:
@@ -104,10 +103,10 @@ class PartWriter:
 
     def _arguments(self, call: ToolCall) -> Any:
         if call.kind == "custom":
-            return {"input": call.arguments or ""}
+            return freeform.as_input(call.arguments)
         if call.input is not None:
             return call.input
-        value, valid = object_of(call.arguments or "")
+        value, valid = as_object(call.arguments)
         if not valid:
             self.losses.rewritten(call.at, "the arguments are no JSON object")
         return value
@@ -152,13 +151,9 @@ class PartWriter:
     def _document(self, block: Document) -> Members:
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
-        source = block.source
-        if source is None:
-            inner = block.blocks or ""
-            return self._tagged(block, [Text(inner)] if type(inner) is str else inner)  # type: ignore[arg-type]
-        if source.kind == "text" or (source.kind == "base64" and is_text(block)):
-            text = source.data if source.kind == "text" else decoded(source.data, block.at)
-            return self._tagged(block, [Text(text)])
+        inside, source = inner(block), block.source
+        if inside is not None or source is None:
+            return self._tagged(block, inside or [])
         for name, value in (("title", block.title), ("context", block.context)):
             if value:
                 self.losses.dropped(f"{block.at}.{name}")
@@ -176,38 +171,16 @@ class PartWriter:
             return {"fileData": {**file, "fileUri": source.data}}
         raise foreign(source, at)
 
-    def _tagged(self, block: Document, inner: list[Block]) -> Members:
-        """A document that is text, or made of blocks, between tags."""
-        self.losses.rewritten(block.at, "as text")
+    def _tagged(self, block: Document, inside: list[Block]) -> Members:
         self.cached(block.cache)
         self.losses.extra(block.at, block.extra)
-        parts: list[Members] = [{"text": tag("document", title=block.title, context=block.context)}]
-        parts += [part for each in inner for part in self._result_parts(each)]
-        parts.append({"text": "</document>"})
-        out: list[Members] = []
-        for part in parts:
-            if out and part.keys() == out[-1].keys() == {"text"}:
-                out[-1] = {"text": f"{out[-1]['text']}\n{part['text']}"}
-            else:
-                out.append(part)
+        parts = (part for each in inside for part in self._result_parts(each))
+        out = between_tags(block, parts, _text_part, self.losses)
         return out[0] if len(out) == 1 else {PARTS: out}
 
     def _search_result(self, block: SearchResult) -> Members:
-        self.losses.rewritten(block.at, "as text")
-        if block.citations:
-            self.losses.dropped(f"{block.at}.citations")
-        texts = "\n".join(text.text for text in block.content)
-        opening = tag("search_result", title=block.title, source=block.source)
-        return self._finished({"text": f"{opening}\n{texts}\n</search_result>"}, block)
-
-    def _opaque(self, block: Opaque) -> Members | None:
-        if block.dialect == NAME:
-            return block.content
-        if block.essential:
-            kind = block.content.get("type")
-            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
-        self.losses.dropped(block.at)
-        return None
+        text = search_result(block, (text.text for text in block.content), self.losses)
+        return self._finished(_text_part(text), block)
 
     def _finished(self, out: Members, block: Any) -> Members:
         """With the members that only the client's dialect knows."""
@@ -218,29 +191,19 @@ class PartWriter:
         return out
 
 
-def object_of(text: str) -> tuple[Any, bool]:
-    """A call's input, given as *text*, as an object, and whether it was one. Its text stays as it is, so that numbers
-    and the order of keys do too."""
-    if not text.strip():
-        return {}, True
-    try:
-        value = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        value = text
-    if type(value) is dict:
-        return msgspec.Raw(text.encode("utf-8", "replace")), True
-    return ({}, True) if value is None else ({INVALID_JSON: text}, False)
-
-
 def _response(text: str, *, error: bool) -> Any:
     """A result, of which the API wants an object (Gemini API, "FunctionResponse")."""
     if error:
         return {"error": text}
     if text.lstrip()[:1] == "{":
-        value, valid = object_of(text)
+        value, valid = as_object(text)
         if valid:
             return value
     return {"output": text}
+
+
+def _text_part(text: str) -> Members:
+    return {"text": text}
 
 
 def _type_of(part: Members) -> str:

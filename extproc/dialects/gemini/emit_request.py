@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
-from ..base import Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Headers, Undo, Upstream, UpstreamCall
 from ..shared.history import settled
-from ..shared.schemas import NotInSubset
+from ..shared.limits import leave_out, max_tokens, stop_sequences
+from ..shared.output import enforced, instruction
 from . import schema as subset
 from .emit_contents import Contents
 from .emit_tools import write_tools
 from .reasoning import thinking_config
 from .words import NAME, camel
-
-JSON_OBJECT = "Respond with one valid JSON object and nothing else."
-JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
 
 CARRIED = frozenset({"cachedContent", "labels", "safetySettings"})
 """Members of this API that a client of another one may send under the same name, in either spelling."""
@@ -55,9 +52,11 @@ class _RequestWriter:
         if (system := contents.system(request.system, instruction)) is not None:
             members["systemInstruction"] = system
         members |= tools.members
-        self._size()
+        if (asked := max_tokens(request, self._row, self._losses)) is not None:
+            self._config["maxOutputTokens"] = asked
         self._sampling()
-        self._stop()
+        if stop := stop_sequences(request, self._row, self._losses):
+            self._config["stopSequences"] = stop
         if (thinking := thinking_config(request, self._row, self._losses)) is not None:
             self._config["thinkingConfig"] = thinking
         self._who_and_how()
@@ -78,43 +77,22 @@ class _RequestWriter:
             return None
         if with_tools and not self._row.json_with_tools:
             self._losses.add(request.path_of("output"), Action.EMULATED, "by an instruction: there are tools")
-            return JSON_OBJECT if output.schema is None else JSON_SCHEMA + encode(output.schema).decode()
+            return instruction(output)
         self._config["responseMimeType"] = "application/json"
         if output.kind == "json_object" or output.schema is None:
             return None
-        for word, value in (("output_name", output.name), ("output_description", output.description)):
-            if value is not None and word == "output_description":
-                self._losses.dropped(request.path_of(word))
+        if output.description is not None:
+            self._losses.dropped(request.path_of("output_description"))
         if self._row.json_schema_members:
             self._config["responseJsonSchema"] = output.schema
             return None
-        try:
-            schema = subset.to_google(output.schema)
-        except NotInSubset as error:
-            path = request.path_of("output")
-            if output.strict:
-                raise Unsupported(path, f"{path}: the schema cannot be enforced: {error}") from None
-            self._losses.add(path, Action.EMULATED, f"by an instruction: {error}")
-            return JSON_SCHEMA + encode(output.schema).decode()
-        if schema != output.schema:
-            self._losses.rewritten(request.path_of("output_schema"), "reduced to what the provider can enforce")
+        schema = enforced(request, output.schema, subset.to_google, self._losses)
+        if schema is None:
+            return instruction(output)
         self._config["responseSchema"] = schema
         return None
 
-    # ---- size and sampling
-
-    def _size(self) -> None:
-        request, limit = self._request, self._row.max_output
-        asked = request.sampling.max_tokens
-        if asked is None:
-            return
-        path = request.path_of("max_tokens")
-        if asked < 1:
-            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
-        if limit is not None and asked > limit:
-            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
-            asked = limit
-        self._config["maxOutputTokens"] = asked
+    # ---- sampling
 
     def _sampling(self) -> None:
         wish = self._request.sampling
@@ -127,17 +105,6 @@ class _RequestWriter:
             "frequencyPenalty": wish.frequency_penalty,
         }
         self._config |= {name: value for name, value in values.items() if value is not None}
-
-    def _stop(self) -> None:
-        path, kept = self._request.path_of("stop"), list[str]()
-        for i, text in enumerate(self._request.sampling.stop):
-            full = self._row.stop_max is not None and len(kept) >= self._row.stop_max
-            if text and not full:
-                kept.append(text)
-            else:
-                self._losses.dropped(f"{path}[{i}]", f"the API takes {self._row.stop_max}" if full else "")
-        if kept:
-            self._config["stopSequences"] = kept
 
     # ---- the rest
 
@@ -166,11 +133,8 @@ class _RequestWriter:
                 self._config = {camel(key): value for key, value in member.value.items()} | self._config
             elif plain == "thinking" and self._request.reasoning.mode is not None:
                 pass  # read as far as it is understood
-            elif member.essential:
-                problem = member.problem or f"{member.path} is not supported for this model"
-                raise Unsupported(member.path, problem, member.code)
             else:
-                self._losses.dropped(member.path, cost_only=member.cost_only)
+                leave_out(member, self._losses)
 
     def _beside_a_cache(self) -> None:
         if not self._members.get("cachedContent"):

@@ -34,9 +34,10 @@ from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlo
 from ...llm.losses import LossReport
 from ...llm.request import Request, Thinking
 from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
+from ..shared import freeform
+from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
-from .emit_parts import object_of
 from .errors import error_body, write_meta
 from .parse_request import GeminiState
 from .signatures import carry, seal
@@ -224,9 +225,9 @@ class GeminiEmitter(EmitterBase):
         id_ = block.id or made_tool_id(self._id, self._calls, "call_")
         self._calls += 1
         if block.kind == "custom":
-            args: Any = {"input": block.input}
+            args: Any = freeform.as_input(block.input)
         else:
-            args, valid = object_of(block.input)
+            args, valid = as_object(block.input)
             if not valid:
                 self.losses.rewritten(f"response.content[{number}]", "the arguments are no JSON object")
         part: Members = {"functionCall": {"id": id_, "name": block.name, "args": args}}

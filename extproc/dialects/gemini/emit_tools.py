@@ -14,6 +14,7 @@ from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.schemas import NotInSubset
+from ..shared.tools import check_choice, leave_out, renamed
 from . import schema as subset
 from .words import NAME
 
@@ -40,9 +41,8 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
     """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
     writer = _ToolWriter(request, row, losses)
     out = Tools(writer.write())
-    everyone = [*(tool.name for tool in request.tools), *called]
-    out.names = {sent: name for name in everyone if (sent := function_name(name)) != name}
-    out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
+    out.names = renamed(request, called, function_name)
+    out.custom = freeform.names(request)
     return out
 
 
@@ -69,10 +69,7 @@ class _ToolWriter:
 
     def _config(self, declared: list[dict[str, Any]]) -> dict[str, Any] | None:
         choice, at = self._choice, self._request.path_of("tool_choice")
-        known = {tool.name for tool in self._request.tools}
-        for name in choice.names:
-            if name not in known:
-                raise Unsupported(at, f"{at} names {name!r}, which is not among the tools", "invalid_value")
+        check_choice(self._request, {tool.name for tool in self._request.tools})
         if choice.parallel is False:
             self._losses.dropped(self._request.path_of("parallel"), "this API cannot be held to one call")
         if not declared:
@@ -88,11 +85,6 @@ class _ToolWriter:
         names = [function_name(name) for name in choice.names]
         return {"mode": mode, "allowedFunctionNames": names} if names and mode != "NONE" else {"mode": mode}
 
-    def _wanted(self, tool: Tool) -> bool:
-        """Whether the request makes no sense without *tool*: there is no other, or it must be called."""
-        forced = self._choice.mode in ("required", "tool") and tool.name in self._choice.names
-        return forced or len(self._request.tools) == 1
-
     # ---- the tools
 
     def _tool(self, tool: Tool) -> dict[str, Any] | None:
@@ -106,9 +98,7 @@ class _ToolWriter:
                 return self._web_search(tool)
         if tool.dialect == NAME and tool.native is not None:
             return tool.native
-        if self._wanted(tool):
-            raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
-        self._losses.dropped(tool.at, "a tool that another provider runs")
+        leave_out(self._request, tool, self._losses)
         return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
@@ -152,9 +142,8 @@ class _ToolWriter:
         if tool.dialect == NAME and tool.native is not None:
             return tool.native
         if any(other.kind in ("function", "custom") for other in self._request.tools):
-            if self._wanted(tool):
-                raise Unsupported(tool.at, "web search together with functions is not supported for this model")
-            self._losses.dropped(tool.at, "web search does not go together with functions")
+            problem = "web search together with functions is"
+            leave_out(self._request, tool, self._losses, problem, "web search does not go together with functions")
             return None
         search = tool.search or WebSearch()
         for name, value in (

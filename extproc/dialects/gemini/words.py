@@ -17,8 +17,7 @@ SIGNER = "google-gemini-v1"
 """The scheme of Gemini's thought signatures, as OpenRouter's ``reasoning_details`` names it."""
 STAND_IN = "skip_thought_signature_validator"
 """What Google documents in the place of a signature, for a call that another model made."""
-INVALID_JSON = "INVALID_JSON"
-"""The member that holds a tool's input when it was no JSON object."""
+
 
 _CONFIG = "generationConfig"
 PLACES = {

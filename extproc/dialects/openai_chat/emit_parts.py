@@ -11,8 +11,9 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
 from ..base import Members
+from ..shared.content import between_tags, inner, opaque, search_result
 from ..shared.history import omitted
-from ..shared.media import data_uri, decoded, foreign, is_text, tag
+from ..shared.media import data_uri, foreign, is_text
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
@@ -50,7 +51,8 @@ class PartWriter:
             case Audio():
                 return [self._audio(block)]
             case Opaque():
-                return self._opaque(block)
+                kept = opaque(block, NAME, self.losses)
+                return [] if kept is None else [kept]
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
 
     def marked(self, block: Text) -> Members:
@@ -72,12 +74,7 @@ class PartWriter:
 
     def search_result(self, block: SearchResult) -> str:
         self._finished(block)
-        self.losses.rewritten(block.at, "as text")
-        if block.citations:
-            self.losses.dropped(f"{block.at}.citations")
-        texts = "\n".join(self.text(text) for text in block.content)
-        opening = tag("search_result", title=block.title, source=block.source)
-        return f"{opening}\n{texts}\n</search_result>"
+        return search_result(block, (self.text(text) for text in block.content), self.losses)
 
     def plain(self, block: Block) -> str | None:
         """The block as text, if that is what it is: tools answer in text only."""
@@ -114,15 +111,6 @@ class PartWriter:
             raise Unsupported(block.at, "audio input is not supported for this model")
         return {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
 
-    def _opaque(self, block: Opaque) -> list[Members]:
-        if block.dialect == NAME:
-            return [block.content]
-        if block.essential:
-            kind = block.content.get("type")
-            raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
-        self.losses.dropped(block.at)
-        return []
-
     def _omitted(self, at: str, what: str, why: str) -> Members:
         """What stands in place of *what*: it stays in the history, and refusing it would end the conversation."""
         self.losses.dropped(at, why)
@@ -134,14 +122,10 @@ class PartWriter:
         self._finished(block)
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
-        source = block.source
-        if source is None:
-            inner = block.blocks or ""
-            return self._tagged(block, [Text(inner)] if type(inner) is str else inner)  # type: ignore[arg-type]
-        if source.kind == "text":
-            return self._tagged(block, [Text(source.data)])
-        if source.kind == "base64" and (source.media_type or "").startswith("text/"):
-            return self._tagged(block, [Text(decoded(source.data, block.at))])
+        inside, source = inner(block), block.source
+        if inside is not None or source is None:
+            parts = (part for each in inside or () for part in self.parts(each))
+            return between_tags(block, parts, text_part, self.losses)
         if block.context:
             self.losses.dropped(f"{block.at}.context")
         if not self._row.file:
@@ -154,19 +138,6 @@ class PartWriter:
         if source.kind == "url":
             return [self._omitted(block.at, "document", f"the model cannot open {source.data}")]
         raise foreign(source, block.at)
-
-    def _tagged(self, block: Document, inner: list[Block]) -> list[Members]:
-        """A document that is text, or made of blocks, between tags; neighbouring texts become one part."""
-        self.losses.rewritten(block.at, "as text")
-        opening = tag("document", title=block.title, context=block.context)
-        parts = [text_part(opening), *(part for each in inner for part in self.parts(each)), text_part("</document>")]
-        out: list[Members] = []
-        for part in parts:
-            if out and part["type"] == "text" and out[-1]["type"] == "text":
-                out[-1] = text_part(f"{out[-1]['text']}\n{part['text']}")
-            else:
-                out.append(part)
-        return out
 
 
 def text_part(text: str) -> Members:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.failures import Unsupported
-from ...llm.losses import Action, LossReport
+from ...llm.losses import LossReport
 from ...llm.request import Request
-from ..base import Asked, Headers, Undo, Upstream, UpstreamCall, encode
+from ..base import Asked, Headers, Undo, Upstream, UpstreamCall
 from ..shared.history import settled
-from ..shared.naming import sha256
-from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
+from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.openai_effort import reasoning_effort
-from ..shared.openai_schema import is_strict
+from ..shared.openai_request import json_form, put_who_and_how
 from .emit_messages import Conversation
 from .emit_parts import PartWriter
 from .emit_tools import write_tools
@@ -23,8 +21,6 @@ CARRIED = frozenset({
     "seed", "verbosity",
 })  # fmt: skip
 """Members of this API that a client of another one may send under the same name."""
-SCHEMA_NAME = "response"
-"""The API demands a name for a schema; nobody reads it."""
 
 
 class ChatCall(UpstreamCall):
@@ -68,12 +64,14 @@ class _RequestWriter:
         members |= tools.members
         if form is not None:
             members["response_format"] = form
-        self._size()
+        if (asked := max_tokens(request, self._row, self._losses)) is not None:
+            members[self._row.token_field] = asked
         effort = reasoning_effort(request, self._row, self._losses, tools="tools" in members)
         if effort is not None:
             members["reasoning_effort"] = effort
         self._sampling()
-        self._stop()
+        if stop := stop_sequences(request, self._row, self._losses):
+            members["stop"] = stop
         self._who_and_how()
         self._extensions()
         headers: Headers = [("content-type", "application/json")]
@@ -90,40 +88,14 @@ class _RequestWriter:
         messages = self._request.messages
         return next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
 
-    # ---- size
-
-    def _size(self) -> None:
-        request, limit = self._request, self._row.max_output
-        asked = request.sampling.max_tokens
-        if asked is None:
-            return
-        path = request.path_of("max_tokens")
-        if asked < 1:
-            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
-        if limit is not None and asked > limit:
-            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
-            asked = limit
-        self._members[self._row.token_field] = asked
-
     # ---- the form of the answer
 
     def _response_format(self) -> dict[str, Any] | None:
-        output, path = self._request.output, self._request.path_of("output")
-        if output is None:
+        form = json_form(self._request, self._row, self._losses)
+        if form is None:
             return None
-        if output.kind == "json_object" or output.schema is None:
-            return {"type": "json_object"}
-        if not self._row.json_schema:
-            self._instruction = JSON_SCHEMA + encode(output.schema).decode()
-            self._losses.add(path, Action.EMULATED, "by an instruction: this model cannot be held to a schema")
-            return {"type": "json_object"}
-        strict = is_strict(output.schema) if output.strict is None else output.strict
-        if output.strict is None and not strict:
-            self._losses.add(path, Action.DOWNGRADED, "the schema is outside what the provider can enforce")
-        schema: dict[str, Any] = {"name": output.name or SCHEMA_NAME, "strict": strict, "schema": output.schema}
-        if output.description:
-            schema["description"] = output.description
-        return {"type": "json_schema", "json_schema": schema}
+        self._instruction = form.instruction
+        return {"type": "json_object"} if form.schema is None else {"type": "json_schema", "json_schema": form.schema}
 
     # ---- sampling
 
@@ -152,36 +124,11 @@ class _RequestWriter:
         if wish.seed is not None:
             self._members["seed"] = wish.seed
 
-    def _stop(self) -> None:
-        path, kept = self._request.path_of("stop"), list[str]()
-        for i, text in enumerate(self._request.sampling.stop):
-            full = self._row.stop_max is not None and len(kept) >= self._row.stop_max
-            if self._row.stop and text and not full:
-                kept.append(text)
-            else:
-                why = f"the API takes {self._row.stop_max}" if full else ""
-                self._losses.dropped(f"{path}[{i}]", why)
-        if kept:
-            self._members["stop"] = kept
-
     # ---- the rest
 
     def _who_and_how(self) -> None:
         request, members, row = self._request, self._members, self._row
-        if request.user_id:
-            # Another API's may be a name or an address.
-            members[row.user_field] = request.user_id if self._own else sha256(request.user_id)
-        if request.session_key:
-            # Servers that know no safety_identifier are not OpenAI's, and know no prompt_cache_key either.
-            if row.user_field == "safety_identifier":
-                members["prompt_cache_key"] = request.session_key
-            else:
-                self._losses.dropped(request.path_of("session_key"), cost_only=True)
-        if request.service_tier is not None:
-            if request.service_tier in REQUEST_TIERS:
-                members["service_tier"] = REQUEST_TIERS[request.service_tier]
-            else:
-                self._losses.dropped(request.path_of("service_tier"))
+        put_who_and_how(request, row, members, self._losses, own=self._own)
         if request.stream:
             members["stream"] = True
             if row.stream_options and (request.include_usage or not self._own):
@@ -192,11 +139,8 @@ class _RequestWriter:
         for name, member in self._request.extra.items():
             if name in CARRIED and name not in self._members:
                 self._members[name] = member.value
-            elif member.essential:
-                problem = member.problem or f"{member.path} is not supported for this model"
-                raise Unsupported(member.path, problem, member.code)
             else:
-                self._losses.dropped(member.path, cost_only=member.cost_only)
+                leave_out(member, self._losses)
 
 
 def _tool_names(tools: Any) -> frozenset[str]:

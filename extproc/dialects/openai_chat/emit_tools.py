@@ -8,13 +8,13 @@ from typing import Any
 from msgspec import Struct
 
 from ...capabilities import Capabilities
-from ...llm.failures import Unsupported
 from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
+from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
 from ..shared.schemas import repaired
-from ..shared.tools import allowed
+from ..shared.tools import allowed, leave_out, renamed
 from .emit_parts import PartWriter
 from .vocabulary import NAME
 
@@ -33,10 +33,9 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], part
     """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
     writer = _ToolWriter(request, row, parts)
     out = Tools(writer.write())
-    everyone = [*(tool.name for tool in request.tools), *called]
-    out.names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
+    out.names = renamed(request, called)
     if not row.custom_tools:
-        out.custom = frozenset(tool.name for tool in request.tools if tool.kind == "custom")
+        out.custom = freeform.names(request)
     return out
 
 
@@ -62,7 +61,7 @@ class _ToolWriter:
             members["tools"] = written
             if (choice := self._tool_choice(kinds)) is not None:
                 members["tool_choice"] = choice
-            self._parallel(members)
+            one_at_a_time(self._request, self._row, members, self._losses)
         elif self._choice.mode in ("required", "tool"):
             self._losses.dropped(self._request.path_of("tool_choice"), "there are no tools")
         return members
@@ -77,19 +76,6 @@ class _ToolWriter:
             return {"type": kind, kind: {"name": tool_name(choice.names[0])}}
         return "required" if choice.mode == "tool" else choice.mode
 
-    def _parallel(self, members: dict[str, Any]) -> None:
-        if self._choice.parallel is not False:
-            return
-        if self._row.parallel_tool_calls:
-            members["parallel_tool_calls"] = False
-        else:
-            self._losses.dropped(self._request.path_of("parallel"))
-
-    def _wanted(self, tool: Tool) -> bool:
-        """Whether the request makes no sense without *tool*: there is no other, or it must be called."""
-        forced = self._choice.mode in ("required", "tool") and tool.name in self._choice.names
-        return forced or len(self._request.tools) == 1
-
     # ---- the tools
 
     def _tool(self, tool: Tool) -> dict[str, Any] | None:
@@ -100,9 +86,7 @@ class _ToolWriter:
             return self._custom(tool)
         if tool.dialect == NAME and tool.native is not None:
             return tool.native
-        if self._wanted(tool):
-            raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
-        self._losses.dropped(tool.at, "a tool that another provider runs")
+        leave_out(self._request, tool, self._losses)
         return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
@@ -137,16 +121,11 @@ class _ToolWriter:
     def _web_search(self, tool: Tool, members: dict[str, Any]) -> None:
         self._parts.cached(tool.cache)
         if not self._row.web_search:
-            if self._wanted(tool):
-                raise Unsupported(tool.at, "web search is not supported for this model")
-            self._losses.dropped(tool.at, "this model does not search the web")
+            leave_out(self._request, tool, self._losses, "web search is", "this model does not search the web")
             return
         search, options = tool.search or WebSearch(), dict[str, Any]()
-        if search.context_size is not None:
-            options["search_context_size"] = search.context_size
-        elif search.max_uses is not None:
-            options["search_context_size"] = _context_size(search.max_uses)
-            self._losses.rewritten(f"{tool.at}.max_uses", f"to search_context_size {options['search_context_size']}")
+        if (size := context_size(tool, self._losses)) is not None:
+            options["search_context_size"] = size
         if search.user_location:
             options["user_location"] = {"type": "approximate", "approximate": search.user_location}
         self._losses.extra(tool.at, tool.extra)
@@ -158,9 +137,3 @@ def _wrapped(tool: Tool, description: str) -> dict[str, Any]:
     if description:
         function["description"] = description
     return {"type": "function", "function": function | {"parameters": freeform.SCHEMA}}
-
-
-def _context_size(max_uses: int) -> str:
-    if max_uses <= 1:
-        return "low"
-    return "medium" if max_uses <= 5 else "high"

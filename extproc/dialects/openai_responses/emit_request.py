@@ -6,15 +6,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ...llm.failures import Unsupported
-from ...llm.losses import Action, LossReport
+from ...llm.losses import LossReport
 from ...llm.request import Request
-from ..base import Asked, Headers, Upstream, UpstreamCall, encode
+from ..base import Asked, Headers, Upstream, UpstreamCall
 from ..shared.history import settled
-from ..shared.naming import sha256
-from ..shared.openai import JSON_SCHEMA, REQUEST_TIERS
+from ..shared.limits import leave_out, max_tokens
 from ..shared.openai_effort import reasoning_effort
-from ..shared.openai_schema import is_strict
+from ..shared.openai_request import json_form, put_who_and_how
 from ..shared.turns import system_texts
 from .emit_content import PartWriter
 from .emit_items import Conversation
@@ -23,8 +21,6 @@ from .state import ENCRYPTED
 
 CARRIED = frozenset({"max_tool_calls", "prompt_cache_retention", "truncation"})
 """Members of this API that a client of another one may send under the same name."""
-SCHEMA_NAME = "response"
-"""The API demands a name for a schema; nobody reads it."""
 MIN_OUTPUT = 16
 """Fewer tokens the API refuses to answer with."""
 
@@ -58,10 +54,13 @@ class _RequestWriter:
         members["input"] = conversation.written
         tools = write_tools(request, self._row, conversation.names, parts)
         members |= tools.members
-        self._size()
+        if (asked := max_tokens(request, self._row, self._losses, MIN_OUTPUT)) is not None:
+            members["max_output_tokens"] = asked
         self._reasoning()
         self._sampling()
-        self._who_and_how()
+        put_who_and_how(request, self._row, members, self._losses)
+        if request.stream:
+            members["stream"] = True
         self._extensions()
         if self._text:
             members["text"] = self._text
@@ -82,42 +81,16 @@ class _RequestWriter:
             texts.append(self._instruction)
         return "\n\n".join(texts)
 
-    def _size(self) -> None:
-        request, limit = self._request, self._row.max_output
-        asked, path = request.sampling.max_tokens, request.path_of("max_tokens")
-        if asked is None:
-            return
-        if asked < 1:
-            raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
-        if limit is not None and asked > limit:
-            self._losses.add(path, Action.CLAMPED, f"to {limit}, the most that this model can answer with")
-            asked = limit
-        elif asked < MIN_OUTPUT:
-            self._losses.add(path, Action.CLAMPED, f"to {MIN_OUTPUT}, the least that this API takes")
-            asked = MIN_OUTPUT
-        self._members["max_output_tokens"] = asked
-
     # ---- the form of the answer
 
     def _format(self) -> None:
-        output, path = self._request.output, self._request.path_of("output")
-        if output is None:
+        form = json_form(self._request, self._row, self._losses)
+        if form is None:
             return
-        if output.kind == "json_object" or output.schema is None:
-            self._text["format"] = {"type": "json_object"}
-            return
-        if not self._row.json_schema:
-            self._instruction = JSON_SCHEMA + encode(output.schema).decode()
-            self._losses.add(path, Action.EMULATED, "by an instruction: this model cannot be held to a schema")
-            self._text["format"] = {"type": "json_object"}
-            return
-        strict = is_strict(output.schema) if output.strict is None else output.strict
-        if output.strict is None and not strict:
-            self._losses.add(path, Action.DOWNGRADED, "the schema is outside what the provider can enforce")
-        form: dict[str, Any] = {"type": "json_schema", "name": output.name or SCHEMA_NAME}
-        if output.description:
-            form["description"] = output.description
-        self._text["format"] = form | {"schema": output.schema, "strict": strict}
+        self._instruction = form.instruction
+        self._text["format"] = (
+            {"type": "json_object"} if form.schema is None else {"type": "json_schema", **form.schema}
+        )
 
     # ---- reasoning
 
@@ -168,32 +141,11 @@ class _RequestWriter:
 
     # ---- the rest
 
-    def _who_and_how(self) -> None:
-        request, members, row = self._request, self._members, self._row
-        if request.user_id:
-            members[row.user_field] = sha256(request.user_id)
-        if request.session_key:
-            # Servers that know no safety_identifier are not OpenAI's, and know no prompt_cache_key either.
-            if row.user_field == "safety_identifier":
-                members["prompt_cache_key"] = request.session_key
-            else:
-                self._losses.dropped(request.path_of("session_key"), cost_only=True)
-        if request.service_tier is not None:
-            if request.service_tier in REQUEST_TIERS:
-                members["service_tier"] = REQUEST_TIERS[request.service_tier]
-            else:
-                self._losses.dropped(request.path_of("service_tier"))
-        if request.stream:
-            members["stream"] = True
-
     def _extensions(self) -> None:
         for name, member in self._request.extra.items():
             if name in CARRIED and name not in self._members:
                 self._members[name] = member.value
             elif name == "verbosity":
                 self._text[name] = member.value
-            elif member.essential:
-                problem = member.problem or f"{member.path} is not supported for this model"
-                raise Unsupported(member.path, problem, member.code)
             else:
-                self._losses.dropped(member.path, cost_only=member.cost_only)
+                leave_out(member, self._losses)

@@ -8,12 +8,13 @@ from typing import Any
 from msgspec import Struct
 
 from ...capabilities import Capabilities
-from ...llm.failures import Unsupported
 from ...llm.request import Request, Tool, WebSearch
 from ..base import Undo
 from ..shared import freeform
 from ..shared.naming import tool_name
+from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
+from ..shared.tools import check_choice, leave_out, renamed
 from .emit_content import PartWriter
 from .words import NAME
 
@@ -30,10 +31,8 @@ class Tools(Struct):
 def write_tools(request: Request, row: Capabilities, called: Iterable[str], parts: PartWriter) -> Tools:
     """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
     members = _ToolWriter(request, row, parts).write()
-    everyone = [*(tool.name for tool in request.tools), *called]
-    names = {sent: name for name in everyone if (sent := tool_name(name)) != name}
-    wrapped = () if row.custom_tools else (tool.name for tool in request.tools if tool.kind == "custom")
-    return Tools(members, Undo(names, frozenset(wrapped)))
+    custom = frozenset[str]() if row.custom_tools else freeform.names(request)
+    return Tools(members, Undo(renamed(request, called), custom))
 
 
 class _ToolWriter:
@@ -58,36 +57,21 @@ class _ToolWriter:
         members: dict[str, Any] = {"tools": written}
         if (choice := self._tool_choice(kinds)) is not None:
             members["tool_choice"] = choice
-        self._parallel(members)
+        one_at_a_time(self._request, self._row, members, self._losses)
         return members
 
     # ---- the choice
 
     def _tool_choice(self, kinds: dict[str, dict[str, Any]]) -> Any:
         """The tools, on which caches depend, stay as they are, whatever the choice leaves of them."""
-        choice, path = self._choice, self._request.path_of("tool_choice")
-        for name in choice.names:
-            if name not in kinds:
-                raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+        choice = self._choice
+        check_choice(self._request, kinds)
         if choice.mode in ("tool", "required") and len(choice.names) == 1:
             return kinds[choice.names[0]]
         mode = "required" if choice.mode == "tool" else choice.mode
         if mode in ("auto", "required") and choice.names and kinds.keys() - set(choice.names):
             return {"type": "allowed_tools", "mode": mode, "tools": [kinds[name] for name in choice.names]}
         return mode
-
-    def _parallel(self, members: dict[str, Any]) -> None:
-        if self._choice.parallel is not False:
-            return
-        if self._row.parallel_tool_calls:
-            members["parallel_tool_calls"] = False
-        else:
-            self._losses.dropped(self._request.path_of("parallel"))
-
-    def _wanted(self, tool: Tool) -> bool:
-        """Whether the request makes no sense without *tool*: there is no other, or it must be called."""
-        forced = self._choice.mode in ("required", "tool") and tool.name in self._choice.names
-        return forced or len(self._request.tools) == 1
 
     # ---- the tools
 
@@ -102,9 +86,7 @@ class _ToolWriter:
                 return self._web_search(tool)
         if tool.dialect == NAME and tool.native is not None:
             return tool.native
-        if self._wanted(tool):
-            raise Unsupported(tool.at, f"the tool {tool.name!r} is not supported for this model")
-        self._losses.dropped(tool.at, "a tool that another provider runs")
+        leave_out(self._request, tool, self._losses)
         return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
@@ -133,16 +115,11 @@ class _ToolWriter:
     def _web_search(self, tool: Tool) -> dict[str, Any] | None:
         self._parts.cached(tool.cache)
         if not self._row.hosted_search:
-            if self._wanted(tool):
-                raise Unsupported(tool.at, "web search is not supported for this model")
-            self._losses.dropped(tool.at, "this model does not search the web")
+            leave_out(self._request, tool, self._losses, "web search is", "this model does not search the web")
             return None
         search, out = tool.search or WebSearch(), dict[str, Any](type="web_search")
-        if search.context_size is not None:
-            out["search_context_size"] = search.context_size
-        elif search.max_uses is not None:
-            out["search_context_size"] = _context_size(search.max_uses)
-            self._losses.rewritten(f"{tool.at}.max_uses", f"to search_context_size {out['search_context_size']}")
+        if (size := context_size(tool, self._losses)) is not None:
+            out["search_context_size"] = size
         if search.user_location:
             out["user_location"] = {"type": "approximate", **search.user_location}
         self._losses.extra(tool.at, tool.extra)
@@ -161,9 +138,3 @@ def _choice_of(written: dict[str, Any]) -> dict[str, Any]:
     """How a choice names a tool: by its name, or one that the provider runs by its type."""
     kind = written["type"]
     return {"type": kind, "name": written["name"]} if kind in ("function", "custom") else {"type": kind}
-
-
-def _context_size(max_uses: int) -> str:
-    if max_uses <= 1:
-        return "low"
-    return "medium" if max_uses <= 5 else "high"

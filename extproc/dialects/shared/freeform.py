@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...llm.losses import Action, LossReport
-from ...llm.request import Tool
+from ...llm.request import Request, Tool
 from ..base import encode
 
 SCHEMA: dict[str, Any] = {
@@ -14,6 +14,11 @@ SCHEMA: dict[str, Any] = {
     "required": ["input"],
     "additionalProperties": False,
 }
+
+
+def names(request: Request) -> frozenset[str]:
+    """The request's free-form tools, by the client's names."""
+    return frozenset(tool.name for tool in request.tools if tool.kind == "custom")
 
 
 def description(tool: Tool, losses: LossReport) -> str:
@@ -27,6 +32,11 @@ def description(tool: Tool, losses: LossReport) -> str:
     return f"{said}\n\n{grammar}" if said else grammar
 
 
+def as_input(text: str | None) -> dict[str, str]:
+    """The *text* of a call as the function's input."""
+    return {"input": text or ""}
+
+
 def wrapped(text: str) -> str:
-    """The input of a call as the function's."""
-    return encode({"input": text}).decode()
+    """The same as JSON."""
+    return encode(as_input(text)).decode()

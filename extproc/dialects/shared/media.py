@@ -104,7 +104,12 @@ def is_text(block: Document) -> bool:
     source = block.source
     if source is None:
         return type(block.blocks) is not list or all(type(inner) is Text for inner in block.blocks)
-    return source.kind == "text" or (source.kind == "base64" and (source.media_type or "").startswith("text/"))
+    return source.kind == "text" or is_plain(source)
+
+
+def is_plain(source: Source) -> bool:
+    """Whether *source* are the bytes of a text."""
+    return source.kind == "base64" and (source.media_type or "").startswith("text/")
 
 
 def decoded(data: str, at: str) -> str:

@@ -26,10 +26,6 @@ REQUEST_TIERS = {"auto": "auto", "standard": "default", "flex": "flex", "scale":
                  "fast": "fast"}  # fmt: skip
 """Of a request: our words, and these APIs'."""
 
-JSON_OBJECT = "Respond with one valid JSON object and nothing else."
-JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
-"""Instructions for a server that cannot be held to a form."""
-
 ERROR_KINDS = {
     "invalid_request_error": ErrorKind.INVALID_REQUEST,
     "BadRequestError": ErrorKind.INVALID_REQUEST,  # vLLM

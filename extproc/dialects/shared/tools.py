@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
+
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
-from ...llm.request import Request
+from ...llm.request import Request, Tool
+from .naming import tool_name
 
 
 def allowed(request: Request, losses: LossReport) -> set[str] | None:
@@ -13,12 +16,33 @@ def allowed(request: Request, losses: LossReport) -> set[str] | None:
     Unsupported for a choice of what is not there."""
     choice = request.tool_choice
     known = {tool.name for tool in request.tools}
-    for name in choice.names:
-        if name not in known:
-            path = request.path_of("tool_choice")
-            raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+    check_choice(request, known)
     single = choice.mode == "tool" or (choice.mode == "required" and len(choice.names) == 1)
     if not choice.names or single or known <= set(choice.names):
         return None
     losses.add(request.path_of("tools"), Action.FILTERED, "to those that the choice allows")
     return set(choice.names)
+
+
+def check_choice(request: Request, known: Collection[str]) -> None:
+    """Raise Unsupported for a choice of a tool that is not among the *known*."""
+    for name in request.tool_choice.names:
+        if name not in known:
+            path = request.path_of("tool_choice")
+            raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+
+
+def leave_out(request: Request, tool: Tool, losses: LossReport, problem: str = "", why: str = "") -> None:
+    """Report that *tool* cannot be carried, by default because another provider runs it. Raises Unsupported, saying
+    *problem*, if the request makes no sense without it: there is no other, or it must be called."""
+    choice = request.tool_choice
+    if len(request.tools) == 1 or (choice.mode in ("required", "tool") and tool.name in choice.names):
+        raise Unsupported(tool.at, f"{problem or f'the tool {tool.name!r} is'} not supported for this model")
+    losses.dropped(tool.at, why or "a tool that another provider runs")
+
+
+def renamed(request: Request, called: Iterable[str], fitting: Callable[[str], str] = tool_name) -> dict[str, str]:
+    """Names of tools as sent -> as the client knows them, where they differ; *called*: those that the conversation has
+    called so far."""
+    everyone = [*(tool.name for tool in request.tools), *called]
+    return {sent: name for name in everyone if (sent := fitting(name)) != name}

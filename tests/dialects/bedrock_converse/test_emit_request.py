@@ -84,7 +84,14 @@ def test_a_schema_goes_as_text() -> None:
 def test_a_json_object_is_asked_for_in_words() -> None:
     made = written(output=Output("json_object"))
     assert made.body["system"][0]["text"].startswith("Respond with one valid JSON object")
-    assert made.losses == ["output:emulated"]
+    assert made.losses == ["output:emulated"] and made.call.undo.fences
+
+
+def test_another_instruction_asks_for_no_json() -> None:
+    call = ToolCall("c", "f", "{}", at="messages[1]")
+    said = [*HI, Message("assistant", [call]), Message("tool", [ToolResult("c", "r")])]
+    made = written(tools=[F], tool_choice=ToolChoice("none"), messages=said)
+    assert made.body["system"] == [{"text": "Do not call any tool."}] and not made.call.undo.fences
 
 
 @pytest.mark.parametrize(
