@@ -36,6 +36,12 @@ class Limits:
     max_request_bytes: int = _setting(64 * MIB, "bytes", "The largest body of a request.")
     max_response_bytes: int = _setting(64 * MIB, "bytes", "The largest body of an answer that is not a stream.")
     max_event_bytes: int = _setting(16 * MIB, "bytes", "The largest event of a stream.")
+    max_kept_bytes: int = _setting(
+        32 * MIB,
+        "bytes",
+        "What one stream may make us keep until its end, by an estimate: calls, thinking, citations, what waits for a "
+        "call to end, and texts where the client's API repeats them. Text that passes on as it comes is not kept.",
+    )
     max_inflated_bytes: int = _setting(64 * MIB, "bytes", "What a compressed request or answer may grow to.")
     max_wait_seconds: float = _setting(
         30.0,

@@ -30,6 +30,7 @@ from ..llm.events import (
     Usage,
 )
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported
+from ..llm.kept import Kept
 from ..llm.losses import LossReport
 from ..llm.models import Model
 from ..llm.request import Request
@@ -210,7 +211,10 @@ class Env(Frozen):
 
 
 class ResponseParser(Protocol):
-    """The upstream's bytes to events: streamed or whole, success or error. One per response."""
+    """The upstream's bytes to events: streamed or whole, success or error. One per response. What a stream makes it and
+    an emitter keep is bounded by ``kept``."""
+
+    kept: Kept
 
     def feed(self, data: bytes) -> list[ResponseEvent]: ...
 
@@ -224,6 +228,11 @@ class ResponseEmitter(Protocol):
     final at once when streamed, with the last byte when whole."""
 
     head: ResponseHead
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Texts stay here until the end of the response."""
+        ...
 
     @property
     def failed(self) -> ResponseFailed | None:

@@ -2,7 +2,8 @@
 
 Parallel tool calls may interleave in the events, and text or thinking may come between the fragments of a call. The
 first block passes live. What starts while a call's input is no complete JSON object waits until it is, or until the
-call has ended; a call waits for any block before it. Text and thinking end other text and thinking.
+call has ended; a call waits for any block before it. Text and thinking end other text and thinking. How much may wait
+is bounded by whoever reads the stream (``kept.py``).
 """
 
 from __future__ import annotations
@@ -15,11 +16,6 @@ from .failures import ErrorKind
 from .grammar import DELTA_OF, STARTS
 from .jsonscan import JsonScanner
 
-MAX_WAITING_BYTES = 16 * 1024 * 1024
-"""The most that may wait: what a stream keeps must not grow with what its server sends."""
-_EVENT_BYTES = 128
-"""What an event costs beside its text."""
-
 
 class Serializer:
     """Events in, the same events out with blocks that never overlap, in the order of their starts: their numbers stay.
@@ -28,13 +24,11 @@ class Serializer:
     response: its content would be wrong, and the client could not see it.
     """
 
-    __slots__ = ("_current", "_fragments", "_held", "_is_call", "_max_held", "_scanner", "_waiting", "failed")
+    __slots__ = ("_current", "_fragments", "_is_call", "_scanner", "_waiting", "failed")
 
-    def __init__(self, max_held: int = MAX_WAITING_BYTES) -> None:
+    def __init__(self) -> None:
         self._current: int | None = None
         self._is_call = False  # the current block is one
-        self._held = 0  # bytes that wait, about
-        self._max_held = max_held
         self._waiting: dict[int, list[Any]] = {}  # block -> its events, in the order of the blocks' starts
         self._fragments: list[str] = []  # the current call's input: scanned only when another call waits
         self._scanner: JsonScanner | None = None  # None: nothing but its end tells that the block is complete
@@ -61,7 +55,7 @@ class Serializer:
 
     def _on_start(self, event: Any) -> Iterator[ResponseEvent]:
         if type(event) is ToolCallStarted and self._current is not None and not self._complete():
-            yield from self._wait(event)
+            self._wait(event)
             return
         # What is no call ends all before it, but for calls whose input is not whole.
         while self._current is not None and not (self._is_call and not self._complete()):
@@ -70,7 +64,7 @@ class Serializer:
         if self._current is None:
             yield self._start(event)
         else:
-            yield from self._wait(event)
+            self._wait(event)
 
     def _on_block(self, event: Any) -> Iterator[ResponseEvent]:
         block = event.block
@@ -86,16 +80,11 @@ class Serializer:
                     yield self._end_current()
                     yield from self._next_waiting()
         elif block in self._waiting:
-            yield from self._wait(event)
+            self._wait(event)
         elif type(event) is not BlockEnded and not (type(event) is ToolInputDelta and not event.fragment.strip()):
             yield self._fail("the upstream continued a block that it had left for another one")
 
-    def _wait(self, event: Any) -> Iterator[ResponseEvent]:
-        text = getattr(event, "text", None) or getattr(event, "fragment", None) or ""
-        self._held += _EVENT_BYTES + len(text)
-        if self._held > self._max_held:
-            yield self._fail(f"more than {self._max_held} bytes wait for the end of a call")
-            return
+    def _wait(self, event: Any) -> None:
         self._waiting.setdefault(event.block, []).append(event)
 
     def _fail(self, message: str) -> ResponseFailed:
@@ -123,8 +112,6 @@ class Serializer:
         while self._current is None and self._waiting:
             block = next(iter(self._waiting))
             first, *others = self._waiting.pop(block)
-            if not self._waiting:
-                self._held = 0
             yield self._start(first)
             for event in others:
                 yield from self._on_block(event)

@@ -12,6 +12,7 @@ from ..framing.inflate import InflateError, Inflater
 from ..headers import client_headers, passed_headers
 from ..llm.events import ResponseEnded, ResponseEvent, ResponseFailed
 from ..llm.failures import ErrorKind
+from ..llm.kept import CODE as TOO_LARGE
 from ..llm.losses import LossReport
 from ..policy.chain import ResponseGate
 from ..settings import Limits
@@ -60,6 +61,7 @@ class Translated:
         self._note = note
         self._parser = upstream.response_parser(call, head, limits, losses)
         self._emitter = client.response_emitter(call.request, head, upstream.read_meta(head, env), env, losses)
+        self._parser.kept.texts = self._emitter.keeps_texts
         self._inflater = Inflater.for_encoding(head.header("content-encoding"), limits.max_inflated_bytes)
         self._out: list[bytes] = []
         self._over = False
@@ -196,6 +198,8 @@ class Passed:
                 # Watching is for the record only: the bytes pass whatever becomes of it.
                 log.exception("a bug in watching a response of %s", self._dialect.name)
                 self._watching = False
+        if self._over:
+            return b"".join(self._kept) if end_of_stream else b""
         if not self.whole:
             if self._sieve is not None:
                 chunk = self._sieve.feed(chunk)
@@ -213,12 +217,22 @@ class Passed:
         if self.whole:
             self._over = True
             self._kept = [self._replaced(failed)]
-            return self.feed(b"", end_of_stream)
+            return b"".join(self._kept) if end_of_stream else b""
         # Amid anything but a stream nothing can be said.
         return self._said(failed) if self._stream else b""
 
     def _watch(self, chunk: bytes, end_of_stream: bool) -> bytes:
         for event in self._parser.feed(chunk) if chunk else ():
+            if type(event) is ResponseFailed and self.whole:
+                # More of an error than is read.
+                return self.abort(event, end_of_stream)
+            if type(event) is ResponseFailed and event.code == TOO_LARGE:
+                # Watching would take more and more memory; the bytes need none.
+                log.warning(
+                    "a stream of %s is too large to be watched to its end: %s", self._dialect.name, event.message
+                )
+                self._watching = False
+                return b""
             self._note(event)
         added = b""
         for event in self._parser.end() if end_of_stream else ():

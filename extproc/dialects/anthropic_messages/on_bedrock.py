@@ -42,6 +42,9 @@ class BedrockMessagesParser(MessagesParser):
     def make_framing(self, limits: Limits) -> eventstream.EventStreamDecoder:
         return eventstream.EventStreamDecoder(limits.max_event_bytes)
 
+    def bytes_of(self, item: Any) -> bytes:
+        return b"" if isinstance(item, eventstream.Corrupt) else item.payload
+
     def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
         if isinstance(item, eventstream.Corrupt):
             raise ProtocolError("eventstream", item.problem)

@@ -72,6 +72,9 @@ class ConverseParser(ParserBase):
     def make_framing(self, limits: Limits) -> EventStreamDecoder:
         return EventStreamDecoder(limits.max_event_bytes)
 
+    def bytes_of(self, item: Any) -> bytes:
+        return b"" if isinstance(item, Corrupt) else item.payload
+
     # ---- streamed
 
     def on_item(self, item: EventStreamMessage | Corrupt, *, last: bool) -> Iterator[ResponseEvent]:

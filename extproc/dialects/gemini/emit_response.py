@@ -45,6 +45,8 @@ from .words import FINISH_NAMES, NAME, SIGNER, write_usage
 
 
 class GeminiEmitter(EmitterBase):
+    repeats_texts = True
+
     def __init__(
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
     ) -> None:

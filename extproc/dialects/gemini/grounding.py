@@ -5,33 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from ...llm.events import Citation
+from ...llm.kept import EVENT_BYTES
 from .words import NAME
-
-MAX_TEXT = 1 << 20
-"""Characters of a text that are kept to find places in it."""
 
 
 class Grounding:
-    """The text that is being written, and what cites it. Segments count bytes of UTF-8; citations count code points."""
+    """The text that is being written, and what cites it. Segments count bytes of UTF-8; citations count code points. In
+    a text that would take more than *most* bytes no places are found."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self._parts: list[str] = []
-        self._length = 0
+        self._most = most
+        self._kept = 0
 
     def start(self) -> None:
         self._parts.clear()
-        self._length = 0
+        self._kept = 0
 
     def add(self, text: str) -> None:
-        self._length += len(text)
-        if self._length <= MAX_TEXT:
+        self._kept += EVENT_BYTES + len(text)
+        if self._kept <= self._most:
             self._parts.append(text)
+        else:
+            self._parts.clear()
 
     def citations(self, grounding: Any, citations: Any) -> list[Citation]:
         """What *grounding* says of the text, and *citations* of what it recites."""
-        data = b""
-        if self._length <= MAX_TEXT:
-            data = "".join(self._parts).encode("utf-8", "surrogatepass")
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        data = "".join(self._parts).encode("utf-8", "surrogatepass")
         found = self._grounded(grounding, data) if type(grounding) is dict else []
         values = citations.get("citations") if type(citations) is dict else None
         for value in values if type(values) is list else ():

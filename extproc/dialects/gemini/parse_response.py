@@ -71,7 +71,7 @@ class GeminiParser(ParserBase):
         self._tier: str | None = None
         self._extra: Extra = {}
         self._partial: PartialCall | None = None
-        self._grounding = Grounding()
+        self._grounding = Grounding(limits.max_kept_bytes)
         self._sealed: set[str | None] = set()  # seals of other providers' thoughts that were shown
 
     # ---- framing
@@ -85,8 +85,12 @@ class GeminiParser(ParserBase):
         try:
             elements = self._framing.feed(data)
         except ElementTooLarge as error:
-            return self._checked([*(self._element(each, last=False) for each in error.before), self._raise(error)])
-        return self._checked([self._element(each, last=False) for each in elements])
+            before = self._checked([self._element(each, last=False) for each in error.before], error.before)
+            return before + self._checked([self._raise(error)])
+        return self._checked([self._element(each, last=False) for each in elements], elements)
+
+    def bytes_of(self, item: Any) -> bytes:
+        return item if type(item) is bytes else super().bytes_of(item)
 
     def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
         if type(item) is bytes:
@@ -242,6 +246,7 @@ class GeminiParser(ParserBase):
         partial = self._partial
         if partial is None:
             partial = self._partial = PartialCall(call, signature)
+        self.kept.add(len(encode(call)))
         if partial.add(call, signature):
             self._partial = None
             yield from self._call(partial.call, partial.signature)

@@ -17,6 +17,8 @@ from ..base import encode
 from ..shared.naming import unused_id
 from ..shared.toolinput import ToolInput
 
+MAX_GOING_ON = 1024
+"""Calls that may go on at once, those without a name among them."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -61,6 +63,7 @@ class Calls:
 
     def __init__(self, tools: frozenset[str]) -> None:
         self.all: list[StreamedCall] = []
+        self._going_on: list[StreamedCall] = []
         self._tools = tools
         self._slots: dict[int, StreamedCall] = {}
         self._by_id: dict[str, StreamedCall] = {}
@@ -89,7 +92,20 @@ class Calls:
     def new(self, id_: str = "") -> StreamedCall:
         call = StreamedCall(id_)
         self.all.append(call)
+        if len(self._going_on) >= MAX_GOING_ON and len(self.going_on()) >= MAX_GOING_ON:
+            raise ProtocolError("tool_calls", f"more than {MAX_GOING_ON} calls at once")
+        self._going_on.append(call)
         return call
+
+    def going_on(self) -> list[StreamedCall]:
+        """Those that are not closed, in their order."""
+        self._going_on = [call for call in self._going_on if not call.closed]
+        return self._going_on
+
+    def before(self, call: StreamedCall) -> list[StreamedCall]:
+        """Those before *call* that have not started."""
+        going_on = self.going_on()
+        return [each for each in going_on[: going_on.index(call)] if each.block is None]
 
     def known(self, id_: str) -> StreamedCall | None:
         return self._by_id.get(id_)
@@ -113,7 +129,7 @@ class Calls:
 
     def unfinished(self) -> list[StreamedCall]:
         """Those that have a name, and whose input may go on."""
-        return [call for call in self.all if call.name and not call.whole]
+        return [call for call in self.going_on() if call.name and not call.whole]
 
     def _nameless(self, index: int | None, id_: str, text: str) -> StreamedCall:
         """A fragment without a name, of whose call nothing is known."""

@@ -50,7 +50,7 @@ class ContentParser(ParserBase):
         self._thinking: int | None = None
         self._text_start = 0  # code points of the joined text before the open block, and in all
         self._text_length = 0
-        self._blank = ""  # blank text that came in the midst of a call
+        self._blank: list[str] = []  # blank text that came in the midst of a call
         self._refused: list[str] = []
         self._thoughts: list[str] = []  # of the open block of thinking
         self._thought_index: Any = None
@@ -125,13 +125,13 @@ class ContentParser(ParserBase):
         if self._text is None:
             if not text.strip() and self._calls.unfinished():
                 # Nothing but blanks between two fragments of a call: they count if words follow.
-                self._blank += text
+                self._blank.append(text)
                 return
             yield from self._close_all()
             self._text = self.grammar.next_block
             self._text_start = self._text_length
             yield TextStarted(self._text)
-            text, self._blank = self._blank + text, ""
+            text, self._blank = "".join([*self._blank, text]), []
         self._text_length += len(text)
         yield TextDelta(self._text, text)
 
@@ -143,6 +143,7 @@ class ContentParser(ParserBase):
             self._refusal = self.grammar.next_block
             yield TextStarted(self._refusal, refusal=True)
         self._refused.append(text)
+        self.kept.add(len(text))
         yield TextDelta(self._refusal, text)
 
     def _annotations(self, annotations: Any) -> Iterator[ResponseEvent]:
@@ -285,6 +286,7 @@ class ContentParser(ParserBase):
             return
         if text:
             call.parts.append(text)
+            self.kept.add(len(text))
             if call.kind == "function":
                 call.input.feed(text)
         if not call.name or not (call.id or text) or (not text and self._calls.is_piece(call.name)):
@@ -302,9 +304,8 @@ class ContentParser(ParserBase):
         yield from self._close_texts()
         if self._signed_calls:
             # Those before it have waited for signatures of their own.
-            for earlier in self._calls.all[: self._calls.all.index(call)]:
-                if earlier.block is None:
-                    yield from self._finish_call(earlier)
+            for earlier in self._calls.before(call):
+                yield from self._finish_call(earlier)
         call.block = self.grammar.next_block
         yield ToolCallStarted(call.block, call.id, call.name, call.kind, call.extra, call.signature)
         # What comes of it from here on is kept where it is checked.
@@ -335,7 +336,7 @@ class ContentParser(ParserBase):
         """Before a block of text or thinking: those before it are over, but for calls whose input is not whole.
         *last*: nothing more comes."""
         yield from self._close_texts()
-        for call in self._calls.all:
+        for call in self._calls.going_on():
             if last or call.whole or call.kind == "custom":
                 yield from self._finish_call(call)
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 _TAGS = {"<think>": "</think>", "<mm:think>": "</mm:think>", "<reasoning>": "</reasoning>"}
 """Opening tag -> closing tag; the second pair is MiniMax's."""
+_MOST_BLANKS = 256
+"""That may stand before a tag: more of them are an answer's."""
 
 
 class ThinkTags:
@@ -34,6 +36,8 @@ class ThinkTags:
 
     def _at_start(self, text: str) -> Iterator[tuple[bool, str]]:
         bare = text.lstrip()
+        if len(text) - len(bare) > _MOST_BLANKS:
+            bare = text
         for tag, close in _TAGS.items():
             if bare.startswith(tag):
                 self._state, self._closes = self._in_thinking, (close,)

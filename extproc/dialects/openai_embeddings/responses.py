@@ -49,6 +49,8 @@ class EmbeddingsParser(ParserBase):
 class ErrorEmitter:
     """Errors alone: an answer passes as it came, and that of another API is no vector."""
 
+    keeps_texts = False
+
     def __init__(self, upstream: ResponseHead, meta: Meta) -> None:
         self.head = ResponseHead(upstream.status, [("content-type", "application/json")])
         self.failed: ResponseFailed | None = None

@@ -38,6 +38,8 @@ class ResponsesEmitter(EmitterBase):
     """Items never overlap. A message lasts as long as texts follow one another; an item is done when the next begins
     or the response ends, which is when its status is known."""
 
+    repeats_texts = True
+
     def __init__(
         self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
     ) -> None:

@@ -149,6 +149,7 @@ class ResponsesParser(ParserBase):
         opened.sent += len(text)
         if refusal:
             self._refusal.append(text)
+            self.kept.add(len(text))
         yield TextDelta(opened.block, text)
 
     def _start_text(self, key: _Key, *, refusal: bool = False) -> Generator[ResponseEvent, None, _Open]:

@@ -39,6 +39,9 @@ class EmitterBase:
 
     # ---- what a subclass says
 
+    repeats_texts = False
+    """Its stream tells a text again when the text is whole, or a place in it."""
+
     def meta_headers(self, meta: Meta) -> Headers:
         """The headers that say *meta* in this dialect."""
         return []
@@ -52,6 +55,11 @@ class EmitterBase:
         raise NotImplementedError
 
     # ---- what is shared
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Texts stay here until the end of the response."""
+        return self.repeats_texts or self._folded is not None
 
     @property
     def failed(self) -> ResponseFailed | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -27,6 +27,7 @@ from ...llm.events import (
 from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.grammar import Grammar, State
 from ...llm.jsonkeys import KeyRenamer
+from ...llm.kept import Kept
 from ...llm.losses import LossReport
 from ...llm.weight import is_heavier
 from ...settings import Limits
@@ -65,6 +66,7 @@ class ParserBase:
         self.head = head
         self.losses = losses
         self.grammar = Grammar(limits.max_open_blocks)
+        self.kept = Kept(limits.max_kept_bytes)
         self._limits = limits
         self.inputs: dict[int, ToolInput] = {}
         """Of each open call of a function, what has come of its input."""
@@ -98,6 +100,11 @@ class ParserBase:
             message = self.decode_message(item.data, item.event, last=last)
             if message is not None:
                 yield from self.on_message(message)
+
+    def bytes_of(self, item: Any) -> bytes:
+        """An item of the framing, as it came."""
+        data: bytes = item.data
+        return data
 
     def on_error_event(self, data: bytes) -> ResponseFailed:
         """An event that is named an error is one, whatever its data is."""
@@ -141,8 +148,9 @@ class ParserBase:
         try:
             items = self._framing.feed(data)
         except sse.EventTooLarge as error:
-            return self._checked([*(self.on_item(item, last=False) for item in error.before), self._raise(error)])
-        return self._checked([self.on_item(item, last=False) for item in items])
+            before = self._checked([self.on_item(item, last=False) for item in error.before], error.before)
+            return before + self._checked([self._raise(error)])
+        return self._checked([self.on_item(item, last=False) for item in items], items)
 
     def end(self) -> list[ResponseEvent]:
         if self.grammar.state is State.ENDED:
@@ -261,24 +269,38 @@ class ParserBase:
         raise ProtocolError("", str(error))
         yield  # pragma: no cover - makes this a generator, so that _checked sees the error in its turn
 
-    def _checked(self, series: Iterable[Iterator[ResponseEvent]]) -> list[ResponseEvent]:
-        """The events, each allowed by the grammar; what breaks it ends the response as failed."""
+    def _checked(self, series: Iterable[Iterator[ResponseEvent]], items: Sequence[Any] = ()) -> list[ResponseEvent]:
+        """The events, each allowed by the grammar; what breaks it ends the response as failed. *items*: of a stream,
+        what each of the *series* comes from."""
         events: list[ResponseEvent] = []
-        for produced in series:
+        plain = not self._cut and not self._fenced
+        for number, produced in enumerate(series):
+            passed = False  # text that nobody keeps
+            told: list[ResponseEvent] = []
             try:
                 for event in produced:
                     if self.grammar.state is State.ENDED:
                         return events
-                    if type(event) is TextDelta and not self._cut and not self._fenced:
-                        # By far the most events: nothing in them is ever undone.
+                    if type(event) is TextDelta and plain and not self._cut:
+                        # By far the most events: nothing in them is ever undone. Beside an open call they may wait.
                         events.append(self.grammar.check(event))
+                        if self.kept.texts or len(self.grammar.open) > 1:
+                            told.append(event)
+                        else:
+                            passed = True
                         continue
+                    told.append(event)
                     for whole in self._whole_characters(event) if self._cut else (event,):
                         events += [self.grammar.check(e) for e in self._undone(whole)]
             except ProtocolError as error:
                 if self.grammar.state is not State.ENDED:
                     message = f"the upstream broke its protocol: {error}"
                     events.append(self.grammar.check(self.failure(message, status=502, code="upstream_error")))
+            if items and self.grammar.state is not State.ENDED:
+                if told or not passed:
+                    self.kept.add_events(told, self.bytes_of(items[number]))
+                if self.kept.full:
+                    events.append(self.grammar.check(self.kept.failure()))
         return events
 
     def _undone(self, event: ResponseEvent) -> Iterable[ResponseEvent]:
