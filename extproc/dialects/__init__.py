@@ -44,6 +44,8 @@ def registry(every: Iterable[Dialect]) -> dict[str, Dialect]:
 REGISTRY = registry(_ALL)
 FALLBACK = "openai_chat"
 """In whose shape a client is answered that could not be told."""
+EMBEDDINGS = "openai_embeddings"
+"""In whose shape vectors are asked for where no client says."""
 
 ANYWHERE: Mapping[str, str] = {}
 """No API is bound to a prefix."""

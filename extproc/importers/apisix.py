@@ -24,6 +24,7 @@ OTHER_PLUGINS = {
     "prometheus": "Envoy's /stats/prometheus",
     "cors": "envoy.filters.http.cors",
     "ip-restriction": "envoy.filters.http.rbac",
+    "ai-aws-content-moderation": "the policy moderation with provider bedrock_guardrail: Comprehend is not asked here",
 }
 _PASSED = ("provider_conf", "options", "override", "logging", "max_response_bytes", "max_request_bytes")
 GCP = {"service_account_json": "GCP_SERVICE_ACCOUNT"}

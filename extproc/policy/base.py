@@ -79,6 +79,10 @@ class Models(Protocol):
         """What the model answers to a user who says *text*, under the system prompt *system*."""
         ...
 
+    def vector(self, served: Served, text: str, seconds: float) -> Generator[Effect, Result, list[float]]:
+        """*text* embedded, to look for what is like it."""
+        ...
+
 
 class Context(Frozen):
     """What a policy may know of its exchange beside request and answer. *losses*: what it leaves out or changes is

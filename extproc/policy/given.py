@@ -71,6 +71,17 @@ class Given:
             raise self.error("options.stream", "it is asked for whole answers")
         return self._operator.served(self._path, found)
 
+    def openai_compatible(self, endpoint: str) -> Served:
+        """The model of a server that speaks OpenAI's API, by members that say just that: ``endpoint`` with its path,
+        ``api_key``, ``model``."""
+        members: dict[str, Any] = {
+            "provider": "openai-compatible",
+            "override": {"endpoint": self.url("endpoint", endpoint)},
+            "options": {"model": self.text("model")},
+            "auth": {"header": {"authorization": f"Bearer {self.text('api_key')}"}} if self.has("api_key") else "none",
+        }
+        return self._operator.served(self._path, members)
+
     def hosted(self, provider: str) -> Served:
         """What *provider* has beside models: in ``region``, by ``auth``, at ``endpoint`` if that is another."""
         members: dict[str, Any] = {"provider": provider, "auth": self._optional("auth") or {"aws": {}}}

@@ -222,7 +222,8 @@ class Aliyun(Frozen):
 
 
 def rpc_signed(parameters: Mapping[str, str], secret: str, method: str = "POST") -> bytes:
-    """*parameters* as the form of a request by *method* to the path ``/``, with the signature that Aliyun's RPC APIs ask for (signature version 1.0)."""
+    """*parameters* as the form of a request by *method* to the path ``/``, with the signature that Aliyun's RPC APIs
+    ask for (version 1.0)."""
     form = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(parameters.items()))
     signed = hmac.digest(f"{secret}&".encode(), f"{method}&%2F&{quote(form, safe='')}".encode(), "sha1")
     return f"{form}&Signature={quote(base64.b64encode(signed), safe='')}".encode()

@@ -1,26 +1,25 @@
 """``rag``: what a store of documents holds about the user's question goes to the model with it.
 
-The question is embedded by a service that speaks OpenAI's embeddings API, and the nearest passages are asked of
-``qdrant``, or of a service of the operator's (``http``): it is sent ``{"query", "vector", "top_k"}``, and answers
-``{"documents": [{"text", "source"}]}``. They become a message of the user's behind the question, so that they stand
-where the API has messages. A turn in which the user says nothing (a tool's result, an image) asks for nothing.
+The question is embedded by the model that ``embeddings`` names, in whichever API its provider has, and the nearest
+passages are asked of the store that ``search`` names (``stores.py`` knows them). They become a message of the user's
+behind the question, so that they stand where the API has messages. A turn in which the user says nothing (a tool's
+result, an image) asks for nothing.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from typing import Any
-from urllib.parse import quote
 
-import msgspec
 from msgspec.structs import replace
 
-from ..credentials.secrets import Secret
-from ..effects import HttpAnswer, HttpCall
+from ..effects import Effect, Result
 from ..frozen import Frozen
 from ..llm.request import Message, Request
-from .base import Asking, Context, Make, Policy, Unavailable
+from .base import Asking, Context, Make, Policy, Served
 from .given import Given
+from .stores import STORES, Lookup, Passage, Store
 from .texts import Scope, said_in
 
 OPENAI_URL = "https://api.openai.com/v1/embeddings"
@@ -30,54 +29,9 @@ MAX_QUESTION = 8000
 """Characters; of a longer one the last are looked for."""
 
 
-class _Passage(msgspec.Struct, frozen=True):
-    text: str
-    source: str = ""
-
-
-class _Documents(msgspec.Struct, frozen=True):
-    documents: list[_Passage]
-
-
-class _Embedding(msgspec.Struct, frozen=True):
-    embedding: list[float]
-
-
-class _Embeddings(msgspec.Struct, frozen=True):
-    data: list[_Embedding]
-
-
-class _Point(msgspec.Struct, frozen=True):
-    payload: dict[str, Any] | None = None
-
-
-class _Points(msgspec.Struct, frozen=True):
-    points: list[_Point]
-
-
-class _Result(msgspec.Struct, frozen=True):
-    """What Qdrant's ``points/query`` answers."""
-
-    result: _Points
-
-
-class _Embedder(Frozen):
-    url: str
-    key: Secret | None
-    model: str
-
-
-class _Store(Frozen):
-    url: str
-    key: Secret | None
-    is_qdrant: bool
-    text_field: str
-    source_field: str
-
-
 class _Rules(Frozen):
-    embedder: _Embedder | None
-    store: _Store
+    embedder: Served | None
+    store: Store
     top_k: int
     max_chars: int
     template: str
@@ -85,8 +39,10 @@ class _Rules(Frozen):
 
 
 def configure(given: Given) -> Make:
-    store = _store(given.part("search"))
-    embedder = None if not store.is_qdrant and not given.has("embeddings") else _embedder(given.part("embeddings"))
+    search = given.part("search")
+    store = STORES[search.choice("kind", tuple(STORES))](search)
+    search.finish()
+    embedder = _embedder(given.part("embeddings")) if store.needs_vector or given.has("embeddings") else None
     template = given.text("template", TEMPLATE)
     if PASSAGES not in template:
         raise given.error("template", f"must have {PASSAGES} in it")
@@ -95,21 +51,10 @@ def configure(given: Given) -> Make:
     return lambda context: Rag(rules, context)
 
 
-def _embedder(given: Given) -> _Embedder:
-    made = _Embedder(given.url("endpoint", OPENAI_URL), given.secret_if_any("api_key"), given.text("model"))
+def _embedder(given: Given) -> Served:
+    made = given.served() if given.has("provider") else given.openai_compatible(OPENAI_URL)
     given.finish()
     return made
-
-
-def _store(given: Given) -> _Store:
-    is_qdrant = given.choice("kind", ("http", "qdrant")) == "qdrant"
-    url, key = given.url("endpoint"), given.secret_if_any("api_key")
-    text, source = "", ""
-    if is_qdrant:
-        url = f"{url.rstrip('/')}/collections/{quote(given.text('collection'), safe='')}/points/query"
-        text, source = given.text("text_field", "text"), given.text("source_field", "source")
-    given.finish()
-    return _Store(url, key, is_qdrant, text, source)
 
 
 class Rag(Policy):
@@ -117,7 +62,7 @@ class Rag(Policy):
 
     def __init__(self, rules: _Rules, context: Context) -> None:
         self._rules = rules
-        self._facts = context.facts
+        self._context = context
 
     def on_request(self, request: Request) -> Request | Asking:
         question = "\n".join(said for said in said_in(request, Scope()) if said.strip())[-MAX_QUESTION:]
@@ -126,10 +71,9 @@ class Rag(Policy):
     def _with_passages(self, request: Request, question: str) -> Asking:
         began = time.monotonic()
         try:
-            vector = (yield from self._embedded(question)) if self._rules.embedder is not None else None
-            found = yield from self._found(question, vector)
+            found = yield from self._found(question)
         finally:
-            self._facts["rag_ms"] = round((time.monotonic() - began) * 1000)
+            self._context.facts["rag_ms"] = round((time.monotonic() - began) * 1000)
         text = self._shown(found)
         if not text:
             return request
@@ -139,42 +83,14 @@ class Rag(Policy):
             return replace(request, messages=[*messages[:-1], added, messages[-1]])
         return replace(request, messages=[*messages, added])
 
-    def _embedded(self, question: str) -> Asking:
-        embedder = self._rules.embedder
-        assert embedder is not None
-        headers = _bearer(embedder.key)
-        body = {"model": embedder.model, "input": question}
-        answer = yield from self._asked("embeddings", embedder.url, headers, body, _Embeddings)
-        if not answer.data:
-            raise Unavailable("embeddings: no vector in its answer")
-        return answer.data[0].embedding
+    def _found(self, question: str) -> Generator[Effect, Result, list[Passage]]:
+        rules = self._rules
+        vector: list[float] | None = None
+        if rules.embedder is not None:
+            vector = yield from self._context.models.vector(rules.embedder, question, rules.seconds)
+        return (yield from rules.store.find(Lookup(question, vector, rules.top_k, rules.seconds)))
 
-    def _found(self, question: str, vector: list[float] | None) -> Asking:
-        store, most = self._rules.store, self._rules.top_k
-        if not store.is_qdrant:
-            body = {"query": question, "vector": vector, "top_k": most}
-            answer = yield from self._asked("search", store.url, _bearer(store.key), body, _Documents)
-            return answer.documents[:most]
-        headers = {} if store.key is None else {"api-key": store.key.reveal()}
-        body = {"query": vector, "limit": most, "with_payload": True}
-        answer = yield from self._asked("search", store.url, headers, body, _Result)
-        payloads = [point.payload or {} for point in answer.result.points[:most]]
-        texts = [(payload.get(store.text_field), payload.get(store.source_field)) for payload in payloads]
-        return [_Passage(text, str(source or "")) for text, source in texts if isinstance(text, str)]
-
-    def _asked(self, who: str, url: str, headers: dict[str, str], body: dict[str, Any], kind: type) -> Asking:
-        sent = (("content-type", "application/json"), *headers.items())
-        result = yield HttpCall(url, headers=sent, body=msgspec.json.encode(body), seconds=self._rules.seconds)
-        if not isinstance(result, HttpAnswer):
-            raise Unavailable(f"{who}: no answer: {result}")
-        if result.status != 200:
-            raise Unavailable(f"{who}: it answered {result.status}")
-        try:
-            return msgspec.json.decode(result.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Unavailable(f"{who}: its answer cannot be read") from None
-
-    def _shown(self, found: list[_Passage]) -> str:
+    def _shown(self, found: list[Passage]) -> str:
         """Whole passages, as many as there is room for."""
         shown: list[str] = []
         left = self._rules.max_chars
@@ -184,9 +100,6 @@ class Rag(Policy):
             if left < 0:
                 break
             shown.append(text)
-        self._facts["rag_found"], self._facts["rag_used"] = len(found), len(shown)
+        facts: dict[str, Any] = self._context.facts
+        facts["rag_found"], facts["rag_used"] = len(found), len(shown)
         return "\n\n".join(shown)
-
-
-def _bearer(key: Secret | None) -> dict[str, str]:
-    return {} if key is None else {"authorization": f"Bearer {key.reveal()}"}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, cast
 
+import msgspec
+
 from .. import dialects
 from ..capabilities import Capabilities
 from ..dialects.base import Headers, ResponseHead, Upstream, UpstreamCall, encode
 from ..effects import Effect, HttpAnswer, HttpCall, Result
+from ..frozen import Frozen
 from ..llm.events import StopReason
 from ..llm.fold import Folded, TextBlock
 from ..llm.losses import LossReport
@@ -23,6 +26,14 @@ from .calls import Answer, Call, Refused
 MAX_ANSWER = 8 * 1024 * 1024
 """Bytes of a model's answer to a policy."""
 JSON: Headers = [("content-type", "application/json")]
+
+
+class _Vector(Frozen):
+    embedding: list[float]
+
+
+class _Embedded(Frozen):
+    data: list[_Vector]
 
 
 class Aside(Protocol):
@@ -72,6 +83,19 @@ class ModelAsker:
             raise policy.Unavailable(f"the model's answer has ended {why}")
         found = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
         return policy.ModelAnswer(found, (folded.started and folded.started.model) or model, folded.usage)
+
+    def vector(self, served: policy.Served, text: str, seconds: float) -> Generator[Effect, Result, list[float]]:
+        asker = dialects.get(dialects.EMBEDDINGS)
+        whom = cast(ServedRoute, served)
+        members = {"model": whom.route.model, "input": text}
+        body = yield from self._asked(asker.name, whom, asker.paths[0], members, seconds)
+        try:
+            data = msgspec.json.decode(body, type=_Embedded).data
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise policy.Unavailable("the embedding model's answer cannot be read") from None
+        if not data or not data[0].embedding:
+            raise policy.Unavailable("the embedding model's answer has no vector in it")
+        return data[0].embedding
 
     def _asked(
         self, client: str, served: ServedRoute, path: str, members: dict[str, Any], seconds: float
