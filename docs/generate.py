@@ -15,7 +15,7 @@ from extproc.commands import ALL
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
-CASES = [HERE.parent / "tests" / "cases" / name for name in ("core.json", "responses.json")]
+CASES = [HERE.parent / "tests" / "cases" / name for name in ("core.json", "responses.json", "embeddings.json")]
 DIALECT = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
 PROVIDER = {"openai_chat": "openai", "anthropic_messages": "anthropic", "openai_responses": "openai"}
 TITLE = {
@@ -25,6 +25,11 @@ TITLE = {
     "responses>chat": "A Responses client on a Chat Completions upstream",
     "messages>responses": "A Messages client on a Responses upstream",
     "chat>responses": "A Chat Completions client on a Responses upstream",
+    "embeddings>predict": "An OpenAI embeddings client on Vertex AI's predict",
+    "embeddings>gemini": "An OpenAI embeddings client on Gemini's embedContent and batchEmbedContents",
+    "embeddings>titan": "An OpenAI embeddings client on Titan by Bedrock's InvokeModel",
+    "embeddings>nova": "An OpenAI embeddings client on Nova by Bedrock's InvokeModel",
+    "embeddings>cohere": "An OpenAI embeddings client on Cohere, its own API and Bedrock's InvokeModel",
 }
 MEANING = {
     "dropped": "not sent: the answer is still an answer",
@@ -41,15 +46,23 @@ MEANING = {
 
 def outcome(case: dict[str, Any]) -> tuple[str, str]:
     """What a client's request loses, and in what case of it."""
-    client, upstream = (DIALECT[side] for side in case["dir"].split(">"))
-    quirks = {"efforts": case["cfg"]["efforts"]} if "efforts" in case.get("cfg", {}) else {}
-    t = Translation(client, upstream, route={"provider": PROVIDER[upstream], "auth": "none", "quirks": quirks}, now=0)
+    t = translation(case)
     try:
         t.request(json.dumps(case["in"]).encode())
     except Refused as refused:
         error = json.loads(refused.body)["error"]
         return "refused", f"{refused.status}: {error['message']}"
     return "translated", ", ".join(f"`{loss}`" for loss in t.losses) or "nothing"
+
+
+def translation(case: dict[str, Any]) -> Translation:
+    if "route" in case:
+        return Translation("openai_embeddings", route=case["route"], now=0)
+    client, upstream = (DIALECT[side] for side in case["dir"].split(">"))
+    quirks = {"efforts": case["cfg"]["efforts"]} if "efforts" in case.get("cfg", {}) else {}
+    return Translation(
+        client, upstream, route={"provider": PROVIDER[upstream], "auth": "none", "quirks": quirks}, now=0
+    )
 
 
 def losses() -> str:
@@ -118,10 +131,10 @@ def check() -> str:
 
 COMMANDS = """# Commands
 
-Made by `python docs/generate.py` from `extproc/commands/`. Exit statuses in general: 0 done; 1 done, and the outcome is bad
-(a refusal, a server that does not serve, an error that was found); 2 wrong usage or configuration; 130 ended by Ctrl-C.
-Colours are for terminals, and nowhere if `NO_COLOR` is set. `extproc completion bash | zsh | fish` prints what completes
-them in your shell.
+Made by `python docs/generate.py` from `extproc/commands/`. Exit statuses in general: 0 done; 1 done, and the outcome is
+bad (a refusal, a server that does not serve, an error that was found); 2 wrong usage or configuration; 130 ended by
+Ctrl-C. Colours are for terminals, and nowhere if `NO_COLOR` is set. `extproc completion bash | zsh | fish` prints what
+completes them in your shell.
 """
 
 

@@ -114,6 +114,13 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     media_resolution: bool = True
     """Each image may say its own."""
 
+    # ---- models of embeddings
+    max_inputs: int | None = None
+    """Most inputs of one request; ``None``: as many as its API takes."""
+    dimensions: bool = True
+    """The size of its vectors can be chosen."""
+
+    # ---- chat templates
     alternate_roles: bool = False
     """Its chat template demands that user and assistant alternate."""
     user_after_tool: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .. import capabilities, dialects, settings
-from ..dialects.base import ClientCall, Upstream
+from ..dialects.base import AsksForVectors, ClientCall, GivesVectors, Upstream
 from ..llm.failures import ProtocolError, Unsupported
 from ..llm.losses import LossReport
 from ..llm.request import Message, Request
@@ -71,6 +71,8 @@ def _models(args: argparse.Namespace) -> int:
 def _direction(client: str, upstream: str) -> str:
     if client == upstream:
         return "passes"
+    if isinstance(dialects.get(client), AsksForVectors) and isinstance(dialects.get(upstream), GivesVectors):
+        return "translates"
     if not (dialects.get(client).converses and dialects.get(upstream).converses):
         return "-"
     return "translates" if _reads_requests(client) and _writes_requests(upstream) else "responses"

@@ -12,10 +12,15 @@ from .anthropic_messages import AnthropicMessages
 from .anthropic_messages.hosted import AnthropicBedrock, AnthropicVertex
 from .base import Dialect, Headers, ListsModels, top_level
 from .bedrock_converse import BedrockConverse
+from .cohere_embeddings import CohereBedrock, CohereEmbeddings
 from .gemini import Gemini
+from .gemini_embeddings import GeminiEmbeddings
+from .nova_embeddings import NovaEmbeddings
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
 from .openai_responses import OpenAIResponses
+from .titan_embeddings import TitanEmbeddings
+from .vertex_predict import VertexPredict
 
 _ALL: tuple[Dialect, ...] = (
     OpenAIChat(),
@@ -26,6 +31,12 @@ _ALL: tuple[Dialect, ...] = (
     AnthropicBedrock(),
     AnthropicVertex(),
     OpenAIEmbeddings(),
+    GeminiEmbeddings(),
+    VertexPredict(),
+    TitanEmbeddings(),
+    NovaEmbeddings(),
+    CohereEmbeddings(),
+    CohereBedrock(),
 )
 """In the order in which they are asked whether a body is theirs."""
 

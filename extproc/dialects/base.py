@@ -17,6 +17,7 @@ from msgspec import Struct
 from ..capabilities import Capabilities
 from ..frozen import Frozen
 from ..headers import Headers as Headers
+from ..llm.embeddings import EmbedRequest, Vectors
 from ..llm.events import (
     NO_USAGE,
     BlockEnded,
@@ -445,6 +446,36 @@ class TranslatesCounts(Protocol):
 
     def write_count(self, tokens: int) -> bytes:
         """The client's answer."""
+        ...
+
+
+@runtime_checkable
+class AsksForVectors(Protocol):
+    """A dialect whose clients ask for embeddings, of whichever upstream ``GivesVectors``."""
+
+    words: tuple[str, ...]
+    """Members of a request, beside the model and the inputs, for which every API of embeddings has its own word."""
+
+    def parse_embed(self, call: ClientCall, losses: LossReport) -> EmbedRequest:
+        """Raises ProtocolError, Unsupported."""
+        ...
+
+    def write_vectors(self, request: EmbedRequest, vectors: Vectors) -> bytes:
+        """The client's whole answer. *request* is what ``llm.embeddings.remembered`` leaves of it. Raises
+        ProtocolError."""
+        ...
+
+
+@runtime_checkable
+class GivesVectors(Protocol):
+    """A dialect whose upstreams give embeddings. Its answers are whole."""
+
+    def emit_embed(self, request: EmbedRequest, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        """Raises Unsupported."""
+        ...
+
+    def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
+        """Raises ProtocolError."""
         ...
 
 

@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ..frozen import Frozen
 
-DIALECTS = (
-    "openai_chat", "anthropic_messages", "openai_responses", "openai_embeddings", "bedrock_converse", "gemini",
-    "anthropic_bedrock", "anthropic_vertex",
+CONVERSATIONS = (
+    "openai_chat", "anthropic_messages", "openai_responses", "bedrock_converse", "gemini", "anthropic_bedrock",
+    "anthropic_vertex",
 )  # fmt: skip
-"""The names of wire APIs that a route may say."""
+EMBEDDINGS = (
+    "openai_embeddings", "gemini_embeddings", "vertex_predict", "titan_embeddings", "nova_embeddings",
+    "cohere_embeddings", "cohere_bedrock",
+)  # fmt: skip
+DIALECTS = CONVERSATIONS + EMBEDDINGS
+"""The names of wire APIs that a route may say. Between those of one kind there are translations."""
 
 
 class Endpoint(Frozen):
@@ -25,6 +31,8 @@ class Endpoint(Frozen):
     """The member of the body that limits the answer (D28)."""
     explicit: bool = False
     """Used only when the route's ``upstream`` says so: never chosen because the client speaks it."""
+    models: str = ""
+    """A pattern: for the models whose names begin so it is chosen before the others, and for no model else."""
     verbs: tuple[str, str] | None = None
     """What follows the path for a whole answer and for a streamed one, where it is not what the API itself has."""
     paths_with: tuple[tuple[str, str], ...] = ()
@@ -55,9 +63,30 @@ class Provider(Frozen):
         known = conf.get("region") != "global" and all(conf.get(name) for name in _braced(regional))
         return regional.format_map(conf) if known else self.host
 
+    @property
+    def by_model(self) -> bool:
+        """Which API a request goes to depends on its model."""
+        return any(endpoint.models for endpoint in self.dialects.values())
+
+    def chosen(self, client: str, model: str) -> str | None:
+        """The dialect for a client of dialect *client* that asks for *model*: the client's own, else the first of its
+        kind that there is for the model; ``None`` if there is none."""
+        own = self.dialects.get(client)
+        if own is not None and not own.explicit and not own.models:
+            return client
+        alike = {name: self.dialects[name] for name in self.dialects if kind_of(name) is kind_of(client)}
+        fitting = (name for name, there in alike.items() if there.models and re.match(there.models, model))
+        others = (name for name, there in alike.items() if not there.models and not there.explicit)
+        return next(fitting, None) or next(others, None)
+
     def conf_needed(self, dialect: str, conf: Mapping[str, str]) -> list[str]:
         """The members of ``provider_conf`` that the path of *dialect* is made of, where *conf* is given."""
         return [name for name in _braced(self.dialects[dialect].path_for(conf)) if name != "model"]
+
+
+def kind_of(dialect: str) -> tuple[str, ...]:
+    """The dialects between which and *dialect* there are translations."""
+    return EMBEDDINGS if dialect in EMBEDDINGS else CONVERSATIONS
 
 
 _BEARER = "{header: {Authorization: 'Bearer ${%s}'}}"
@@ -153,6 +182,8 @@ _ROWS = (
             "openai_chat": Endpoint("/v1beta/openai/chat/completions", "max_completion_tokens"),
             "gemini": Endpoint("/v1beta/models/{model}", "max_output_tokens"),
             "openai_embeddings": Endpoint("/v1beta/openai/embeddings"),
+            # The same models in Google's own words, which tell what a vector is for.
+            "gemini_embeddings": Endpoint("/v1beta/models/{model}"),
         },
         _BEARER % "GEMINI_API_KEY",
         "generativelanguage.googleapis.com",
@@ -162,6 +193,11 @@ _ROWS = (
         {
             "openai_chat": Endpoint(f"{_VERTEX}/endpoints/openapi/chat/completions", "max_completion_tokens"),
             "gemini": Endpoint(f"{_VERTEX}/publishers/google/models/{{model}}", "max_output_tokens"),
+            "vertex_predict": Endpoint(f"{_VERTEX}/publishers/google/models/{{model}}"),
+            # Those after the first are served by `:embedContent` alone.
+            "gemini_embeddings": Endpoint(
+                f"{_VERTEX}/publishers/google/models/{{model}}", models=r"(google/)?gemini-embedding-(?!001)"
+            ),
         },
         "{gcp: {}}",
         "aiplatform.googleapis.com",
@@ -175,6 +211,10 @@ _ROWS = (
             "bedrock_converse": Endpoint("/model/{model}", "max_tokens"),
             "anthropic_bedrock": Endpoint("/model/{model}", "max_tokens", explicit=True),
             "openai_chat": Endpoint("/openai/v1/chat/completions", "max_completion_tokens", explicit=True),
+            # Each maker's models have a body of their own. An ARN says nothing: there the route's `upstream` must.
+            "titan_embeddings": Endpoint("/model/{model}", models=r".*amazon\.titan-embed"),
+            "nova_embeddings": Endpoint("/model/{model}", models=r".*amazon\.nova.*embed"),
+            "cohere_bedrock": Endpoint("/model/{model}", models=r".*cohere\.embed"),
         },
         _BEARER % "AWS_BEARER_TOKEN_BEDROCK",
         regional_host="bedrock-runtime.{region}.amazonaws.com",
@@ -192,6 +232,16 @@ _ROWS = (
         "{gcp: {}}",
         "aiplatform.googleapis.com",
         "{region}-aiplatform.googleapis.com",
+    ),
+    Provider(
+        "cohere",
+        {
+            "cohere_embeddings": Endpoint("/v2/embed"),
+            "openai_chat": Endpoint("/compatibility/v1/chat/completions", "max_tokens"),
+            "openai_embeddings": Endpoint("/compatibility/v1/embeddings", explicit=True),
+        },
+        _BEARER % "COHERE_API_KEY",
+        "api.cohere.com",
     ),
     Provider(
         # vLLM, SGLang, Ollama, llama.cpp, LM Studio. Some serve /v1/messages and /v1/responses too; their chat is the

@@ -14,7 +14,7 @@ from ..effects import Awaited
 from ..frozen import Frozen
 from ..names import NOTHING, Allowed, may_carry_credential, pairs, plain
 from ..policy.base import Configured
-from ..providers import Provider
+from ..providers import Provider, kind_of
 from .merge import ABSENT, fill, merge, same
 from .text import RouteError, choose, shown
 
@@ -110,14 +110,14 @@ class Route(Frozen):
     def __repr__(self) -> str:
         return f"Route(provider={self.provider.name!r}, upstream={self.upstream!r}, model={self.model!r})"
 
-    def target(self, client: str, upstream: str | None = None) -> Target:
-        """Where a request of dialect *client* goes: in the dialect *upstream*, else the route's, else the client's own
-        if the provider speaks it, else the provider's first. Raises RouteError."""
+    def target(self, client: str, upstream: str | None = None, model: str = "") -> Target:
+        """Where a request of dialect *client* for *model* goes: in the dialect *upstream*, else the route's if it is of
+        the client's kind, else the client's own if the provider speaks it, else the provider's first of that kind, or
+        the first of all if there is none. Raises RouteError."""
         spoken = self.provider.dialects
         dialect = upstream or self.upstream
-        if dialect is None:
-            own = spoken.get(client)
-            dialect = client if own is not None and not own.explicit else next(iter(spoken))
+        if dialect is None or (upstream is None and kind_of(dialect) is not kind_of(client)):
+            dialect = self.provider.chosen(client, model) or dialect or next(iter(spoken))
         elif dialect not in spoken:
             raise RouteError(f"route: upstream: {not_spoken(self.provider, dialect)}")
         endpoint = self.endpoint

@@ -19,10 +19,12 @@ from ..credentials.masking import mask_of
 from ..credentials.secrets import NotReady
 from ..dialects.base import (
     Asked,
+    AsksForVectors,
     ClientCall,
     CountsTokens,
     Dialect,
     Env,
+    GivesVectors,
     Headers,
     Operation,
     ResponseHead,
@@ -37,6 +39,8 @@ from ..dialects.shared.relay import edited
 from ..effects import Effect, Result, unassisted
 from ..framing.inflate import InflateError
 from ..headers import upstream_headers
+from ..llm.embeddings import EmbedRequest
+from ..llm.embeddings import remembered as remembered_inputs
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
 from ..llm.losses import Loss, LossReport
@@ -61,6 +65,7 @@ from .calls import (
 )
 from .counted import Counted
 from .course import Course, OutOfOrder, Progress
+from .embedded import Embedded
 from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
 
 log = logging.getLogger(__name__)
@@ -109,6 +114,8 @@ class Translation(Course):
         self._chain: Chain | None = None
         self._read: Request | None = None
         """The client's request as the policies left it, where there are any."""
+        self._embedding: EmbedRequest | None = None
+        """The client's request for vectors, as far as its answer is written by it."""
         self._request_losses = 0
         self._reported = ""
         self._response: Response | None = None
@@ -225,9 +232,19 @@ class Translation(Course):
     def _settle(self, call: ClientCall) -> tuple[Dialect, Target]:
         self._expect(Progress.NEW)
         client = self._settle_client(call)
-        target = self.route.target(client.name, self.upstream)
+        model = self._model_wanted(client, call) if not client.converses and self.route.provider.by_model else ""
+        target = self.route.target(client.name, self.upstream, model)
         self.upstream = target.dialect
         return client, target
+
+    def _model_wanted(self, client: Dialect, call: ClientCall) -> str:
+        """The model that is going to be asked for, where the choice of the upstream's API depends on it."""
+        if self.route.model:
+            return self.route.model
+        try:
+            return client.peek(call.path, top_level(call.body)).model
+        except ProtocolError:
+            return ""
 
     def _refusal(self, client: Dialect, error: Exception) -> Exception:
         """What is raised when *error* came of a request."""
@@ -272,11 +289,42 @@ class Translation(Course):
         if self.passthrough:
             return self._pass_request(client, call, target)
         upstream = dialects.get(target.dialect)
-        if operation is not Operation.ANSWER or not (client.converses and upstream.converses):
+        if isinstance(client, AsksForVectors) and isinstance(upstream, GivesVectors):
+            return self._translate_embed(client, upstream, call, target)
+        if not (client.converses and upstream.converses):
             provider = self.route.provider
             speaks = f"provider {provider.name} speaks {', '.join(provider.dialects)}"
+            if not client.converses and provider.by_model:
+                speaks += "; which of them, the model's name or the route's upstream must say"
             raise Unsupported("", f"{client.name} requests cannot be translated to {upstream.name} ({speaks})")
         return self._translate_request(client, upstream, call, target)
+
+    def _translate_embed(
+        self, client: AsksForVectors, upstream: GivesVectors, call: ClientCall, target: Target
+    ) -> Call:
+        # Each API has its own words and places for these, in some of them one for each text: the route says them as
+        # the client would.
+        said = {name: value for name, value in self.route.options.items() if name in client.words}
+        options = {name: value for name, value in self.route.options.items() if name not in said}
+        if said:
+            call = replace(call, body=encode({**top_level(call.body), **said}))
+        request = client.parse_embed(call, self.losses)
+        self.model_asked = request.model
+        request = replace(request, model=self.route.model or request.model)
+        if not request.model:
+            raise ProtocolError("model", "is missing")
+        emitted = upstream.emit_embed(request, self._upstream(target, request.model), self.losses)
+        self._accept_losses()
+        self._embedding = remembered_inputs(request)
+        body = encode(replace(self.route, options=options).apply(emitted.members, target.dialect, ()))
+        return self._made(call, _kept(emitted), body, target.host)
+
+    def _accept_losses(self) -> None:
+        """Raises Unsupported for a loss that the route does not allow."""
+        if self.route.losses == "reject" and (loss := self.losses.unacceptable()):
+            detail = f": {loss.detail}" if loss.detail else ""
+            message = f"{loss.path} cannot be carried to this upstream ({loss.action.value}){detail}"
+            raise Unsupported(loss.path, message, "unsupported_parameter")
 
     def _translate_request(self, client: Dialect, upstream: Dialect, call: ClientCall, target: Target) -> Call:
         request = client.parse_request(call, self.losses)
@@ -291,10 +339,7 @@ class Translation(Course):
         if not request.messages and not request.system:
             raise ProtocolError(request.path_of("messages"), "at least one message is required")
         emitted = upstream.emit_request(request, self._upstream(target, request.model), self.losses)
-        if self.route.losses == "reject" and (loss := self.losses.unacceptable()):
-            detail = f": {loss.detail}" if loss.detail else ""
-            message = f"{loss.path} cannot be carried to this upstream ({loss.action.value}){detail}"
-            raise Unsupported(loss.path, message, "unsupported_parameter")
+        self._accept_losses()
         body = encode(self.route.apply(emitted.members, target.dialect, upstream.limits, upstream.places))
         return self._made(call, _kept(emitted), body, target.host)
 
@@ -421,6 +466,11 @@ class Translation(Course):
         if self._asked.operation is Operation.COUNT and not self.passthrough and head.status < 400:
             upstream = dialects.get(self.upstream)
             return Counted(client, upstream, upstream.read_meta(head, self._env), head, self.limits, self.note)
+        if self._embedding is not None and head.status < 400:
+            upstream = dialects.get(self.upstream)
+            meta, report = upstream.read_meta(head, self._env), self.report_headers()
+            shares = (meta, head, self.limits, self.losses, report, self.note)
+            return Embedded(client, upstream, call, self._embedding, *shares)
         if self._chain is not None and self.policed and head.status < 400:
             gate, upstream = self._chain.gate(), dialects.get(self.upstream)
             report = self.report_headers()

@@ -15,6 +15,8 @@ def test_dialects_prints_the_matrix_and_who_speaks_what(run: Run) -> None:
     assert all(matrix[name][name] == "passes" for name in names)
     assert matrix["anthropic_messages"]["openai_chat"] == matrix["openai_chat"]["anthropic_messages"] == "translates"
     assert matrix["openai_chat"]["openai_embeddings"] == matrix["openai_embeddings"]["openai_chat"] == "-"
+    assert matrix["openai_embeddings"]["vertex_predict"] == "translates"
+    assert matrix["vertex_predict"]["openai_embeddings"] == "-"
     assert ["anthropic", "anthropic_messages", "/v1/messages", "max_tokens"] in lines
 
 

@@ -14,7 +14,7 @@ from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.reference import config as envoy_config
-from tests.support import as_bedrock, envoygateway
+from tests.support import as_bedrock, as_embeddings, envoygateway
 from tests.support.gateway import Backends, Gateway
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
@@ -24,14 +24,14 @@ from .readme import NAMES, ROOT
 HERE = Path(__file__).parent
 KEYS = (
     "OPENAI_API_KEY", "DEEPSEEK_API_KEY", "AZURE_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_ANTHROPIC_API_KEY",
-    "GEMINI_API_KEY", "OPENAI_API_KEY_2",
+    "GEMINI_API_KEY", "OPENAI_API_KEY_2", "COHERE_API_KEY",
 )  # fmt: skip
 AWS_KEYS = {"AWS_ACCESS_KEY_ID": "id-of-aws", "AWS_SECRET_ACCESS_KEY": "key-of-aws"}
 ANTHROPIC_HOSTS = ("api.anthropic.com", "my-resource.services.ai.azure.com")
 OTHER_HOSTS = (
     "api.openai.com", "api.deepseek.com", "my-resource.openai.azure.com", "generativelanguage.googleapis.com",
     "europe-west1-aiplatform.googleapis.com", "127.0.0.1", "vllm.models.svc.cluster.local",
-    "bedrock-runtime.us-east-1.amazonaws.com",
+    "bedrock-runtime.us-east-1.amazonaws.com", "api.cohere.com",
 )  # fmt: skip
 SECRET_FILE = "/run/secrets/openai-authorization"
 
@@ -55,6 +55,8 @@ def embedding(request: Received) -> ScriptedAnswer:
 
 
 def as_others(request: Received) -> ScriptedAnswer:
+    if request.path.endswith((":predict", "/v2/embed")) or "/amazon.titan-embed" in request.path:
+        return as_embeddings.answer(request)
     if request.path.startswith("/model/"):
         return as_bedrock.answer(request)
     return embedding(request) if request.path.endswith("/embeddings") else as_openai.answer(request)

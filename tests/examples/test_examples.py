@@ -16,6 +16,7 @@ from extproc.cli import main
 from extproc.demo.processes import envoy_binary
 from extproc.demo.provider import Received
 from tests.support import envoygateway
+from tests.support.as_embeddings import vector
 from tests.support.gateway import Gateway, Reply
 from tests.support.sigv4 import verified
 from tests.support.upstream import chat, chat_stream
@@ -55,6 +56,7 @@ def bearer(name: str) -> dict[str, str]:
 
 DEPLOYMENT = "/openai/deployments/gpt-4/chat/completions?api-version=2024-02-15-preview"
 VERTEX = "/v1/projects/my-project/locations/europe-west1/endpoints/openapi/chat/completions"
+PREDICT = "/v1/projects/my-project/locations/europe-west1/publishers/google/models/text-embedding-005:predict"
 BEDROCK = "/model/us.anthropic.claude-haiku-4-5-20251001-v1%3A0/converse"
 FOUNDRY = "my-resource.services.ai.azure.com"
 EXPECTED = {
@@ -68,6 +70,18 @@ EXPECTED = {
     "openai-embeddings": Sent(
         "api.openai.com", "/v1/embeddings", bearer("OPENAI_API_KEY"),
         {"model": "text-embedding-3-small", "encoding_format": "float", "input": "hello"},
+    ),
+    "vertex-ai-embeddings": Sent(
+        "europe-west1-aiplatform.googleapis.com", PREDICT, {"authorization": "Bearer token-1"},
+        {"instances": [{"content": "hello"}, {"content": "world"}], "parameters": {"outputDimensionality": 256}},
+    ),
+    "bedrock-embeddings": Sent(
+        "bedrock-runtime.us-east-1.amazonaws.com", "/model/amazon.titan-embed-text-v2%3A0/invoke", {},
+        {"inputText": "hello", "dimensions": 256},
+    ),
+    "cohere": Sent(
+        "api.cohere.com", "/v2/embed", bearer("COHERE_API_KEY"),
+        {"model": "embed-v4.0", "texts": ["hello", "world"], "input_type": "search_query"},
     ),
     "anthropic": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
@@ -123,7 +137,8 @@ EXPECTED = {
 }  # fmt: skip
 
 
-STREAMLESS = ("openai-embeddings", "gemini-to-openai", "bedrock")
+EMBEDDINGS = ("openai-embeddings", "vertex-ai-embeddings", "bedrock-embeddings", "cohere")
+STREAMLESS = (*EMBEDDINGS, "gemini-to-openai", "bedrock")
 """Examples where no body says that it streams: embeddings never do; Gemini's clients and Bedrock use the path."""
 
 
@@ -367,3 +382,18 @@ def test_the_second_key_is_used_when_the_first_is_used_up(world: World) -> None:
     first, second = gateway.openai_upstream.received
     assert first.header("authorization") == f"Bearer {key('OPENAI_API_KEY')}"
     assert second.header("authorization") == f"Bearer {key('OPENAI_API_KEY_2')}"
+
+
+@pytest.mark.rows("E4", "E10", "B5")
+@pytest.mark.parametrize("example", EMBEDDINGS[1:])
+@pytest.mark.parametrize("kubernetes", [False, True])
+def test_openais_sdk_gets_vectors(world: World, example: str, kubernetes: bool) -> None:
+    """It asks for base64, unless it is told otherwise, and unpacks it."""
+    gateway = on_kubernetes(world, example) if kubernetes else world.example(example)
+    size = 4 if example == "cohere" else 256
+    model = asked(example).body["model"]
+    made = gateway.openai().embeddings.create(model=model, input="hello", dimensions=size)
+    assert made.data[0].embedding == vector("hello", size) and made.usage.prompt_tokens == 2
+    if example == "bedrock-embeddings":
+        got = gateway.openai_upstream.last
+        assert verified(got.method, got.path, dict(got.headers), got.body, AWS_KEYS["AWS_SECRET_ACCESS_KEY"])

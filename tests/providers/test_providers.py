@@ -45,11 +45,20 @@ TABLE = {
         ("openai_chat", "/v1beta/openai/chat/completions", "max_completion_tokens"),
         ("gemini", "/v1beta/models/{model}", "max_output_tokens"),
         ("openai_embeddings", "/v1beta/openai/embeddings", None),
+        ("gemini_embeddings", "/v1beta/models/{model}", None),
     ],
     "bedrock": [
         ("bedrock_converse", "/model/{model}", "max_tokens"),
         ("anthropic_bedrock", "/model/{model}", "max_tokens"),
         ("openai_chat", "/openai/v1/chat/completions", "max_completion_tokens"),
+        ("titan_embeddings", "/model/{model}", None),
+        ("nova_embeddings", "/model/{model}", None),
+        ("cohere_bedrock", "/model/{model}", None),
+    ],
+    "cohere": [
+        ("cohere_embeddings", "/v2/embed", None),
+        ("openai_chat", "/compatibility/v1/chat/completions", "max_tokens"),
+        ("openai_embeddings", "/compatibility/v1/embeddings", None),
     ],
     "bedrock-anthropic": [("anthropic_bedrock", "/model/{model}", "max_tokens")],
     "vertex-anthropic": [
@@ -70,6 +79,8 @@ TABLE = {
             "/v1/projects/{project_id}/locations/{region}/publishers/google/models/{model}",
             "max_output_tokens",
         ),
+        ("vertex_predict", "/v1/projects/{project_id}/locations/{region}/publishers/google/models/{model}", None),
+        ("gemini_embeddings", "/v1/projects/{project_id}/locations/{region}/publishers/google/models/{model}", None),
     ],
     "anthropic": [("anthropic_messages", "/v1/messages", "max_tokens"), ("openai_chat", CHAT, "max_tokens")],
 }
@@ -98,6 +109,7 @@ def test_default_hosts() -> None:
         "bedrock": "bedrock-runtime.{region}.amazonaws.com",
         "bedrock-anthropic": "bedrock-runtime.{region}.amazonaws.com",
         "vertex-anthropic": "aiplatform.googleapis.com",
+        "cohere": "api.cohere.com",
         "openai-compatible": None,
     }
 

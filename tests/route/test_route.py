@@ -141,7 +141,7 @@ def test_option_values(text: str, options: dict[str, Any]) -> None:
 OPENAI = "provider: openai\nauth: none\n"
 LIST = (
     "openai, azure-openai, deepseek, aimlapi, anthropic, azure-anthropic, openrouter, gemini, vertex-ai, bedrock, "
-    "bedrock-anthropic, vertex-anthropic, "
+    "bedrock-anthropic, vertex-anthropic, cohere, "
     "openai-compatible"
 )
 
@@ -209,8 +209,9 @@ LIST = (
          "openai_responses, openai_embeddings"),
         ([OPENAI + "client: openai"],
          "route: client: unknown dialect 'openai'; did you mean 'openai_chat'? Choose one of: openai_chat, "
-         "anthropic_messages, openai_responses, openai_embeddings, bedrock_converse, gemini, anthropic_bedrock, "
-         "anthropic_vertex"),
+         "anthropic_messages, openai_responses, bedrock_converse, gemini, anthropic_bedrock, anthropic_vertex, "
+         "openai_embeddings, gemini_embeddings, vertex_predict, titan_embeddings, nova_embeddings, "
+         "cohere_embeddings, cohere_bedrock"),
         (["{provider: vertex-ai, auth: none}"],
          "route: provider_conf: provider vertex-ai needs project_id and region, or an override.endpoint with a path"),
         ([OPENAI + "override: {endpoint: 'ftp://h'}"],

@@ -30,9 +30,10 @@ from ..base import (
     Verbs,
     encode,
 )
+from ..shared import google
 from ..shared.estimate import estimate
 from ..shared.relay import relayed
-from . import count_tokens, emit_request, errors, mend, models, parse_request
+from . import count_tokens, emit_request, mend, models, parse_request
 from .emit_response import GeminiEmitter
 from .parse_request import COUNT, VERBS, is_array
 from .parse_response import GeminiParser
@@ -64,8 +65,7 @@ class Gemini(ModelInPath):
         return Operation.COUNT if path.partition("?")[0].rstrip("/").endswith(COUNT) else Operation.ANSWER
 
     def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
-        # Names of Google's other APIs: the path has these words already.
-        model = asked.model.removeprefix("models/").removeprefix("google/")
+        model = google.model_name(asked.model)
         array = isinstance(asked, GeminiAsked) and asked.array
         verbs = (self.verbs[0], self.verbs[1].partition("?")[0]) if array else self.verbs
         return "POST", upstream.at(Asked(model, asked.stream), verbs)
@@ -93,10 +93,10 @@ class Gemini(ModelInPath):
         return GeminiEmitter(self, request, upstream, meta, env, losses)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return errors.read_meta(head)
+        return google.read_meta(head)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return errors.emit_error(failed, meta)
+        return google.emit_error(failed, meta)
 
     # ---- counting tokens
 

@@ -37,8 +37,8 @@ from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
 from ..shared import freeform
 from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
+from ..shared.google import error_body, write_meta
 from ..shared.naming import made_tool_id
-from .errors import error_body, write_meta
 from .parse_request import GeminiState
 from .signatures import carry, seal
 from .words import FINISH_NAMES, NAME, SIGNER, write_usage

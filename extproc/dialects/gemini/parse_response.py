@@ -35,8 +35,8 @@ from ...llm.losses import LossReport
 from ...llm.request import Thinking
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.google import ERROR_KINDS, read_failure
 from ..shared.parser import ParserBase
-from .errors import ERROR_KINDS, read_failure
 from .grounding import Grounding
 from .partial import PartialCall
 from .signatures import is_ours, read_carrier, read_seal

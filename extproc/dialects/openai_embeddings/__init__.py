@@ -1,47 +1,40 @@
-"""OpenAI's Embeddings API (OpenAI API reference, Nov 2026): passed through, and watched for usage.
-
-A vector has no word in the vocabulary of conversations, and none is made up: between this API and another nothing is
-translated.
-"""
+"""OpenAI's Embeddings API (OpenAI API reference, November 2026): the client of every embeddings upstream there is, and
+the upstream of its own clients."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...llm.embeddings import EmbedRequest, Vectors
 from ...llm.events import ResponseFailed
-from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
-from ...llm.request import Request
-from ...settings import Limits
-from ..base import ClientCall, DialectBase, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import ClientCall, Env, Meta, ResponseHead
 from ..shared import openai
-from .responses import EmbeddingsParser, ErrorEmitter
+from ..shared.embeds import EmbedDialect
+from ..shared.errors import read_error
+from . import requests, responses
 
 
-class OpenAIEmbeddings(DialectBase):
+class OpenAIEmbeddings(EmbedDialect):
     name = "openai_embeddings"
     paths: tuple[str, ...] = ("/embeddings",)
     root = "(/v1)?"
-    converses = False
+    words = requests.WORDS
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "input" in members and "messages" not in members
 
-    def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        raise Unsupported("", "an embeddings request can only be answered by an upstream that has an embeddings API")
+    def parse_embed(self, call: ClientCall, losses: LossReport) -> EmbedRequest:
+        return requests.parse(call.body, losses)
 
-    def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        raise Unsupported("", "an embeddings upstream can only answer embeddings requests")
+    def write_vectors(self, request: EmbedRequest, vectors: Vectors) -> bytes:
+        return responses.write(request, vectors)
 
-    def response_parser(
-        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
-    ) -> EmbeddingsParser:
-        return EmbeddingsParser(call, head, limits, losses)
+    def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
+        return responses.read(body)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ErrorEmitter:
-        return ErrorEmitter(upstream, meta)
+    def failed(self, head: ResponseHead, error: Any, status: int | None) -> ResponseFailed:
+        return read_error(error, status, openai.ERROR_KINDS)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return openai.read_meta(head, env)

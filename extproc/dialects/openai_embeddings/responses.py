@@ -1,75 +1,46 @@
-"""What an answer says of itself beside its vectors, and the errors that take an answer's place."""
+"""An answer of OpenAI's Embeddings API: read without decoding its numbers, and written around numbers of others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-import msgspec
-
-from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason, Usage
-from ...llm.failures import ErrorKind
-from ..base import Meta, ResponseHead
-from ..shared.openai import ERROR_KINDS, emit_error
-from ..shared.parser import ParserBase
-
-_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_value = msgspec.json.Decoder().decode
+from ...llm.embeddings import EmbedRequest, Vectors, numbers, packed
+from ..base import encode
+from ..shared.vectors import count, item, items, members, value
 
 
-class EmbeddingsParser(ParserBase):
-    """Model and usage; the vectors, which are nearly all of the bytes, are not decoded. There is no stream."""
-
-    stream_types: ClassVar[tuple[str, ...]] = ()
-    error_kinds: ClassVar[dict[str, ErrorKind]] = ERROR_KINDS
-
-    def decode_whole(self, body: bytes) -> Any:
-        try:
-            members = _top_level(body)
-            return {name: _value(raw) for name, raw in members.items() if name != "data"}
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # Gemini's errors are arrays; what is no JSON at all is told as such.
-            return super().decode_whole(body)
-
-    def on_message(self, message: Any) -> Iterator[ResponseEvent]:
-        return self.on_whole(message if type(message) is dict else {})
-
-    def on_whole(self, body: Any) -> Iterator[ResponseEvent]:
-        model = body.get("model")
-        found = body.get("usage")
-        counts = found if type(found) is dict else {}
-        usage = Usage(input_tokens=_count(counts, "prompt_tokens"))
-        if usage.input_tokens is None:
-            # Some servers give the total alone, which for embeddings is the same.
-            usage = Usage(input_tokens=_count(counts, "total_tokens"))
-        yield ResponseStarted(id="", model=model if type(model) is str else "", usage=usage)
-        yield ResponseEnded(StopReason.END, usage)
+def read(body: bytes) -> Vectors:
+    """Raises ProtocolError."""
+    answer = members(body, "body")
+    vectors = [
+        item(members(each, f"data[{index}]"), "embedding", f"data[{index}].embedding")
+        for index, each in enumerate(items(answer, "data", "data"))
+    ]
+    model = value(answer, "model")
+    return Vectors(vectors, _tokens(value(answer, "usage")), model if type(model) is str else "")
 
 
-class ErrorEmitter:
-    """Errors alone: an answer passes as it came, and that of another API is no vector."""
-
-    keeps_texts = False
-
-    def __init__(self, upstream: ResponseHead, meta: Meta) -> None:
-        self.head = ResponseHead(upstream.status, [("content-type", "application/json")])
-        self.failed: ResponseFailed | None = None
-        self._meta = meta
-
-    def emit(self, event: ResponseEvent) -> bytes:
-        kind = type(event)
-        if kind is ResponseFailed:
-            return self._said(event)  # type: ignore[arg-type]
-        if kind is ResponseEnded:
-            self.failed = ResponseFailed(ErrorKind.API, "the upstream answered with something else than vectors", 502)
-            return self._said(self.failed)
-        return b""
-
-    def _said(self, failed: ResponseFailed) -> bytes:
-        self.head, body = emit_error(failed, self._meta, "input")
-        return body
+def _tokens(usage: Any) -> int | None:
+    if type(usage) is not dict:
+        return None
+    tokens = count(usage.get("prompt_tokens"))
+    # Some servers give the total alone, which for embeddings is the same.
+    return count(usage.get("total_tokens")) if tokens is None else tokens
 
 
-def _count(members: dict[str, Any], name: str) -> int | None:
-    value = members.get(name)
-    return value if type(value) is int and value >= 0 else None
+def write(request: EmbedRequest, vectors: Vectors) -> bytes:
+    """The API has no word for counts that are not known, nor for a text that was cut: the SDKs keep what they do not
+    know. Raises ProtocolError."""
+    data: list[dict[str, Any]] = []
+    for index, raw in enumerate(vectors.items):
+        vector = packed(raw) if request.base64 else numbers(raw, "embedding")
+        data.append({"object": "embedding", "index": index, "embedding": vector})
+        if index in vectors.truncated:
+            data[-1]["truncated"] = True
+    tokens = vectors.input_tokens or 0
+    return encode({
+        "object": "list",
+        "data": data,
+        "model": vectors.model or request.model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    })  # fmt: skip

@@ -129,3 +129,9 @@ def failure_of_head(head: ResponseHead, body: Any, status: int | None) -> Respon
     if not name and type(body) is dict and type(body.get("__type")) is str:
         name = body["__type"]
     return failure(exception_name(name), body, status)
+
+
+def tokens_of_head(head: ResponseHead) -> int | None:
+    """The input's tokens as InvokeModel's headers count them, for models whose answers do not."""
+    text = head.header("x-amzn-bedrock-input-token-count")
+    return int(text) if text.isdecimal() else None

@@ -70,7 +70,7 @@ class EmitterBase:
         kind = type(event)
         if kind is ResponseFailed and not self.head_sent:
             # Nothing reached the client yet, whatever was made for it: it gets the error, with the error's status.
-            self.head, body = self.dialect.emit_error(event, _meta_of(event, self.meta))  # type: ignore[arg-type]
+            self.head, body = self.dialect.emit_error(event, meta_of(event, self.meta))  # type: ignore[arg-type]
             return body
         if kind is ResponseStarted:
             self.started = event  # type: ignore[assignment]
@@ -81,7 +81,7 @@ class EmitterBase:
         return encode(self.whole(folded, event)) if kind is ResponseEnded else b""  # type: ignore[arg-type]
 
 
-def _meta_of(failed: ResponseFailed, meta: Meta) -> Meta:
+def meta_of(failed: ResponseFailed, meta: Meta) -> Meta:
     """*meta*, with what the error itself says of it where the headers do not."""
     if failed.retry_after is None or meta.retry_after is not None:
         return meta

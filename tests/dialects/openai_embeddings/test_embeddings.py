@@ -1,4 +1,4 @@
-"""Embeddings pass through and are counted (B7, B40, E4); nothing else becomes of them."""
+"""OpenAI's own embeddings pass through and are counted (B7, B40, E4)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from extproc import Call, Refused, Translation, dialects
-from extproc.dialects.base import Env, Meta, ResponseHead, UpstreamCall
+from extproc import Call, Refused, Translation, dialects, providers
+from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from extproc.llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
-from extproc.llm.failures import ErrorKind
+from extproc.llm.failures import ErrorKind, Unsupported
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Request
 from extproc.settings import Limits
@@ -82,12 +82,12 @@ def test_b7_detection(path: str, body: dict[str, Any], name: str | None) -> None
         ({"provider": "anthropic"}, "/v1/embeddings",
          "openai_embeddings requests cannot be translated to anthropic_messages (provider anthropic speaks "
          "anthropic_messages, openai_chat)"),
-        ({"provider": "openai", "upstream": "openai-chat"}, "/v1/embeddings",
-         "openai_embeddings requests cannot be translated to openai_chat (provider openai speaks "
-         "openai_chat, openai_responses, openai_embeddings)"),
-        ({"provider": "openai", "upstream": "openai-embeddings"}, "/v1/chat/completions",
-         "openai_chat requests cannot be translated to openai_embeddings (provider openai speaks "
-         "openai_chat, openai_responses, openai_embeddings)"),
+        ({"provider": "deepseek", "upstream": "openai-chat"}, "/v1/embeddings",
+         "openai_embeddings requests cannot be translated to openai_chat (provider deepseek speaks openai_chat)"),
+        ({"provider": "bedrock", "provider_conf": {"region": "us-east-1"}}, "/v1/embeddings",
+         "openai_embeddings requests cannot be translated to bedrock_converse (provider bedrock speaks "
+         "bedrock_converse, anthropic_bedrock, openai_chat, titan_embeddings, nova_embeddings, cohere_bedrock; which "
+         "of them, the model's name or the route's upstream must say)"),
     ],
 )  # fmt: skip
 @pytest.mark.rows("B3", "F5")
@@ -147,5 +147,24 @@ def test_an_answer_of_another_api_is_an_error_and_no_vector() -> None:
     assert emitter.head.status == 502 and b"vectors" in said and emitter.failed is not None
 
 
-def test_it_holds_no_conversation_and_all_others_do() -> None:
-    assert [name for name, dialect in dialects.REGISTRY.items() if not dialect.converses] == [DIALECT.name]
+def test_it_holds_no_conversation() -> None:
+    assert {name for name, dialect in dialects.REGISTRY.items() if not dialect.converses} == set(providers.EMBEDDINGS)
+    with pytest.raises(Unsupported):
+        DIALECT.parse_request(ClientCall("POST", "/v1/embeddings", [], b"{}"), LossReport())
+    with pytest.raises(Unsupported):
+        request = Request(dialect="openai_chat", model="m", messages=[])
+        DIALECT.emit_request(request, Upstream("openai", "/v1/embeddings"), LossReport())
+
+
+@pytest.mark.parametrize("upstream", ["openai_chat", "openai_responses"])
+def test_an_upstream_for_conversations_says_nothing_of_embeddings(upstream: str) -> None:
+    t = Translation(route={"provider": "openai", "auth": "none", "upstream": upstream})
+    assert isinstance(t.request(b'{"model": "m", "input": "x"}', path="/v1/embeddings"), Call)
+    assert (t.upstream, t.passthrough) == ("openai_embeddings", True)
+
+
+@pytest.mark.rows("B40")
+def test_a_denied_request_is_an_error_since_no_vector_says_no() -> None:
+    request = Request(dialect=DIALECT.name, model="m", messages=[])
+    head, body = DIALECT.deny(request, "not here", Env())
+    assert (head.status, json.loads(body)["error"]["message"]) == (400, "not here")

@@ -1,4 +1,4 @@
-"""Errors as Google says them, ``google.rpc.Status`` under ``error``, and what a response's headers say.
+"""What Google's APIs share: errors, ``google.rpc.Status`` under ``error``; what a response's headers say; names.
 
 Google, "API design guide: errors"; the codes and their HTTP statuses are those of ``google/rpc/code.proto``.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ...llm.embeddings import EmbedRequest
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
+from ...llm.losses import LossReport
 from ..base import Headers, Meta, ResponseHead, encode
-from ..shared.emitter import error_status
-from ..shared.errors import read_error
+from .emitter import error_status
+from .errors import read_error
+from .purposes import GOOGLE
 
 OVERLOADED = 503
 
@@ -144,3 +147,20 @@ def read_meta(head: ResponseHead) -> Meta:
 def write_meta(meta: Meta) -> Headers:
     pairs = (("x-goog-request-id", meta.request_id), ("retry-after", meta.retry_after))
     return [(name, value) for name, value in pairs if value]
+
+
+def model_name(model: str) -> str:
+    """A model's name without what Google's other APIs put before it: the path has these words already."""
+    return model.removeprefix("models/").removeprefix("google/")
+
+
+def task(request: EmbedRequest, losses: LossReport) -> dict[str, Any]:
+    """What the vectors are for, as ``taskType`` and ``title``, which only a document may have."""
+    said: dict[str, Any] = {}
+    if request.purpose is not None:
+        said["taskType"] = GOOGLE[request.purpose]
+    if request.title is not None and request.purpose == "document":
+        said["title"] = request.title
+    elif request.title is not None:
+        losses.dropped(request.path_of("title"), "only what is embedded as a document has a title")
+    return said

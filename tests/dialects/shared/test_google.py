@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from extproc.dialects.base import Meta
-from extproc.dialects.gemini.errors import emit_error, error_body
+from extproc.dialects.shared.google import emit_error, error_body
 from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
-
-from .helpers import DIALECT, JSON, Json, fold, parsed
+from tests.dialects.gemini.helpers import DIALECT, JSON, Json, fold, parsed
 
 K = ErrorKind
 RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}

@@ -1,0 +1,77 @@
+"""Request and answer of Cohere's models of embeddings, wherever they are served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...capabilities import Capabilities
+from ...llm.embeddings import EmbedRequest, Purpose, Vectors, texts
+from ...llm.failures import Unsupported
+from ...llm.losses import Action, LossReport
+from ..base import ResponseHead
+from ..shared.bedrock import tokens_of_head
+from ..shared.vectors import count, items, members, value
+
+MOST = 96
+"""Texts of one request."""
+
+_PURPOSES: dict[Purpose, str] = {
+    "document": "search_document",
+    "query": "search_query",
+    "question": "search_query",
+    "fact": "search_query",
+    "code": "search_query",
+    "classification": "classification",
+    "clustering": "clustering",
+}
+_OTHERWISE = "search_document"
+"""It must be told a purpose: what is kept and searched is embedded more often than it is asked for."""
+
+
+def request(asked: EmbedRequest, capabilities: Capabilities, losses: LossReport, cut: str) -> dict[str, Any]:
+    """*cut*: what the server calls to cut a text at its end. Raises Unsupported."""
+    body: dict[str, Any] = {
+        "texts": texts(asked, MOST),
+        "input_type": _purpose(asked, losses),
+        "embedding_types": ["float"],
+    }
+    if asked.dimensions is not None:
+        if not capabilities.dimensions:
+            path = asked.path_of("dimensions")
+            raise Unsupported(path, f"{path}: the size of this model's vectors is fixed", "unsupported_parameter")
+        body["output_dimension"] = asked.dimensions
+    if asked.truncate is not None:
+        body["truncate"] = cut if asked.truncate else "NONE"
+    if asked.title is not None:
+        losses.dropped(asked.path_of("title"))
+    return body
+
+
+def _purpose(asked: EmbedRequest, losses: LossReport) -> str:
+    if asked.purpose is None:
+        losses.rewritten(asked.path_of("input_type"), f"{_OTHERWISE}: it is not said what the vectors are for")
+        return _OTHERWISE
+    found = _PURPOSES.get(asked.purpose)
+    if found is None:
+        losses.add(asked.path_of("purpose"), Action.DOWNGRADED, _OTHERWISE)
+    return found or _OTHERWISE
+
+
+def read(head: ResponseHead, body: bytes) -> Vectors:
+    """Raises ProtocolError."""
+    answer = members(body, "body")
+    if bytes(answer.get("embeddings", b"")).lstrip().startswith(b"{"):
+        found = items(members(answer["embeddings"], "embeddings"), "float", "embeddings.float")
+    else:
+        # As models give them that were not asked for a type.
+        found = items(answer, "embeddings", "embeddings")
+    return Vectors(found, _tokens(head, value(answer, "meta")))
+
+
+def _tokens(head: ResponseHead, meta: Any) -> int | None:
+    billed = meta.get("billed_units") if type(meta) is dict else None
+    number = billed.get("input_tokens") if type(billed) is dict else None
+    if type(number) is float and number.is_integer():
+        number = int(number)
+    tokens = count(number)
+    return tokens_of_head(head) if tokens is None else tokens

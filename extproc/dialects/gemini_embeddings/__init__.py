@@ -1,0 +1,54 @@
+"""Google's ``embedContent`` and ``batchEmbedContents`` (Gemini API reference, "Embeddings"; Vertex AI, "Embed content",
+November 2026). The Gemini API takes many texts in one request, Vertex AI's ``embedContent`` one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...llm.embeddings import EmbedRequest, Vectors
+from ...llm.events import ResponseFailed
+from ...llm.losses import LossReport
+from ..base import Asked, Env, Meta, Operation, ResponseHead, Upstream, UpstreamCall, Verbs
+from ..shared import google
+from ..shared.embeds import EmbedInPath
+from . import wire
+
+ONE, MANY = ":embedContent", ":batchEmbedContents"
+
+
+class EmbedAsked(Asked):
+    many: bool = True
+
+
+class GeminiEmbeddings(EmbedInPath):
+    name = "gemini_embeddings"
+    paths: tuple[str, ...] = (ONE, MANY)
+    root = r"/v\d\w*(/projects/[^/]+/locations/[^/]+)?(/publishers/[^/]+)?/models/[^/:]+"
+    verbs: Verbs = (ONE, MANY)
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        many = path.partition("?")[0].rstrip("/").endswith(MANY)
+        return EmbedAsked(super().peek(path, members).model, operation=Operation.EMBED, many=many)
+
+    def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
+        many = asked.many if isinstance(asked, EmbedAsked) else wire.VERTEX not in upstream.path
+        # One of the two verbs, as other APIs choose theirs by the stream.
+        return "POST", upstream.at(Asked(google.model_name(asked.model), many), self.verbs)
+
+    def emit_embed(self, request: EmbedRequest, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        if wire.VERTEX in upstream.path:
+            return self.called(request, upstream, wire.one(request, losses))
+        return self.called(request, upstream, wire.many(request, google.model_name(request.model), losses))
+
+    def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
+        return wire.read(body)
+
+    def failed(self, head: ResponseHead, error: Any, status: int | None) -> ResponseFailed:
+        return google.read_failure(error, status)
+
+    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
+        return google.read_meta(head)
+
+    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+        return google.emit_error(failed, meta)
