@@ -12,6 +12,9 @@ from extproc import Refused, Translation
 from extproc.check import markdown as rules
 from extproc.cli import parser
 from extproc.commands import ALL
+from extproc.conformance import rows
+from extproc.conformance.report import WORDS, as_markdown
+from extproc.conformance.sides import MODELS
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
@@ -171,7 +174,62 @@ def commands() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"commands.md": commands, "losses.md": losses, "settings.md": settings, "check.md": check}
+APIS = {
+    "openai_chat": "Chat Completions",
+    "openai_responses": "Responses",
+    "anthropic_messages": "Messages",
+    "bedrock_converse": "Converse",
+    "gemini": "Gemini",
+}
+CONFORMANCE = """# Conformance
+
+Made by `python docs/generate.py`, which runs `extproc conformance`: for each pair of APIs a client sends each feature
+in the words of its own API, whole and streamed; a scripted upstream answers in its own; what arrives is read on both
+sides and compared. The worse of the two is told. The tests run the same table, most of it through a real Envoy too.
+
+| word | what it means |
+|---|---|
+{words}
+
+| upstream | asked | where tokens are chosen, or where the answer stops |
+|---|---|---|
+{models}
+
+Claude on Bedrock's InvokeModel and on Vertex AI speaks Messages. What a model cannot do is not sent to it.
+
+## Any gateway
+
+```
+extproc conformance                          # this table, of this program's own translation
+extproc conformance http://127.0.0.1:10000   # of the gateway that listens there
+```
+
+With a URL, a scripted upstream listens at `--listen` (127.0.0.1:9911), answers at all paths and takes any key. The
+gateway must ask it for the models above, or for those that `--model anthropic_messages=NAME` names; or have a URL for
+each upstream's API (`http://127.0.0.1:10000/{{upstream}}`). Losses count as reported where the answer's
+`x-llm-translation` has them (`losses: report` in the route); what is lost of an answer is known only at its end, too
+late for a head, and counts as told to nobody there. `--client`, `--upstream` and `--feature` choose, `--format json` is
+for machines, and the status is 1 where something is lost in silence, or broken.
+
+`extproc conformance URL --real MODEL` needs no scripted upstream: it asks whatever model is behind the gateway, and
+says whether each client gets what its API promises: text, counts, the tool that it demanded, the schema, why it ended.
+
+"""
+
+
+def conformance() -> str:
+    models = "\n".join(f"| {title} | `{MODELS[name][0]}` | `{MODELS[name][1]}` |" for name, title in APIS.items())
+    words = "\n".join(f"| {grade.value} | {meaning} |" for grade, meaning in WORDS.items())
+    return CONFORMANCE.format(words=words, models=models) + as_markdown(list(rows()), APIS) + "\n"
+
+
+PAGES = {
+    "commands.md": commands,
+    "losses.md": losses,
+    "settings.md": settings,
+    "check.md": check,
+    "conformance.md": conformance,
+}
 
 
 def main() -> int:

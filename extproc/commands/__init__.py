@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import completion, configuration, demo, knowledge, serve, translate, version
+from . import completion, configuration, conformance, demo, knowledge, serve, translate, version
 from .base import Command
 
 ALL: tuple[Command, ...] = (
@@ -15,6 +15,7 @@ ALL: tuple[Command, ...] = (
     knowledge.DIALECTS,
     knowledge.MODELS,
     knowledge.SETTINGS,
+    conformance.COMMAND,
     version.COMMAND,
     completion.COMMAND,
 )

@@ -11,6 +11,7 @@ from ...llm.request import Request
 from ...settings import Limits
 from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall
 from ..shared.bedrock import emit_error, read_meta
+from ..shared.naming import without_seals
 from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ConverseEmitter
@@ -37,6 +38,10 @@ class BedrockConverse(ModelInPath):
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         address = self.address(upstream, Asked(request.model, request.stream))
         return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses, address)
+
+    def mend(self, body: bytes, losses: LossReport) -> bytes:
+        # Bedrock bounds the length of an id.
+        return without_seals(body, losses)
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

@@ -134,7 +134,7 @@ class ConverseEmitter(EmitterBase):
 
     def _on_tool_started(self, event: ToolCallStarted) -> bytes:
         self._custom, self._input_missing = event.kind == "custom", True
-        begun = self._begin({"toolUse": {"toolUseId": self._tool_id(event.id), "name": event.name}})
+        begun = self._begin({"toolUse": {"toolUseId": self._tool_id(event), "name": event.name}})
         return begun + self._input('{"input":"') if self._custom else begun
 
     def _on_tool_input(self, event: ToolInputDelta) -> bytes:
@@ -194,7 +194,7 @@ class ConverseEmitter(EmitterBase):
             return self._thinking_block(block)
         if isinstance(block, ToolCallBlock):
             given = freeform.as_input(block.input) if block.kind == "custom" else as_object(block.input)[0]
-            return {"toolUse": {"toolUseId": self._tool_id(block.id), "name": block.name, "input": given}}
+            return {"toolUse": {"toolUseId": self._tool_id(block), "name": block.name, "input": given}}
         if block.dialect == NAME:
             return opaque.as_whole(block)
         self._report_opaque(block.content)
@@ -217,10 +217,12 @@ class ConverseEmitter(EmitterBase):
 
     # ---- both
 
-    def _tool_id(self, id_: str) -> str:
+    def _tool_id(self, call: ToolCallStarted | ToolCallBlock) -> str:
+        """Behind it what proves the call to its provider: Bedrock bounds an id to 64 characters, its SDKs do not."""
         self._calls += 1
         response_id = self.started.id if self.started else ""
-        return marker.fitted_id(id_) or made_tool_id(response_id, self._calls - 1, "tooluse_")
+        id_ = marker.fitted_id(call.id) or made_tool_id(response_id, self._calls - 1, "tooluse_")
+        return marker.sealed_id(id_, call.signature)
 
     def _seal(self, seal: ThinkingSealed | ThinkingBlock) -> dict[str, str]:
         """What of a seal Converse has a member for, and its client's next upstream can read."""

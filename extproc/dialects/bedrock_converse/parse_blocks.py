@@ -137,12 +137,13 @@ def _audio(fields: Fields, at: str, index: int) -> Block:
 def _tool_use(fields: Fields, at: str, index: int) -> Block:
     if fields.lenient("type", str, "") == "server_tool_use":
         return Opaque(NAME, {"toolUse": {**(fields.rest() or {}), "type": "server_tool_use"}}, at)
-    id_, _ = marker.unsealed_id(fields.take("toolUseId", str))
+    id_, signature = marker.unsealed_id(fields.take("toolUseId", str))
     name, given = fields.take("name", str), fields.any("input")
+    arguments = None
     if type(given) is not dict:
         # The API takes any document; a call's input is an object everywhere else.
-        return ToolCall(id_, name, encode(given).decode() if given is not None else "{}", at=at, extra=fields.rest())
-    return ToolCall(id_, name, input=given, at=at, extra=fields.rest())
+        given, arguments = None, encode(given).decode() if given is not None else "{}"
+    return ToolCall(id_, name, arguments, given, at=at, extra=fields.rest(), signature=signature)
 
 
 def _tool_result(fields: Fields, at: str, index: int) -> Block:

@@ -8,6 +8,7 @@ import pytest
 
 from extproc.dialects.base import Meta
 from extproc.llm import events as e
+from extproc.llm import marker
 from extproc.llm.failures import ErrorKind
 from extproc.llm.losses import LossReport
 
@@ -217,6 +218,15 @@ def test_a_call_without_an_id_gets_one_always_the_same() -> None:
     assert streamed == [block["toolUse"]["toolUseId"] for block in whole]
     assert len(set(streamed)) == 2
     assert all(id_.startswith("tooluse_") and len(id_) <= 64 for id_ in streamed)
+
+
+def test_what_proves_a_call_travels_behind_its_id() -> None:
+    """Google refuses a history whose calls lack their signatures, and Converse has no member for them."""
+    events = response(e.ToolCallStarted(0, "a.b", "f", signature="U0lH"), END(0))
+    [streamed] = [m["start"]["toolUse"]["toolUseId"] for name, m in messages_of(emitted(events)[1]) if "start" in m]
+    [block] = msgspec.json.decode(emitted(events, stream=False)[1])["output"]["message"]["content"]
+    assert block["toolUse"]["toolUseId"] == streamed
+    assert marker.unsealed_id(streamed) == ("a.b", "U0lH")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+
+from extproc import Translation
+
+GO = {"role": "user", "content": [{"text": "go"}]}
+
+
+def history(id_: str) -> bytes:
+    call = {"toolUse": {"toolUseId": id_, "name": "f", "input": {}}}
+    result = {"toolResult": {"toolUseId": id_, "content": [{"text": id_}]}}
+    turns = [GO, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    return json.dumps({"messages": turns}).encode()
+
+
+def test_bedrock_gets_its_ids_bare() -> None:
+    """It bounds their length; the text of a result that looks like one stays."""
+    t = Translation("bedrock_converse", "bedrock_converse", now=0)
+    body = t.request(history("call_1_gw1_bU0lH"), path="/model/m/converse").body
+    turns = json.loads(body)["messages"]
+    assert turns[1]["content"][0]["toolUse"]["toolUseId"] == "call_1"
+    assert turns[2]["content"][0]["toolResult"] == {"toolUseId": "call_1", "content": [{"text": "call_1_gw1_bU0lH"}]}
+    assert [str(loss) for loss in t.losses] == ["messages:rewritten"]
+
+
+def test_what_needs_no_mending_keeps_its_bytes() -> None:
+    t = Translation("bedrock_converse", "bedrock_converse", now=0)
+    assert t.request(history("call_1"), path="/model/m/converse").body == history("call_1") and not t.losses
+
+
+def test_google_gets_its_proof_of_a_call_back() -> None:
+    t = Translation("bedrock_converse", "gemini", now=0)
+    contents = json.loads(t.request(history("call_1_gw1_bU0lH"), path="/model/m/converse").body)["contents"]
+    assert contents[1]["parts"][0]["thoughtSignature"] == "U0lH"
