@@ -67,6 +67,18 @@ def value_of(members: Mapping[str, Any], name: str) -> Any:
         raise ProtocolError(name, f"cannot be read: {error}") from None
 
 
+def member_at(members: Mapping[str, Any], place: str) -> Any:
+    """What stands at *place*, the names of members joined by dots; ``None`` where nothing does that can be read."""
+    outer, _, inner = place.partition(".")
+    try:
+        value = value_of(members, outer)
+    except ProtocolError:
+        return None
+    if not inner:
+        return value
+    return member_at(value, inner) if type(value) is dict else None
+
+
 class ClientCall(Frozen):
     """What the client sent."""
 
@@ -100,6 +112,17 @@ class Asked(Frozen):
     stream: bool = False
     operation: Operation = Operation.ANSWER
 
+
+class Traits(Frozen):
+    """What a record tells of a request beside its model."""
+
+    tools: int = 0
+    """How many it offers the model."""
+    end_user: str = ""
+    """Whom the client says it asks for."""
+
+
+NO_TRAITS = Traits()
 
 Verbs = tuple[str, str]
 """What stands behind an API's path: for a whole answer, for a streamed one. Each may bring a query."""
@@ -263,6 +286,8 @@ class Dialect(Protocol):
     """The content type of its streams."""
     headers: tuple[str, ...]
     """The headers of its own that a client sends and a same-dialect upstream gets, in lower case."""
+    end_users: tuple[str, ...]
+    """Where a request says for whom it is, the newer place first; the names of members joined by dots."""
 
     # ---- a client's request, unread
 
@@ -282,6 +307,11 @@ class Dialect(Protocol):
     def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
         """The request's path and members with *model* for its model, everything else as it was. Neither argument is
         changed."""
+        ...
+
+    def traits(self, members: Mapping[str, Any]) -> Traits:
+        """What a request with these *members* offers, and for whom. What cannot be read counts as absent. Never
+        raises."""
         ...
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
@@ -345,6 +375,7 @@ class DialectBase:
     places: Mapping[str, str] = {}
     stream_type = "text/event-stream; charset=utf-8"
     headers: tuple[str, ...] = ()
+    end_users: tuple[str, ...] = ()
     verbs: Verbs | None = None
 
     def operation(self, path: str) -> Operation:
@@ -357,6 +388,15 @@ class DialectBase:
 
     def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
         return path, {**members, "model": model}
+
+    def traits(self, members: Mapping[str, Any]) -> Traits:
+        said = (member_at(members, place) for place in self.end_users)
+        return Traits(self.offered(members), next((who for who in said if type(who) is str and who), ""))
+
+    def offered(self, members: Mapping[str, Any]) -> int:
+        """How many tools a request with these *members* offers."""
+        tools = member_at(members, "tools")
+        return len(tools) if type(tools) is list else 0
 
     def mend(self, body: bytes, losses: LossReport) -> bytes:
         return body

@@ -36,14 +36,27 @@ def told(names: Sequence[str], translation: Translation, times: Times) -> dict[s
         "llm_cache_read_input_tokens": usage.cache_read_tokens or 0,
         "llm_cache_creation_input_tokens": usage.cache_write_tokens or 0,
         "llm_reasoning_tokens": usage.reasoning_tokens or 0,
+        "llm_stream": "true" if translation.stream_asked else "false",
+        "llm_has_tool_calls": "true" if translation.tool_calls else "false",
+        "llm_tool_count": translation.traits.tools,
+        "llm_end_user_id": translation.traits.end_user,
     }
     return {name: values[name] for name in names}
 
 
 def told_of_others(names: Sequence[str]) -> dict[str, Any]:
     """The variables *names* of what is no LLM API's."""
-    texts = {"request_type": "traditional_http", "request_llm_model": "", "llm_model": ""}
-    return {name: texts.get(name, 0) for name in names}
+    return {name: _OF_OTHERS.get(name, 0) for name in names}
+
+
+_OF_OTHERS = {
+    "request_type": "traditional_http",
+    "request_llm_model": "",
+    "llm_model": "",
+    "llm_stream": "false",
+    "llm_has_tool_calls": "false",
+    "llm_end_user_id": "",
+}
 
 
 def total(usage: Usage) -> int | None:

@@ -42,6 +42,7 @@ _INTEGERS = frozenset(
     {"max_tokens", "max_completion_tokens", "max_output_tokens", "top_k", "seed", "n", "top_logprobs", "dimensions"}
 )
 _BOOLEANS = frozenset({"stream", "logprobs", "parallel_tool_calls", "store", "background", "include_reasoning"})
+_TRAITS = frozenset({"llm_tool_count", "llm_end_user_id"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -238,6 +239,7 @@ class _Builder:
             logging=values.get("logging", {}),
             costs=metadata.get("costs", {}),
             variables=tuple(metadata.get("variables", ())),
+            tells_traits=not _TRAITS.isdisjoint(metadata.get("variables", ())),
             costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),
             provider_conf=conf,
             endpoint=endpoint,

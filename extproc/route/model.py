@@ -234,7 +234,8 @@ class Logging(_Part):
 Variable = Literal[
     "request_type", "request_llm_model", "llm_model", "llm_time_to_first_token", "apisix_upstream_response_time",
     "llm_prompt_tokens", "llm_completion_tokens", "llm_total_tokens", "llm_cache_read_input_tokens",
-    "llm_cache_creation_input_tokens", "llm_reasoning_tokens",
+    "llm_cache_creation_input_tokens", "llm_reasoning_tokens", "llm_stream", "llm_has_tool_calls", "llm_tool_count",
+    "llm_end_user_id",
 ]  # fmt: skip
 VARIABLES: tuple[str, ...] = get_args(Variable)
 """What an access log can show of an exchange by the names that APISIX's users know."""

@@ -92,6 +92,8 @@ class Route(Frozen):
     costs_namespace: str = ""
     variables: tuple[str, ...] = ()
     """What else goes into our own namespace of it, for the access log, by the names that APISIX's users know."""
+    tells_traits: bool = False
+    """A log shows what a request offers and for whom."""
     provider_conf: dict[str, str] = {}
     endpoint: EndpointUrl | None = None
     max_tokens: int | None = None

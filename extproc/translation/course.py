@@ -69,6 +69,8 @@ class Course:
         self.model_answered = ""
         self.first_content_at: float | None = None
         """When the first content came, by *clock*: text, thinking, or a tool's call."""
+        self.tool_calls = 0
+        """How many calls of the client's tools the answer holds so far."""
         self._clock = clock
         self._end: ResponseEnded | ResponseFailed | None = None
         self._mask: Mask = mask_of(())
@@ -127,7 +129,14 @@ class Course:
             self.usage = event.usage  # type: ignore[union-attr]
         elif kind is ResponseFailed:
             self._end, self.state = self._masked(event), Progress.FAILED  # type: ignore[arg-type]
+        elif kind is ToolCallStarted:
+            self.tool_calls += 1
+            self._content()
         elif self.first_content_at is None and self._clock is not None and kind in _CONTENT:
+            self._content()
+
+    def _content(self) -> None:
+        if self.first_content_at is None and self._clock is not None:
             self.first_content_at = self._clock()
 
     def _masked(self, failed: ResponseFailed) -> ResponseFailed:

@@ -18,6 +18,7 @@ from .. import dialects, providers
 from ..credentials.masking import mask_of
 from ..credentials.secrets import NotReady
 from ..dialects.base import (
+    NO_TRAITS,
     Asked,
     AsksForVectors,
     ClientCall,
@@ -108,6 +109,8 @@ class Translation(Course):
         self.head = ResponseHead(0)
         self._capabilities = capabilities or capability_data.packaged()
         self._env = Env(time.time() if now is None else now, request_id)
+        self.traits = NO_TRAITS
+        """What the client's request offers and for whom, where the route has it told."""
         self._asked = Asked()
         self._unasked = False  # the upstream tells the counts, and the client has not asked for them
         self._call: UpstreamCall | None = None
@@ -284,6 +287,8 @@ class Translation(Course):
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
         self._check_size(client, call)
         operation = client.operation(call.path)
+        if self.route.tells_traits:
+            self.traits = client.traits(top_level(call.body))
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
         if self.passthrough:

@@ -39,6 +39,37 @@ def named(dialect: Dialect) -> str:
     return dialect.name
 
 
+FUNCTIONS = [{"name": "a"}, {"name": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "tools", "user"),
+    [
+        ("openai_chat", {"tools": FUNCTIONS, "user": "ann"}, 2, "ann"),
+        ("openai_chat", {"user": "ann", "safety_identifier": "bob"}, 0, "bob"),
+        ("openai_responses", {"tools": FUNCTIONS, "safety_identifier": "bob"}, 2, "bob"),
+        ("openai_embeddings", {"input": "x", "user": "ann"}, 0, "ann"),
+        ("anthropic_messages", {"tools": FUNCTIONS, "metadata": {"user_id": "ann"}}, 2, "ann"),
+        ("anthropic_messages", {"metadata": {"user_id": '{"device_id": "d", "session_id": "s"}'}}, 0, "d"),
+        ("gemini", {"tools": [{"functionDeclarations": FUNCTIONS}, {"googleSearch": {}}]}, 3, ""),
+        ("gemini", {"tools": [{"function_declarations": FUNCTIONS}]}, 2, ""),
+        ("bedrock_converse", {"toolConfig": {"tools": FUNCTIONS}}, 2, ""),
+    ],
+)
+def test_what_a_request_offers_and_for_whom(name: str, body: dict[str, Any], tools: int, user: str) -> None:
+    traits = dialects.get(name).traits(top_level(json.dumps(body).encode()))
+    assert (traits.tools, traits.end_user) == (tools, user)
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=named)
+@pytest.mark.parametrize("value", ["1", '"x"', "null", "{}", "[1, null]", "1e999"])
+def test_what_cannot_be_read_is_offered_by_nobody(dialect: Dialect, value: str) -> None:
+    members = ("tools", "toolConfig", "user", "safety_identifier", "metadata")
+    body = "{" + ", ".join(f'"{member}": {value}' for member in members) + "}"
+    traits = dialect.traits(top_level(body.encode()))
+    assert traits.tools in (0, 2) and type(traits.end_user) is str
+
+
 # ---- where a request goes
 
 

@@ -109,6 +109,32 @@ def test_counts_that_are_unknown_are_nought() -> None:
     assert {envoy.metadata[name] for name in VARIABLES if name.endswith("_tokens")} == {0}
 
 
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("route", [OPENAI, ANTHROPIC], ids=["passed", "translated"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_request_offers_and_what_the_answer_calls(route: str, stream: bool) -> None:
+    envoy = asked(Clock(), route, tools=[TOOL, {"type": "custom", "custom": {"name": "x"}}], user="ann", stream=stream)
+    names = ("llm_stream", "llm_tool_count", "llm_end_user_id", "llm_has_tool_calls")
+    assert [envoy.metadata[name] for name in names] == ["true" if stream else "false", 2, "ann", "false"]
+    if route is OPENAI:
+        call = {"index": 0, "id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        chunks = events(chat_chunk(tool_calls=[call]), chat_chunk("tool_calls"), done=True)
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        whole = {**CHAT, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    else:
+        use = {"type": "tool_use", "id": "c", "name": "look", "input": {}}
+        chunks = events(*message_events([use], stop="tool_use"))
+        whole = {"id": "m", "type": "message", "role": "assistant", "model": "x", "content": [use],
+                 "stop_reason": "tool_use", "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+    envoy.answer(200, SSE if stream else JSON)
+    for chunk in chunks if stream else [msgspec.json.encode(whole)]:
+        envoy.chunk(chunk)
+    envoy.chunk(b"", end=True)
+    assert envoy.metadata["llm_has_tool_calls"] == "true", envoy.metadata
+
+
 @pytest.mark.rows("E9")
 @pytest.mark.parametrize("path", ["/index.html", "/form"])
 def test_what_is_no_llm_apis(path: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from ..base import (
     Meta,
     Operation,
     ResponseHead,
+    Traits,
     Upstream,
     UpstreamCall,
     encode,
@@ -43,10 +44,16 @@ class MessagesFamily(DialectBase):
     root = ""
     converses = True
     limits: tuple[str, ...] = ("max_tokens",)
+    end_users: tuple[str, ...] = ("metadata.user_id",)
 
     def claims(self, members: dict[str, Any]) -> bool:
         # Without its path an envelope cannot be told from the API that is in it.
         return False
+
+    def traits(self, members: Mapping[str, Any]) -> Traits:
+        traits = super().traits(members)
+        user, _ = parse_request.unpacked(traits.end_user)
+        return replace(traits, end_user=user or "")
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
         return parse_request.parse_request(call, losses)

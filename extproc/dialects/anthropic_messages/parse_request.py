@@ -238,13 +238,17 @@ def _output(value: dict[str, Any] | None, at: str) -> Output | None:
 
 
 def _metadata(fields: Fields, extra: dict[str, Member]) -> tuple[str | None, str | None]:
-    """The user's id, and what groups a conversation's requests: Claude Code packs both into one text. The session is
-    none of the id: else each one would be another user's."""
     metadata = Fields(fields.take("metadata", dict, {}), "metadata")
     user_id = metadata.maybe("user_id", str)
     for name, value in (metadata.rest() or {}).items():
         path = metadata.at(name)
         extra[path] = Member(value, path)
+    return unpacked(user_id)
+
+
+def unpacked(user_id: str | None) -> tuple[str | None, str | None]:
+    """The user's id, and what groups a conversation's requests: Claude Code packs both into one text. The session is
+    none of the id: else each one would be another user's."""
     if user_id is None or not user_id.startswith("{"):
         old = _PACKED.fullmatch(user_id or "")
         return (old["account"] or old["device"], old["session"]) if old else (user_id or None, None)

@@ -9,7 +9,7 @@ from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall
+from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall, member_at
 from ..shared.bedrock import emit_error, read_meta
 from ..shared.naming import without_seals
 from ..shared.relay import relayed
@@ -31,6 +31,10 @@ class BedrockConverse(ModelInPath):
     def claims(self, members: dict[str, Any]) -> bool:
         # A Converse request names its model in the path: its body cannot be told for sure.
         return False
+
+    def offered(self, members: Mapping[str, Any]) -> int:
+        tools = member_at(members, "toolConfig.tools")
+        return len(tools) if type(tools) is list else 0
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
         return parse_request(call, self.peek(call.path, {}), losses)

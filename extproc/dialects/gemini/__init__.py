@@ -29,6 +29,7 @@ from ..base import (
     UpstreamCall,
     Verbs,
     encode,
+    member_at,
 )
 from ..shared import google
 from ..shared.estimate import estimate
@@ -60,6 +61,10 @@ class Gemini(ModelInPath):
     def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
         asked = super().peek(path, members)
         return GeminiAsked(asked.model, asked.stream, asked.operation, is_array(path))
+
+    def offered(self, members: Mapping[str, Any]) -> int:
+        tools = member_at(members, "tools")
+        return sum(map(_declared, tools)) if type(tools) is list else 0
 
     def operation(self, path: str) -> Operation:
         return Operation.COUNT if path.partition("?")[0].rstrip("/").endswith(COUNT) else Operation.ANSWER
@@ -135,3 +140,9 @@ class Gemini(ModelInPath):
 
     def all_models(self, models_: Sequence[Model], query: str) -> bytes:
         return encode(models.models_page(models_, query))
+
+
+def _declared(tool: Any) -> int:
+    """One of Google's tools may declare many functions."""
+    declared = tool.get("functionDeclarations", tool.get("function_declarations")) if type(tool) is dict else None
+    return len(declared) if type(declared) is list else 1

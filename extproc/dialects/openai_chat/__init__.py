@@ -12,7 +12,7 @@ from ...llm.request import Request
 from ...settings import Limits
 from ..base import ClientCall, DialectBase, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from ..shared.naming import without_seals
-from ..shared.openai import emit_error, model_object, models_list, read_meta
+from ..shared.openai import END_USERS, emit_error, model_object, models_list, read_meta
 from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ChatEmitter
@@ -31,6 +31,7 @@ class OpenAIChat(DialectBase):
     root = "(/v1)?"
     converses = True
     limits: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
+    end_users: tuple[str, ...] = END_USERS
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "messages" in members and _NOT_OURS.isdisjoint(members)

@@ -20,6 +20,7 @@ class OpenAIEmbeddings(EmbedDialect):
     paths: tuple[str, ...] = ("/embeddings",)
     root = "(/v1)?"
     words = requests.WORDS
+    end_users: tuple[str, ...] = openai.END_USERS
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "input" in members and "messages" not in members

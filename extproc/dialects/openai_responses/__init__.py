@@ -21,7 +21,7 @@ from ..base import (
     encode,
 )
 from ..shared.estimate import estimate
-from ..shared.openai import emit_error, read_meta
+from ..shared.openai import END_USERS, emit_error, read_meta
 from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ResponsesEmitter
@@ -50,6 +50,7 @@ class OpenAIResponses(DialectBase):
     root = "(/v1)?"
     converses = True
     limits: tuple[str, ...] = ("max_output_tokens",)
+    end_users: tuple[str, ...] = END_USERS
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "input" in members and "messages" not in members and not _ONLY_RESPONSES.isdisjoint(members)

@@ -19,6 +19,9 @@ from .emitter import error_status
 from .errors import no_use_in_retrying
 from .overflow import CODE, read_overflow
 
+END_USERS = ("safety_identifier", "user")
+"""Where a request says for whom it is."""
+
 VENDOR = "openai"
 """Whose file ids these APIs take."""
 
