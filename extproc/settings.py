@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 PREFIX = "EXTPROC_"
+KIB = 1024
 MIB = 1024 * 1024
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("console", "json")
 TRANSPORTS = ("grpcio", "h2")
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 _SIZE = re.compile(r"([0-9]+)\s*([kmg]i?)?b?", re.IGNORECASE)
@@ -139,6 +141,28 @@ class Settings:
     )
     capabilities: str = _setting("", "path", "A file of model capabilities, laid over those that are built in.")
     log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
+    log_format: str = _setting(
+        "console", "format", f"The process's own log, on standard error: one of {', '.join(LOG_FORMATS)}."
+    )
+    records: str = _setting(
+        "",
+        "path",
+        "Where a line of JSON goes for each exchange whose route says `logging`: `stdout`, or a file, which is opened "
+        "anew when it was moved, and on SIGUSR1; empty: nowhere. [observability.md](observability.md) shows one.",
+    )
+    records_max_bytes: int = _setting(
+        100 * MIB, "bytes", "At which size that file is rotated: to the same name with `.1`, what was `.1` to `.2`."
+    )
+    records_kept: int = _setting(5, "count", "How many such files are kept.")
+    records_payload_bytes: int = _setting(
+        64 * KIB, "bytes", "What is logged of each body, where a route says `logging: {payloads: true}`."
+    )
+    records_queued: int = _setting(
+        10_000, "count", "How many exchanges wait to be logged; the next ones are dropped, and counted."
+    )
+    records_queued_bytes: int = _setting(
+        32 * MIB, "bytes", "What the bodies of those that wait take in memory, for each of the places they go to."
+    )
     limits: Limits = Limits()
 
     @property
@@ -267,7 +291,7 @@ def shown(setting: Setting) -> str:
     """The default as one would write it."""
     value = setting.default
     if setting.kind == "bytes":
-        return f"{value // MIB}MiB"
+        return f"{value // MIB}MiB" if value >= MIB else f"{value // KIB}KiB"
     if setting.kind == "seconds":
         return f"{value:g}"
     return str(value) or "none"
@@ -317,6 +341,12 @@ def _level(text: str) -> str:
     return text.lower()
 
 
+def _format(text: str) -> str:
+    if text not in LOG_FORMATS:
+        raise ValueError(f"{text!r} is not one of {', '.join(LOG_FORMATS)}")
+    return text
+
+
 def _transport(text: str) -> str:
     if text not in TRANSPORTS:
         raise ValueError(f"{text!r} is not one of {', '.join(TRANSPORTS)}")
@@ -328,6 +358,7 @@ _PARSERS: dict[str, Any] = {
     "admin": _admin,
     "bytes": _size,
     "count": _count,
+    "format": _format,
     "level": _level,
     "path": str,
     "patterns": str,

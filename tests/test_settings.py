@@ -24,6 +24,7 @@ SAMPLES = {
     "admin": ("127.0.0.1:9464", "127.0.0.1:9464"),
     "bytes": ("3MiB", 3 * MIB),
     "count": ("7", 7),
+    "format": ("json", "json"),
     "level": ("DEBUG", "debug"),
     "path": ("/etc/models.yaml", "/etc/models.yaml"),
     "patterns": ("OPENAI_API_KEY,/run/keys/*", "OPENAI_API_KEY,/run/keys/*"),
@@ -102,6 +103,7 @@ def test_sizes(text: str, size: int) -> None:
         ("workers", "-2"),
         ("workers", "auto"),
         ("log_level", "loud"),
+        ("log_format", "xml"),
         ("transport", "quic"),
     ],
 )

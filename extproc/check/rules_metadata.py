@@ -149,22 +149,6 @@ def wrong_route(config: Config) -> Found:
 
 
 @rule(
-    "no-effect", WARNING, "`logging` has no effect yet",
-    then="nothing is logged for it, neither summaries nor payloads",
-    write="%DYNAMIC_METADATA(extproc:model)% and the like in the access log instead",
-)  # fmt: skip
-def no_effect(config: Config) -> Found:
-    for _, owner in _owners(config):
-        found = level(owner)
-        try:
-            if found.text is not None and "logging" in read(found.text, "route"):
-                yield found.node
-        except RouteError:
-            # Another rule says it.
-            continue
-
-
-@rule(
     "models", ERROR, "the list of models is wrong",
     then="every request to its virtual host gets a 500 that names the same path",
     write="what the message says",

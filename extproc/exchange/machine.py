@@ -30,6 +30,7 @@ from ..llm.weight import is_heavier
 from ..route import RouteError
 from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
+from ..telemetry.payloads import Payloads
 from ..telemetry.sinks import Sinks
 from ..translation.calls import TOO_HEAVY, Refused, not_inflated, plain_body, render_error
 from ..translation.translation import Translation
@@ -37,6 +38,7 @@ from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attribute
 from .ending import ending, ending_of_ours
 from .mutations import UNCHANGED, diff, immediate, let_by, proceed, read_headers, set_header, with_metadata
 from .phases import KINDS, Kind, Phase, Unexpected, expect
+from .variables import Times, between, first
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,10 @@ class Shared(Frozen):
     sinks: Sinks = Sinks()
     permitted: Permitted = EVERYTHING
     """The secrets that a route's text may name."""
+    records: bool = False
+    """Somebody logs what routes have logged."""
+    payload_bytes: int = 0
+    """What of each body is kept for whom a route has it logged."""
 
 
 _HANDLERS = {
@@ -106,6 +112,9 @@ class Exchange:
         self.began = Began(self.role, shared.now())
         self.translation: Translation | None = None
         """What is made of the exchange, where it is our role to make something of it."""
+        self.times = Times()
+        self.payloads: Payloads | None = None
+        """The bodies, where they are logged."""
         self.phase = Phase.OPEN
         self.client: str | None = None
         self.method = ""
@@ -274,6 +283,8 @@ class Exchange:
         if translation is None:
             who = (self.role, ended, self.attempt, self.client or "")
             return Outcome(*who, status=self.status, error=self.error, seconds=seconds)
+        times = self.times
+        logging = translation.route.logging
         return Outcome(
             role=self.role,
             ending=ended,
@@ -285,6 +296,10 @@ class Exchange:
             model_sent=translation.model_sent,
             model_answered=translation.model_answered,
             stream=translation.streamed,
+            stream_asked=translation.stream_asked,
+            tools=translation.traits.tools,
+            tool_calls=translation.tool_calls,
+            end_user=translation.traits.end_user,
             status=self.status,
             error=self.error,
             finish=translation.ended.stop.value if translation.ended is not None else "",
@@ -293,6 +308,10 @@ class Exchange:
             denied_by=translation.denied_by,
             seconds=seconds,
             first_content_seconds=self.first_content_seconds(translation),
+            first_token_seconds=between(times.sent, first(translation, times)),
+            upstream_seconds=between(times.sent, times.done),
+            summary=logging is not None and logging.summaries,
+            payloads=self.payloads,
         )
 
     def first_content_seconds(self, translation: Translation) -> float | None:
@@ -317,6 +336,8 @@ class Exchange:
 
     def _over(self, answered: Answered) -> ProcessingResponse:
         self._over_as = ending_of_ours(self.phase, answered.status)
+        if self.payloads is not None and answered.response.HasField("immediate_response"):
+            self.payloads.got(answered.response.immediate_response.body)
         if self.phase is not Phase.STREAMING:
             self.status = answered.status
         self.phase = Phase.OVER

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .. import dialects
+from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
@@ -12,9 +13,11 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import Process
 from ..headers import Headers, upstream_headers
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind
-from ..names import without_credentials
+from ..names import may_carry_credential, without_credentials
 from ..route import Route, RouteError, compile_route
+from ..route.route import Logged
 from ..telemetry.outcome import Outcome
+from ..telemetry.payloads import Payloads
 from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
@@ -31,6 +34,7 @@ from .machine import (
     Shared,
     Steps,
     clipped,
+    log_once,
 )
 from .mutations import (
     HOLDING,
@@ -45,7 +49,7 @@ from .mutations import (
     with_metadata,
 )
 from .phases import Kind, Phase
-from .variables import Times, told, total
+from .variables import told, total
 
 
 class Translator(Exchange):
@@ -62,8 +66,6 @@ class Translator(Exchange):
         self.original: Headers = []
         self._noted = False
         self._timed = False
-        self._times: Times | None = None
-        """Taken only where the route has the access log show them."""
 
     # ---- the request
 
@@ -123,14 +125,14 @@ class Translator(Exchange):
         fetched = route.begin()
         if fetched is not None or route.policies:
             return self._waiting(fetched, route, body, held)
-        translation = self._translating(route)
+        translation = self._translating(route, body)
         return self._requested(translation, translation.request(body, self.method, self.path, self._headers()), held)
 
     def _waiting(self, fetched: Effect | None, route: Route, body: bytes, held: bytes) -> Steps:
         if fetched is not None:
             # Without it the request is refused: it may have been asked for in vain.
             yield fetched
-        translation = self._translating(route)
+        translation = self._translating(route, body)
         made = yield from translation.requesting(body, self.method, self.path, self._headers())
         return self._requested(translation, made, held)
 
@@ -138,8 +140,8 @@ class Translator(Exchange):
         """The client's, as they fit the body that was read."""
         return without_encoding(self.original)
 
-    def _translating(self, route: Route) -> Translation:
-        self.translation = Translation(
+    def _translating(self, route: Route, body: bytes) -> Translation:
+        self.translation = translation = Translation(
             self.client,
             route=route,
             now=self.shared.now(),
@@ -148,16 +150,32 @@ class Translator(Exchange):
             capabilities=self.shared.capabilities,
             clock=self.shared.now,
         )
-        return self.translation
+        if route.logging is not None:
+            self._log(translation, route.logging, body)
+        return translation
+
+    def _log(self, translation: Translation, logging: Logged, body: bytes) -> None:
+        """Keep what is to be logged of an exchange whose client sent *body*."""
+        if not self.shared.records:
+            log_once("routes have exchanges logged, and nobody logs them: say where to, by --records")
+        elif logging.payloads and self.shared.payload_bytes:
+            self.payloads = payloads = Payloads(self.shared.payload_bytes, mask_of, logging.redact)
+            for name, value in self.original:
+                if may_carry_credential(name):
+                    payloads.hide(words(value))
+            payloads.hide(translation.secrets())
+            payloads.asked(body)
+            translation.on_text = payloads.text
 
     def _requested(self, translation: Translation, call: Call | Answer, held: bytes) -> Reply:
         self.client = translation.client
         if isinstance(call, Answer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
         answer = self.send(call, held)
-        if translation.route.variables:
-            self._times = Times()
-            self._times.sent = self.shared.now()
+        self.times.sent = self.shared.now()
+        if self.payloads is not None:
+            self.payloads.hide(translation.secrets())
+            self.payloads.sent(call.body)
         # What a stream can say no more once it was reset is said before: its end overwrites it.
         facts = {**self.facts(), "ending": ending(Phase.SENT).value}
         if self.attempt != 0:
@@ -224,9 +242,10 @@ class Translator(Exchange):
             raise Misconfigured("the filter needs request_header_mode: SEND")
         pseudo, self.came = read_headers(message.response_headers.headers)
         self.status = int(pseudo.get(":status", "0") or 0)
-        if self._times is not None:
-            self._times.begun = self.shared.now()
+        self.times.begun = self.shared.now()
         translation.response_head(self.status, self.came)
+        if self.payloads is not None and translation.passthrough and any(name == ENCODING for name, _ in self.came):
+            self.payloads.encoded()
         if message.response_headers.end_of_stream:
             return self._without_body(translation)
         if translation.whole:
@@ -259,6 +278,7 @@ class Translator(Exchange):
     def _without_body(self, translation: Translation) -> Reply:
         """The response ended at its head. Where the client needs a body, it gets one."""
         data = translation.response_body(b"", end_of_stream=True)
+        self._seen(b"", data)
         answer = self._headed(translation, Kind.RESPONSE_HEADERS, data, replace=bool(data))
         return self._noting(answer), Phase.ENDED
 
@@ -277,6 +297,7 @@ class Translator(Exchange):
 
     def _answered_with(self, translation: Translation, chunk: bytes, data: bytes, last: bool) -> Reply:
         """The answer to a response's body: *data* goes to the client for *chunk*."""
+        self._seen(chunk, data)
         if self.phase is Phase.WHOLE:
             return self._noting(self._headed(translation, Kind.RESPONSE_BODY, data)), Phase.ENDED
         self._check_cut(translation)
@@ -287,11 +308,19 @@ class Translator(Exchange):
         translation = self.translation
         assert translation is not None
         data = translation.response_body(chunk)
+        if self.payloads is not None:
+            self._seen(chunk, data)
         self._check_cut(translation)
         if self._has_begun(translation) or self._has_ended(translation):
             told: bytes = self._telling(translation, chunk, data).SerializeToString()
             return told
         return pieces.UNCHANGED if data == chunk else pieces.write(data)
+
+    def _seen(self, chunk: bytes, data: bytes) -> None:
+        """Keep what is logged of a piece of the answer."""
+        if self.payloads is not None:
+            self.payloads.came(chunk)
+            self.payloads.got(data)
 
     def _check_cut(self, translation: Translation) -> None:
         if translation.cut:
@@ -341,8 +370,7 @@ class Translator(Exchange):
         if self._noted:
             return answer
         self._noted = True
-        if self._times is not None:
-            self._times.done = self.shared.now()
+        self.times.done = self.shared.now()
         ended = {"error": clipped(self.error), "ending": ending(Phase.ENDED, translation).value}
         facts = {**self._response_facts(translation), **ended}
         return self._with_costs(with_metadata(answer, facts), translation)
@@ -378,7 +406,7 @@ class Translator(Exchange):
         names = translation.route.variables
         if not names:
             return {}
-        values = told(names, translation, self._times or Times())
+        values = told(names, translation, self.times)
         return {name: clipped(v) if isinstance(v, str) else v for name, v in values.items()}
 
     def _policy_facts(self, translation: Translation) -> dict[str, Any]:

@@ -21,6 +21,18 @@ class Times:
         """The response's end came."""
 
 
+def first(translation: Translation, times: Times) -> float | None:
+    """When the first of the answer came: content of a stream; of a whole answer, which shows no more, its headers."""
+    if translation.streamed:
+        return translation.first_content_at
+    return times.begun if translation.failed is None and times.done is not None else None
+
+
+def between(start: float | None, end: float | None) -> float | None:
+    """Seconds, ``None`` where one of both is not known; a clock that was set back makes none."""
+    return max(0.0, end - start) if start is not None and end is not None else None
+
+
 def told(names: Sequence[str], translation: Translation, times: Times) -> dict[str, Any]:
     """The variables *names* of a translated exchange, as far as it has come. A number that is not known is 0."""
     usage = translation.usage
@@ -28,8 +40,8 @@ def told(names: Sequence[str], translation: Translation, times: Times) -> dict[s
         "request_type": "ai_stream" if translation.stream_asked else "ai_chat",
         "request_llm_model": translation.model_asked,
         "llm_model": translation.model_sent,
-        "llm_time_to_first_token": _milliseconds(times.sent, _first(translation, times)),
-        "apisix_upstream_response_time": _milliseconds(times.sent, times.done),
+        "llm_time_to_first_token": _milliseconds(between(times.sent, first(translation, times))),
+        "apisix_upstream_response_time": _milliseconds(between(times.sent, times.done)),
         "llm_prompt_tokens": usage.input_tokens or 0,
         "llm_completion_tokens": usage.output_tokens or 0,
         "llm_total_tokens": total(usage) or 0,
@@ -65,13 +77,5 @@ def total(usage: Usage) -> int | None:
     return sum(known) if known else None
 
 
-def _first(translation: Translation, times: Times) -> float | None:
-    """When the first of the answer came: content of a stream; of a whole answer, which shows no more, its headers."""
-    if translation.streamed:
-        return translation.first_content_at
-    return times.begun if translation.failed is None and times.done is not None else None
-
-
-def _milliseconds(start: float | None, end: float | None) -> int:
-    """Whole ones; a clock that was set back makes none."""
-    return max(0, round((end - start) * 1000)) if start is not None and end is not None else 0
+def _milliseconds(seconds: float | None) -> int:
+    return round(seconds * 1000) if seconds is not None else 0

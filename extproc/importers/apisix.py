@@ -179,8 +179,7 @@ def _shared(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> No
 
 def _logging(level: dict[str, Any], made: Made, path: str) -> None:
     if "logging" in level:
-        made.note(f"{path}.logging", "is kept and has no effect yet: what a summary tells is in the access log "
-                  "(%DYNAMIC_METADATA(extproc:model)% and the like)")  # fmt: skip
+        made.note(f"{path}.logging", "is kept: say where the sidecar writes to, by its setting --records")
 
 
 _TOKENS = {"total_tokens": "total_tokens", "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}

@@ -27,7 +27,7 @@ from ..providers import PROVIDERS
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
 from .model import checked, split_endpoint
-from .route import PORTS, EndpointUrl, Route, not_spoken
+from .route import PORTS, EndpointUrl, Logged, Route, not_spoken
 from .served import ServedRoute, origin
 from .text import RouteError, choose, read
 
@@ -236,10 +236,11 @@ class _Builder:
             forward_headers=allowed(forward.get("headers", [])),
             forward_query=allowed(forward.get("query", [])),
             usage=values.get("usage", "always"),
-            logging=values.get("logging", {}),
+            logging=_logged(values.get("logging", {})),
             costs=metadata.get("costs", {}),
             variables=tuple(metadata.get("variables", ())),
-            tells_traits=not _TRAITS.isdisjoint(metadata.get("variables", ())),
+            tells_traits=not _TRAITS.isdisjoint(metadata.get("variables", ()))
+            or values.get("logging", {}).get("summaries", False),
             costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),
             provider_conf=conf,
             endpoint=endpoint,
@@ -312,6 +313,12 @@ class _Builder:
             names = " and ".join(dict.fromkeys(missing))
             needs = f"provider {self.provider.name} needs {names}, or an override.endpoint with a path"
             raise RouteError(f"{self.origin['provider']}: provider_conf: {needs}")
+
+
+def _logged(given: Mapping[str, Any]) -> Logged | None:
+    if not (given.get("summaries") or given.get("payloads")):
+        return None
+    return Logged(given.get("summaries", False), given.get("payloads", False), tuple(given.get("redact", ())))
 
 
 def _secret_names(written: str, query: str) -> frozenset[str]:

@@ -226,9 +226,19 @@ class Override(_Part):
     request_body_force_override: bool = False
 
 
+def _members(value: list[str]) -> list[str]:
+    if any(not name or "." in name for name in value):
+        raise ValueError("expected names of JSON members, without dots: one counts wherever it stands")
+    return value
+
+
 class Logging(_Part):
+    """What the sidecar logs of each exchange (D18-D20): ``summaries``, models, times and counts; ``payloads``, the
+    bodies on both sides; ``redact``, names of JSON members whose values never are."""
+
     summaries: bool = False
     payloads: bool = False
+    redact: Annotated[list[str], AfterValidator(_members)] = []
 
 
 Variable = Literal[

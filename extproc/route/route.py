@@ -36,6 +36,15 @@ class Target(Frozen):
     verbs: tuple[str, str] | None = None
 
 
+class Logged(Frozen):
+    """What is logged of each exchange."""
+
+    summaries: bool = False
+    payloads: bool = False
+    redact: tuple[str, ...] = ()
+    """Names of the members of JSON whose values are not."""
+
+
 class EndpointUrl(Frozen):
     """``override.endpoint`` in its parts; ``path`` is empty when it names none. The connection is Envoy's: what shapes
     the request is ``authority``, ``path`` and ``query``."""
@@ -86,7 +95,8 @@ class Route(Frozen):
     """What of a client's headers and query also goes on."""
     usage: Literal["always", "asked"] = "always"
     """Whether the counts of a stream are asked for upstream where its client has not."""
-    logging: dict[str, bool] = {}
+    logging: Logged | None = None
+    """``None``: nothing."""
     costs: dict[str, str] = {}
     """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
     costs_namespace: str = ""

@@ -19,12 +19,17 @@ from typing import Any, Protocol
 from ..effects import Ask
 from ..settings import SettingError, Settings, doubts
 from ..telemetry.admin import Admin
-from . import memory
+from . import memory, processlog
 from .service import Service
 
 log = logging.getLogger(__name__)
 
 __all__ = ["Service", "Transport", "serve"]
+
+
+REOPEN = (signal.SIGUSR1, signal.SIGHUP)
+"""Have a process that serves alone open its files of records anew. The supervisor of several replaces them on SIGHUP,
+which comes to the same."""
 
 
 class Transport(Protocol):
@@ -83,8 +88,7 @@ def serve(settings: Settings) -> int:
 
 def set_up_log(settings: Settings, who: str = "") -> None:
     """Log to standard error; each line names *who* if it is given."""
-    form = f"%(asctime)s {who}%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=settings.log_level.upper(), format=form)
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[processlog.handler(settings.log_format, who)])
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -126,6 +130,8 @@ async def _alone(settings: Settings, service: Service) -> None:
     stop = Stop(settings.drain_delay_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.on_signal)
+    for number in REOPEN:
+        asyncio.get_running_loop().add_signal_handler(number, service.reopen)
 
     async def page() -> str:
         return service.page(transport.counts())
@@ -139,6 +145,7 @@ async def _alone(settings: Settings, service: Service) -> None:
         await ready(service)
         started = True
         await run(transport, settings, stop, lambda addresses: announce(addresses, settings))
+        await asyncio.to_thread(service.close)
 
 
 async def ready(service: Service) -> None:

@@ -28,6 +28,7 @@ from ..telemetry.outcome import Ending
 from ..telemetry.sinks import Sinks
 from .effects import Effects
 from .memory import Budget
+from .records import sinks_of
 
 log = logging.getLogger(__name__)
 
@@ -128,13 +129,17 @@ class Service:
         self.effects = Effects(settings)
         self.metrics = Metrics() if settings.admin else None
         """What the admin port shows; kept only if there is one."""
+        self.lines, self.queued = sinks_of(settings)
+        """Where records go that are lines of a file; and what must be closed in the end."""
         self._shared = Shared(
             now=time.time,
             new_id=lambda: uuid.uuid4().hex,
             limits=settings.limits,
             capabilities=capabilities.load(settings.capabilities or None),
             permitted=permitted(settings.secrets),
-            sinks=Sinks([] if self.metrics is None else [self.metrics]),
+            sinks=Sinks([*([] if self.metrics is None else [self.metrics]), *self.queued]),
+            records=bool(self.queued),
+            payload_bytes=settings.records_payload_bytes,
         )
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()
@@ -161,7 +166,19 @@ class Service:
     def page(self, of_transport: Mapping[str, int | Mapping[str, int]]) -> str:
         """The metrics as they are now, with what the transport counts; empty if none are kept."""
         metrics = self.metrics
-        return "" if metrics is None else metrics.text(self.open_sessions, of_transport, self.effects.results)
+        return (
+            "" if metrics is None else metrics.text(self.open_sessions, of_transport, self.effects.results, self.queued)
+        )
+
+    def reopen(self) -> None:
+        """Open files of records anew: somebody has moved them."""
+        if self.lines is not None:
+            self.lines.reopen_soon()
+
+    def close(self) -> None:
+        """Write what waits to be logged. Blocks for a moment: nothing is served any more."""
+        for sink in self.queued:
+            sink.close()
 
     def _closed(self, exchange: Exchange) -> None:
         self.open_sessions -= 1

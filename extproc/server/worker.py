@@ -1,6 +1,6 @@
 """One of the processes that ``workers`` starts: the server, with its supervisor at the other end of standard input.
 
-Lines come: ``drain``, ``insist``, ``metrics``. Lines of JSON go: ``{"listening": [...]}`` once, and
+Lines come: ``drain``, ``insist``, ``metrics``, ``reopen``. Lines of JSON go: ``{"listening": [...]}`` once, and
 ``{"metrics": page}`` when asked and at the end. When the supervisor is gone, however it went, this process drains and
 ends.
 """
@@ -36,7 +36,7 @@ def main() -> int:
     line = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    set_up_log(settings, f"worker {os.getpid()} ")
+    set_up_log(settings, f"worker {os.getpid()}")
     try:
         run_loop(_serve(settings, Service(settings), line))
     except (CapabilityError, OSError, SettingError) as error:
@@ -51,11 +51,13 @@ async def _serve(settings: Settings, service: Service, line: socket.socket) -> N
     # Some signal each process of a group (systemd): what the supervisor hears too must not count twice.
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.asked.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, service.reopen)
     transport = transport_of(settings, service)
     obeying = asyncio.create_task(supervisor.obey(stop, service, transport))
     await ready(service)
     await run(transport, settings, stop, lambda addresses: supervisor.tell(listening=addresses))
     obeying.cancel()
+    await asyncio.to_thread(service.close)
     await supervisor.part(service.page(transport.counts()))
 
 
@@ -74,6 +76,8 @@ class _Supervisor:
         while word := await self._word():
             if word == b"metrics":
                 self.tell(metrics=service.page(transport.counts()))
+            elif word == b"reopen":
+                service.reopen()
             else:
                 stop.asked.set()
                 if word == b"insist":

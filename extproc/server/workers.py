@@ -156,6 +156,10 @@ class WorkerProcess:
             log.error("the worker with pid %d did not drain in time: killed", self.pid)
             self._child.kill()
 
+    def reopen(self) -> None:
+        """Have it open its files of records anew."""
+        self._say(b"reopen")
+
     async def refresh(self) -> None:
         """Have ``page`` be of now; give up after ASK_SECONDS."""
         if self._writer is None:
@@ -268,6 +272,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen)
         async with admin_port(self._settings.admin, self._page, self._unwell):
             keeping = [asyncio.create_task(worker.keep()) for worker in self._workers]
             if not await self._started(keeping):
@@ -291,6 +296,10 @@ class Supervisor:
         insist, self._draining = self._draining, True
         for worker in self._workers:
             worker.end(insist=insist)
+
+    def _reopen(self) -> None:
+        for worker in self._workers:
+            worker.process.reopen()
 
     async def _reload_when_asked(self) -> None:
         while True:

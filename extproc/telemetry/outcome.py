@@ -6,6 +6,7 @@ from enum import Enum
 
 from ..frozen import Frozen
 from ..llm.events import NO_USAGE, Usage
+from .payloads import Payloads
 
 
 class Ending(Enum):
@@ -53,6 +54,14 @@ class Outcome(Frozen):
     model_sent: str = ""
     model_answered: str = ""
     stream: bool = False
+    """The client asked for one and got one."""
+    stream_asked: bool = False
+    tools: int = 0
+    """How many the request offers, where the route has it told."""
+    tool_calls: int = 0
+    """How many of the client's tools the answer calls."""
+    end_user: str = ""
+    """Whom the client says it asks for, where the route has it told."""
     status: int = 0
     """What the client got, 0 if nothing."""
     error: str = ""
@@ -66,3 +75,16 @@ class Outcome(Frozen):
     """From the stream's first message to its end."""
     first_content_seconds: float | None = None
     """From the stream's first message to the first content of a streamed answer."""
+    first_token_seconds: float | None = None
+    """From the sending of the request to the first content of a stream, or the headers of a whole answer."""
+    upstream_seconds: float | None = None
+    """From the sending of the request to the end of the response."""
+    summary: bool = False
+    """The route has exchanges logged."""
+    payloads: Payloads | None = None
+    """The bodies, where the route has them logged and somebody logs them."""
+
+    @property
+    def logged(self) -> bool:
+        """The route has it logged, in whatever detail."""
+        return self.summary or self.payloads is not None

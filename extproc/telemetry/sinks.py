@@ -20,8 +20,12 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 10_000
 """Ended exchanges that wait for a queued sink's thread."""
+MAX_QUEUED_BYTES = 32 * 1024 * 1024
+"""Of their payloads."""
 MAX_BATCH = 500
 """Ended exchanges that its thread is given at once."""
+SILENT_SECONDS = 60.0
+"""After a failure of a queued sink was logged, before another one is."""
 
 
 class Sink(Protocol):
@@ -72,16 +76,38 @@ def _failed(sink: Sink) -> None:
 Entry = tuple[Began, Outcome]
 
 
+class Full(Exception):
+    """A writer kept a part of what it was given: all but *lost* exchanges."""
+
+    def __init__(self, message: str, lost: int) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
 class QueuedSink:
     """Hands ended exchanges to *write*, in batches, on a thread of its own, which may block there. *name* tells it
-    from others in the log and in the metrics. ``close`` once."""
+    from others in the log and in the metrics; of those that *wants* says no to it hears nothing. ``close`` once."""
 
-    def __init__(self, name: str, write: Callable[[Sequence[Entry]], None], bound: int = MAX_QUEUED) -> None:
+    def __init__(
+        self,
+        name: str,
+        write: Callable[[Sequence[Entry]], None],
+        bound: int = MAX_QUEUED,
+        *,
+        max_bytes: int = MAX_QUEUED_BYTES,
+        batch: int = MAX_BATCH,
+        wants: Callable[[Outcome], bool] | None = None,
+    ) -> None:
         self.name = name
         self.dropped = 0
         """Exchanges that found no room, or that *write* failed with."""
         self._write = write
         self._bound = bound
+        self._max_bytes = max_bytes
+        self._batch = batch
+        self._wants = wants
+        self._silent_until = 0.0
+        self._bytes = 0
         self._queue: deque[Entry] = deque()
         self._change = threading.Condition()
         self._closing = False
@@ -95,12 +121,21 @@ class QueuedSink:
         """The outcome says it too."""
 
     def ended(self, began: Began, outcome: Outcome) -> None:
+        if self._wants is not None and not self._wants(outcome):
+            return
+        size = outcome.payloads.size if outcome.payloads is not None else 0
         with self._change:
-            if len(self._queue) >= self._bound:
+            if self._closing or len(self._queue) >= self._bound or self._bytes + size > self._max_bytes:
                 self.dropped += 1
                 return
             self._queue.append((began, outcome))
+            self._bytes += size
             self._change.notify()
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that wait for its thread."""
+        return len(self._queue)
 
     def close(self, seconds: float = 5.0) -> None:
         """Write what waits, for so long at most; what is left then is dropped."""
@@ -117,14 +152,24 @@ class QueuedSink:
         while batch := self._next():
             try:
                 self._write(batch)
-            except Exception:
-                log.exception("the sink %s could not write", self.name)
-                with self._change:
-                    self.dropped += len(batch)
+            except Exception as error:
+                self._failed(error, len(batch))
+
+    def _failed(self, error: Exception, count: int) -> None:
+        lost = error.lost if isinstance(error, Full) else count
+        with self._change:
+            self.dropped += lost
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + SILENT_SECONDS
+            bug = None if isinstance(error, (OSError, Full)) else error
+            log.error("the sink %s lost %d exchanges: %s", self.name, lost, error, exc_info=bug)
 
     def _next(self) -> list[Entry]:
         """What waits, up to a batch; waits for it. Empty when there is nothing left and nothing more to come."""
         with self._change:
             while not self._queue and not self._closing:
                 self._change.wait()
-            return [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+            batch = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            self._bytes -= sum(outcome.payloads.size for _, outcome in batch if outcome.payloads is not None)
+            return batch

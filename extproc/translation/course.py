@@ -71,6 +71,8 @@ class Course:
         """When the first content came, by *clock*: text, thinking, or a tool's call."""
         self.tool_calls = 0
         """How many calls of the client's tools the answer holds so far."""
+        self.on_text: Callable[[str], None] | None = None
+        """Told of each piece of the answer's text."""
         self._clock = clock
         self._end: ResponseEnded | ResponseFailed | None = None
         self._mask: Mask = mask_of(())
@@ -129,15 +131,13 @@ class Course:
             self.usage = event.usage  # type: ignore[union-attr]
         elif kind is ResponseFailed:
             self._end, self.state = self._masked(event), Progress.FAILED  # type: ignore[arg-type]
-        elif kind is ToolCallStarted:
-            self.tool_calls += 1
-            self._content()
-        elif self.first_content_at is None and self._clock is not None and kind in _CONTENT:
-            self._content()
-
-    def _content(self) -> None:
-        if self.first_content_at is None and self._clock is not None:
-            self.first_content_at = self._clock()
+        elif kind in _CONTENT:
+            if self.first_content_at is None and self._clock is not None:
+                self.first_content_at = self._clock()
+            if kind is ToolCallStarted:
+                self.tool_calls += 1
+            elif kind is TextDelta and self.on_text is not None:
+                self.on_text(event.text)  # type: ignore[union-attr]
 
     def _masked(self, failed: ResponseFailed) -> ResponseFailed:
         code = failed.code and self._mask.text(failed.code)

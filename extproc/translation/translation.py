@@ -449,7 +449,7 @@ class Translation(Course):
         self._expect(Progress.SENT)
         self.state = Progress.RESPONDING
         try:
-            self._mask = mask_of(self.route.secrets(self._sent))
+            self._mask = mask_of(self.secrets())
             self._response = self._respond(ResponseHead(status, self._mask.headers(headers)))
         except Exception:
             log.exception("a bug in reading the head of a response from %s", self.upstream)
@@ -561,6 +561,10 @@ class Translation(Course):
     def _larger(self) -> ResponseFailed:
         message = f"the upstream's answer is larger than {self.route.max_response_bytes} bytes"
         return ResponseFailed(ErrorKind.API, message, 502, "upstream_error")
+
+    def secrets(self) -> tuple[str, ...]:
+        """What neither a client nor a log is to see of what the upstream got."""
+        return self.route.secrets(self._sent)
 
     def release(self) -> None:
         """Nothing more is to come: let go of what would keep the bodies until Python looks for cycles."""

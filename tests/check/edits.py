@@ -264,7 +264,6 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("route", "an attribute of Envoy's", leaf("endpoint", f"{OPENAI}timeout: 30000\n")),
     ("route", "in the annotation", put("route", "metadata.filter_metadata", {"envoy-gateway": _annotated("x: 1")})),
     ("route", "wrong together", leaf("route", "upstream: bedrock_converse\n")),
-    ("no-effect", "", leaf("route", "losses: report\nlogging: {payloads: true}\n")),
     ("models", "", put("host", "metadata.filter_metadata.extproc.models", "a: {colour: blue}")),
     ("models", "mapping", put("host", "metadata.filter_metadata.extproc.models", {"a": {}})),
     ("models-unread", "", without("router", MODELS)),

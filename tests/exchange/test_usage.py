@@ -45,8 +45,10 @@ def test_a_streams_numbers_and_the_time_to_its_first_content() -> None:
     told = envoy.metadata
     assert (told["input_tokens"], told["output_tokens"], told["finish"], told["ending"]) == (11, 5, "end", "complete")
     assert (told["model_asked"], told["model_sent"], told["model_answered"]) == ("m", "m", "claude-haiku-4-5")
-    assert told["first_token_ms"] == 500, "the clock was asked at the beginning, at the request, and for the content"
-    assert outcome.first_content_seconds == 0.5 and outcome.seconds == 0.75
+    # The clock was asked at the beginning, by the request and its sending, by the answer's head, and by the content.
+    assert told["first_token_ms"] == 1000
+    assert (outcome.first_content_seconds, outcome.first_token_seconds, outcome.upstream_seconds) == (1.0, 0.5, 0.75)
+    assert outcome.seconds == 1.5
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
@@ -58,7 +60,7 @@ def test_a_cancelled_stream_leaves_what_was_known(path: str) -> None:
         envoy.chunk(chunk)
     assert envoy.close().ending is Ending.CUT
     told = envoy.metadata
-    assert (told["input_tokens"], told["ending"], told["first_token_ms"]) == (11, "cut", 500)
+    assert (told["input_tokens"], told["ending"], told["first_token_ms"]) == (11, "cut", 1000)
     assert "finish" not in told
 
 

@@ -98,7 +98,7 @@ def test_what_is_ours_goes_into_the_metadata() -> None:
     assert settings == {"logging": {"summaries": True, "payloads": False}, "max_response_bytes": 5000}
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "x.example", "port_value": 443}
-    assert len(notes) == 2 and any("no effect yet" in note for note in map(str, notes))
+    assert len(notes) == 2 and any("--records" in note for note in map(str, notes))
 
 
 def test_what_is_envoys_goes_into_its_fields() -> None:

@@ -18,6 +18,7 @@ from extproc.route import Route, RouteError, compile_route
 from extproc.route import compile as module
 from extproc.route.compile import MAX_CACHED
 from extproc.route.model import ENVOY_OWNS
+from extproc.route.route import Logged
 
 ENV = {"KEY": "sk-secret", "OTHER": "sk-other", "HOST": "h.example", "TWO": "a\nb", "EURO": "\u20ac"}
 
@@ -108,7 +109,7 @@ def test_every_key() -> None:
     assert (route.client, route.upstream) == ("anthropic_messages", "openai_chat")
     assert route.prefixes == {"anthropic_messages": "/anthropic", "openai_chat": ""}
     assert (route.max_request_bytes, route.max_response_bytes, route.losses) == (10, 20, "reject")
-    assert (route.quirks, route.logging) == ({"image": False}, {"summaries": True})
+    assert (route.quirks, route.logging) == ({"image": False}, Logged(summaries=True))
     assert (route.max_tokens, route.force_request_body) == (5, True)
     assert route.request_body == {"openai_chat": {"user": "u"}}
     assert "sk-" not in repr(route) and "q=1" not in repr(route.endpoint)
@@ -238,7 +239,8 @@ LIST = (
          "route: options.a" + "[0]" * 31 + ": nested deeper than 32 levels"),
         ([OPENAI + "losses: x\nfoo: 1\nlogging: {a: 1, b: 2}"],
          "route: losses: choose one of: allow, report, reject; route: unknown key 'logging.a'; choose one of: "
-         "summaries, payloads; route: unknown key 'logging.b'; choose one of: summaries, payloads; and 1 more"),
+         "summaries, payloads, redact; route: unknown key 'logging.b'; choose one of: summaries, payloads, redact; "
+         "and 1 more"),
     ],
 )  # fmt: skip
 @pytest.mark.rows("D2", "D3", "D4", "D5")

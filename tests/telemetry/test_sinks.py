@@ -5,8 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from extproc.credentials.masking import mask_of
 from extproc.telemetry.outcome import Began, Ending, Outcome
-from extproc.telemetry.sinks import MAX_BATCH, Entry, QueuedSink, Sinks
+from extproc.telemetry.payloads import Payloads
+from extproc.telemetry.sinks import MAX_BATCH, Entry, Full, QueuedSink, Sinks
+
+from ..support.upstream import eventually
 
 BEGAN = Began("translator", 1.0, "id-1")
 DONE = Outcome("translator", Ending.COMPLETE)
@@ -106,4 +110,61 @@ def test_what_cannot_be_written_is_counted(caplog: pytest.LogCaptureFixture) -> 
     sink = QueuedSink("full", write)
     sink.ended(BEGAN, DONE)
     sink.close()
-    assert sink.dropped == 1 and "the sink full could not write" in caplog.text
+    assert sink.dropped == 1 and "the sink full lost 1 exchanges: no space left" in caplog.text
+
+
+def test_a_failure_is_not_logged_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    def write(batch: Sequence[Entry]) -> None:
+        raise OSError("no space left")
+
+    sink = QueuedSink("full", write, batch=1)
+    for _ in range(20):
+        sink.ended(BEGAN, DONE)
+    sink.close()
+    assert sink.dropped == 20 and caplog.text.count("no space left") == 1
+
+
+def test_what_a_writer_kept_of_a_batch_is_not_dropped() -> None:
+    def write(batch: Sequence[Entry]) -> None:
+        raise Full("one of them", 1)
+
+    sink = QueuedSink("some", write, batch=10)
+    for _ in range(10):
+        sink.ended(BEGAN, DONE)
+    sink.close()
+    assert 1 <= sink.dropped < 10
+
+
+def test_bodies_that_wait_have_a_bound_in_bytes() -> None:
+    gate = threading.Event()
+    written: list[Entry] = []
+
+    def write(batch: Sequence[Entry]) -> None:
+        gate.wait(20)
+        written.extend(batch)
+
+    payloads = Payloads(1000, mask_of)
+    payloads.asked(b"x" * 400)
+    heavy = Outcome("translator", Ending.COMPLETE, payloads=payloads)
+    sink = QueuedSink("heavy", write, max_bytes=1000, batch=1)
+    sink.ended(BEGAN, DONE)
+    assert eventually(lambda: sink.waiting == 0), "its thread has the first"
+    for _ in range(4):
+        sink.ended(BEGAN, heavy)
+    sink.ended(BEGAN, DONE)
+    assert (sink.dropped, sink.waiting) == (2, 3)
+    gate.set()
+    sink.close()
+    assert len(written) == 4 and sink.dropped == 2
+
+
+def test_only_what_it_wants() -> None:
+    written: list[Entry] = []
+    sink = QueuedSink("some", written.extend, wants=lambda outcome: outcome.logged)
+    sink.ended(BEGAN, DONE)
+    logged = Outcome("translator", Ending.COMPLETE, summary=True)
+    sink.ended(BEGAN, logged)
+    sink.close()
+    assert written == [(BEGAN, logged)] and sink.dropped == 0
+    sink.ended(BEGAN, logged)
+    assert sink.dropped == 1, "it is closed"

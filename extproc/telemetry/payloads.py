@@ -1,0 +1,214 @@
+"""The bodies of one exchange, for a log: as the client saw them and as the provider saw them.
+
+Kept is what a bound allows of each, and shown is only what was made fit to be seen: secrets that this gateway knows are
+replaced, and so are the members that an operator names. That is done where a record is written, not in the traffic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Protocol
+
+import msgspec
+
+MASK = "***"
+"""Stands in the place of what is not to be seen."""
+MARGIN_BYTES = 8 * 1024
+"""What is kept of a body beyond its bound, so that a secret that begins within it is seen whole, and replaced."""
+ASKS = ("messages", "input", "contents", "prompt")
+"""Where the APIs have what a model is asked."""
+
+_QUOTE = re.compile(r'(?<!\\)(\\*)"')
+_LITERAL = re.compile(r"[^\s,}\]]*")
+_MARKS = re.compile(r'(?<!\\)(\\*)"|[{}\[\]]')
+
+
+class Hides(Protocol):
+    """Replaces what is secret in a text."""
+
+    def text(self, text: str) -> str: ...
+
+
+class Payloads:
+    """Those of one exchange. ``client`` and ``upstream`` are filled as it goes; ``shown`` is all that can be had of it.
+
+    *bound*: bytes of each body. *mask* makes, of the secrets that were told, what replaces them; *redact*: names of
+    JSON members whose values must not be seen.
+    """
+
+    def __init__(self, bound: int, mask: Callable[[tuple[str, ...]], Hides], redact: tuple[str, ...] = ()) -> None:
+        self._bound = bound
+        self._mask = mask
+        self._secrets: tuple[str, ...] = ()
+        self._redact = frozenset(redact)
+        self._pattern = members_named(redact) if redact else None
+        self._asked = _Body(bound)
+        self._sent = _Body(bound)
+        self._came = _Body(bound)
+        self._got = _Body(bound)
+        self._encoded = False
+        self._answer: list[str] = []
+        self._room = bound + MARGIN_BYTES
+
+    def __repr__(self) -> str:
+        return f"Payloads({self.size} bytes)"
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return len(self._asked.data) + len(self._sent.data) + len(self._came.data) + len(self._got.data)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Show none of *secrets*, wherever it stands."""
+        self._secrets = (*self._secrets, *secrets)
+
+    def asked(self, body: bytes) -> None:
+        """The client's request."""
+        self._asked.add(body)
+
+    def sent(self, body: bytes) -> None:
+        """The provider's request."""
+        self._sent.add(body)
+
+    def encoded(self) -> None:
+        """The answer passes compressed: what it says is not known."""
+        self._encoded = True
+
+    def came(self, piece: bytes) -> None:
+        """A piece of the provider's answer."""
+        self._came.add(piece)
+
+    def got(self, piece: bytes) -> None:
+        """A piece of the client's."""
+        self._got.add(piece)
+
+    def text(self, text: str) -> None:
+        """A piece of the text of the answer."""
+        if self._room > 0:
+            self._answer.append(text[: self._room])
+            self._room -= len(text)
+
+    def shown(self) -> dict[str, Any]:
+        """What a record may hold: ``client`` and ``upstream``, each with its ``request`` and ``response``; and by the
+        names that APISIX's users know ``llm_request`` and ``llm_response_text``, where it can be told. A body that
+        went on unchanged stands under ``client`` alone."""
+        hides = self._mask(self._secrets)
+        made: dict[str, Any] = {"client": {}, "upstream": {}}
+        asked = self._shown(self._asked, hides)
+        made["client"]["request"], made["client"]["response"] = asked, self._shown(self._got, hides, self._encoded)
+        for name, theirs, ours in (("request", self._sent, self._asked), ("response", self._came, self._got)):
+            if theirs.told and not theirs.same(ours):
+                encoded = self._encoded and theirs is self._came
+                made["upstream"][name] = self._shown(theirs, hides, encoded)
+        body = asked.get("body")
+        if type(body) is dict:
+            made["llm_request"] = {"messages": next((body[name] for name in ASKS if name in body), None)}
+        if not self._redact and self._answer:
+            # Of a text alone nobody knows which member it was.
+            made["llm_response_text"] = {"content": hides.text("".join(self._answer))[: self._bound]}
+        return made
+
+    def _shown(self, body: _Body, hides: Hides, encoded: bool = False) -> dict[str, Any]:
+        made: dict[str, Any] = {"bytes": body.size}
+        if encoded:
+            return made | {"omitted": "it is compressed"}
+        text = hides.text(bytes(body.data).decode("utf-8", "replace"))
+        if body.size <= self._bound and text[:1] in ("{", "["):
+            try:
+                return made | {"body": self._without(msgspec.json.decode(text))}
+            except (msgspec.DecodeError, RecursionError):
+                pass
+        if self._pattern is not None:
+            text = redacted(text, self._pattern)
+        if body.size > self._bound:
+            made["cut"] = True
+        # A character that JSON cannot hold is none that a log could show.
+        return made | {"text": text[: self._bound].encode("utf-8", "replace").decode()}
+
+    def _without(self, value: Any) -> Any:
+        """*value* without the members that must not be seen."""
+        if self._pattern is None:
+            return value
+        if type(value) is dict:
+            return {k: MASK if k in self._redact else self._without(v) for k, v in value.items()}
+        if type(value) is list:
+            return [self._without(each) for each in value]
+        # JSON within a text: a tool's input.
+        return redacted(value, self._pattern) if type(value) is str else value
+
+
+class _Body:
+    """The beginning of a body."""
+
+    __slots__ = ("data", "most", "size", "told")
+
+    def __init__(self, bound: int) -> None:
+        self.data = bytearray()
+        self.size = 0
+        self.told = False
+        self.most = bound + MARGIN_BYTES
+
+    def add(self, piece: bytes) -> None:
+        self.told = True
+        self.size += len(piece)
+        if len(self.data) < self.most:
+            self.data += piece[: self.most - len(self.data)]
+
+    def same(self, other: _Body) -> bool:
+        return self.size == other.size and self.data == other.data
+
+
+@lru_cache(maxsize=256)
+def members_named(names: tuple[str, ...]) -> re.Pattern[str]:
+    """What finds members with one of *names*, whose quotes may be escaped: for ``redacted``."""
+    spelled = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.compile(rf'(?<!\\)(\\*)"(?:{spelled})\1"\s*:\s*')
+
+
+def redacted(text: str, members: re.Pattern[str]) -> str:
+    """*text*, in which JSON stands, whole or cut off, once or many times, or in texts of JSON, with ``***`` for the
+    value of each of the *members*. What else stands there, such as the bytes of a framing, does not mislead it. Linear
+    in *text*."""
+    out: list[str] = []
+    at = 0
+    while (found := members.search(text, at)) is not None:
+        quote = f'{found[1]}"'
+        out += (text[at : found.end()], quote, MASK, quote)
+        at = _value_end(text, found.end(), len(found[1]))
+    out.append(text[at:])
+    return "".join(out)
+
+
+def _value_end(text: str, at: int, escapes: int) -> int:
+    """Where the JSON value ends that begins at *at*, within a text in which a quote bears so many *escapes*; the end of
+    *text* if that comes before."""
+    if text[at : at + 1] not in ("{", "["):
+        opening = _QUOTE.match(text, at)
+        if opening is None:
+            literal = _LITERAL.match(text, at)
+            return literal.end() if literal is not None else at
+        return _string_end(text, opening.end(), escapes)
+    depth = 0
+    while (mark := _MARKS.search(text, at)) is not None:
+        at = mark.end()
+        if mark[0] in ("{", "["):
+            depth += 1
+        elif mark[0] in ("}", "]"):
+            depth -= 1
+            if not depth:
+                return at
+        else:
+            at = _string_end(text, at, escapes)
+    return len(text)
+
+
+def _string_end(text: str, at: int, escapes: int) -> int:
+    """Where the string ends whose first quote is before *at*: at a quote that its own text does not escape, or at one
+    that ends the text around it."""
+    for quote in _QUOTE.finditer(text, at):
+        found = len(quote[1])
+        if found < escapes or (found - escapes) % (2 * (escapes + 1)) == 0:
+            return quote.end()
+    return len(text)
