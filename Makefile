@@ -4,7 +4,7 @@
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
-# make test-real   against a real model server, Claude Code and Codex; downloads about 650 MB once
+# make test-real   against a real model server, Claude Code, Codex and Kafka; downloads about 750 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
@@ -100,6 +100,9 @@ test-real: $(VENV)/.dev
 	  echo "test-real: no model server, $(REAL_PYTHON) cannot be downloaded: $$(tail -n 1 $(REAL)/pip.log)"
 	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
 	  echo "test-real: no agents, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
+	@mvn -q -B -f tests/real/kafka.pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+	  -DoutputDirectory=$(CURDIR)/$(REAL)/kafka > $(REAL)/mvn.log 2>&1 || \
+	  echo "test-real: no Kafka, Maven cannot copy it: $$(tail -n 1 $(REAL)/mvn.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
 
 bench: $(VENV)/.dev $(COMPILED)
@@ -116,7 +119,7 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --all-extras \
 	  --no-emit-package extproc-llm $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --generate-hashes \
-	  --extra fast --extra grpcio --extra gcp --extra aws --extra policies -c $(LOCK) --output-file $(IMAGE_LOCK) pyproject.toml
+	  --extra fast --extra grpcio --extra gcp --extra aws --extra policies --extra kafka -c $(LOCK) --output-file $(IMAGE_LOCK) pyproject.toml
 
 # The lowest versions that pyproject.toml promises, in an environment of their own.
 lowest: $(VENV)/.dev

@@ -154,6 +154,35 @@ class Settings:
         100 * MIB, "bytes", "At which size that file is rotated: to the same name with `.1`, what was `.1` to `.2`."
     )
     records_kept: int = _setting(5, "count", "How many such files are kept.")
+    records_http: str = _setting(
+        "",
+        "url",
+        "Where such records are posted, several at once, as a JSON array: `https://host/path` or `http://`; empty: "
+        "nowhere.",
+    )
+    records_http_auth: str = _setting(
+        "",
+        "secret",
+        "The header `authorization` of those requests, with its secret by reference: `Bearer ${LOG_TOKEN}`, or "
+        "`${file:/path}`.",
+    )
+    records_kafka: str = _setting(
+        "",
+        "brokers",
+        "Kafka's brokers, `host:port`, separated by commas, to which such records go; empty: nowhere. Needs the extra "
+        "`kafka`.",
+    )
+    records_kafka_topic: str = _setting("", "text", "Their topic.")
+    records_kafka_key: str = _setting("", "text", "The key of each, empty for none.")
+    records_kafka_options: str = _setting(
+        "",
+        "secret",
+        "Properties of librdkafka, `name=value`, separated by commas, secrets by reference: "
+        "`security.protocol=SASL_SSL,sasl.mechanism=SCRAM-SHA-512,sasl.username=x,sasl.password=${KAFKA_PASSWORD}`.",
+    )
+    records_batch: int = _setting(
+        100, "count", "How many records go into one request, or one batch of Kafka's, at most."
+    )
     records_payload_bytes: int = _setting(
         64 * KIB, "bytes", "What is logged of each body, where a route says `logging: {payloads: true}`."
     )
@@ -335,6 +364,21 @@ def _admin(text: str) -> str:
     return _addresses(text) if text else ""
 
 
+def _url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^/?#@\s]+([/?][^#\s]*)?", text):
+        raise ValueError(f"{text.partition('?')[0]!r} is not http://host[:port][/path] or https://, without a user")
+    return text
+
+
+def _brokers(text: str) -> str:
+    brokers = [broker.strip() for broker in text.split(",")]
+    if text and not all(
+        re.fullmatch(r"[^\s:,/]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", broker) for broker in brokers
+    ):
+        raise ValueError(f"{text!r} is not host:port, or several, separated by commas")
+    return ",".join(brokers)
+
+
 def _level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"{text!r} is not one of {', '.join(LOG_LEVELS)}")
@@ -356,6 +400,7 @@ def _transport(text: str) -> str:
 _PARSERS: dict[str, Any] = {
     "addresses": _addresses,
     "admin": _admin,
+    "brokers": _brokers,
     "bytes": _size,
     "count": _count,
     "format": _format,
@@ -363,5 +408,8 @@ _PARSERS: dict[str, Any] = {
     "path": str,
     "patterns": str,
     "seconds": _seconds,
+    "secret": str,
+    "text": str,
     "transport": _transport,
+    "url": _url,
 }

@@ -22,6 +22,7 @@ from extproc.settings import (
 SAMPLES = {
     "addresses": ("0.0.0.0:1, unix:/run/x.sock", "0.0.0.0:1,unix:/run/x.sock"),
     "admin": ("127.0.0.1:9464", "127.0.0.1:9464"),
+    "brokers": ("a:9092, [::1]:1", "a:9092,[::1]:1"),
     "bytes": ("3MiB", 3 * MIB),
     "count": ("7", 7),
     "format": ("json", "json"),
@@ -29,7 +30,10 @@ SAMPLES = {
     "path": ("/etc/models.yaml", "/etc/models.yaml"),
     "patterns": ("OPENAI_API_KEY,/run/keys/*", "OPENAI_API_KEY,/run/keys/*"),
     "seconds": ("1.5", 1.5),
+    "secret": ("Bearer ${TOKEN}", "Bearer ${TOKEN}"),
+    "text": ("test2", "test2"),
     "transport": ("grpcio", "grpcio"),
+    "url": ("https://logs.example/x?y=1", "https://logs.example/x?y=1"),
 }
 
 
@@ -104,6 +108,10 @@ def test_sizes(text: str, size: int) -> None:
         ("workers", "auto"),
         ("log_level", "loud"),
         ("log_format", "xml"),
+        ("records_http", "ftp://x"),
+        ("records_http", "https://user:password@x/"),
+        ("records_kafka", "localhost"),
+        ("records_kafka", "a:1,b"),
         ("transport", "quic"),
     ],
 )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 
-from ..settings import Settings
+from ..credentials.secrets import Secret, Unresolvable, resolve
+from ..settings import SettingError, Settings
 from ..telemetry.files import Lines
+from ..telemetry.kafka import NO_KAFKA, OWN, Topic
 from ..telemetry.outcome import Outcome
+from ..telemetry.posts import Poster
 from ..telemetry.record import line
 from ..telemetry.sinks import MAX_BATCH, Entry, QueuedSink
+
+_PROPERTY = re.compile(r"[a-z0-9_.]+\Z")
+_SECRET_PROPERTY = re.compile(r"password|secret|\.pem\Z|\.key\Z|oauthbearer\.config")
 
 
 class ToFile:
@@ -30,17 +38,21 @@ class ToFile:
         self._lines.write(b"".join(line(began, outcome) for began, outcome in batch))
 
 
-def sinks_of(settings: Settings) -> tuple[ToFile | None, list[QueuedSink]]:
-    """The sinks that *settings* name, each with a thread that runs from now on. Raises OSError."""
-    if not settings.records:
-        return None, []
-    to_file = ToFile(Lines(settings.records, settings.records_max_bytes, settings.records_kept))
-    return to_file, [_queued("file", settings, to_file.write)]
+def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[ToFile | None, list[QueuedSink]]:
+    """The sinks that *settings* name, each with a thread that runs from now on. Raises OSError, SettingError."""
+    writers: list[tuple[str, Callable[[Sequence[Entry]], None], int]] = []
+    to_file: ToFile | None = None
+    if settings.records_http:
+        writers.append(("http", _poster(settings, environ).write, settings.records_batch))
+    if settings.records_kafka:
+        writers.append(("kafka", _topic(settings, environ).write, max(settings.records_batch, MAX_BATCH)))
+    if settings.records:
+        to_file = ToFile(Lines(settings.records, settings.records_max_bytes, settings.records_kept))
+        writers.append(("file", to_file.write, MAX_BATCH))
+    return to_file, [_queued(settings, *each) for each in writers]
 
 
-def _queued(
-    name: str, settings: Settings, write: Callable[[Sequence[Entry]], None], batch: int = MAX_BATCH
-) -> QueuedSink:
+def _queued(settings: Settings, name: str, write: Callable[[Sequence[Entry]], None], batch: int) -> QueuedSink:
     return QueuedSink(
         name, write, settings.records_queued, max_bytes=settings.records_queued_bytes, batch=batch, wants=_is_logged
     )
@@ -48,3 +60,50 @@ def _queued(
 
 def _is_logged(outcome: Outcome) -> bool:
     return outcome.logged
+
+
+def _poster(settings: Settings, environ: Mapping[str, str]) -> Poster:
+    if not settings.records_http_auth:
+        return Poster(settings.records_http, dict)
+    secret = _secret("--records-http-auth", settings.records_http_auth, environ)
+    return Poster(settings.records_http, lambda: {"authorization": secret.reveal()})
+
+
+def _topic(settings: Settings, environ: Mapping[str, str]) -> Topic:
+    if not settings.records_kafka_topic:
+        raise SettingError("--records-kafka-topic: say which topic")
+    options = _options(settings.records_kafka_options, environ)
+    try:
+        return Topic(
+            settings.records_kafka, settings.records_kafka_topic, settings.records_kafka_key, settings.records_batch,
+            options,
+        )  # fmt: skip
+    except ModuleNotFoundError:
+        raise SettingError(f"--records-kafka: {NO_KAFKA}") from None
+    except ValueError as error:
+        raise SettingError(f"--records-kafka-options: {error}") from None
+
+
+def _options(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """``name=value``, separated by commas, with the secrets that they refer to. Raises SettingError."""
+    made: dict[str, str] = {}
+    for pair in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, value = pair.partition("=")
+        if not equals or not _PROPERTY.match(name):
+            raise SettingError("--records-kafka-options: expected name=value, separated by commas")
+        if name in OWN:
+            raise SettingError(f"--records-kafka-options: {name} is said by another setting")
+        where = f"--records-kafka-options: {name}"
+        needs = _SECRET_PROPERTY.search(name) is not None
+        made[name] = _secret(where, value, environ).reveal() if needs or "${" in value else value
+    return made
+
+
+def _secret(where: str, text: str, environ: Mapping[str, str]) -> Secret:
+    """What *text* refers to. A flag is seen by everybody on the machine: a secret must not stand there itself."""
+    if "${" not in text:
+        raise SettingError(f"{where}: refer to the secret by ${{NAME}} of an environment variable or ${{file:/path}}")
+    try:
+        return resolve(text, environ)
+    except Unresolvable as error:
+        raise SettingError(f"{where}: {error}") from None

@@ -14,18 +14,34 @@ import pytest
 from extproc.demo.processes import Envoy, Sidecar
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
+from tests.support.side_service import SideService
 from tests.support.upstream import eventually
 
 MODEL = "gpt-4-that-is-logged"
 LOGGED = "logging: {summaries: true, payloads: true}\n"
 
 
+@pytest.fixture(scope="module")
+def collector() -> Iterator[SideService]:
+    service = SideService()
+    yield service
+    service.close()
+
+
 @pytest.fixture(scope="module", params=["upstream", "one-stream"])
 def logged(
-    request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, shared: Backends, collector: SideService, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, Path]]:
     folder, records = tmp_path_factory.mktemp("records"), tmp_path_factory.mktemp("lines") / "records"
-    with Sidecar(folder, environ=KEYS, arguments=("--records", str(records))) as sidecar:
+    flags = (
+        "--records",
+        str(records),
+        "--records-http",
+        f"{collector.url}/in",
+        "--records-http-auth",
+        "Bearer ${TOKEN}",
+    )
+    with Sidecar(folder, environ={**KEYS, "TOKEN": "key-of-the-logs"}, arguments=flags) as sidecar:
         own = replace(shared, sidecar=sidecar)
         config = configured(own, request.param, folder / "access.log")
         placements.add_route(
@@ -76,6 +92,20 @@ def test_what_both_sides_saw(logged: tuple[Gateway, Path], stream: bool) -> None
     assert made["llm_request"]["messages"] == asked["messages"] and made["llm_response_text"]["content"]
     for secret in (CLIENT_KEY, *KEYS.values()):
         assert secret not in json.dumps(made)
+
+
+@pytest.mark.rows("D32")
+def test_an_endpoint_gets_the_same(logged: tuple[Gateway, Path], collector: SideService) -> None:
+    gateway, records = logged
+    words = f"to the endpoint, by {gateway.placement}"
+    assert gateway.messages(MODEL, messages=[{"role": "user", "content": words}]).status == 200
+    made = line_of(records, words)
+
+    def posted() -> list[Any]:
+        return [entry for asked in list(collector.asked) for entry in msgspec.json.decode(asked.body)]
+
+    assert eventually(lambda: made in posted(), 15)
+    assert {asked.headers["authorization"] for asked in collector.asked} == {"Bearer key-of-the-logs"}
 
 
 def test_a_route_that_does_not_ask_is_not_logged(logged: tuple[Gateway, Path]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from extproc.server.records import sinks_of
-from extproc.settings import Settings
+from extproc.settings import SettingError, Settings
 from extproc.telemetry.outcome import Began, Ending, Outcome
 
+from ..support.side_service import SideService
 from ..support.upstream import eventually
 from .test_serve import sidecar
 
@@ -50,6 +52,56 @@ def test_a_full_disk_is_counted() -> None:
 def test_where_no_file_can_be(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none"):
         sinks_of(Settings(records=str(tmp_path / "none" / "log")))
+
+
+@pytest.mark.rows("D32")
+def test_to_an_endpoint_and_to_kafka_at_once(tmp_path: Path) -> None:
+    service = SideService()
+    key = tmp_path / "key"
+    key.write_text("secret-of-the-logs\n")
+    settings = Settings(
+        records=str(tmp_path / "records"), records_http=f"{service.url}/in", records_kafka="mock:1",
+        records_http_auth=f"Bearer ${{file:{key}}}", records_kafka_topic="test2", records_kafka_key="key1",
+        records_kafka_options="test.mock.num.brokers=1, sasl.password=${PASSWORD}", records_batch=1,
+    )  # fmt: skip
+    _, sinks = sinks_of(settings, {"PASSWORD": "hidden-from-all"})
+    for sink in sinks:
+        sink.ended(BEGAN, LOGGED)
+        sink.close()
+    assert [(sink.name, sink.dropped) for sink in sinks] == [("http", 0), ("kafka", 0), ("file", 0)]
+    (asked,) = service.asked
+    assert asked.headers["authorization"] == "Bearer secret-of-the-logs"
+    assert msgspec.json.decode(asked.body) == [msgspec.json.decode((tmp_path / "records").read_bytes())]
+    service.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"records_http": "http://x", "records_http_auth": "Bearer hidden-from-all"},
+         "--records-http-auth: refer to the secret by"),
+        ({"records_http": "http://x", "records_http_auth": "Bearer ${NONE}"},
+         "--records-http-auth: environment variable NONE is not set"),
+        ({"records_kafka": "x:1"}, "--records-kafka-topic: say which topic"),
+        ({"records_kafka_options": "sasl.password=hidden-from-all"}, "sasl.password: refer to the secret by"),
+        ({"records_kafka_options": "sasl.password"}, "expected name=value"),
+        ({"records_kafka_options": "batch.num.messages=1"}, "batch.num.messages is said by another setting"),
+        ({"records_kafka_options": "no.such.property=x"}, "no.such.property"),
+        ({"records_kafka_options": "sasl.username=${NONE}"}, "sasl.username: environment variable NONE is not set"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_named_and_secrets_are_not_repeated(settings: dict[str, str], said: str) -> None:
+    if "records_kafka_options" in settings:
+        settings = {"records_kafka": "x:1", "records_kafka_topic": "t", **settings}
+    with pytest.raises(SettingError) as raised:
+        sinks_of(Settings(**settings), {})  # type: ignore[arg-type]
+    assert said in str(raised.value) and "hidden" not in str(raised.value)
+
+
+def test_kafka_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    with pytest.raises(SettingError, match=r"pip install 'extproc-llm\[kafka\]'"):
+        sinks_of(Settings(records_kafka="x:1", records_kafka_topic="t"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
