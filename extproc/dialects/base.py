@@ -359,11 +359,17 @@ class Dialect(Protocol):
         ...
 
     def deny(
-        self, request: Request, text: str, env: Env, usage: Usage = NO_USAGE, model: str = ""
+        self,
+        request: Request,
+        text: str,
+        env: Env,
+        usage: Usage = NO_USAGE,
+        model: str = "",
+        stop: StopReason = StopReason.REFUSAL,
     ) -> tuple[ResponseHead, bytes]:
-        """A complete answer to *request*, streamed if it asked for a stream, that says *text* and that the model has
-        refused; an error where the dialect's answers hold no text. *model* is who is said to answer, if not the one
-        that was asked."""
+        """A complete answer to *request*, streamed if it asked for a stream, that says *text* and, by *stop*, that the
+        model has refused; an error where the dialect's answers hold no text. *model* is who is said to answer, if not
+        the one that was asked."""
         ...
 
 
@@ -405,7 +411,13 @@ class DialectBase:
         return "POST", upstream.at(asked, self.verbs)
 
     def deny(
-        self: Any, request: Request, text: str, env: Env, usage: Usage = NO_USAGE, model: str = ""
+        self: Any,
+        request: Request,
+        text: str,
+        env: Env,
+        usage: Usage = NO_USAGE,
+        model: str = "",
+        stop: StopReason = StopReason.REFUSAL,
     ) -> tuple[ResponseHead, bytes]:
         dialect: Dialect = self
         if not dialect.converses:
@@ -414,7 +426,8 @@ class DialectBase:
         media_type = dialect.stream_type if request.stream else "application/json"
         upstream = ResponseHead(200, [("content-type", media_type)])
         emitter = dialect.response_emitter(request, upstream, Meta(), env, LossReport())
-        body = b"".join([emitter.emit(event) for event in _denial(text, env, usage, model or request.model)])
+        denial = _denial(text, env, usage, model or request.model, stop)
+        body = b"".join([emitter.emit(event) for event in denial])
         return emitter.head, body
 
 
@@ -442,13 +455,13 @@ class ModelInPath(DialectBase):
         return before + slash, model, path[len(bare) - len(end) :]
 
 
-def _denial(text: str, env: Env, usage: Usage, model: str) -> list[ResponseEvent]:
+def _denial(text: str, env: Env, usage: Usage, model: str, stop: StopReason) -> list[ResponseEvent]:
     return [
         ResponseStarted(env.request_id, model, usage, int(env.now) or None),
         TextStarted(0),
         TextDelta(0, text),
         BlockEnded(0),
-        ResponseEnded(StopReason.REFUSAL, usage),
+        ResponseEnded(stop, usage),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ..effects import Effect, HttpCall, Result
 from ..frozen import Frozen
-from ..llm.events import NO_USAGE, ResponseEvent, Usage
+from ..llm.events import NO_USAGE, ResponseEvent, StopReason, Usage
 from ..llm.losses import LossReport
 from ..llm.request import Request
 
@@ -33,12 +33,18 @@ class Unavailable(Exception):
 
 
 class Deny(Frozen):
-    """The exchange ends here: the client is told *text*. With *status* 200 as a complete answer of a model that has
-    refused, whole or streamed as it asked; from 400 on as an error in its own shape, of *code*."""
+    """The exchange ends here: the client is told *text*. With *status* 200 as a complete answer, whole or streamed as
+    it asked, of a model that has refused, or, without *refusal*, that has just said so; from 400 on as an error in its
+    own shape, of *code*."""
 
     text: str
     status: int = 200
     code: str = "content_policy_violation"
+    refusal: bool = True
+
+    @property
+    def stop(self) -> StopReason:
+        return StopReason.REFUSAL if self.refusal else StopReason.END
 
 
 class Window(Frozen):

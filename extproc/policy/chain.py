@@ -15,7 +15,6 @@ from ..llm.events import (
     ResponseEvent,
     ResponseFailed,
     ResponseStarted,
-    StopReason,
     TextDelta,
     TextStarted,
     ThinkingDelta,
@@ -212,7 +211,7 @@ class ResponseGate:
         events += [BlockEnded(block) for block in self._grammar.open]
         block = self._grammar.next_block
         events += [TextStarted(block), TextDelta(block, deny.text), BlockEnded(block)]
-        events.append(ResponseEnded(StopReason.REFUSAL, self._usage))
+        events.append(ResponseEnded(deny.stop, self._usage))
         return events
 
     def _legal(self, events: list[ResponseEvent]) -> list[ResponseEvent]:

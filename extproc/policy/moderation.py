@@ -18,7 +18,8 @@ from ..effects import Effect, HttpAnswer, Result
 from ..frozen import Frozen
 from ..llm.events import ResponseEvent, ResponseStarted, TextDelta, ThinkingDelta, ToolInputDelta
 from ..llm.request import Request
-from .base import ALL_OF_IT, Asking, Context, Deny, Make, Policy, Unavailable, Window
+from .base import ALL_OF_IT, Asking, Context, Make, Policy, Unavailable, Window
+from .denying import Denying, denying
 from .given import Given
 from .moderators import LEVELS, SERVICES, Moderator, Shown, Verdict
 from .texts import Scope, said_in
@@ -40,8 +41,7 @@ class _Rules(Frozen):
     answers: bool
     streamed: Window
     max_chars: int
-    status: int
-    message: str
+    denying: Denying
 
 
 def configure(given: Given) -> Make:
@@ -53,9 +53,6 @@ def configure(given: Given) -> Make:
         raise given.error("check_request", "it or check_response must be true")
     mode = given.choice("stream_check_mode", ("realtime", "final"))
     interval = given.count("stream_check_interval", 400) or 400
-    status = given.count("deny_code", 200, least=200) or 200
-    if status != 200 and not 400 <= status <= 599:
-        raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")
     chars = given.count("max_chars", service.max_chars, least=2 * OVERLAP) or service.max_chars
     if chars > service.most_chars:
         raise given.error("max_chars", f"the service takes {service.most_chars} at most")
@@ -67,8 +64,7 @@ def configure(given: Given) -> Make:
         answers,
         Window(interval) if mode == "realtime" else Window(ALL_OF_IT, hold=False),
         chars,
-        status,
-        given.text("deny_message", ""),
+        denying(given),
     )
     return lambda context: Moderation(rules, context)
 
@@ -125,7 +121,7 @@ class Moderation(Policy):
             if wanted or (wanted is None and verdict.flagged):
                 facts["moderation_flagged"] = phase
                 facts["moderation_categories"] = ",".join(sorted(wanted or verdict.categories))[:256]
-                return Deny(rules.message or verdict.answer or REFUSAL, rules.status)
+                return rules.denying.deny(verdict.answer or REFUSAL)
         return goes_on
 
     def _asked(self, phase: str, text: str) -> Generator[Effect, Result, Verdict]:

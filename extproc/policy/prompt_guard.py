@@ -11,6 +11,7 @@ from __future__ import annotations
 from ..frozen import Frozen
 from ..llm.request import Request
 from .base import Context, Deny, Make, Policy
+from .denying import Denying, denying
 from .given import Given
 from .patterns import Pattern, encoded, patterns
 from .texts import Scope, said_in
@@ -23,8 +24,7 @@ class _Rules(Frozen):
     allow: list[Pattern]
     deny: list[Pattern]
     wanted: Scope
-    status: int
-    message: str
+    denying: Denying
 
 
 def configure(given: Given) -> Make:
@@ -33,13 +33,10 @@ def configure(given: Given) -> Make:
         raise given.error("deny_patterns", "it or allow_patterns must hold a pattern")
     everyone, history = given.flag("match_all_roles"), given.flag("match_all_conversation_history")
     wanted = Scope(everyone, history, given.flag("tool_results", everyone), given.flag("tool_arguments", everyone))
-    status = given.count("deny_code", 200, least=200) or 200
-    if status != 200 and not 400 <= status <= 599:
-        raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")
     mode = given.choice("fail_mode", ("", "skip", "warn", "error"))
     if mode:
         given.fail_open, given.quiet = mode != "error", mode == "skip"
-    rules = _Rules(allow, deny, wanted, status, given.text("deny_message", ""))
+    rules = _Rules(allow, deny, wanted, denying(given))
     return lambda context: PromptGuard(rules, context)
 
 
@@ -64,4 +61,4 @@ class PromptGuard(Policy):
 
     def _denied(self, why: str, message: str) -> Deny:
         self._facts["prompt_guard_pattern"] = why
-        return Deny(self._rules.message or message, self._rules.status)
+        return self._rules.denying.deny(message)

@@ -42,7 +42,7 @@ from ..framing.inflate import InflateError
 from ..headers import upstream_headers
 from ..llm.embeddings import EmbedRequest
 from ..llm.embeddings import remembered as remembered_inputs
-from ..llm.events import ResponseFailed
+from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
 from ..llm.losses import Loss, LossReport
 from ..llm.request import Request, remembered
@@ -73,6 +73,8 @@ log = logging.getLogger(__name__)
 
 REPORT_HEADER = "x-llm-translation"
 MAX_REPORT_BYTES = 2048
+NOTHING_USED = Usage(0, 0)
+"""By a request that no model has seen."""
 _UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
@@ -196,7 +198,7 @@ class Translation(Course):
     def _denied(self, client: Dialect, request: Request, deny: Deny) -> Answer:
         if deny.status >= 400:
             return self._erred(client, deny)
-        head, body = client.deny(request, deny.text, self._env)
+        head, body = client.deny(request, deny.text, self._env, NOTHING_USED, stop=deny.stop)
         return Answer(head.status, head.headers, body, "denied")
 
     def _erred(self, client: Dialect, deny: Deny) -> Answer:

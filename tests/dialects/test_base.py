@@ -172,6 +172,15 @@ def test_a_denial_is_a_whole_answer_of_the_dialects_own(name: str, stream: bool)
     assert ended.stop is StopReason.REFUSAL and ended.usage.input_tokens == 3
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_denial_may_end_as_any_answer(name: str, stream: bool) -> None:
+    request = Request(dialect=name, model="m", messages=[], stream=stream)
+    head, body = dialects.get(name).deny(request, "not that", Env(1.0, "id-1"), Usage(0, 0), stop=StopReason.END)
+    (ended,) = [event for event in parse(name, body, head) if isinstance(event, ResponseEnded)]
+    assert ended.stop is StopReason.END and ended.usage.input_tokens == 0
+
+
 @pytest.mark.parametrize("name", [name for name in dialects.REGISTRY if name not in NAMES])
 def test_a_denial_where_answers_hold_no_text_is_an_error(name: str) -> None:
     request = Request(dialect=name, model="m", messages=[])

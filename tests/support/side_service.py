@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -18,12 +19,14 @@ class Asked(NamedTuple):
 
 
 class SideService:
-    """Answers every request alike: with ``status``, ``headers`` and ``body``, once ``gate`` is open."""
+    """Answers every request alike: with ``status``, ``headers`` and ``body``, once ``gate`` is open. ``answer`` makes
+    another body of the one that was asked."""
 
     def __init__(self) -> None:
         self.status = 200
         self.headers = {"content-type": "application/json"}
         self.body = b"{}"
+        self.answer: Callable[[Asked], bytes] = lambda asked: self.body
         self.asked: list[Asked] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -37,15 +40,17 @@ class SideService:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 names = {name.lower(): value for name, value in self.headers.items()}
-                service.asked.append(Asked(self.command, self.path, names, body, self.client_address))
+                asked = Asked(self.command, self.path, names, body, self.client_address)
+                service.asked.append(asked)
                 service.gate.wait(20)
                 if service.seconds:
                     threading.Event().wait(service.seconds)
+                answer = service.answer(asked)
                 self.send_response(service.status)
-                for name, value in {**service.headers, "content-length": str(len(service.body))}.items():
+                for name, value in {**service.headers, "content-length": str(len(answer))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(service.body)
+                self.wfile.write(answer)
 
             do_GET = do_POST
 

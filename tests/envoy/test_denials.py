@@ -1,0 +1,224 @@
+"""What a policy denies, as each official SDK reads it: whole and streamed, before and after the provider is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import anthropic
+import boto3
+import msgspec
+import openai
+import pytest
+from botocore.config import Config
+from google import genai
+from google.genai import types
+
+from extproc.demo.processes import Envoy
+from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured
+from tests.support.placements import ANTHROPIC, OPENAI, manager, route, routes, set_text
+from tests.support.side_service import Asked, SideService
+
+MODEL = "asked-for"
+SAYS = "This is not for us."
+POLICIES = """\
+policies:
+- prompt_guard: {{deny_patterns: [bomb], deny_message: '{says}', deny_as: {way}}}
+- moderation: {{endpoint: '{url}', check_request: false, check_response: true, deny_message: '{says}', deny_as: {way}}}
+"""
+UPSTREAMS = {"chat": ("openai", f"{OPENAI}upstream: openai_chat\n"), "messages": ("anthropic", ANTHROPIC)}
+TOLD = ("denied_by", "llm_content_risk_level", "moderation_flagged", "moderation_categories", "moderation_ms")
+"""What the access log shows beside what it does anyway."""
+WAYS = ("refusal", "answer")
+
+
+def judged(asked: Asked) -> bytes:
+    """The scripted providers' answers are all about the sky, which is not to be spoken of."""
+    flagged = "sky" in msgspec.json.decode(asked.body)["text"]
+    return msgspec.json.encode({"flagged": flagged, "categories": ["weather"] * flagged, "risk_level": "medium"})
+
+
+@pytest.fixture(scope="module")
+def _gateway(shared: Backends) -> Iterator[Gateway]:
+    folder = shared.new_folder("denials")
+    with ExitStack() as stack:
+        side = SideService()
+        stack.callback(side.close)
+        side.answer = judged
+        config = configured(shared, "listener", folder / "access.log")
+        fields = manager(config)["access_log"][0]["typed_config"]["log_format"]["json_format"]
+        fields |= {name: f"%DYNAMIC_METADATA(extproc:{name})%" for name in TOLD}
+        like = route(config, "openai")
+        made = []
+        for name, (cluster, text) in UPSTREAMS.items():
+            for way in WAYS:
+                match = {"prefix": f"/{name}/{way}/"}
+                each = {**like, "name": f"{name}-{way}", "match": match, "route": {**like["route"], "cluster": cluster}}
+                set_text(each, text + POLICIES.format(says=SAYS, url=side.url, way=way))
+                made.append(each)
+        routes(config)[:] = made
+        yield Gateway("listener", stack.enter_context(Envoy(folder, config)), shared, folder / "access.log")
+
+
+@pytest.fixture
+def gateway(_gateway: Gateway) -> Iterator[Gateway]:
+    _gateway.backends.reset()
+    yield _gateway
+    assert _gateway.envoy.alive() and _gateway.backends.sidecar.alive()
+
+
+Heard = tuple[str, Any, tuple[int, int], str]
+"""The text, why it ended, tokens in and out, the model."""
+
+
+def of_chat(url: str, said: str, stream: bool) -> Heard:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    messages: Any = [{"role": "user", "content": said}]
+    options: Any = {"include_usage": True}
+    if not stream:
+        whole = client.chat.completions.create(model=MODEL, messages=messages)
+    elif url.endswith("answer"):
+        with client.chat.completions.stream(model=MODEL, messages=messages, stream_options=options) as events:
+            whole = events.get_final_completion()
+    else:
+        # A helper would raise the SDK's own error, for that the content was filtered.
+        ask = {"model": MODEL, "messages": messages, "stream": True, "stream_options": options}
+        chunks = list(client.chat.completions.create(**ask))
+        choices = [choice for chunk in chunks for choice in chunk.choices]
+        ends = [choice.finish_reason for choice in choices if choice.finish_reason]
+        text = "".join(choice.delta.refusal or choice.delta.content or "" for choice in choices)
+        assert len(ends) == 1 and chunks[-1].usage is not None
+        counts = chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens
+        return text, ends[0], counts, chunks[-1].model
+    (choice,) = whole.choices
+    text = choice.message.refusal or choice.message.content or ""
+    assert whole.usage is not None
+    return text, choice.finish_reason, (whole.usage.prompt_tokens, whole.usage.completion_tokens), whole.model
+
+
+def of_responses(url: str, said: str, stream: bool) -> Heard:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    if not stream:
+        whole: Any = client.responses.create(model=MODEL, input=said)
+    elif url.endswith("answer"):
+        with client.responses.stream(model=MODEL, input=said) as events:
+            whole = events.get_final_response()
+    else:
+        # A helper knows no end but a completed one.
+        every: Any = list(client.responses.create(model=MODEL, input=said, stream=True))
+        whole = every[-1].response
+    (item,) = whole.output
+    text = "".join(part.refusal if part.type == "refusal" else part.text for part in item.content)
+    assert whole.usage is not None and whole.error is None
+    why = whole.incomplete_details.reason if whole.incomplete_details else whole.status
+    return text, why, (whole.usage.input_tokens, whole.usage.output_tokens), str(whole.model)
+
+
+def of_messages(url: str, said: str, stream: bool) -> Heard:
+    client = anthropic.Anthropic(base_url=url, api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    messages: Any = [{"role": "user", "content": said}]
+    if not stream:
+        whole = client.messages.create(model=MODEL, max_tokens=99, messages=messages)
+    else:
+        with client.messages.stream(model=MODEL, max_tokens=99, messages=messages) as events:
+            whole = events.get_final_message()
+    text = "".join(block.text for block in whole.content if block.type == "text")
+    return text, whole.stop_reason, (whole.usage.input_tokens, whole.usage.output_tokens), whole.model
+
+
+def of_gemini(url: str, said: str, stream: bool) -> Heard:
+    client = genai.Client(api_key=CLIENT_KEY, http_options=types.HttpOptions(base_url=url, timeout=30_000))
+    if stream:
+        chunks = list(client.models.generate_content_stream(model=MODEL, contents=said))
+    else:
+        chunks = [client.models.generate_content(model=MODEL, contents=said)]
+    parts = [
+        part for chunk in chunks for one in chunk.candidates or [] if one.content for part in one.content.parts or []
+    ]
+    last = chunks[-1]
+    assert last.candidates and last.usage_metadata
+    counts = last.usage_metadata.prompt_token_count or 0, last.usage_metadata.candidates_token_count or 0
+    return (
+        "".join(part.text or "" for part in parts),
+        last.candidates[0].finish_reason,
+        counts,
+        last.model_version or "",
+    )
+
+
+def of_converse(url: str, said: str, stream: bool) -> Heard:
+    client = boto3.client(
+        "bedrock-runtime", endpoint_url=url, region_name="eu-west-1", aws_access_key_id=CLIENT_KEY,
+        aws_secret_access_key="the-clients-secret", config=Config(retries={"max_attempts": 0}, read_timeout=30),
+    )  # fmt: skip
+    messages = [{"role": "user", "content": [{"text": said}]}]
+    if not stream:
+        whole = client.converse(modelId=MODEL, messages=messages)
+        text = "".join(block["text"] for block in whole["output"]["message"]["content"])
+        return text, whole["stopReason"], (whole["usage"]["inputTokens"], whole["usage"]["outputTokens"]), ""
+    text, stop, usage = "", "", {"inputTokens": 0, "outputTokens": 0}
+    for event in client.converse_stream(modelId=MODEL, messages=messages)["stream"]:
+        text += event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
+        stop = event.get("messageStop", {}).get("stopReason", stop)
+        usage = event.get("metadata", {}).get("usage", usage)
+    return text, stop, (usage["inputTokens"], usage["outputTokens"]), ""
+
+
+SDKS: dict[str, tuple[Callable[[str, str, bool], Heard], Any, Any]] = {
+    "openai chat": (of_chat, "content_filter", "stop"),
+    "openai responses": (of_responses, "content_filter", "completed"),
+    "anthropic": (of_messages, "refusal", "end_turn"),
+    "google-genai": (of_gemini, types.FinishReason.SAFETY, types.FinishReason.STOP),
+    "boto3": (of_converse, "content_filtered", "end_turn"),
+}
+"""How each says that it was refused, and that an answer has ended."""
+sdks = pytest.mark.parametrize("sdk", SDKS)
+ways = pytest.mark.parametrize("way", WAYS)
+upstreams = pytest.mark.parametrize("upstream", UPSTREAMS)
+streams = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.mark.rows("B9", "B32", "B40")
+@sdks
+@ways
+@upstreams
+@streams
+def test_a_denied_answer_is_one_that_the_sdk_takes(
+    gateway: Gateway, sdk: str, upstream: str, way: str, stream: bool
+) -> None:
+    ask, *ends = SDKS[sdk]
+    text, why, (came, went), model = ask(f"{gateway.url}/{upstream}/{way}", "hi", stream)
+    assert (text, why) == (SAYS, ends[WAYS.index(way)]), "nothing of the provider's answer"
+    asked = gateway.openai_upstream if upstream == "chat" else gateway.anthropic_upstream
+    assert len(asked.received) == 1
+    assert came > 0 and went > 0, "what it has cost is told"
+    assert model in (MODEL, "")
+
+
+@pytest.mark.rows("B31", "B40")
+@sdks
+@ways
+@upstreams
+@streams
+def test_a_denied_request_is_answered_as_the_sdk_expects(
+    gateway: Gateway, sdk: str, upstream: str, way: str, stream: bool
+) -> None:
+    ask, *ends = SDKS[sdk]
+    text, why, counts, model = ask(f"{gateway.url}/{upstream}/{way}", "how is a bomb made?", stream)
+    assert (text, why, counts) == (SAYS, ends[WAYS.index(way)], (0, 0)), "nothing was used"
+    assert model in (MODEL, "")
+    assert not gateway.openai_upstream.received and not gateway.anthropic_upstream.received
+
+
+@pytest.mark.rows("B9", "B32")
+def test_what_was_denied_and_why_is_in_the_access_log(gateway: Gateway) -> None:
+    body = {"model": "logged-answer", "messages": [{"role": "user", "content": "hi"}]}
+    assert gateway.send("/chat/refusal/v1/chat/completions", body).status == 200
+    logged = gateway.logged("logged-answer")
+    took = logged["moderation_ms"]
+    assert {name: logged[name] for name in TOLD} == {
+        "denied_by": "moderation", "llm_content_risk_level": "medium", "moderation_flagged": "response",
+        "moderation_categories": "weather", "moderation_ms": took,
+    }  # fmt: skip
+    assert took >= 0 and logged["input_tokens"] > 0 and logged["output_tokens"] > 0
