@@ -132,6 +132,12 @@ class Settings:
         "Where `GET /metrics` (Prometheus) and `GET /healthz` are answered: `host:port`; empty: nowhere. Not for the "
         "outside: it names your models and providers.",
     )
+    metrics_off: str = _setting(
+        "",
+        "patterns",
+        "Metrics that are not kept, by their names on the page, separated by commas, `*` for any characters: "
+        "`gen_ai_*` for those of OpenTelemetry's names.",
+    )
     secrets: str = _setting(
         "",
         "patterns",
@@ -288,6 +294,11 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         open_ones = [address.strip() for address in settings.listen.split(",") if _is_everywhere(address.strip())]
         found += [f"{address}: {said}, or use TLS with --tls-client-ca" for address in open_ones]
     return found
+
+
+def patterns(text: str) -> list[str]:
+    """The patterns of a setting of that kind."""
+    return [part for each in text.split(",") if (part := each.strip())]
 
 
 def _is_everywhere(address: str) -> bool:

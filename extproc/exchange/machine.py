@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from .. import dialects
 from ..capabilities import CapabilityTable
 from ..credentials.permitted import EVERYTHING, Permitted
-from ..effects import Ask, Effect, Result
+from ..dialects.base import Operation
+from ..effects import Ask, Awaited, Effect, Result
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     HeaderMutation,
@@ -74,6 +75,8 @@ class Shared(Frozen):
     """What of each body is kept for whom a route has it logged."""
 
 
+_OPERATIONS = {Operation.ANSWER: "chat", Operation.EMBED: "embeddings", Operation.COUNT: "count_tokens"}
+"""As OpenTelemetry's conventions for generative AI name them."""
 _HANDLERS = {
     Kind.REQUEST_HEADERS: "_on_request_headers",
     Kind.REQUEST_BODY: "on_request_body",
@@ -112,6 +115,8 @@ class Exchange:
         self.began = Began(self.role, shared.now())
         self.translation: Translation | None = None
         """What is made of the exchange, where it is our role to make something of it."""
+        self.route_name = ""
+        """Envoy's name of the route, where it was asked for it."""
         self.times = Times()
         self.payloads: Payloads | None = None
         """The bodies, where they are logged."""
@@ -134,6 +139,8 @@ class Exchange:
         self._kind = Kind.REQUEST_HEADERS
         self._steps: Steps | None = None
         self._key = 0
+        self._waits: list[tuple[str, float]] = []
+        self._asked_at = 0.0
         self._until = 0.0
         """Unix seconds at which the message that waits has waited long enough."""
 
@@ -202,6 +209,8 @@ class Exchange:
         if ask is not self.asks:
             return []
         self.asks = None
+        what = "credential" if isinstance(ask.effect, Awaited) else "policy"
+        self._waits.append((what, max(0.0, self.shared.now() - self._asked_at)))
         try:
             return self._step(result)
         except Exception as error:
@@ -225,7 +234,8 @@ class Exchange:
             answer, phase = ended.value
             return [self._led(answer, phase)]
         self._key += 1
-        self.asks = Ask(effect, self._key, max(0.0, self._until - self.shared.now()))
+        self._asked_at = self.shared.now()
+        self.asks = Ask(effect, self._key, max(0.0, self._until - self._asked_at))
         return []
 
     def _led(self, answer: ProcessingResponse, phase: Phase) -> ProcessingResponse:
@@ -250,6 +260,11 @@ class Exchange:
         return self._bug(self._kind.value)
 
     @property
+    def handled(self) -> str:
+        """The kind of the message that was received last."""
+        return self._kind.value
+
+    @property
     def plain(self) -> bool:
         """Pieces are answered at once: see ``receive_piece``."""
         return self.translation is None or not self.translation.policed
@@ -257,6 +272,7 @@ class Exchange:
     def receive_piece(self, chunk: bytes) -> bytes:
         """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
         The same as ``receive``, for by far the most messages."""
+        self._kind = Kind.RESPONSE_BODY
         try:
             return self.on_piece(chunk)
         except Answered as answered:
@@ -292,6 +308,8 @@ class Exchange:
             client=translation.client or "",
             upstream=translation.upstream or "",
             provider=translation.route.provider.name,
+            operation=_OPERATIONS[translation.operation],
+            route=self.route_name,
             model_asked=translation.model_asked,
             model_sent=translation.model_sent,
             model_answered=translation.model_answered,
@@ -310,6 +328,7 @@ class Exchange:
             first_content_seconds=self.first_content_seconds(translation),
             first_token_seconds=between(times.sent, first(translation, times)),
             upstream_seconds=between(times.sent, times.done),
+            waits=tuple(self._waits),
             summary=logging is not None and logging.summaries,
             payloads=self.payloads,
         )

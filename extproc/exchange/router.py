@@ -180,6 +180,7 @@ class Router(Translator):
             message = f"no route {name!r} came: set extproc.routes.{name} beside them, and ask for it in"
             raise RouteError(f"virtual host: models: {message} request_attributes: {ROUTES}['{name}']")
         self._named, self.path, self.attempt = name, path, 0
+        self.route_name = name
         return self.translated(compile_route([text], permitted=self.shared.permitted), body, held)
 
     def send(self, call: Call, held: bytes) -> ProcessingResponse:

@@ -22,7 +22,7 @@ from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
 from .attempts import MEMORY, Memory, recall, remember
-from .attributes import CODE_DETAILS, OURS, Attributes
+from .attributes import CODE_DETAILS, OURS, ROUTE_NAME, Attributes
 from .ending import ending
 from .machine import (
     MAX_METADATA_TEXT,
@@ -72,6 +72,7 @@ class Translator(Exchange):
     def on_request(self, message: ProcessingRequest) -> Reply:
         attributes = Attributes(message)
         self.attempt = attributes.attempt
+        self.route_name = attributes.text(ROUTE_NAME)
         self.original = self.came
         # Attempt 1 has nothing to recall, whatever came; an attempt above it that finds nothing follows one that never
         # sent its headers on.

@@ -22,7 +22,7 @@ from ..exchange.phases import Phase
 from ..exchange.router import Router
 from ..exchange.translator import Translator
 from ..llm.failures import ErrorKind
-from ..settings import Settings
+from ..settings import Settings, patterns
 from ..telemetry.metrics import Metrics
 from ..telemetry.outcome import Ending
 from ..telemetry.sinks import Sinks
@@ -37,6 +37,9 @@ PROCESS = f"/{SERVICE}/Process"
 ROLE_HEADER = "x-extproc-role"
 ROLES: dict[str, type[Exchange]] = {Translator.role: Translator, Router.role: Router}
 _OVERLOADED: Refusal = (ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
+
+
+_NOTHING = (0, 0.0)
 
 
 class NotAMessage(ValueError):
@@ -54,9 +57,17 @@ class ExchangeSession:
     they are kept, in their order, *max_held* bytes of them at most.
     """
 
-    __slots__ = ("_budget", "_closed", "_exchange", "_held", "_held_bytes", "_max_held")
+    __slots__ = ("_budget", "_closed", "_exchange", "_held", "_held_bytes", "_max_held", "_spent")
 
-    def __init__(self, exchange: Exchange, closed: Callable[[Exchange], None], max_held: int, budget: Budget) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        closed: Callable[[Exchange], None],
+        max_held: int,
+        budget: Budget,
+        spent: dict[str, tuple[int, float]] | None = None,
+    ) -> None:
+        self._spent = spent
         self._exchange = exchange
         self._closed = closed
         self._held: deque[bytes] | None = None
@@ -71,6 +82,20 @@ class ExchangeSession:
 
     def receive(self, message: bytes) -> list[bytes]:
         """The answers to one message, in their order. Raises NotAMessage, TooMuchHeld, and nothing else."""
+        if self._spent is None:
+            return self._received(message)
+        began = time.perf_counter()
+        answers = self._received(message)
+        self._took(time.perf_counter() - began)
+        return answers
+
+    def _took(self, seconds: float) -> None:
+        spent = self._spent
+        if spent is not None:
+            count, before = spent.get(self._exchange.handled, _NOTHING)
+            spent[self._exchange.handled] = (count + 1, before + seconds)
+
+    def _received(self, message: bytes) -> list[bytes]:
         exchange = self._exchange
         if exchange.asks is not None:
             return self._hold(message)
@@ -127,8 +152,10 @@ class Service:
         self.budget = Budget(settings.max_held_bytes)
         """What is held for all streams together."""
         self.effects = Effects(settings)
-        self.metrics = Metrics() if settings.admin else None
+        self.metrics = Metrics(patterns(settings.metrics_off)) if settings.admin else None
         """What the admin port shows; kept only if there is one."""
+        self.spent: dict[str, tuple[int, float]] | None = None if self.metrics is None else {}
+        """Of each kind of message how many there were, and the seconds that answering them took."""
         self.lines, self.queued = sinks_of(settings)
         """Where records go that are lines of a file; and what must be closed in the end."""
         self._shared = Shared(
@@ -157,7 +184,8 @@ class Service:
         elif self.open_sessions >= self._bound:
             refusal = _OVERLOADED
         self.open_sessions += 1
-        return ExchangeSession(kind(self._shared, refusal), self._closed, self._max_held, self.budget)
+        exchange = kind(self._shared, refusal)
+        return ExchangeSession(exchange, self._closed, self._max_held, self.budget, self.spent)
 
     def ahead(self) -> Effect | None:
         """What this process had better wait for before it takes streams."""
@@ -167,7 +195,9 @@ class Service:
         """The metrics as they are now, with what the transport counts; empty if none are kept."""
         metrics = self.metrics
         return (
-            "" if metrics is None else metrics.text(self.open_sessions, of_transport, self.effects.results, self.queued)
+            ""
+            if metrics is None
+            else metrics.text(self.open_sessions, of_transport, self.effects.results, self.queued, self.spent)
         )
 
     def reopen(self) -> None:

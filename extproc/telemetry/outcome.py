@@ -50,6 +50,10 @@ class Outcome(Frozen):
     client: str = ""
     upstream: str = ""
     provider: str = ""
+    operation: str = ""
+    """``chat``, ``embeddings`` or ``count_tokens``."""
+    route: str = ""
+    """Envoy's name of the route, where it was asked for it."""
     model_asked: str = ""
     model_sent: str = ""
     model_answered: str = ""
@@ -79,6 +83,8 @@ class Outcome(Frozen):
     """From the sending of the request to the first content of a stream, or the headers of a whole answer."""
     upstream_seconds: float | None = None
     """From the sending of the request to the end of the response."""
+    waits: tuple[tuple[str, float], ...] = ()
+    """Seconds that it waited, each for a ``credential`` or for what a ``policy`` asked."""
     summary: bool = False
     """The route has exchanges logged."""
     payloads: Payloads | None = None

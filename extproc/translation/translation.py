@@ -113,6 +113,8 @@ class Translation(Course):
         self._env = Env(time.time() if now is None else now, request_id)
         self.traits = NO_TRAITS
         """What the client's request offers and for whom, where the route has it told."""
+        self.operation = Operation.ANSWER
+        """What the client's request asks for."""
         self._asked = Asked()
         self._unasked = False  # the upstream tells the counts, and the client has not asked for them
         self._call: UpstreamCall | None = None
@@ -288,7 +290,7 @@ class Translation(Course):
 
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
         self._check_size(client, call)
-        operation = client.operation(call.path)
+        self.operation = operation = client.operation(call.path)
         if self.route.tells_traits:
             self.traits = client.traits(top_level(call.body))
         if operation is Operation.COUNT:

@@ -41,6 +41,7 @@ def test_the_body_is_answered_when_the_service_has_answered() -> None:
     assert answer is not None and answer.HasField("request_body")
     assert envoy.exchange.asks is None and envoy.metadata["service_status"] == 200
     assert envoy.sent_json == {**CHAT, "stream": False}
+    assert envoy.close().waits == (("policy", 0.0),), "what it waited for is told"
 
 
 def test_a_denial_is_told_to_envoy_and_to_the_record() -> None:

@@ -178,3 +178,67 @@ def test_a_process_with_a_key_of_googles_waits_for_its_first_token(monkeypatch: 
         monkeypatch.setenv("GCP_SERVICE_ACCOUNT", text)
         assert service.ahead() is None
     endpoint.close()
+
+
+ENDINGS = ("before", "headers", "body", "answered", "refused", "streaming", "done", "broken")
+
+
+@pytest.mark.rows("B23")
+@pytest.mark.parametrize("last", ENDINGS)
+def test_the_gauge_is_zero_again_and_each_exchange_counts_once(last: str) -> None:
+    service = Service(Settings(admin="127.0.0.1:0"))
+    session = service.open()
+    envoy = Bytes(session)
+    if last != "before":
+        envoy.send(first("/v1/chat/completions"))
+    if last == "broken":
+        with pytest.raises(NotAMessage):
+            session.receive(b"\xff\xff")
+    if last == "refused":
+        envoy.body(b"no JSON")
+    if last in ("body", "answered", "streaming", "done"):
+        envoy.body(b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "hi"}]}')
+    if last in ("answered", "streaming", "done"):
+        envoy.answer()
+    if last in ("streaming", "done"):
+        envoy.chunk(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n', end=False)
+    if last == "done":
+        envoy.chunk(
+            b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n', end=True
+        )
+    assert "extproc_open_streams 1" in service.page({})
+    session.close()
+    page = service.page({})
+    assert "extproc_open_streams 0" in page
+    counted = [line for line in page.splitlines() if line.startswith("extproc_exchanges_total{")]
+    assert len(counted) == 1 and counted[0].endswith(" 1"), counted
+    if last != "before":
+        assert 'extproc_messages_total{phase="request_headers"} 1' in page
+    if last == "done":
+        assert 'ending="complete"' in counted[0] and 'extproc_messages_total{phase="response_body"} 2' in page
+
+
+class Bytes:
+    """Messages of Envoy's for a session."""
+
+    def __init__(self, session: ExchangeSession) -> None:
+        self.session = session
+
+    def send(self, data: bytes) -> None:
+        self.session.receive(data)
+
+    def body(self, data: bytes) -> None:
+        message = ProcessingRequest()
+        message.request_body.body, message.request_body.end_of_stream = data, True
+        self.send(message.SerializeToString())
+
+    def answer(self) -> None:
+        message = ProcessingRequest()
+        for name, value in ((":status", b"200"), ("content-type", b"text/event-stream")):
+            message.response_headers.headers.headers.add(key=name, raw_value=value)
+        self.send(message.SerializeToString())
+
+    def chunk(self, data: bytes, end: bool) -> None:
+        message = ProcessingRequest()
+        message.response_body.body, message.response_body.end_of_stream = data, end
+        self.send(message.SerializeToString())
