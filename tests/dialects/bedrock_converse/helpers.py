@@ -16,8 +16,14 @@ from extproc.llm import events as e
 from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
+from extproc.llm.request import (
+    Message,
+    Request,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from extproc.llm.request import Message as Turn
-from extproc.llm.request import Request
 from extproc.settings import Limits
 
 Json = dict[str, Any]
@@ -128,3 +134,28 @@ def messages_of(stream: bytes) -> list[tuple[str, Json]]:
         kind = str(message.headers[":message-type"])
         found.append((str(message.headers[f":{kind}-type"]), msgspec.json.decode(message.payload)))
     return found
+
+
+F = Tool("f", description="", schema={"properties": {}}, at="tools[0]")
+
+
+def user(*blocks: Any) -> Any:
+    return written(messages=[Message("user", list(blocks), "messages[0]")])
+
+
+CALLED = [
+    *HI,
+    Message("assistant", [ToolCall("c:1", "f", "{}", at="messages[1].tool_calls[0]")], "messages[1]"),
+    Message("tool", [ToolResult("c:1", "", at="messages[2]")], "messages[2]"),
+]
+
+
+M = "messages[0].content"
+
+
+def blocks(*values: Any, role: str = "user") -> list[Any]:
+    request, losses = read({"messages": [{"role": role, "content": list(values)}]})
+    assert losses == []
+    content = request.messages[0].content
+    assert isinstance(content, list)
+    return content

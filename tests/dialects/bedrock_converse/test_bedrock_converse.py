@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from extproc import Translation
+from extproc.dialects.base import Upstream
+
+from .helpers import DIALECT
 
 GO = {"role": "user", "content": [{"text": "go"}]}
 
@@ -33,3 +38,27 @@ def test_google_gets_its_proof_of_a_call_back() -> None:
     t = Translation("bedrock_converse", "gemini", now=0)
     contents = json.loads(t.request(history("call_1_gw1_bU0lH"), path="/model/m/converse").body)["contents"]
     assert contents[1]["parts"][0]["thoughtSignature"] == "U0lH"
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "stream"),
+    [
+        ("/model/eu.anthropic.claude-opus-4-8-v1%3A0/converse", "eu.anthropic.claude-opus-4-8-v1:0", False),
+        ("/prefix/model/m/converse-stream?x=1", "m", True),
+        ("/model/arn%3Aaws%3Abedrock%3Ax%2Fy/converse", "arn:aws:bedrock:x/y", False),
+    ],
+)
+def test_the_path_says_model_and_stream(path: str, model: str, stream: bool) -> None:
+    asked = DIALECT.peek(path, {"model": "of the body", "stream": not stream})
+    assert (asked.model, asked.stream) == (model, stream)
+    upstream = Upstream("bedrock", "/model/{model}")
+    assert DIALECT.address(upstream, asked) == ("POST", path.partition("?")[0].removeprefix("/prefix"))
+
+
+def test_no_body_is_its_own_for_sure() -> None:
+    assert not DIALECT.claims({"messages": [], "inferenceConfig": {}})
+
+
+def test_streams_are_amazons() -> None:
+    assert DIALECT.stream_type == "application/vnd.amazon.eventstream"
+    assert DIALECT.converses

@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 
 from extproc import Call, Translation
-from extproc.dialects.base import Env, Headers, Meta, ResponseHead, UpstreamCall
+from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, UpstreamCall
 from extproc.dialects.gemini import Gemini
 from extproc.dialects.gemini.parse_request import GeminiState
 from extproc.llm import events as e
 from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
-from extproc.llm.request import Request
+from extproc.llm.request import (
+    Request,
+)
 from extproc.settings import Limits
 
 Json = dict[str, Any]
@@ -114,3 +116,38 @@ def from_gemini(
 
 def reported(t: Translation) -> set[str]:
     return {str(loss) for loss in t.losses}
+
+
+CHAT, MESSAGES = "openai_chat", "anthropic_messages"
+HI: Json = {"role": "user", "content": "hi"}
+CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
+NEW, OLD = "gemini-3-pro-preview", "gemini-2.5-flash"
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": SCHEMA}}
+DECLARED = {"functionDeclarations": [{"name": "f", "parametersJsonSchema": SCHEMA}]}
+
+
+def chat(model: str = NEW, **members: Any) -> tuple[Json, set[str]]:
+    t, sent = to_gemini(CHAT, {"model": model, "messages": [HI], **members})
+    return sent, reported(t)
+
+
+CALL = {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}
+ASKED: Json = {"role": "user", "parts": [{"text": "hi"}]}
+
+
+def parse(path: str = PATH.format("m"), **members: Any) -> Request:
+    body = {"contents": [ASKED], **members}
+    return DIALECT.parse_request(ClientCall("POST", path, [], json.dumps(body).encode()), LossReport())
+
+
+def blocks(*parts: Json, role: str = "user", before: list[Json] | None = None) -> Any:
+    contents = [*(before or []), {"role": role, "parts": list(parts)}]
+    return parse(contents=contents).messages[-1].content
+
+
+PARAMETERS = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+def golden(name: str) -> bytes:
+    return (GOLDEN / f"{name}.sse").read_bytes()

@@ -14,7 +14,7 @@ from extproc.llm.failures import ErrorKind
 from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from extproc.llm.losses import LossReport
 
-from .helpers import GOLDEN, JSON, Json, fold, parsed
+from .helpers import GOLDEN, JSON, Json, fold, golden, parsed
 
 K, STOP = ErrorKind, e.StopReason
 SIGNATURE = "CiQB0e2Kb1/+AA=="
@@ -64,10 +64,6 @@ GOLDENS: dict[str, list[object]] = {
     ],
     "truncated": [("text", "Once upon a time"), (K.API, "upstream stream ended prematurely")],
 }  # fmt: skip
-
-
-def golden(name: str) -> bytes:
-    return (GOLDEN / f"{name}.sse").read_bytes()
 
 
 def messages(name: str) -> list[Json]:
@@ -122,15 +118,6 @@ def test_what_tools_read_counts_as_input() -> None:
             "webSearchQueries": ["paris population"], "searchEntryPoint": {"renderedContent": "<div></div>"},
         }
     }  # fmt: skip
-
-
-def test_grounding_cites_code_points_not_bytes() -> None:
-    text = fold(parsed(golden("grounded"))).blocks[0]
-    assert isinstance(text, TextBlock)
-    first, second = text.citations
-    assert (first.kind, first.url, first.title) == ("url", "https://example.com/paris", "example.com")
-    assert text.text[first.start : first.end] == "Paris has 2,1 million people. "
-    assert (second.url, second.start, second.end) == ("https://e.x/b", None, None)
 
 
 # ---- parts and candidates as they may also come

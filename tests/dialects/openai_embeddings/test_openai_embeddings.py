@@ -8,33 +8,13 @@ from typing import Any
 import pytest
 
 from extproc import Call, Refused, Translation, dialects, providers
-from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
-from extproc.llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
-from extproc.llm.failures import ErrorKind, Unsupported
+from extproc.dialects.base import ClientCall, Env, Upstream
+from extproc.llm.events import ResponseFailed
+from extproc.llm.failures import Unsupported
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Request
-from extproc.settings import Limits
 
-DIALECT = dialects.get("openai_embeddings")
-ROUTE: dict[str, Any] = {
-    "provider": "openai",
-    "auth": {"header": {"Authorization": "Bearer k"}},
-    "options": {"model": "text-embedding-3-small", "encoding_format": "float"},
-    "override": {"endpoint": "https://api.openai.com/v1/embeddings"},
-}
-ANSWER = {
-    "object": "list",
-    "data": [{"object": "embedding", "index": 0, "embedding": [0.0023, -0.0093]}],
-    "model": "text-embedding-3-small",
-    "usage": {"prompt_tokens": 8, "total_tokens": 8},
-}
-JSON = [("content-type", "application/json")]
-
-
-def parsed(body: bytes, status: int = 200, headers: list[tuple[str, str]] | None = None) -> list[ResponseEvent]:
-    call = UpstreamCall("POST", "", [], {}, Request(dialect=DIALECT.name, model="m", messages=[]))
-    parser = DIALECT.response_parser(call, ResponseHead(status, headers or JSON), Limits(), LossReport())
-    return [*parser.feed(body[:5]), *parser.feed(body[5:]), *parser.end()]
+from .helpers import ANSWER, DIALECT, JSON, ROUTE, parsed
 
 
 def test_e4_the_route_says_the_model_and_the_form_and_the_answer_is_counted() -> None:
@@ -100,29 +80,6 @@ def test_b3_other_apis_are_refused_by_name(route: dict[str, Any], client: str, m
     assert (error["message"], error["type"]) == (message, "invalid_request_error")
 
 
-@pytest.mark.parametrize(
-    ("usage", "count"),
-    [({"prompt_tokens": 3, "total_tokens": 3}, 3), ({"total_tokens": 4}, 4), ({}, None), (None, None),
-     ({"prompt_tokens": -1}, None), ({"prompt_tokens": "3"}, None), ([], None)],
-)  # fmt: skip
-@pytest.mark.rows("B40")
-def test_usage_as_servers_write_it(usage: Any, count: int | None) -> None:
-    started, ended = parsed(json.dumps({**ANSWER, "usage": usage}).encode())
-    assert isinstance(started, ResponseStarted) and isinstance(ended, ResponseEnded)
-    assert (ended.usage.input_tokens, ended.stop) == (count, StopReason.END)
-
-
-@pytest.mark.parametrize("body", [b"{}", b'{"model": 4}', b'data: {"model": "m"}\n\n', b"data: [1]\n\n"])
-def test_odd_answers_still_end(body: bytes) -> None:
-    assert isinstance(parsed(body)[-1], ResponseEnded)
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"data": [', b"\xff", b"data: "])
-def test_what_is_no_answer_fails(body: bytes) -> None:
-    (failed,) = parsed(body)
-    assert isinstance(failed, ResponseFailed) and failed.kind is ErrorKind.API
-
-
 def test_errors_pass_in_openais_shape_and_are_made_so_where_they_are_not() -> None:
     t = Translation(route=ROUTE)
     t.request(b'{"input": "x"}', path="/v1/embeddings")
@@ -138,13 +95,6 @@ def test_errors_pass_in_openais_shape_and_are_made_so_where_they_are_not() -> No
     assert t.response_body(own, end_of_stream=True) == own
     assert t.failed is not None and t.failed.message == "too long"
     assert isinstance(parsed(b'[{"error": {"code": 400, "message": "no"}}]', 400)[0], ResponseFailed)
-
-
-def test_an_answer_of_another_api_is_an_error_and_no_vector() -> None:
-    request = Request(dialect=DIALECT.name, model="m", messages=[])
-    emitter = DIALECT.response_emitter(request, ResponseHead(200, JSON), Meta(), Env(), LossReport())
-    said = emitter.emit(ResponseStarted("", "m")) + emitter.emit(ResponseEnded(StopReason.END))
-    assert emitter.head.status == 502 and b"vectors" in said and emitter.failed is not None
 
 
 def test_it_holds_no_conversation() -> None:

@@ -1,33 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from extproc import dialects
 from extproc.dialects.anthropic_messages import vocabulary
-
-from .helpers import DIALECT
-
-
-@pytest.mark.parametrize(
-    ("members", "claimed"),
-    [
-        ({"messages": [], "max_tokens": 1, "system": "x"}, True),
-        ({"messages": [], "max_tokens": 1, "anthropic_version": "x"}, True),
-        ({"messages": [], "max_tokens": 1}, False),
-        ({"messages": [], "system": "x"}, False),
-        ({"max_tokens": 1, "system": "x"}, False),
-        ({}, False),
-    ],
-)
-def test_claims(members: dict[str, Any], claimed: bool) -> None:
-    assert DIALECT.claims(members) is claimed
-
-
-def test_names() -> None:
-    assert DIALECT.name == "anthropic_messages"
-    assert "/anthropic/v1/messages".endswith(DIALECT.paths)
-    assert DIALECT.headers == ("anthropic-version", "anthropic-beta")
+from extproc.llm.events import StopReason
+from extproc.llm.failures import ErrorKind
 
 
 def test_tables_run_both_ways() -> None:
@@ -46,3 +24,17 @@ def test_tables_run_both_ways() -> None:
 )  # fmt: skip
 def test_tools_that_anthropic_defines(kind: str, own: bool) -> None:
     assert bool(vocabulary.OWN_TOOL.match(kind)) is own
+
+
+def test_every_end_and_every_error_has_a_word() -> None:
+    assert set(vocabulary.STOP_NAMES) == set(StopReason)
+    assert set(vocabulary.ERROR_TYPES) == set(ErrorKind)
+
+
+def test_what_stands_in_an_id_that_the_api_refuses() -> None:
+    assert vocabulary.ILLEGAL_IN_TOOL_ID.sub("", "call_1.2:ä-B") == "call_12-B"
+
+
+def test_the_clouds_share_what_a_request_holds() -> None:
+    names = {name for name in dialects.REGISTRY if name.startswith("anthropic_")}
+    assert names == vocabulary.FAMILY

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.dialects.gemini.grounding import MAX_TEXT, Grounding
+from extproc.llm.fold import TextBlock
+
+from .helpers import fold, golden, parsed
+
+
+def test_grounding_cites_code_points_not_bytes() -> None:
+    text = fold(parsed(golden("grounded"))).blocks[0]
+    assert isinstance(text, TextBlock)
+    first, second = text.citations
+    assert (first.kind, first.url, first.title) == ("url", "https://example.com/paris", "example.com")
+    assert text.text[first.start : first.end] == "Paris has 2,1 million people. "
+    assert (second.url, second.start, second.end) == ("https://e.x/b", None, None)
+
+
+PAGE = {"web": {"uri": "https://e.x/a", "title": "A"}}
+TEXT = "é \U0001f600 z"  # 2, 1, 4, 1, 1 bytes
+
+
+def cited(grounding: Any, citations: Any = None, text: str = TEXT) -> list[Any]:
+    made = Grounding()
+    for piece in text:
+        made.add(piece)
+    return [(c.url, c.title, c.cited_text, c.start, c.end) for c in made.citations(grounding, citations)]
+
+
+def support(segment: Any, *indices: Any) -> Any:
+    return {"groundingChunks": [PAGE], "groundingSupports": [{"segment": segment, "groundingChunkIndices": [*indices]}]}
+
+
+@pytest.mark.parametrize(
+    ("grounding", "found"),
+    [
+        (support({"startIndex": 3, "endIndex": 7, "text": "\U0001f600"}, 0),
+         [("https://e.x/a", "A", "\U0001f600", 2, 3)]),
+        (support({"endIndex": 2}, 0), [("https://e.x/a", "A", None, 0, 1)]),
+        # A segment beyond the text, none, and chunks that there are not.
+        (support({"endIndex": 99}, 0), [("https://e.x/a", "A", None, None, None)]),
+        (support(None, 0), [("https://e.x/a", "A", None, None, None)]),
+        (support({"endIndex": 2}, 1, -1, "0"), [("https://e.x/a", "A", None, None, None)]),
+        ({"groundingChunks": [{"web": {}}, 3, {"maps": {"uri": "m"}}]}, [("m", None, None, None, None)]),
+        ({"groundingChunks": 3, "groundingSupports": 3}, []),
+        (None, []),
+    ],
+)  # fmt: skip
+def test_what_grounds_the_text(grounding: Any, found: list[Any]) -> None:
+    assert cited(grounding) == found
+
+
+def test_what_the_text_recites() -> None:
+    citations = {"citations": [{"uri": "u", "startIndex": 0, "endIndex": 2}, {"uri": ""}, {"license": "x"}, 3]}
+    assert cited(None, citations) == [("u", None, None, 0, 1)]
+
+
+def test_each_text_has_places_of_its_own() -> None:
+    made = Grounding()
+    made.add("x" * 9)
+    made.start()
+    made.add("ab")
+    (found,) = made.citations(support({"endIndex": 9}, 0), None)
+    assert (found.start, found.end) == (None, None)
+
+
+def test_a_text_that_is_too_long_is_cited_without_places() -> None:
+    (found,) = cited(support({"endIndex": 2}, 0), None, "x")[:1]
+    assert found[3:] == (None, None)
+    made = Grounding()
+    made.add("x" * (MAX_TEXT + 1))
+    (citation,) = made.citations(support({"endIndex": 2}, 0), None)
+    assert (citation.start, citation.end) == (None, None)
+
+
+def test_what_citations_do_not_say() -> None:
+    rest = Grounding().rest({"groundingChunks": [PAGE], "webSearchQueries": ["q"], "x": {}})
+    assert rest == {"webSearchQueries": ["q"]}
