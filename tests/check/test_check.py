@@ -9,19 +9,8 @@ import pytest
 from extproc.check import RULES, Unreadable, check, markdown
 from extproc.cli import main
 from extproc.reference import config as envoy_config
-from extproc.reference.config import REFERENCE
 from tests.check.edits import Places
-
-TEXT = REFERENCE.read_text("utf-8")
-
-
-def edited(old: str, new: str, count: int = 1) -> str:
-    assert old in TEXT
-    return TEXT.replace(old, new, count)
-
-
-def line_of(text: str, part: str) -> int:
-    return text[: text.index(part)].count("\n") + 1
+from tests.check.judged import TEXT, edited, line_of
 
 
 def test_a_finding_says_line_path_and_what_to_write() -> None:
@@ -35,14 +24,6 @@ def test_a_finding_says_line_path_and_what_to_write() -> None:
     first, *rest = str(found).splitlines()
     assert first == f"e.yaml:{found.line}: warning: message_timeout is shorter than a second [message-timeout]"
     assert [line.split()[0] for line in rest] == ["at:", "then:", "write:"]
-
-
-def test_an_error_in_a_routes_text_has_the_line_of_its_own_key() -> None:
-    text = edited("options: {model: gpt-5}", "options: {model: gpt-5}\n                  colour: blue")
-    (found,) = check(text)
-    assert found.line == line_of(text, "colour: blue")
-    assert found.code == "route" and "unknown key 'colour'" in found.problem
-    assert found.path.endswith("endpoints[0].lb_endpoints[0].metadata.filter_metadata.extproc.route")
 
 
 def test_a_shared_filter_is_named_once() -> None:
@@ -65,43 +46,6 @@ def test_json_with_tabs_and_camel_case_is_read() -> None:
     text = text.replace('"failure_mode_allow": false', '"failureModeAllow": true', 1)
     (found,) = check(text)
     assert found.code == "failure-mode-allow" and found.line == line_of(text, "failureModeAllow")
-
-
-@pytest.mark.parametrize(
-    ("secret", "codes"),
-    [
-        ("${NOT_SET_HERE}", set()),
-        ("Bearer ${file:/not/there}", set()),
-        ("sk-123", {"secret-inline"}),
-        ("${not closed", {"route"}),
-        ("${file:relative}", set()),
-    ],
-)
-def test_references_are_not_resolved(secret: str, codes: set[str]) -> None:
-    text = edited('x-api-key: "${ANTHROPIC_API_KEY}"', f'x-api-key: "{secret}"')
-    assert {finding.code for finding in check(text)} == codes
-
-
-@pytest.mark.parametrize("url", ["${URL}", "https://${HOST}/v1/x", "https://h:${PORT}/v1/x"])
-def test_a_reference_may_stand_for_any_part_of_an_endpoint(url: str) -> None:
-    text = edited("options: {model: gpt-5}", f'override: {{endpoint: "{url}"}}')
-    assert check(text) == []
-
-
-@pytest.mark.parametrize(
-    ("auth", "codes"),
-    [
-        ("{gcp: {}}", set()),
-        ("{gcp: {service_account_json: '${KEY}', max_ttl: 60}}", set()),
-        ("{gcp: {service_account_json: '${file:/not/here.json}'}}", set()),
-        ("{aws: {access_key_id: '${A}', secret_access_key: '${B}', region: eu-west-1}}", set()),
-        ("{gcp: {max_ttl: soon}}", {"route"}),
-        ("{aws: {colour: red}}", {"route"}),
-    ],
-)
-def test_credentials_that_are_fetched_are_checked_by_their_form(auth: str, codes: set[str]) -> None:
-    text = edited('auth: {header: {x-api-key: "${ANTHROPIC_API_KEY}"}}', f"auth: {auth}")
-    assert {finding.code for finding in check(text)} == codes
 
 
 def test_an_annotation_may_be_asked_for_with_all_metadata() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from extproc.reference import config as envoy_config
 from tests.check.edits_one_stream import ONE_STREAM_EDITS, Edit
-from tests.check.test_rules import found_in
+from tests.check.judged import found_in
 from tests.support import placements
 
 
