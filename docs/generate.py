@@ -15,6 +15,7 @@ from extproc.commands import ALL
 from extproc.conformance import rows
 from extproc.conformance.report import WORDS, as_markdown
 from extproc.conformance.sides import MODELS
+from extproc.gateway import schema
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
@@ -224,6 +225,7 @@ def conformance() -> str:
 
 
 PAGES = {
+    "extproc.schema.json": lambda: json.dumps(schema(), indent=1) + "\n",
     "commands.md": commands,
     "losses.md": losses,
     "settings.md": settings,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import completion, configuration, conformance, demo, knowledge, serve, translate, version
+from . import completion, configuration, conformance, demo, knowledge, run, serve, translate, version
 from .base import Command
 
 ALL: tuple[Command, ...] = (
+    run.COMMAND,
     demo.COMMAND,
     serve.SERVE,
     serve.HEALTH,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-Arguments = Callable[[argparse.ArgumentParser], None]
+AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
 class UsageError(Exception):
@@ -25,7 +25,7 @@ class Command:
     name: str
     help: str
     """A line in the list of commands."""
-    arguments: Arguments
+    arguments: AddArguments
     examples: Sequence[str] = ()
     """Lines to paste."""
     statuses: Sequence[str] = ("0 done", "2 wrong usage or configuration")

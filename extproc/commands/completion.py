@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .base import Command
 
-Words = dict[tuple[str, ...], list[str]]
+WordsAfter = dict[tuple[str, ...], list[str]]
 """The commands that have been typed -> what may follow."""
 
 
@@ -29,7 +29,7 @@ COMMAND = Command(
 )
 
 
-def words(parser: argparse.ArgumentParser) -> Words:
+def words(parser: argparse.ArgumentParser) -> WordsAfter:
     """What may follow each command of *parser*: commands, flags and the values of a fixed choice."""
     return dict(_words(parser, ()))
 
@@ -47,7 +47,7 @@ def _words(parser: argparse.ArgumentParser, typed: tuple[str, ...]) -> Iterator[
     yield typed, found
 
 
-def bash(known: Words) -> str:
+def bash(known: WordsAfter) -> str:
     """The script for bash, and with its compatibility for zsh."""
     cases = "\n".join(
         f'    "{" ".join(typed)}") words="{" ".join(found)}" ;;' for typed, found in sorted(known.items())
@@ -69,12 +69,12 @@ complete -o default -F _extproc extproc
 """
 
 
-def zsh(known: Words) -> str:
+def zsh(known: WordsAfter) -> str:
     """Zsh runs bash's."""
     return "autoload -Uz bashcompinit && bashcompinit\n" + bash(known)
 
 
-def fish(known: Words) -> str:
+def fish(known: WordsAfter) -> str:
     """A line for each command and what may follow it."""
     tops = " ".join(typed[0] for typed in known if len(typed) == 1)
     lines = [f"complete -c extproc -f -n 'not __fish_seen_subcommand_from {tops}' -a '{' '.join(known[()])}'"]

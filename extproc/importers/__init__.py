@@ -8,8 +8,8 @@ import yaml
 
 from ..check.tree import Unreadable
 from ..check.tree import documents as bounded
+from ..gateway.envoy import Imported, ImportFailed, Made
 from . import aigw, apisix
-from .envoy import Imported, ImportFailed, Made
 
 __all__ = ["ImportFailed", "Imported", "convert"]
 

@@ -7,8 +7,8 @@ import json
 import re
 from typing import Any
 
+from ..gateway.envoy import Destination, Made, Wanted
 from ..providers import PROVIDERS
-from .envoy import Destination, Made, Wanted
 
 MODEL_HEADER = "x-ai-eg-model"
 _KINDS = ("AIGatewayRoute", "AIServiceBackend", "BackendSecurityPolicy", "Backend", "BackendTLSPolicy")

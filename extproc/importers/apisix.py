@@ -6,10 +6,10 @@ import copy
 import re
 from typing import Any
 
+from ..gateway.envoy import COSTS_NAMESPACE, Destination, ImportFailed, Made, Wanted, endpoint_parts, leftovers, seconds
 from ..providers import PROVIDERS
 from . import apisix_forms, apisix_multi, apisix_policies
 from .apisix_multi import SERVER_ERRORS
-from .envoy import COSTS_NAMESPACE, Destination, ImportFailed, Made, Wanted, endpoint_parts, leftovers, seconds
 
 PLUGINS = ("ai-proxy", "ai-proxy-multi")
 PLACEHOLDER = "https://llm.example"

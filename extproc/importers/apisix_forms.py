@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .envoy import Made
+from ..gateway.envoy import Made
 
 Object = dict[str, Any]
 _VARIABLE = re.compile(r"\$\{\{\s*(\w+)\s*(?::=([^}]*))?\}\}")

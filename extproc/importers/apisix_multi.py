@@ -6,7 +6,7 @@ import copy
 import re
 from typing import Any
 
-from .envoy import Destination, ImportFailed, Made, Wanted, leftovers
+from ..gateway.envoy import Destination, ImportFailed, Made, Wanted, leftovers
 
 SERVER_ERRORS = [500, 502, 503, 504]
 _PASSIVE = {"http_failures": "consecutive_5xx", "tcp_failures": "consecutive_local_origin_failure"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .envoy import Made, Wanted, leftovers
+from ..gateway.envoy import Made, Wanted, leftovers
 
 _NOT_RE2 = re.compile(r"\(\?(?:[=!>]|<[=!])|\\[1-9]|[*+?}]\+")
 """Look-arounds, atomic groups, back references and possessive repetitions."""

@@ -23,6 +23,12 @@ def reference() -> dict[str, Any]:
     return load(REFERENCE)
 
 
+def cluster(name: str) -> dict[str, Any]:
+    """That cluster of the reference configuration."""
+    clusters: list[dict[str, Any]] = reference()["static_resources"]["clusters"]
+    return next(item for item in clusters if item["name"] == name)
+
+
 def load(path: Path) -> dict[str, Any]:
     """An Envoy configuration from *path*. What YAML aliases share is copied: each place may be changed by itself."""
     loaded: dict[str, Any] = copy_all(yaml.safe_load(path.read_text("utf-8")))

@@ -1,4 +1,5 @@
-"""What the importers write: routes and clusters, in the frame of the reference configuration."""
+"""Routes and clusters as Envoy's configuration, in the frame of the reference configuration: what `extproc import` and
+`extproc run` make."""
 
 from __future__ import annotations
 
@@ -71,6 +72,9 @@ class Wanted:
     retries: int = 0
     codes: list[int] = field(default_factory=list)
     verify: bool = True
+    alone: bool = False
+    """Translated by the listener's own stream: all its targets are one provider, and ``models`` lead here by name. The
+    metadata of the first target is the whole route then."""
 
 
 COSTS_NAMESPACE = "io.envoy.ai_gateway"
@@ -85,6 +89,8 @@ class Made:
         self.checks = checks
         """Whether clusters are to have active health checks."""
         self.wanted: list[Wanted] = []
+        self.models: dict[str, dict[str, Any]] | None = None
+        """The list of models of each virtual host, where it is not the sum of what the routes say."""
         self._members: list[str] = []
         self.notes: list[str] = []
         self._secrets: dict[str, str] = {}
@@ -110,11 +116,15 @@ class Made:
 
     def _models_of(self, wanted: list[Wanted]) -> dict[str, Any]:
         """The list of models of a virtual host with the routes of *wanted*, if every route says which are its."""
-        if not wanted or not all(item.models for item in wanted):
-            return {}
-        found = {name: about for item in wanted for name, about in (item.models or {}).items()}
-        text = yaml.dump(found, Dumper=_Dumper, sort_keys=False, width=110)
-        return {"metadata": {"filter_metadata": {"extproc": {"models": _Block(text)}}}}
+        found = self.models
+        if found is None:
+            if not wanted or not all(item.models for item in wanted):
+                return {}
+            found = {name: about for item in wanted for name, about in (item.models or {}).items()}
+        says: dict[str, Any] = {"models": _text(found)}
+        if routes := {item.name: _text(item.targets[0].level) for item in wanted if item.alone}:
+            says["routes"] = routes
+        return {"metadata": {"filter_metadata": {"extproc": says}}}
 
     def _variable(self, literal: str, provider: str) -> str:
         if literal not in self._secrets:
@@ -143,7 +153,7 @@ class Made:
         config = {"@type": kind, "request_rules": {"rules": rules}}
         return {"name": "envoy.filters.http.json_to_metadata", "typed_config": config}
 
-    def done(self) -> Imported:
+    def config(self) -> dict[str, Any]:
         """All of it as a bootstrap. Raises ImportFailed if there is nothing."""
         if not self.wanted:
             raise ImportFailed("; ".join(self.notes) or "nothing here that this gateway could serve")
@@ -164,10 +174,16 @@ class Made:
             }
             for number, (domains, wanted) in enumerate(_hosts(self.wanted))
         ]
+        if alone := [item.name for item in self.wanted if item.alone]:
+            _translate_on_the_listener(config, alone)
         if self._members:
             _manager(config)["http_filters"].insert(0, self._body_filter())
         resources["clusters"] = [*(_cluster(wanted, pattern) for wanted in self.wanted), sidecar]
-        return Imported(_header(self.notes) + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=110), self.notes)
+        return config
+
+    def done(self) -> Imported:
+        """The same as a file. Raises ImportFailed."""
+        return Imported(written(self.config(), "extproc import", self.notes), self.notes)
 
 
 def _name_apart(wanted: list[Wanted]) -> None:
@@ -229,11 +245,11 @@ def _routes(wanted: Wanted, retry: dict[str, Any]) -> list[dict[str, Any]]:
             policy["host_selection_retry_max_attempts"] = 50
         action["retry_policy"] = policy | wanted.action.get("retry_policy", {})
     base = dict(wanted.route)
-    level = dict(wanted.level)
+    level = {} if wanted.alone else dict(wanted.level)
     if wanted.costs:
         level["metadata"] = {"namespace": COSTS_NAMESPACE, "costs": dict(wanted.costs)}
     if level:
-        base["metadata"] = _metadata(level)
+        base["metadata"] = metadata(level)
     made = []
     for number, match in enumerate(wanted.matches):
         name = wanted.name if number == 0 else f"{wanted.name}_{number + 1}"
@@ -249,6 +265,8 @@ def _cluster(wanted: Wanted, pattern: dict[str, Any]) -> dict[str, Any]:
     if wanted.costs:
         named = options["http_filters"][0]["typed_config"]["metadata_options"]["receiving_namespaces"]
         named["untyped"].append(COSTS_NAMESPACE)
+    if wanted.alone:
+        del options["http_filters"]
     secure = [target for target in wanted.targets if target.tls]
     if len(secure) < len(wanted.targets):
         # Which HTTP version to speak is negotiated in TLS alone.
@@ -290,11 +308,14 @@ def _localities(wanted: Wanted, some_tls: bool) -> list[dict[str, Any]]:
         endpoint: dict[str, Any] = {"address": address, "hostname": target.name or target.host}
         if target.health:
             endpoint["health_check_config"] = target.health
-        item: dict[str, Any] = {"endpoint": endpoint, "metadata": _metadata(target.level)}
+        item: dict[str, Any] = {"endpoint": endpoint}
+        if not wanted.alone:
+            item["metadata"] = metadata(target.level)
         if target.weight > 1:
             item["load_balancing_weight"] = target.weight
         if some_tls and not target.tls:
-            item["metadata"]["filter_metadata"]["envoy.transport_socket_match"] = {"plain": True}
+            matched = item.setdefault("metadata", {}).setdefault("filter_metadata", {})
+            matched["envoy.transport_socket_match"] = {"plain": True}
         places.setdefault(ranks[target.priority], []).append(item)
     return [{"priority": rank, "lb_endpoints": items} for rank, items in sorted(places.items())]
 
@@ -311,9 +332,35 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(_Block, lambda d, text: d.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
 
 
-def _metadata(level: dict[str, Any]) -> dict[str, Any]:
-    text = yaml.dump(level, Dumper=_Dumper, sort_keys=False, width=110)
-    return {"filter_metadata": {"extproc": {"route": _Block(text)}}}
+def _text(values: dict[str, Any]) -> _Block:
+    """*values* as the one string that Envoy hands on."""
+    return _Block(yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=110))
+
+
+def metadata(level: dict[str, Any]) -> dict[str, Any]:
+    """*level* as Envoy's metadata for the sidecar."""
+    return {"filter_metadata": {"extproc": {"route": _text(level)}}}
+
+
+ROUTE_HEADER = "x-extproc-route"
+"""Names the route of what the listener's stream has translated."""
+MODEL_HEADER = "x-extproc-model"
+"""Names the model by which a route is chosen, of what is translated behind the listener."""
+
+
+def _translate_on_the_listener(config: dict[str, Any], names: list[str]) -> None:
+    """Have the listener's filter asked for the texts of the routes *names*. What bears a key takes the route that it
+    names, or none: every other route excludes the header that names one."""
+    manager = _manager(config)
+    manager["route_config"]["request_headers_to_remove"] += [ROUTE_HEADER, MODEL_HEADER]
+    asked = manager["http_filters"][0]["typed_config"]["request_attributes"]
+    asked += [f"xds.virtual_host_metadata.filter_metadata['extproc']['routes']['{name}']" for name in names]
+    none = {"name": ROUTE_HEADER, "present_match": True, "invert_match": True}
+    for host in manager["route_config"]["virtual_hosts"]:
+        for route in host["routes"]:
+            headers = route["match"].setdefault("headers", [])
+            if not any(header["name"] == ROUTE_HEADER for header in headers):
+                headers.append(none)
 
 
 def _manager(config: dict[str, Any]) -> dict[str, Any]:
@@ -328,8 +375,10 @@ def _route_named(config: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _header(notes: list[str]) -> str:
-    lines = ["Made by `extproc import`, in the frame of deploy/envoy.yaml, where every setting is explained."]
+def written(config: dict[str, Any], maker: str, notes: list[str]) -> str:
+    """*config* as YAML, with a header that names who made it and what needs an eye."""
+    lines = [f"Made by `{maker}`, in the frame of deploy/envoy.yaml, where every setting is explained."]
     if notes:
         lines += ["", "What needs your eye:", *(f"- {note}" for note in notes)]
-    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"
+    header = "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    return f"{header}\n{yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=110)}"
