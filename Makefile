@@ -119,7 +119,7 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --all-extras \
 	  --no-emit-package extproc-llm $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --generate-hashes \
-	  --extra fast --extra grpcio --extra gcp --extra aws --extra policies --extra kafka -c $(LOCK) --output-file $(IMAGE_LOCK) pyproject.toml
+	  --extra fast --extra grpcio --extra gcp --extra aws --extra policies --extra kafka --extra otlp -c $(LOCK) --output-file $(IMAGE_LOCK) pyproject.toml
 
 # The lowest versions that pyproject.toml promises, in an environment of their own.
 lowest: $(VENV)/.dev

@@ -138,6 +138,12 @@ class Settings:
         "Metrics that are not kept, by their names on the page, separated by commas, `*` for any characters: "
         "`gen_ai_*` for those of OpenTelemetry's names.",
     )
+    otlp_metrics: str = _setting(
+        "",
+        "otlp",
+        "Where metrics are pushed to by OTLP: `http://host:4318` (or https) over HTTP, `grpc://host:4317` (or grpcs) "
+        "over gRPC; empty: nowhere. Needs the extra `otlp`. `OTEL_*` say headers, certificates and intervals.",
+    )
     secrets: str = _setting(
         "",
         "patterns",
@@ -381,6 +387,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _otlp(text: str) -> str:
+    if text and not re.fullmatch(r"(https?|grpcs?)://[^/?#@\s]+(/[^?#\s]*)?", text):
+        raise ValueError(f"{text.partition('?')[0]!r} is not http://host:4318 or grpc://host:4317, https or grpcs")
+    return text
+
+
 def _brokers(text: str) -> str:
     brokers = [broker.strip() for broker in text.split(",")]
     if text and not all(
@@ -416,6 +428,7 @@ _PARSERS: dict[str, Any] = {
     "count": _count,
     "format": _format,
     "level": _level,
+    "otlp": _otlp,
     "path": str,
     "patterns": str,
     "seconds": _seconds,

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 LOCK = (ROOT / "requirements.image.lock").read_text("utf-8")
-IN_THE_IMAGE = ("fast", "grpcio", "gcp", "aws", "policies", "kafka")
+IN_THE_IMAGE = ("fast", "grpcio", "gcp", "aws", "policies", "kafka", "otlp")
 
 
 def _sbom() -> Any:

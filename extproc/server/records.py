@@ -1,4 +1,4 @@
-"""Where the records of exchanges go, by the settings."""
+"""Where the records of exchanges and the metrics go, by the settings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ..credentials.secrets import Secret, Unresolvable, resolve
-from ..settings import SettingError, Settings
+from ..settings import SettingError, Settings, patterns
 from ..telemetry.files import Lines
 from ..telemetry.kafka import NO_KAFKA, OWN, Topic
+from ..telemetry.otlp import NO_OTLP, Gauge, Pusher
 from ..telemetry.outcome import Outcome
 from ..telemetry.posts import Poster
 from ..telemetry.record import line
@@ -50,6 +51,16 @@ def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tup
         to_file = ToFile(Lines(settings.records, settings.records_max_bytes, settings.records_kept))
         writers.append(("file", to_file.write, MAX_BATCH))
     return to_file, [_queued(settings, *each) for each in writers]
+
+
+def pusher_of(settings: Settings, gauges: Mapping[str, tuple[str, Gauge]]) -> Pusher | None:
+    """What pushes metrics, by the settings. Raises SettingError."""
+    if not settings.otlp_metrics:
+        return None
+    try:
+        return Pusher(settings.otlp_metrics, patterns(settings.metrics_off), gauges)
+    except ModuleNotFoundError:
+        raise SettingError(f"--otlp-metrics: {NO_OTLP}") from None
 
 
 def _queued(settings: Settings, name: str, write: Callable[[Sequence[Entry]], None], batch: int) -> QueuedSink:

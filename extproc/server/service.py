@@ -24,11 +24,12 @@ from ..exchange.translator import Translator
 from ..llm.failures import ErrorKind
 from ..settings import Settings, patterns
 from ..telemetry.metrics import Metrics
+from ..telemetry.otlp import Gauge
 from ..telemetry.outcome import Ending
-from ..telemetry.sinks import Sinks
+from ..telemetry.sinks import QueuedSink, Sinks
 from .effects import Effects
 from .memory import Budget
-from .records import sinks_of
+from .records import pusher_of, sinks_of
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +159,9 @@ class Service:
         """Of each kind of message how many there were, and the seconds that answering them took."""
         self.lines, self.queued = sinks_of(settings)
         """Where records go that are lines of a file; and what must be closed in the end."""
+        self._pusher = pusher_of(settings, self._gauges())
+        if self._pusher is not None:
+            self.queued.append(QueuedSink("otlp", self._pusher.write))
         self._shared = Shared(
             now=time.time,
             new_id=lambda: uuid.uuid4().hex,
@@ -165,7 +169,7 @@ class Service:
             capabilities=capabilities.load(settings.capabilities or None),
             permitted=permitted(settings.secrets),
             sinks=Sinks([*([] if self.metrics is None else [self.metrics]), *self.queued]),
-            records=bool(self.queued),
+            records=any(sink.name != "otlp" for sink in self.queued),
             payload_bytes=settings.records_payload_bytes,
         )
         self.open_sessions = 0
@@ -209,6 +213,14 @@ class Service:
         """Write what waits to be logged. Blocks for a moment: nothing is served any more."""
         for sink in self.queued:
             sink.close()
+        if self._pusher is not None:
+            self._pusher.close()
+
+    def _gauges(self) -> dict[str, tuple[str, Gauge]]:
+        return {
+            "extproc.open_streams": ("", lambda: {"": self.open_sessions}),
+            "extproc.sink_dropped": ("sink", lambda: {sink.name: sink.dropped for sink in self.queued}),
+        }
 
     def _closed(self, exchange: Exchange) -> None:
         self.open_sessions -= 1

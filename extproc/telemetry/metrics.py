@@ -249,12 +249,6 @@ class _Counted:
     def add(self, labels: Labels, value: float) -> None:
         self._values[labels] = self._values.get(labels, 0) + value
 
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __contains__(self, labels: Labels) -> bool:
-        return labels in self._values
-
     def lines(self) -> Iterator[str]:
         for labels, value in self._values.items():
             yield sample(self._metric.page_name, zip(self._metric.page_labels, labels, strict=True), value)
@@ -276,12 +270,6 @@ class _Distributed:
         cells[bisect_left(bounds, value)] += 1
         self._sums[labels] = self._sums.get(labels, 0.0) + value
 
-    def __len__(self) -> int:
-        return len(self._cells)
-
-    def __contains__(self, labels: Labels) -> bool:
-        return labels in self._cells
-
     def lines(self) -> Iterator[str]:
         name = self._metric.page_name
         marks = [*map(_number, self._metric.bounds), "+Inf"]
@@ -299,15 +287,21 @@ class Names:
     def __init__(self) -> None:
         self._models: set[str] = set()
         self._errors: set[str] = set()
+        self._series: dict[str, set[Labels]] = {}
 
     def bounded(self, metric: Metric, labels: Labels, outcome: Outcome) -> Labels:
-        """*labels* with each name that may stand there."""
+        """*labels* with each name that may stand there, and without models where that makes too many series."""
         made = labels
         for at, label in enumerate(metric.labels):
             if label.endswith("model"):
                 made = _with(made, at, self._model(labels[at], outcome))
             elif label == "error.type":
                 made = _with(made, at, _known(self._errors, labels[at], MAX_ERRORS, new=True))
+        series = self._series.setdefault(metric.name, set())
+        if made not in series:
+            if len(series) >= MAX_SERIES:
+                return nameless(metric, made)
+            series.add(made)
         return made
 
     def _model(self, name: str, outcome: Outcome) -> str:
@@ -371,10 +365,7 @@ class Metrics:
     def ended(self, began: Began, outcome: Outcome) -> None:
         """Count one exchange."""
         for metric, labels, value in readings(self._counts, self._names, outcome):
-            counts = self._counts[metric]
-            if len(counts) >= MAX_SERIES and labels not in counts:
-                labels = nameless(metric, labels)
-            counts.add(labels, value)
+            self._counts[metric].add(labels, value)
 
     def text(
         self,

@@ -1,0 +1,92 @@
+"""Metrics pushed to a collector by OTLP, each process its own: those that ``metrics`` declares, by their names for
+OpenTelemetry. Needs the packages of the extra ``otlp``, whose standard variables say the rest: headers, certificates,
+intervals (``OTEL_EXPORTER_OTLP_HEADERS``, ``OTEL_METRIC_EXPORT_INTERVAL`` ...).
+"""
+
+from __future__ import annotations
+
+import importlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from .metrics import Metric, Names, kept, readings
+from .sinks import Entry
+
+NO_OTLP = "OTLP needs more packages: pip install 'extproc-llm[otlp]'"
+METRICS_PATH = "/v1/metrics"
+CLOSE_SECONDS = 5.0
+Gauge = Callable[[], Mapping[str, float]]
+"""Values as they are now, by the one label that tells them apart; by an empty text where there is none."""
+
+
+class Pusher:
+    """Records ended exchanges and pushes what they add up to. ``write`` is for a queued sink; ``close`` once, after it.
+
+    *endpoint*: ``http://host:4318`` or https, for OTLP over HTTP (to ``/v1/metrics``, or to the path that is given);
+    ``grpc://host:4317`` or grpcs, for OTLP over gRPC. *off*: patterns of metrics that are not kept. *gauges*: by name,
+    each with the name of its label. Raises ModuleNotFoundError.
+    """
+
+    def __init__(self, endpoint: str, off: Sequence[str], gauges: Mapping[str, tuple[str, Gauge]]) -> None:
+        sdk: Any = importlib.import_module("opentelemetry.sdk.metrics")
+        export: Any = importlib.import_module("opentelemetry.sdk.metrics.export")
+        view: Any = importlib.import_module("opentelemetry.sdk.metrics.view")
+        resources: Any = importlib.import_module("opentelemetry.sdk.resources")
+        metrics = kept(off)
+        reader = export.PeriodicExportingMetricReader(_exporter(endpoint))
+        who = {"service.name": "extproc", "service.instance.id": str(uuid.uuid4())}
+        self._provider: Any = sdk.MeterProvider(
+            [reader],
+            # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say more, and win.
+            resource=resources.Resource(who).merge(resources.OTELResourceDetector().detect()),
+            views=[
+                view.View(
+                    instrument_name=metric.otel_name,
+                    aggregation=view.ExplicitBucketHistogramAggregation(metric.bounds),
+                )
+                for metric in metrics
+                if metric.bounds
+            ],
+        )
+        self._names = Names()
+        self._add = _instruments(self._provider.get_meter("extproc"), metrics, gauges)
+
+    def write(self, batch: Sequence[Entry]) -> None:
+        """Add all of *batch*."""
+        for _, outcome in batch:
+            for metric, labels, value in readings(self._add, self._names, outcome):
+                told = {name: text for name, text in zip(metric.labels, labels, strict=True) if text}
+                self._add[metric](value, told)
+
+    def close(self) -> None:
+        """Push what there is, within a bound."""
+        self._provider.shutdown(timeout_millis=CLOSE_SECONDS * 1000)
+
+
+def _exporter(endpoint: str) -> Any:
+    parts = urlsplit(endpoint)
+    if parts.scheme in ("grpc", "grpcs"):
+        over_grpc: Any = importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.metric_exporter")
+        return over_grpc.OTLPMetricExporter(endpoint=parts.netloc, insecure=parts.scheme == "grpc")
+    over_http: Any = importlib.import_module("opentelemetry.exporter.otlp.proto.http.metric_exporter")
+    path = parts.path.rstrip("/") or METRICS_PATH
+    return over_http.OTLPMetricExporter(endpoint=parts._replace(path=path).geturl())
+
+
+def _instruments(
+    meter: Any, metrics: Iterable[Metric], gauges: Mapping[str, tuple[str, Gauge]]
+) -> dict[Metric, Callable[[float, Mapping[str, str]], None]]:
+    observation: Any = importlib.import_module("opentelemetry.metrics").Observation
+    made: dict[Metric, Callable[[float, Mapping[str, str]], None]] = {}
+    for metric in metrics:
+        told = (metric.otel_name, metric.unit or "1", metric.about)
+        made[metric] = meter.create_histogram(*told).record if metric.bounds else meter.create_counter(*told).add
+    for name, (label, read) in gauges.items():
+
+        def observe(_: Any, label: str = label, read: Gauge = read) -> list[Any]:
+            return [observation(value, {label: text} if text else {}) for text, value in read().items()]
+
+        meter.create_observable_gauge(name, [observe])
+    return made
