@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ..effects import Effect, HttpCall, Result
 from ..frozen import Frozen
+from ..llm.embeddings import EmbedRequest
 from ..llm.events import NO_USAGE, ResponseEvent, StopReason, Usage
 from ..llm.losses import LossReport
 from ..llm.request import Request
@@ -111,8 +112,8 @@ Asking = Generator[Effect, Result, Any]
 
 class Policy:
     """One policy in one exchange. ``on_body`` comes first, then ``on_request``, once; then ``on_events`` as ``window``
-    says. Each returns what is to go on (what it was given, if nothing changes) or ``Deny``; or it is a generator that
-    does so in the end.
+    says. Of a request for vectors it sees ``on_embed`` alone. Each returns what is to go on (what it was given, if
+    nothing changes) or ``Deny``; or it is a generator that does so in the end.
     """
 
     window: Window | None = None
@@ -125,6 +126,11 @@ class Policy:
 
     def on_request(self, request: Request) -> Request | Deny | Asking:
         """The client's request."""
+        return request
+
+    def on_embed(self, request: EmbedRequest) -> EmbedRequest | Deny | Asking:
+        """The client's request for vectors, of which the texts alone may change. A policy without this has nothing to
+        say of such a request. The answer holds no text, and is not looked at."""
         return request
 
     def on_events(self, events: list[ResponseEvent], last: bool) -> list[ResponseEvent] | Deny | Asking:

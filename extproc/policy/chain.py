@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from ..effects import Effect, Result
+from ..llm.embeddings import EmbedRequest
 from ..llm.events import (
     NO_USAGE,
     BlockEnded,
@@ -70,6 +71,20 @@ class Chain:
         """The request that is to go on, or why none is."""
         for each, policy in self._links:
             made = yield from self.judged(each, policy, request, lambda policy, given: policy.on_request(given))
+            if isinstance(made, Deny):
+                return made
+            request = made
+        return request
+
+    def only_embedding(self) -> bool:
+        """Leave out those that have nothing to say of a request for vectors. Whether any is left."""
+        self._links = [(e, p) for e, p in self._links if p is None or type(p).on_embed is not Policy.on_embed]
+        return bool(self._links)
+
+    def on_embed(self, request: EmbedRequest) -> Generator[Effect, Result, EmbedRequest | Deny]:
+        """The request for vectors that is to go on, or why none is."""
+        for each, policy in self._links:
+            made = yield from self.judged(each, policy, request, lambda policy, given: policy.on_embed(given))
             if isinstance(made, Deny):
                 return made
             request = made

@@ -20,8 +20,8 @@ class Operator(Protocol):
         """*text* with its ``${NAME}`` and ``${file:/path}``."""
         ...
 
-    def served(self, path: str, members: Mapping[str, Any]) -> Served:
-        """Whom *members*, of SERVED, name."""
+    def served(self, path: str, members: Mapping[str, Any], *, embeds: bool = False) -> Served:
+        """Whom *members*, of SERVED, name: a model that answers, or that *embeds*."""
         ...
 
 
@@ -59,8 +59,8 @@ class Given:
             raise self.error(name, "expected a URL, http:// or https://")
         return url
 
-    def served(self) -> Served:
-        """Whom SERVED's members name: a model with its provider and its credential."""
+    def served(self, *, embeds: bool = False) -> Served:
+        """Whom SERVED's members name: a model with its provider and its credential, that answers, or that *embeds*."""
         found = {name: value for name in SERVED if (value := self._optional(name)) is not None}
         if "provider" not in found:
             raise self.error("provider", "is needed")
@@ -69,18 +69,18 @@ class Given:
             raise self.error("options.model", "is needed")
         if "stream" in options:
             raise self.error("options.stream", "it is asked for whole answers")
-        return self._operator.served(self._path, found)
+        return self._operator.served(self._path, found, embeds=embeds)
 
-    def openai_compatible(self, endpoint: str) -> Served:
-        """The model of a server that speaks OpenAI's API, by members that say just that: ``endpoint`` with its path,
-        ``api_key``, ``model``."""
+    def openai_embedder(self, endpoint: str) -> Served:
+        """A model that embeds, of a server that speaks OpenAI's API, by members that say just that: ``endpoint`` with
+        its path, ``api_key``, ``model``."""
         members: dict[str, Any] = {
             "provider": "openai-compatible",
             "override": {"endpoint": self.url("endpoint", endpoint)},
             "options": {"model": self.text("model")},
             "auth": {"header": {"authorization": f"Bearer {self.text('api_key')}"}} if self.has("api_key") else "none",
         }
-        return self._operator.served(self._path, members)
+        return self._operator.served(self._path, members, embeds=True)
 
     def hosted(self, provider: str) -> Served:
         """What *provider* has beside models: in ``region``, by ``auth``, at ``endpoint`` if that is another."""

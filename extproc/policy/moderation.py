@@ -16,13 +16,14 @@ import msgspec
 
 from ..effects import Effect, HttpAnswer, Result
 from ..frozen import Frozen
+from ..llm.embeddings import EmbedRequest
 from ..llm.events import ResponseEvent, ResponseStarted, TextDelta, ThinkingDelta, ToolInputDelta
 from ..llm.request import Request
 from .base import ALL_OF_IT, Asking, Context, Make, Policy, Unavailable, Window
 from .denying import Denying, denying
 from .given import Given
 from .moderators import LEVELS, SERVICES, Moderator, Shown, Verdict
-from .texts import Scope, said_in
+from .texts import Scope, said_in, texts_to_embed
 
 OVERLAP = 100
 """Characters of what came before that are shown again."""
@@ -91,6 +92,11 @@ class Moderation(Policy):
         text = "\n".join(said for said in said_in(request, rules.wanted) if said)
         return self._judged("request", text, request) if text.strip() else request
 
+    def on_embed(self, request: EmbedRequest) -> EmbedRequest | Asking:
+        self._model = request.model
+        text = "\n".join(texts_to_embed(request)) if self._rules.wanted is not None else ""
+        return self._judged("request", text, request) if text.strip() else request
+
     def on_events(self, events: list[ResponseEvent], last: bool) -> list[ResponseEvent] | Asking:
         text = "\n".join(self._said(events))
         return self._judged("response", text, events) if text.strip() else events
@@ -112,7 +118,7 @@ class Moderation(Policy):
             found.append(text)
         return found
 
-    def _judged(self, phase: str, text: str, goes_on: Request | list[ResponseEvent]) -> Asking:
+    def _judged(self, phase: str, text: str, goes_on: Request | EmbedRequest | list[ResponseEvent]) -> Asking:
         rules, facts = self._rules, self._context.facts
         for piece in _pieces(text, rules.max_chars):
             verdict = yield from self._asked(phase, piece)

@@ -8,13 +8,16 @@ without any text (an image) has nothing to be looked at, and passes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..frozen import Frozen
+from ..llm.embeddings import EmbedRequest
 from ..llm.request import Request
 from .base import Context, Deny, Make, Policy
 from .denying import Denying, denying
 from .given import Given
 from .patterns import Pattern, encoded, patterns
-from .texts import Scope, said_in
+from .texts import Scope, said_in, texts_to_embed
 
 UNWANTED = "Request contains prohibited content"
 NOT_WANTED = "Request doesn't match allow patterns"
@@ -48,16 +51,22 @@ class PromptGuard(Policy):
         self._facts = context.facts
 
     def on_request(self, request: Request) -> Request | Deny:
+        return self._judged(said_in(request, self._rules.wanted)) or request
+
+    def on_embed(self, request: EmbedRequest) -> EmbedRequest | Deny:
+        return self._judged(texts_to_embed(request)) or request
+
+    def _judged(self, texts: Iterable[str]) -> Deny | None:
         rules = self._rules
-        text = encoded(" ".join(said for said in said_in(request, rules.wanted) if said))
+        text = encoded(" ".join(said for said in texts if said))
         if not text.strip():
-            return request
+            return None
         if rules.allow and not any(pattern.found_in(text) for pattern in rules.allow):
             return self._denied("allow_patterns", NOT_WANTED)
         for pattern in rules.deny:
             if pattern.found_in(text):
                 return self._denied(pattern.path, UNWANTED)
-        return request
+        return None
 
     def _denied(self, why: str, message: str) -> Deny:
         self._facts["prompt_guard_pattern"] = why

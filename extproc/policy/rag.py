@@ -52,7 +52,7 @@ def configure(given: Given) -> Make:
 
 
 def _embedder(given: Given) -> Served:
-    made = given.served() if given.has("provider") else given.openai_compatible(OPENAI_URL)
+    made = given.served(embeds=True) if given.has("provider") else given.openai_embedder(OPENAI_URL)
     given.finish()
     return made
 

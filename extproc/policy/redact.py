@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..frozen import Frozen
+from ..llm.embeddings import EmbedRequest
 from ..llm.events import (
     BlockEnded,
     Citation,
@@ -45,6 +46,7 @@ from .base import Context, Make, Policy, Window
 from .given import Given
 from .patterns import compiled, encoded
 from .recognisers import NAMES, Recogniser, known
+from .texts import texts_to_embed
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]{0,30}_[1-9][0-9]{0,8}\]")
@@ -92,7 +94,7 @@ class Redact(Policy):
         self._restorers: dict[int, _Restorer] = {}
 
     def on_request(self, request: Request) -> Request:
-        redaction = _Redaction(self._rules.recognisers, request)
+        redaction = _Redaction(self._rules.recognisers, [request.system, request.messages])
         system = [redaction.message(message) for message in request.system]
         messages = [redaction.message(message) for message in request.messages]
         self._tell(redaction)
@@ -103,6 +105,12 @@ class Redact(Policy):
         if self._rules.restore:
             self.window = Window()
         return replace(request, system=system, messages=messages)
+
+    def on_embed(self, request: EmbedRequest) -> EmbedRequest:
+        redaction = _Redaction(self._rules.recognisers, texts_to_embed(request))
+        inputs = [replace(each, text=redaction.text(each.text)) for each in request.inputs]
+        self._tell(redaction)
+        return replace(request, inputs=inputs) if redaction.placeholders else request
 
     def _tell(self, redaction: _Redaction) -> None:
         facts = self._context.facts
@@ -211,9 +219,10 @@ def _put_back(text: str, values: dict[str, str]) -> str:
 class _Redaction:
     """Of one request."""
 
-    def __init__(self, recognisers: list[Recogniser], request: Request) -> None:
+    def __init__(self, recognisers: list[Recogniser], said: object) -> None:
         self._recognisers = recognisers
-        self._request = request
+        self._said = said
+        """All that the client says, as it prints."""
         self._taken: set[str] | None = None
         self._numbers: dict[str, int] = {}
         self.placeholders: dict[tuple[str, str], str] = {}
@@ -260,7 +269,7 @@ class _Redaction:
         if mark is not None:
             return mark
         if self._taken is None:
-            self._taken = _taken(self._request)
+            self._taken = _taken(self._said)
         while mark is None or mark in self._taken:
             number = self._numbers[name] = self._numbers.get(name, 0) + 1
             mark = f"[{name.upper()}_{number}]"
@@ -334,6 +343,6 @@ class _Redaction:
         return [self._values(each) for each in value] if isinstance(value, list) else value
 
 
-def _taken(request: Request) -> set[str]:
+def _taken(said: object) -> set[str]:
     """What looks like a placeholder and is the client's own text."""
-    return set(_PLACEHOLDER.findall(str([request.system, request.messages])))
+    return set(_PLACEHOLDER.findall(str(said)))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..frozen import Frozen
+from ..llm.embeddings import EmbedRequest
 from ..llm.request import (
     Block,
     Document,
@@ -19,6 +20,7 @@ from ..llm.request import (
     ToolChange,
     ToolResult,
 )
+from .base import Unavailable
 
 
 class Scope(Frozen):
@@ -42,6 +44,13 @@ def said_in(request: Request, wanted: Scope) -> Iterator[str]:
     for message in messages:
         theirs = wanted.everyone or message.role == "user"
         yield from _words(message.content, wanted, theirs)
+
+
+def texts_to_embed(request: EmbedRequest) -> list[str]:
+    """Its texts in order. Raises Unavailable: what is sent as numbers of tokens is a text that cannot be read."""
+    if any(each.tokens is not None for each in request.inputs):
+        raise Unavailable("numbers of tokens are to be embedded, which cannot be read")
+    return [each.text for each in request.inputs]
 
 
 def _last_turn(messages: list[Message]) -> int:

@@ -23,7 +23,7 @@ from ..credentials.permitted import EVERYTHING, Permitted
 from ..credentials.secrets import Secret
 from ..names import allowed, may_carry_credential
 from ..policy.base import Configured, PolicyError
-from ..providers import PROVIDERS
+from ..providers import CONVERSATIONS, EMBEDDINGS, PROVIDERS, kind_of
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
 from .model import checked, split_endpoint
@@ -268,11 +268,15 @@ class _Builder:
         """For a policy: see ``policy.given.Operator``."""
         return self.secrets.get(path, text)
 
-    def served(self, path: str, members: Mapping[str, Any]) -> ServedRoute:
+    def served(self, path: str, members: Mapping[str, Any], *, embeds: bool = False) -> ServedRoute:
         """For a policy: see ``policy.given.Operator``."""
         try:
             route = _compile([members], self.secrets.environ, self.secrets.permitted)
-            route.target("")
+            client = (EMBEDDINGS if embeds else CONVERSATIONS)[0]
+            spoken = route.target(client, None, route.model or "").dialect
+            if kind_of(route.upstream or spoken) is not kind_of(client):
+                what = "embeddings" if embeds else "conversations"
+                raise RouteError(f"{LEVELS[0]}: {route.upstream or route.provider.name} is no API for {what}")
         except RouteError as error:
             begins = f"{LEVELS[0]}: "
             found = self.error(path, str(error).removeprefix(begins).replace(f"; {begins}", "; "))

@@ -9,10 +9,10 @@ import msgspec
 
 from .. import dialects
 from ..capabilities import Capabilities
-from ..dialects.base import Headers, ResponseHead, Upstream, UpstreamCall, encode
+from ..dialects.base import GivesVectors, Headers, ResponseHead, Upstream, UpstreamCall, encode
 from ..effects import Effect, HttpAnswer, HttpCall, Result
-from ..frozen import Frozen
 from ..llm.events import StopReason
+from ..llm.failures import ProtocolError
 from ..llm.fold import Folded, TextBlock
 from ..llm.losses import LossReport
 from ..llm.request import Message, Request
@@ -26,14 +26,6 @@ from .calls import Answer, Call, Refused
 MAX_ANSWER = 8 * 1024 * 1024
 """Bytes of a model's answer to a policy."""
 JSON: Headers = [("content-type", "application/json")]
-
-
-class _Vector(Frozen):
-    embedding: list[float]
-
-
-class _Embedded(Frozen):
-    data: list[_Vector]
 
 
 class Aside(Protocol):
@@ -87,15 +79,18 @@ class ModelAsker:
     def vector(self, served: policy.Served, text: str, seconds: float) -> Generator[Effect, Result, list[float]]:
         asker = dialects.get(dialects.EMBEDDINGS)
         whom = cast(ServedRoute, served)
-        members = {"model": whom.route.model, "input": text}
+        model = whom.route.model or ""
+        members = {"model": model, "input": text}
+        if whom.route.target(asker.name, None, model).dialect != asker.name:
+            # OpenAI's own models make one vector for every purpose, and its API would not take the word.
+            members["input_type"] = "query"
         body = yield from self._asked(asker.name, whom, asker.paths[0], members, seconds)
         try:
-            data = msgspec.json.decode(body, type=_Embedded).data
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise policy.Unavailable("the embedding model's answer cannot be read") from None
-        if not data or not data[0].embedding:
-            raise policy.Unavailable("the embedding model's answer has no vector in it")
-        return data[0].embedding
+            (item,) = cast(GivesVectors, asker).read_vectors(ResponseHead(200, JSON), body).items
+            vector: list[float] = msgspec.json.decode(item, type=list[float])
+        except (ProtocolError, ValueError):
+            raise policy.Unavailable("the embedding model's answer has no vector in it") from None
+        return vector
 
     def _asked(
         self, client: str, served: ServedRoute, path: str, members: dict[str, Any], seconds: float

@@ -36,7 +36,7 @@ from ..dialects.base import (
     encode,
     top_level,
 )
-from ..dialects.shared.relay import edited
+from ..dialects.shared.relay import edited, edited_inputs
 from ..effects import Effect, Result, unassisted
 from ..framing.inflate import InflateError
 from ..headers import upstream_headers
@@ -160,14 +160,16 @@ class Translation(Course):
         return self._requested(call)
 
     def _judged(self, client: Dialect, call: ClientCall) -> Generator[Effect, Result, ClientCall | Answer]:
-        """*call* as the policies want it, or the answer in its stead. They see conversations."""
-        if not client.converses or client.operation(call.path) is not Operation.ANSWER:
+        """*call* as the policies want it, or the answer in its stead. Counts of tokens they do not see."""
+        if client.operation(call.path) is Operation.COUNT:
             return call
         self._check_size(client, call)
         facts: dict[str, Any] = {}
         who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)
         models = ModelAsker(self._aside, self.limits)
         self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts, models))
+        if not client.converses:
+            return (yield from self._judged_inputs(client, call, chain))
         body = yield from chain.on_body(call.body)
         if isinstance(body, Deny):
             return self._erred(client, body)
@@ -189,6 +191,27 @@ class Translation(Course):
         if judged is request or judged == request:
             return call
         return replace(call, body=edited(client, call, request, judged, self.losses))
+
+    def _judged_inputs(
+        self, client: Dialect, call: ClientCall, chain: Chain
+    ) -> Generator[Effect, Result, ClientCall | Answer]:
+        """The same for a request for vectors."""
+        if not chain.only_embedding():
+            return call
+        try:
+            if not isinstance(client, AsksForVectors):
+                raise Unsupported("", f"this route's policies cannot look at requests of {client.name}")
+            request = client.parse_embed(call, LossReport())
+        except (ProtocolError, Unsupported) as error:
+            if not chain.all_open:
+                raise
+            chain.unread(error)
+            return call
+        self.model_asked = request.model
+        judged = yield from chain.on_embed(request)
+        if isinstance(judged, Deny):
+            return self._erred(client, judged)
+        return call if judged is request else replace(call, body=edited_inputs(call, request, judged))
 
     def _aside(self, client: str, route: Route) -> Translation:
         """An exchange beside this one, for what a policy asks a model."""

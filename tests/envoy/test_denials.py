@@ -16,6 +16,7 @@ from google import genai
 from google.genai import types
 
 from extproc.demo.processes import Envoy
+from extproc.demo.provider import json_answer
 from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured
 from tests.support.placements import ANTHROPIC, OPENAI, manager, route, routes, set_text
 from tests.support.side_service import Asked, SideService
@@ -209,6 +210,19 @@ def test_a_denied_request_is_answered_as_the_sdk_expects(
     assert (text, why, counts) == (SAYS, ends[WAYS.index(way)], (0, 0)), "nothing was used"
     assert model in (MODEL, "")
     assert not gateway.openai_upstream.received and not gateway.anthropic_upstream.received
+
+
+@pytest.mark.rows("B40")
+def test_texts_to_embed_are_denied_as_openais_api_denies(gateway: Gateway) -> None:
+    client = openai.OpenAI(base_url=f"{gateway.url}/chat/refusal/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    with pytest.raises(openai.BadRequestError) as denied:
+        client.embeddings.create(model=MODEL, input=["fine", "how is a bomb made?"])
+    assert denied.value.code == "content_policy_violation" and SAYS in denied.value.message
+    assert not gateway.openai_upstream.received
+    vectors = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "m"}
+    gateway.openai_upstream.will(json_answer({**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}}))
+    made = client.embeddings.create(model=MODEL, input="fine", encoding_format="float")
+    assert made.data[0].embedding == [0.5] and made.usage.prompt_tokens == 3
 
 
 @pytest.mark.rows("B9", "B32")

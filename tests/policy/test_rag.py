@@ -204,6 +204,10 @@ def test_a_service_that_cannot_say(broken: str, result: Result) -> None:
         ({"search": CHROMA}, "rag.embeddings: is needed"),
         ({"search": {"kind": "pinecone"}}, "rag.search.kind: choose one of: http, azure_ai_search, chroma, qdrant"),
         ({"search": {**AZURE, "vector_field": None}}, "rag.search.vector_field: is needed"),
+        (
+            {"search": HTTP, "embeddings": {**PROVIDER, "provider": "anthropic"}},
+            "rag.embeddings: anthropic is no API for embeddings",
+        ),
         ({"search": HTTP, "embeddings": {**PROVIDER, "auth": None}}, "rag.embeddings: auth: provider openai needs one"),
         ({"search": {"kind": "qdrant", "endpoint": "http://s"}}, "rag.search.collection: is needed"),
         ({"search": {"endpoint": "s"}}, "rag.search.endpoint: expected a URL"),

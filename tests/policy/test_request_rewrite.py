@@ -240,6 +240,10 @@ def test_without_somebody_who_asks_it_cannot_say() -> None:
         ({"upstream": "gemini"}, "policies[0].request_rewrite: upstream: provider openai does not speak 'gemini'"),
         ({"provider": "openai-compatible"}, "policies[0].request_rewrite.override.endpoint: is needed"),
         ({"auth": {"header": {"a": "${NOT_SET_ANYWHERE}"}}}, "policies[0].request_rewrite: auth.header.a: "),
+        (
+            {"upstream": "openai_embeddings"},
+            "policies[0].request_rewrite: openai_embeddings is no API for conversations",
+        ),
         ({"policies": []}, "policies[0].request_rewrite.policies: unknown key"),
         ({"timeout": 0}, "policies[0].request_rewrite.timeout: expected a number of seconds"),
     ],

@@ -41,7 +41,7 @@ class Operator:
     def secret(self, path: str, text: str) -> Secret:
         return resolve(text, {})
 
-    def served(self, path: str, members: Mapping[str, Any]) -> Served:
+    def served(self, path: str, members: Mapping[str, Any], *, embeds: bool = False) -> Served:
         raise AssertionError("no model is asked")
 
 

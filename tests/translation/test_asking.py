@@ -53,9 +53,48 @@ def test_what_is_asked_and_answered() -> None:
     assert (said.usage.input_tokens, said.usage.output_tokens) == (4, 2)
 
 
+def embeds(route: dict[str, Any]) -> Generator[Effect, Result, list[float]]:
+    served = ServedRoute(compile_route([{"auth": "none", **route}]), "http://model.test")
+    return ModelAsker(begin, Limits()).vector(served, "hi", 2.0)
+
+
+def vector(steps: Generator[Effect, Result, list[float]], result: Any) -> list[float]:
+    with pytest.raises(StopIteration) as ended:
+        steps.send(HttpAnswer(200, JSON, msgspec.json.encode(result)))
+    found: list[float] = ended.value.value
+    return found
+
+
 def test_what_cannot_be_asked() -> None:
     with pytest.raises(Unavailable, match="cannot be asked"):
-        next(asks({"provider": "openai", "upstream": "openai_embeddings", "options": {"model": "m"}}))
+        next(embeds({"provider": "anthropic", "options": {"model": "m"}}))
+
+
+def test_a_vector_of_openais() -> None:
+    steps = embeds({"provider": "openai", "options": {"model": "text-embedding-3-small", "dimensions": 2}})
+    call = next(steps)
+    assert isinstance(call, HttpCall) and call.url == "http://model.test/v1/embeddings"
+    assert msgspec.json.decode(call.body) == {"model": "text-embedding-3-small", "input": "hi", "dimensions": 2}
+    answer = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -1]}], "model": "m"}
+    assert vector(steps, answer) == [0.5, -1.0]
+
+
+def test_a_vector_of_another_api_is_that_of_a_question() -> None:
+    """What is kept in a store was embedded as a document: some models make another vector of a question."""
+    where = {"provider_conf": {"region": "us-east-1"}, "options": {"model": "cohere.embed-multilingual-v3"}}
+    steps = embeds({"provider": "bedrock", **where})
+    call = next(steps)
+    assert isinstance(call, HttpCall) and msgspec.json.decode(call.body)["input_type"] == "search_query"
+    answer = {"embeddings": {"float": [[0.25, 1]]}, "id": "i", "response_type": "embeddings_by_type", "texts": ["hi"]}
+    assert vector(steps, answer) == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": []}, {"data": [{"index": 0, "embedding": ["x"]}]}, []])
+def test_what_is_no_vector(answer: Any) -> None:
+    steps = embeds({"provider": "openai", "options": {"model": "m"}})
+    next(steps)
+    with pytest.raises(Unavailable):
+        steps.send(HttpAnswer(200, JSON, msgspec.json.encode(answer)))
 
 
 def test_an_error_within_a_200_is_no_answer() -> None:

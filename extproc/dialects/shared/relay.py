@@ -17,6 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ...capabilities import Capabilities
+from ...llm.embeddings import EmbedRequest
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Message, Request, Sampling, Text, ToolChoice
@@ -90,6 +91,15 @@ def edited(dialect: Dialect, call: ClientCall, before: Request, after: Request, 
         pass
     losses.rewritten("messages", "written anew: the change has no single place in them")
     return editor.anew(losses)
+
+
+def edited_inputs(call: ClientCall, before: EmbedRequest, after: EmbedRequest) -> bytes:
+    """The body of *call*, a request for vectors that was read to *before*, with the texts of *after*."""
+    edits = Edits()
+    for old, new in zip(before.inputs, after.inputs, strict=True):
+        if old.text != new.text:
+            edits.put(path_of(old.at), new.text)
+    return edits.applied(call.body)
 
 
 class _Editor:
