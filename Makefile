@@ -4,7 +4,7 @@
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
-# make test-real   against a real model server, Claude Code, Codex and Kafka; downloads about 750 MB once
+# make test-real   against a real model server, Claude Code, Codex, Kafka and Prometheus; downloads about 800 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
@@ -103,6 +103,8 @@ test-real: $(VENV)/.dev
 	@mvn -q -B -f tests/real/kafka.pom.xml dependency:copy-dependencies -DincludeScope=runtime \
 	  -DoutputDirectory=$(CURDIR)/$(REAL)/kafka > $(REAL)/mvn.log 2>&1 || \
 	  echo "test-real: no Kafka, Maven cannot copy it: $$(tail -n 1 $(REAL)/mvn.log)"
+	@cd $(REAL) && { apt-get download -q prometheus && dpkg -x prometheus_*.deb prometheus; } > apt.log 2>&1 || \
+	  echo "test-real: no Prometheus, apt cannot download it: $$(tail -n 1 $(REAL)/apt.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
 
 bench: $(VENV)/.dev $(COMPILED)
