@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
@@ -16,6 +18,7 @@ from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.reference import config as envoy_config
 from tests.support import as_bedrock, as_embeddings, envoygateway
 from tests.support.gateway import Backends, Gateway
+from tests.support.side_service import Asked, SideService
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
 
@@ -62,11 +65,46 @@ def as_others(request: Received) -> ScriptedAnswer:
     return embedding(request) if request.path.endswith("/embeddings") else as_openai.answer(request)
 
 
+SERVICES = ("https://api.openai.com/v1/moderations", "http://127.0.0.1:8000/", "http://127.0.0.1:6333")
+"""What policies of the examples ask beside the providers, by how it begins."""
+
+
+def served(asked: Asked) -> bytes:
+    """What such a service answers: one that judges, a model that puts [NAME] for a name, an embedder, a store."""
+    body = msgspec.json.decode(asked.body)
+    if asked.path.endswith("/moderations"):
+        result = {"flagged": "bomb" in body["input"], "categories": {}, "category_scores": {}}
+        return msgspec.json.encode({"id": "m", "model": body["model"], "results": [result]})
+    if asked.path.endswith("/embeddings"):
+        return msgspec.json.encode({"data": [{"index": 0, "embedding": [0.5, -1]}], "model": body["model"]})
+    if asked.path == "/collections/handbook/points/query":
+        point = {"id": 1, "score": 0.9, "payload": {"text": "It is closed on Sundays.", "source": "hours.md"}}
+        return msgspec.json.encode({"result": {"points": [point]}, "status": "ok", "time": 0.1})
+    message = {"role": "assistant", "content": body["messages"][-1]["content"].replace("Joe Doe", "[NAME]")}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+    answer = {"id": "c", "object": "chat.completion", "created": 1, "model": "small", "choices": [choice]}
+    return msgspec.json.encode({**answer, "usage": usage})
+
+
+def _beside(config: Any, url: str) -> Any:
+    """*config* with *url* in the place of SERVICES, where a route says so to the sidecar."""
+    if isinstance(config, dict):
+        return {name: _beside(value, url) for name, value in config.items()}
+    if isinstance(config, list):
+        return [_beside(value, url) for value in config]
+    if isinstance(config, str):
+        for service in SERVICES:
+            config = config.replace(service, url + urlsplit(service).path)
+    return config
+
+
 @dataclass(frozen=True)
 class World:
     """What the examples share."""
 
     backends: Backends
+    side: SideService
     run: Callable[..., Gateway]
     """Starts Envoy with a configuration."""
 
@@ -80,6 +118,8 @@ class World:
         sidecar = self.backends.sidecar.socket
         assert sidecar is not None
         upstreams = {host: ("127.0.0.1", port) for host, port in self.ports.items()}
+        if name.startswith("policy-"):
+            config = _beside(config, self.side.url)
         return self.run(name, envoy_config.rewrite(config, sidecar=sidecar, upstreams=upstreams))
 
     def on_envoy_gateway(self, name: str, objects: list[dict[str, Any]]) -> Gateway:
@@ -119,12 +159,16 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 running[name] = Gateway("example", envoy, shared, folder / name / "access.log")
             return running[name]
 
-        yield World(shared, run)
+        side = SideService()
+        stack.callback(side.close)
+        side.answer = served
+        yield World(shared, side, run)
 
 
 @pytest.fixture
 def world(_world: World) -> World:
     _world.backends.reset()
+    _world.side.asked.clear()
     return _world
 
 

@@ -59,6 +59,25 @@ VERTEX = "/v1/projects/my-project/locations/europe-west1/endpoints/openapi/chat/
 PREDICT = "/v1/projects/my-project/locations/europe-west1/publishers/google/models/text-embedding-005:predict"
 BEDROCK = "/model/us.anthropic.claude-haiku-4-5-20251001-v1%3A0/converse"
 FOUNDRY = "my-resource.services.ai.azure.com"
+BEHIND_POLICIES: dict[str, dict[str, Any]] = {
+    "prompt-decorator": {"messages": [
+        {"role": "system", "content": "You are the help desk of Example Ltd."},
+        {"role": "user", "content": "What is 1+1?"},
+        {"role": "user", "content": "Answer in at most three sentences."}]},
+    "prompt-template": {"messages": [
+        {"role": "system", "content": "Answer in French."},
+        {"role": "user", "content": 'What is the "Loire"?'}]},
+    "prompt-guard": {"messages": [{"role": "user", "content": "What is 1+1?"}]},
+    "redact": {"messages": [
+        {"role": "user", "content": "Joe is [CUSTOMER_1], [EMAIL_1]. Write to him."}]},
+    "tool-filter": {"tools": [{"type": "function", "function": {"name": "web_lookup"}}]},
+    "moderation": {"messages": [{"role": "user", "content": "What is 1+1?"}]},
+    "request-rewrite": {"messages": [{"role": "user", "content": "Who is [NAME]?"}]},
+    "rag": {"messages": [
+        {"role": "user", "content": "When is the office closed?"},
+        {"role": "user", "content": "Passages that may help to answer, each with its number and its source:"
+                                    "\n\n[1] hours.md\nIt is closed on Sundays."}]},
+}  # fmt: skip
 EXPECTED = {
     "openai": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
     "deepseek": Sent(
@@ -133,13 +152,18 @@ EXPECTED = {
             {"role": "system", "content": "Keep what stands in [BRACKETS] as it is."},
             {"role": "user", "content": "I am [EMAIL_1]. What is 1+1?"}]},
     ),
+    **{
+        f"policy-{name}": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5.4-mini", **body})
+        for name, body in BEHIND_POLICIES.items()
+    },
     "envoy-credentials": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
 }  # fmt: skip
 
 
 EMBEDDINGS = ("openai-embeddings", "vertex-ai-embeddings", "bedrock-embeddings", "cohere")
-STREAMLESS = (*EMBEDDINGS, "gemini-to-openai", "bedrock")
-"""Examples where no body says that it streams: embeddings never do; Gemini's clients and Bedrock use the path."""
+STREAMLESS = (*EMBEDDINGS, "gemini-to-openai", "bedrock", "policy-prompt-template")
+"""Examples where no body says that it streams: embeddings never do; Gemini's clients and Bedrock use the path; of a
+template it is a member, or not."""
 
 
 def sent(gateway: Gateway, expected: Sent) -> Received:
@@ -301,6 +325,39 @@ def test_what_is_personal_comes_back(world: World, stream: bool) -> None:
     reply = ask(gateway, "policies", stream=stream)
     assert reply.status == 200 and b"[EMAIL_1]" not in reply.body
     assert (b"joe@example.com" in reply.body) and b"hello" in reply.body
+
+
+@pytest.mark.rows("B28", "B29", "B32")
+@pytest.mark.parametrize(
+    ("example", "paths"),
+    [
+        ("policy-moderation", {"/v1/moderations"}),
+        ("policy-request-rewrite", {"/v1/chat/completions"}),
+        ("policy-rag", {"/v1/embeddings", "/collections/handbook/points/query"}),
+    ],
+)
+def test_who_else_is_asked_gets_no_key_of_others(world: World, example: str, paths: set[str]) -> None:
+    gateway = world.example(example)
+    headers = {"authorization": "Bearer the-clients-own", "cookie": "the-clients-own"}
+    request = asked(example)
+    assert gateway.send(request.path, request.body, {**request.headers, **headers}).status == 200
+    assert {each.path for each in world.side.asked} == paths
+    own = f"Bearer {key('OPENAI_API_KEY')}" if example == "policy-moderation" else None
+    for each in world.side.asked:
+        assert each.headers.get("authorization") == own and "the-clients-own" not in str(each)
+
+
+@pytest.mark.rows("B32")
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_service_flags_is_not_shown(world: World, stream: bool) -> None:
+    gateway = world.example("policy-moderation")
+    gateway.openai_upstream.will(
+        chat_stream({"content": "A bo"}, {"content": "mb is"}) if stream else chat("A bomb is")
+    )
+    reply = ask(gateway, "policy-moderation", stream=stream)
+    assert (
+        (reply.status, reply.broken) == (200, False) and b"mb is" not in reply.body and b"content_filter" in reply.body
+    )
 
 
 @pytest.mark.rows("E13")
