@@ -18,13 +18,12 @@ from extproc.demo.processes import Envoy, Sidecar
 from held import LARGE, RATE, Row, Say
 from load import Generator, Spec
 from machine import Wrong
-from rig import MODEL_HEADER, TRANSPORTS, Rig
+from rig import MODEL_HEADER, SHIPPED, TRANSPORTS, TWO_STREAMS, WITHOUT_ROUTER, Rig
 
 TO = payloads.TO_OPENAI
 SATURATED = 8
 """Connections."""
 LADDER = (64, 250, 500, 1000, 1500, 2000)
-WITHOUT_ROUTER = "full h2, translator only"
 GAP_BOUND_MS = 5.0
 HOPELESS_MS = 100.0
 """Beyond this, more streams are not tried."""
@@ -60,10 +59,10 @@ class Way:
         envoy: Envoy | None = None,
         sidecar: Sidecar | None = None,
         *,
-        router: bool = False,
+        layout: str = "",
     ) -> None:
         self.name = name
-        self.router = router
+        self.router = layout in (SHIPPED, TWO_STREAMS)
         self.port = port
         self.envoy = envoy
         self.sidecar = sidecar
@@ -89,16 +88,20 @@ def ways(rig: Rig, transports: Sequence[str] = TRANSPORTS) -> list[Way]:
     """All that are compared, running."""
     alone = rig.envoy(None)
     made = [Way("direct", rig.provider().port), Way("Envoy alone", alone.port, alone)]
-    for work in ("no-op", "full"):
-        for transport in transports:
-            sidecar = rig.sidecar(transport, noop=work == "no-op")
-            envoy = rig.envoy(sidecar)
-            made.append(Way(f"{work} {transport}", envoy.port, envoy, sidecar, router=True))
+    for transport in transports:
+        # What chooses a route by what it has read can not be left out, and the no-op reads nothing.
+        made += [_way(rig, transport, "no-op", TWO_STREAMS), _way(rig, transport, "no-op", WITHOUT_ROUTER)]
+        made.append(_way(rig, transport, "full", SHIPPED))
     if "h2" in transports:
-        sidecar = rig.sidecar("h2")
-        envoy = rig.envoy(sidecar, router=False)
-        made.append(Way(WITHOUT_ROUTER, envoy.port, envoy, sidecar))
+        made += [_way(rig, "h2", "full", TWO_STREAMS), _way(rig, "h2", "full", WITHOUT_ROUTER)]
     return made
+
+
+def _way(rig: Rig, transport: str, work: str, layout: str) -> Way:
+    sidecar = rig.sidecar(transport, noop=work == "no-op")
+    envoy = rig.envoy(sidecar, layout=layout)
+    name = f"{work} {transport}" if layout == SHIPPED else f"{work} {transport}, {layout}"
+    return Way(name, envoy.port, envoy, sidecar, layout=layout)
 
 
 def loaded(way: Way, spec: Spec) -> dict[str, Any]:

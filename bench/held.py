@@ -1,7 +1,7 @@
 """The sidecar alone, holding many things at once: paced streams, one large request beside them, memory.
 
 As in sidecar.py, what Envoy sends is recorded and replayed on one connection, the sidecar on one core, its client on
-another. An exchange is as shipped: the router's stream and the translator's.
+another. An exchange is as shipped: one stream.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def main() -> None:
         scripts = record.record(rig, payloads.TO_OPENAI, sidecar.bodies(payloads.TO_OPENAI, large=False))
         asked = {
             "1 KB chat, whole, as shipped": scripts["1 KB chat"].steps(0),
-            "200-event stream, translator": scripts["stream"].only(sidecar.TRANSLATOR).steps(200),
+            "200-event stream": scripts["stream"].steps(200),
         }
         for name, steps in asked.items():
             stats = profile(rig, args.transport, steps)

@@ -21,7 +21,7 @@ from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import P
 from extproc.server.h2 import frames
 from extproc.server.h2.messages import PREFIX
 from machine import Wrong
-from rig import Rig
+from rig import SHIPPED, Rig
 
 Frame = tuple[int, int, int, bytes]
 """Type, flags, stream, payload."""
@@ -34,7 +34,7 @@ class Step(NamedTuple):
     """One message, or the end, of one stream of an exchange."""
 
     slot: int
-    """Which stream: 0 is the router's, 1 the translator's; they begin in that order."""
+    """Which stream: 0 is the router's, 1 the translator's, where there is one; they begin in that order."""
     frames: tuple[tuple[int, int, bytes], ...]
     """Type, flags, payload of the frames that carry it."""
     tag: int
@@ -112,12 +112,14 @@ class Tee:
                 sink.sendall(data)
 
 
-def record(rig: Rig, direction: payloads.Direction, bodies: dict[str, bytes]) -> dict[str, Script]:
+def record(
+    rig: Rig, direction: payloads.Direction, bodies: dict[str, bytes], layout: str = SHIPPED
+) -> dict[str, Script]:
     """What Envoy, configured as deploy/envoy.yaml has it, sends for each of *bodies*."""
     sidecar = rig.sidecar("h2")
     assert sidecar.socket is not None
     tee = Tee(sidecar.socket, rig.folder() / "tee.sock")
-    envoy = rig.envoy(tee.path)
+    envoy = rig.envoy(tee.path, layout=layout)
     try:
         # The first exchange of a connection has other header blocks than all that follow.
         _ask(envoy.port, direction, bodies[next(iter(bodies))])

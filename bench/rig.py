@@ -21,6 +21,9 @@ TRANSPORTS = ("h2", "grpcio")
 MODEL_HEADER = "x-extproc-model"
 ROUTER, TRANSLATOR = "extproc.listener", "extproc.translate"
 """The filters of deploy/envoy.yaml."""
+SHIPPED, TWO_STREAMS, WITHOUT_ROUTER = "as shipped", "two streams", "translator only"
+"""What translates: the router's own stream, as in deploy/envoy.yaml for a provider that stands alone; a filter in the
+cluster, behind the router, as there for providers that fail over; that filter alone."""
 
 
 class Noop(Sidecar):
@@ -93,19 +96,19 @@ class Rig:
         started: Sidecar = self._stack.enter_context(made)
         return started
 
-    def envoy(self, sidecar: Sidecar | str | None, *, router: bool = True) -> Envoy:
+    def envoy(self, sidecar: Sidecar | str | None, *, layout: str = SHIPPED) -> Envoy:
         """Envoy with deploy/envoy.yaml, one worker, in front of the provider. *sidecar*: it, or the path of its socket;
-        None takes both ext_proc filters out, and without *router* that of the listener: the client names the model."""
+        None takes all ext_proc filters out: the client names the model, as it does where the router is left out."""
         folder = self.folder()
         where = sidecar.socket if isinstance(sidecar, Sidecar) else sidecar
         to = ("127.0.0.1", self.provider().port)
         made = config.rewrite(
-            config.reference(),
+            config.reference() if layout == SHIPPED and where else config.two_streams(config.reference()),
             sidecar=where or str(folder / "none.sock"),
             upstreams={"api.openai.com": to, "api.anthropic.com": to},
             access_log=str(folder / "access.log"),
         )
-        needed = {ROUTER: bool(where) and router, TRANSLATOR: bool(where)}
+        needed = {ROUTER: bool(where) and layout != WITHOUT_ROUTER, TRANSLATOR: bool(where)}
         without_filters(made, *(name for name, is_needed in needed.items() if not is_needed))
         started: Envoy = self._stack.enter_context(Envoy(folder, made))
         return started

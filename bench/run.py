@@ -129,7 +129,7 @@ def _hotspots(rig: Rig, plan: Plan) -> dict[str, Any]:
     scripts = record.record(rig, to, sidecar.bodies(to, large=False))
     asked = {
         "1 KB chat, whole, as shipped": scripts["1 KB chat"].steps(0),
-        "stream event": scripts["stream"].only(sidecar.TRANSLATOR).steps(sidecar.EVENTS),
+        "stream event": scripts["stream"].steps(sidecar.EVENTS),
     }
     made = {}
     for name, steps in asked.items():

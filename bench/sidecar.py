@@ -3,8 +3,9 @@
     python bench/sidecar.py [--transport h2|grpcio] [--rounds 3] [--seconds 1.0] [--quick]
 
 Each exchange is recorded from a real Envoy with deploy/envoy.yaml when this starts, and then replayed on one connection
-from another core. "As shipped" is all that Envoy sends for an exchange: a stream of the router (3 messages) and one of
-the translator (4 messages for a whole answer); "translator" is the latter alone.
+from another core. "As shipped" is all that Envoy sends for an exchange of a provider that stands alone: one stream (4
+messages for a whole answer). "Two streams" is what it sends where providers fail over: a stream of the router (3
+messages) and one of the translator (4); "translator" is the latter alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import record
 import replay
 from extproc.demo.processes import Sidecar
 from record import Script, Step
-from rig import TRANSPORTS, Rig
+from rig import TRANSPORTS, TWO_STREAMS, Rig
 
 IN_FLIGHT = 16
 EVENTS = 200
@@ -62,17 +63,19 @@ def bodies(direction: payloads.Direction, *, large: bool) -> dict[str, bytes]:
     return made
 
 
-def cases(there: dict[str, Script], back: dict[str, Script]) -> Iterator[Case]:
-    """*there*: an Anthropic client's exchanges with an OpenAI upstream; *back*: the other way."""
+def cases(shipped: dict[str, Script], there: dict[str, Script], back: dict[str, Script]) -> Iterator[Case]:
+    """*shipped*: an Anthropic client's exchanges with an OpenAI upstream; *there*: the same with two streams; *back*:
+    the other way, with two streams."""
     chat = there["1 KB chat"]
     yield Case("no-op, 4 messages", chat.only(TRANSLATOR).steps(0), noop=True)
     yield _event_case("no-op, stream event", there["stream"], noop=True)
     yield Case("1 KB chat, whole, translator", chat.only(TRANSLATOR).steps(0))
-    yield Case("1 KB chat, whole, as shipped", chat.steps(0))
+    yield Case("1 KB chat, whole, as shipped", shipped["1 KB chat"].steps(0))
+    yield Case("1 KB chat, whole, two streams", chat.steps(0))
     yield Case("1 KB chat, whole, translator, OpenAI client", back["1 KB chat"].only(TRANSLATOR).steps(0))
     yield _event_case("stream event", there["stream"])
     yield _event_case("stream event, OpenAI client", back["stream"])
-    for name, script in there.items():
+    for name, script in shipped.items():
         if name.endswith("request"):
             yield Case(f"{name}, as shipped", script.steps(0))
 
@@ -125,9 +128,10 @@ def costs(
     say: Callable[[str], None] = print,
 ) -> list[Row]:
     """CPU per exchange and per event on each transport; the rounds go through all in turn."""
-    there = record.record(rig, payloads.TO_OPENAI, bodies(payloads.TO_OPENAI, large=large))
-    back = record.record(rig, payloads.TO_ANTHROPIC, bodies(payloads.TO_ANTHROPIC, large=False))
-    everything = list(cases(there, back))
+    shipped = record.record(rig, payloads.TO_OPENAI, bodies(payloads.TO_OPENAI, large=large))
+    there = record.record(rig, payloads.TO_OPENAI, bodies(payloads.TO_OPENAI, large=False), TWO_STREAMS)
+    back = record.record(rig, payloads.TO_ANTHROPIC, bodies(payloads.TO_ANTHROPIC, large=False), TWO_STREAMS)
+    everything = list(cases(shipped, there, back))
     builds = {transport: transport for transport in transports}
     if "h2" in builds and machine.is_compiled():
         builds[SOURCE] = "h2"

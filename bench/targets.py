@@ -49,7 +49,7 @@ def _costs(results: Results) -> Iterator[Judged]:
     yield _said(name, "at least 10 times less", said, bool(ratio and ratio >= 10))
     for case, name in (
         ("1 KB chat, whole, translator", "full translation of a whole 1 KB chat, CPU per exchange: the translator's"),
-        ("1 KB chat, whole, as shipped", "the same with the router's stream, as `deploy/envoy.yaml` has it"),
+        ("1 KB chat, whole, as shipped", "the same on the router's own stream, as `deploy/envoy.yaml` has it"),
     ):
         us = of(case)
         yield _said(name, "at most 150 us", f"{us:.0f} us" if us else None, bool(us and us <= 150))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..exchange.attributes import MODELS
+from ..exchange.attributes import MODELS, ROUTES
 from ..headers import CREDENTIAL_HEADERS
 from ..route.catalogue import read_catalogue
 from ..route.text import RouteError, read
@@ -119,20 +119,21 @@ def plain_route(config: Config) -> Found:
 )  # fmt: skip
 def metadata_form(config: Config) -> Found:
     asked = {name for item in config.filters for name in item.attributes}
-    for kind, owner in _owners(config):
-        found = level(owner)
+    for kind, found in _levels(config):
         if found.struct and (found.node.path.endswith(".route") or kind not in asked):
             yield found.node
 
 
-def _owners(config: Config) -> Iterator[tuple[str, Node]]:
-    """All that may bear metadata, with the attribute that tells it."""
+def _levels(config: Config) -> Iterator[tuple[str, MetadataLevel]]:
+    """All that metadata says, with the attribute that tells it."""
     for route in config.routes:
-        yield ROUTE, route.node
+        yield ROUTE, level(route.node)
+        if route.named is not None:
+            yield ROUTES, MetadataLevel(route.named, route.named.text)
     for cluster in config.clusters.values():
-        yield CLUSTER, cluster.node
+        yield CLUSTER, level(cluster.node)
         for endpoint in cluster.endpoints:
-            yield ENDPOINT, endpoint
+            yield ENDPOINT, level(endpoint)
 
 
 @rule(
@@ -194,8 +195,7 @@ _SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-
     write="auth: {header: {Authorization: \"Bearer ${OPENAI_API_KEY}\"}}, and the key in the sidecar's environment",
 )  # fmt: skip
 def secret_inline(config: Config) -> Found:
-    for _, owner in _owners(config):
-        found = level(owner)
+    for _, found in _levels(config):
         auth = _auth(found)
         named = [("header", name) for name in auth.get("header", {}) if name.lower() in _SECRET]
         named += [("query", name) for name in auth.get("query", {})]
@@ -225,7 +225,11 @@ def plain_text(config: Config) -> Found:
         if cluster.name in config.sidecars or cluster.node.has("transport_socket_matches"):
             continue
         far = [item for item in cluster.endpoints if not _is_near(item)]
-        texts = [level(cluster.node), *map(level, far), *(level(r.node) for r in config.routes_to(cluster))]
+        texts = [level(cluster.node), *map(level, far)]
+        for route in config.routes_to(cluster):
+            texts.append(level(route.node))
+            if route.named is not None:
+                texts.append(MetadataLevel(route.named, route.named.text))
         if far and not cluster.node.has("transport_socket") and any(map(_auth, texts)):
             yield cluster.node.get("name"), f"cluster {cluster.name} has no TLS and sends a credential"
 
@@ -246,7 +250,8 @@ def tls_unverified(config: Config) -> Found:
         tls = cluster.node.get("transport_socket", "typed_config")
         common = tls.get("common_tls_context")
         kinds = ("validation_context", "combined_validation_context", "validation_context_sds_secret_config")
-        ours = cluster.filters or any(level(route.node).node for route in config.routes_to(cluster))
+        routes = config.routes_to(cluster)
+        ours = cluster.filters or any(level(r.node).node or r.named is not None for r in routes)
         if ours and type_of(tls).endswith(".UpstreamTlsContext") and not any(common.has(kind) for kind in kinds):
             yield common
 
@@ -297,12 +302,16 @@ def host_rewrite(config: Config) -> Found:
     write="metadata_options: {receiving_namespaces: {untyped: [extproc, io.envoy.ai_gateway]}}",
 )  # fmt: skip
 def costs_namespace(config: Config) -> Found:
-    for combination, cluster in combinations(config):
-        wanted = _costs_in(combination.levels)
+    met: list[tuple[Sequence[MetadataLevel], list[Filter]]] = [
+        (combination.levels, _translating(config, cluster)) for combination, cluster in combinations(config)
+    ]
+    met += [([MetadataLevel(r.named, r.named.text)], r.filters) for r in config.routes if r.named is not None]
+    for levels, filters in met:
+        wanted = _costs_in(levels)
         if wanted is None:
             continue
         found, namespace = wanted
-        for item in _translating(config, cluster):
+        for item in filters:
             if namespace not in item.config.get("metadata_options", "receiving_namespaces", "untyped").texts:
                 yield found.node, f"{namespace} is not among receiving_namespaces of {item.name}"
 

@@ -10,7 +10,7 @@ from ..route import RouteError
 from ..route.catalogue import Catalogue, read_catalogue
 from .levels import Combination, MetadataLevel, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Config, Table
+from .topology import Config, EnvoyRoute, Table
 from .tree import Node
 
 
@@ -26,18 +26,6 @@ def _hosts(config: Config) -> Iterator[tuple[Node, Table, Node, Catalogue]]:
                 continue
             if catalogue is not None and catalogue.routes:
                 yield host, table, leaf, catalogue
-
-
-def _named(route: Node) -> str | None:
-    """What *route* wants in ROUTE_HEADER: an exact value, empty for none at all; ``None`` if it does not ask."""
-    for header in route.get("match", "headers"):
-        if header.get("name").text.lower() != ROUTE_HEADER:
-            continue
-        if header.get("present_match") and header.get("present_match").true == header.get("invert_match").true:
-            return ""
-        exact = header.get("string_match", "exact").text or header.get("exact_match").text
-        return exact if exact and not header.get("invert_match").true else None
-    return None
 
 
 def _by_model(route: Node) -> bool:
@@ -56,9 +44,9 @@ def _by_model(route: Node) -> bool:
     write="headers: [{name: x-extproc-route, present_match: true, invert_match: true}] in its match, or an exact value",
 )  # fmt: skip
 def key_astray(config: Config) -> Found:
-    for host, _, _, _ in _hosts(config):
+    for host, table, _, _ in _hosts(config):
         for route in host.get("routes"):
-            if route.get("route") and _named(route) is None and not _by_model(route):
+            if route.get("route") and EnvoyRoute(route, host, table).takes is None and not _by_model(route):
                 yield route
 
 
@@ -71,7 +59,7 @@ def key_astray(config: Config) -> Found:
 def route_unnamed(config: Config) -> Found:
     for host, table, leaf, catalogue in _hosts(config):
         texts = host.get("metadata", "filter_metadata", "extproc", "routes")
-        matched = {_named(route) for route in host.get("routes")}
+        matched = {EnvoyRoute(route, host, table).takes for route in host.get("routes")}
         filters = table.manager.filters if table.manager else ()
         asked = {text for item in filters if item.role == "router" for text in item.attributes}
         for name in sorted(catalogue.routes):

@@ -76,21 +76,32 @@ def compressor_order(config: Config) -> Found:
 def cors_route(config: Config) -> Found:
     for route in config.routes:
         manager = route.table.manager
-        if manager is None or not any(not item.translates for item in route.filters) or not _is_catch_all(route.node):
+        if manager is None or not any(not item.translates for item in route.filters) or not _is_catch_all(route):
             continue
         cors = any(type_of(node.get("typed_config")) == _CORS for node in manager.chain)
         if cors and route.node.has("direct_response"):
             yield route.node.get("direct_response")
 
 
-def _is_catch_all(route: Node) -> bool:
-    match = route.get("match")
-    return match.get("prefix").text == "/" and not any(match.get(name) for name in _CONDITIONS)
+def _is_catch_all(route: EnvoyRoute) -> bool:
+    return route.node.get("match", "prefix").text == "/" and not _has_conditions(route)
 
 
-def _takes_all_of(earlier: Node, later: Node) -> bool:
-    """Whether what matches *later* always matches *earlier*, both matches of routes."""
-    if any(earlier.get(name) for name in _CONDITIONS) or earlier.get("case_sensitive").false:
+def _has_conditions(route: EnvoyRoute) -> bool:
+    """Whether its match asks for more than the path, and the absence of the header by which the router names a route:
+    no client's own reaches it."""
+    match = route.node.get("match")
+    asks = [name for name in _CONDITIONS if match.get(name)]
+    return bool(asks) and not (asks == ["headers"] and route.takes == "" and len(list(match.get("headers"))) == 1)
+
+
+def _takes_all_of(first: EnvoyRoute, second: EnvoyRoute) -> bool:
+    """Whether what matches *second* always matches *first*."""
+    earlier, later = first.node.get("match"), second.node.get("match")
+    if _has_conditions(first) or earlier.get("case_sensitive").false:
+        return False
+    if first.takes == "" and second.takes:
+        # What bears the name of a route is not for the first.
         return False
     prefix, path = earlier.get("prefix").text, later.get("path").text
     beneath = later.get("prefix").text or later.get("path_separated_prefix").text or path
@@ -110,12 +121,12 @@ def unreachable_route(config: Config) -> Found:
         if not _is_ours(config, table.manager):
             continue
         for host in table.node.get("virtual_hosts"):
-            matches: list[Node] = []
-            for route in host.get("routes"):
-                match = route.get("match")
-                if any(_takes_all_of(earlier, match) for earlier in matches):
-                    yield match
-                matches.append(match)
+            seen: list[EnvoyRoute] = []
+            for node in host.get("routes"):
+                route = EnvoyRoute(node, host, table)
+                if any(_takes_all_of(earlier, route) for earlier in seen):
+                    yield node.get("match")
+                seen.append(route)
 
 
 def _is_ours(config: Config, manager: Manager | None) -> bool:

@@ -18,9 +18,9 @@ def upstream_routes(config: Config) -> list[EnvoyRoute]:
 
 
 def served_routes(config: Config) -> list[EnvoyRoute]:
-    """Those, and the routes that a filter on the listener translates."""
+    """Those, and the routes that a filter on the listener translates for."""
     leading = [r for r in config.routes if r.action and config.leads_somewhere(r)]
-    ours = [r for r in leading if config.is_translated(r) or any(f.translates for f in r.filters)]
+    ours = [r for r in leading if config.is_served(r)]
     return [route for route in ours if route.table.manager is not None or config.is_translated(route)]
 
 
@@ -51,8 +51,8 @@ def internal_redirect(config: Config) -> Found:
             yield node
 
 
-def _mirrors(config: Config) -> Iterator[tuple[Node, str]]:
-    for route in upstream_routes(config):
+def _mirrors(config: Config, routes: list[EnvoyRoute]) -> Iterator[tuple[Node, str]]:
+    for route in routes:
         lists = list(route.inherited("request_mirror_policies")) or [route.table.node.get("request_mirror_policies")]
         for policies in lists:
             yield from ((item, item.get("cluster").text) for item in policies)
@@ -64,7 +64,7 @@ def _mirrors(config: Config) -> Iterator[tuple[Node, str]]:
     write="the ext_proc filter in the mirror cluster's http_filters",
 )  # fmt: skip
 def mirror_filter(config: Config) -> Found:
-    for node, name in _mirrors(config):
+    for node, name in _mirrors(config, upstream_routes(config)):
         cluster = config.clusters.get(name)
         if cluster is not None and not cluster.filters:
             yield node
@@ -77,13 +77,25 @@ def mirror_filter(config: Config) -> Found:
 )  # fmt: skip
 def mirror_metadata(config: Config) -> Found:
     none = MetadataLevel(Node(None, "", 0))
-    for node, name in _mirrors(config):
+    for node, name in _mirrors(config, upstream_routes(config)):
         cluster = config.clusters.get(name)
         if cluster is None or not cluster.filters:
             continue
         ends = [level(item) for item in cluster.endpoints] or [none]
         wrong = [problem(Combination(none, level(cluster.node), end)) for end in ends]
         if any(wrong):
+            yield node
+
+
+@rule(
+    "mirror-key", WARNING, "a mirror of a route that a filter on the listener translates for",
+    then="the mirror gets the same request, with the provider's key in it",
+    write="no request_mirror_policies, unless the mirror is that provider's; or the ext_proc filter in both clusters",
+)  # fmt: skip
+def mirror_key(config: Config) -> Found:
+    here = [route for route in served_routes(config) if not config.is_translated(route)]
+    for node, name in _mirrors(config, here):
+        if name in config.clusters:
             yield node
 
 
@@ -166,7 +178,8 @@ def retry_codes(config: Config) -> Found:
     write="retry_on: connect-failure,refused-stream,reset-before-request,retriable-status-codes",
 )  # fmt: skip
 def retry_codes_unused(config: Config) -> Found:
-    for policy in _both(config, "retry_policy"):
+    policies = (policy for route in served_routes(config) for policy in route.inherited("retry_policy"))
+    for policy in policies:
         if policy.get("retriable_status_codes") and "retriable-status-codes" not in policy.get("retry_on").text:
             yield policy.get("retry_on")
 

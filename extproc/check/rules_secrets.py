@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..headers import CREDENTIAL_HEADERS
 from ..route.text import RouteError, read
-from .levels import level
+from .levels import MetadataLevel, level
 from .rule import WARNING, Found, rule
 from .topology import Config
 from .tree import Node
@@ -34,8 +34,7 @@ def secret_literal(config: Config) -> Found:
                 yield value, f"{what} adds {header.text.lower()} with a literal credential"
     for node in _probe_paths(config):
         yield from ((node, f"a probe's path has a literal {name}") for name in _keys_in(node.text))
-    for owner in _owners(config):
-        found = level(owner)
+    for found in _levels(config):
         yield from ((found.node, f"override.endpoint has a literal {name}") for name in _keys_in(_endpoint(found.text)))
     for _, node in config.root.walk():
         if node.get("inline_string").text and not _is_reference(node.get("inline_string").text) and _is_secret(node):
@@ -83,11 +82,14 @@ def _keys_in(url: str) -> list[str]:
     return [name for name, value in pairs if name.lower() in _PARAMETERS and not _is_reference(value)]
 
 
-def _owners(config: Config) -> Iterator[Node]:
-    yield from (route.node for route in config.routes)
+def _levels(config: Config) -> Iterator[MetadataLevel]:
+    for route in config.routes:
+        yield level(route.node)
+        if route.named is not None:
+            yield MetadataLevel(route.named, route.named.text)
     for cluster in config.clusters.values():
-        yield cluster.node
-        yield from cluster.endpoints
+        yield level(cluster.node)
+        yield from map(level, cluster.endpoints)
 
 
 def _endpoint(text: str | None) -> str:

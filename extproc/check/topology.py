@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from ..exchange.router import ROUTE_HEADER
 from .tree import Node, Unreadable, documents
 
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
@@ -180,6 +181,24 @@ class EnvoyRoute:
                 return
 
     @cached_property
+    def takes(self) -> str | None:
+        """What it wants in ROUTE_HEADER: an exact value, empty for none at all; ``None`` if it does not ask."""
+        for header in self.node.get("match", "headers"):
+            if header.get("name").text.lower() != ROUTE_HEADER:
+                continue
+            if header.get("present_match") and header.get("present_match").true == header.get("invert_match").true:
+                return ""
+            exact = header.get("string_match", "exact").text or header.get("exact_match").text
+            return exact if exact and not header.get("invert_match").true else None
+        return None
+
+    @cached_property
+    def named(self) -> Node | None:
+        """What its virtual host says of it to the router's stream, which then translates for it."""
+        found = self.host.get("metadata", "filter_metadata", "extproc", "routes").get(self.takes or "-")
+        return found if found and any(not item.translates for item in self.filters) else None
+
+    @cached_property
     def filters(self) -> list[Filter]:
         """Our filters on the listener that work for it."""
         return self.enabled(self.table.manager.filters) if self.table.manager else []
@@ -275,7 +294,8 @@ class Config:
 
     def is_served(self, route: EnvoyRoute) -> bool:
         """Whether a filter of ours translates for it, wherever it stands."""
-        return any(item.translates for item in route.filters) or self.is_translated(route)
+        on_listener = route.named is not None or any(item.translates for item in route.filters)
+        return on_listener or self.is_translated(route)
 
     @cached_property
     def sidecars(self) -> dict[str, list[Filter]]:

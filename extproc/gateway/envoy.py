@@ -160,9 +160,15 @@ class Made:
         config = reference.reference()
         resources = config["static_resources"]
         *_, sidecar = resources["clusters"]
-        pattern = resources["clusters"][0]
+        pattern = next(cluster for cluster in resources["clusters"] if cluster["name"] == "any_provider")
+        for of_several in ("outlier_detection", "common_lb_config"):
+            pattern.pop(of_several)
         retry = _route_named(config, "any_provider")["route"]["retry_policy"]
         nowhere = _route_named(config, "no_such_model")
+        # What is about routes that the sidecar names is put back where there are any.
+        nowhere["match"].pop("headers")
+        listener = _manager(config)["http_filters"][0]["typed_config"]
+        listener["request_attributes"] = [a for a in listener["request_attributes"] if "['routes']" not in a]
         _name_apart(self.wanted)
         table = _manager(config)["route_config"]
         table["virtual_hosts"] = [
@@ -352,7 +358,6 @@ def _translate_on_the_listener(config: dict[str, Any], names: list[str]) -> None
     """Have the listener's filter asked for the texts of the routes *names*. What bears a key takes the route that it
     names, or none: every other route excludes the header that names one."""
     manager = _manager(config)
-    manager["route_config"]["request_headers_to_remove"] += [ROUTE_HEADER, MODEL_HEADER]
     asked = manager["http_filters"][0]["typed_config"]["request_attributes"]
     asked += [f"xds.virtual_host_metadata.filter_metadata['extproc']['routes']['{name}']" for name in names]
     none = {"name": ROUTE_HEADER, "present_match": True, "invert_match": True}

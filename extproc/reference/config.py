@@ -7,6 +7,7 @@ import argparse
 import copy
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -75,6 +76,50 @@ def rewrite(
     return made
 
 
+def two_streams(config: Mapping[str, Any]) -> dict[str, Any]:
+    """*config* as if each of its providers failed over to another: the router's stream names the model alone, and a
+    filter in each cluster translates."""
+    made: dict[str, Any] = copy_all(config)
+    clusters = {cluster["name"]: cluster for cluster in made["static_resources"]["clusters"]}
+    filters = next(o["http_filters"] for cluster in clusters.values() for o in _options(cluster) if "http_filters" in o)
+    manager = next(_managers(made["static_resources"]["listeners"][0]))
+    listener = manager["http_filters"][0]["typed_config"]
+    listener["request_attributes"] = [name for name in listener["request_attributes"] if "['routes']" not in name]
+    host = manager["route_config"]["virtual_hosts"][0]
+    said = host["metadata"]["filter_metadata"]["extproc"]
+    lines = yaml.safe_load(said["models"])
+    texts, models = said.pop("routes"), _taken(lines)
+    said["models"] = yaml.safe_dump(lines, sort_keys=False)
+    for route in host["routes"]:
+        match = route["match"]
+        match["headers"] = [header for header in match["headers"] if header["name"] != "x-extproc-route"]
+        if not match["headers"]:
+            del match["headers"]
+        if (name := route["name"]) in texts:
+            any_of = "|".join(re.escape(model).replace(r"\*", ".+") for model in models[name])
+            match["headers"] = [{"name": "x-extproc-model", "string_match": {"safe_regex": {"regex": any_of}}}]
+            route["metadata"] = _metadata("losses: report\n")
+            cluster = clusters[route["route"]["cluster"]]
+            for options in _options(cluster):
+                options["http_filters"] = copy_all(filters)
+            for endpoint in _lb_endpoints(cluster):
+                endpoint["metadata"] = _metadata(texts[name].replace("losses: report\n", ""))
+    return made
+
+
+def _taken(lines: dict[str, Any]) -> dict[str, list[str]]:
+    """Take the routes out of the *lines* of a list of models: the models of each."""
+    models: dict[str, list[str]] = {}
+    for name, about in lines.items():
+        if about and (route := about.pop("route", "")):
+            models.setdefault(route, []).append(about.get("model", name))
+    return models
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    return {"filter_metadata": {"extproc": {"route": text}}}
+
+
 def write(config: Mapping[str, Any], path: Path) -> Path:
     """Write *config* as JSON, which is YAML too."""
     path.write_text(json.dumps(config, indent=1), "utf-8")
@@ -99,10 +144,18 @@ def _log_to(listener: dict[str, Any], path: str) -> None:
             item["typed_config"].update({"@type": kind, "path": path})
 
 
-def _endpoints(cluster: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _options(cluster: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from cluster["typed_extension_protocol_options"].values()
+
+
+def _lb_endpoints(cluster: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for locality in cluster["load_assignment"]["endpoints"]:
-        for item in locality["lb_endpoints"]:
-            yield item["endpoint"]
+        yield from locality["lb_endpoints"]
+
+
+def _endpoints(cluster: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in _lb_endpoints(cluster):
+        yield item["endpoint"]
 
 
 def _place_sidecar(cluster: dict[str, Any], sidecar: str | Address) -> None:

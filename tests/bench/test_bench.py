@@ -24,7 +24,7 @@ import report  # noqa: E402
 import sidecar  # noqa: E402
 from load import Generator, Spec  # noqa: E402
 from machine import Wrong  # noqa: E402
-from rig import Rig  # noqa: E402
+from rig import TWO_STREAMS, Rig  # noqa: E402
 from targets import judged  # noqa: E402
 
 TO = payloads.TO_OPENAI
@@ -83,11 +83,16 @@ def test_a_stream_that_ends_early_is_no_figure(rig: Rig) -> None:
 # ---- the recording and its replay
 
 
-def test_a_recording_is_what_envoy_sends(scripts: dict[str, record.Script]) -> None:
-    names = [(step.slot, step.name) for step in scripts["1 KB chat"].steps(0)]
+WHOLE = ["request_headers", "request_body", "response_headers", "response_body"]
+
+
+def test_a_recording_is_what_envoy_sends(rig: Rig, scripts: dict[str, record.Script]) -> None:
+    assert [step.name for step in scripts["1 KB chat"].steps(0) if step.name] == WHOLE
+    body = {"1 KB chat": payloads.chat(TO.client, "gpt-whole")}
+    names = [(step.slot, step.name) for step in record.record(rig, TO, body, TWO_STREAMS)["1 KB chat"].steps(0)]
     router, translator = ([name for slot, name in names if slot == number and name] for number in (0, 1))
     assert router == ["request_headers", "request_body", "response_headers"]
-    assert translator == ["request_headers", "request_body", "response_headers", "response_body"]
+    assert translator == WHOLE
     assert len(scripts["stream"].steps(50)) == len(scripts["stream"].steps(0)) + 50
 
 
@@ -116,14 +121,15 @@ def test_an_answer_of_another_kind_is_no_figure(rig: Rig, scripts: dict[str, rec
 
 def test_requests_go_through_envoy_in_both_ways(rig: Rig) -> None:
     through = envoys.ways(rig, ["h2"])
-    assert [way.name for way in through] == ["direct", "Envoy alone", "no-op h2", "full h2", "full h2, translator only"]
+    names = ["no-op h2, two streams", "no-op h2, translator only", "full h2", "full h2, two streams"]
+    assert [way.name for way in through] == ["direct", "Envoy alone", *names, "full h2, translator only"]
     asked = [envoys.scenarios()[0], envoys.scenarios()[3]]
     rows = envoys.requests(rig, through, asked, rounds=1, seconds=0.2, say=lambda text: None)
     assert len(rows) == len(through) * len(asked)
     assert all(row["per_second"] > 0 for row in rows)
     broken = envoys.Scenario("broken", payloads.chat(TO.client, "gpt-broken"))
     with pytest.raises(Wrong, match=r"full h2: wrong: .*500"):
-        envoys.requests(rig, through[-2:-1], [broken], rounds=1, seconds=0.2, say=lambda text: None)
+        envoys.requests(rig, through[-3:-2], [broken], rounds=1, seconds=0.2, say=lambda text: None)
 
 
 # ---- the report

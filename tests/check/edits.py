@@ -1,4 +1,4 @@
-"""Minimal edits of deploy/envoy.yaml, each wrong in exactly one way."""
+"""Minimal edits of deploy/envoy.yaml with a filter in each cluster, each wrong in exactly one way."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _in(code: str, module: str) -> bool:
 
 def assert_found(code: str, edit: Edit) -> None:
     """*edit* gives a finding of the rule *code*, and no other."""
-    config = envoy_config.reference()
+    config = envoy_config.two_streams(envoy_config.reference())
     edit(Places(config))
     found = check(text_of(config))
     assert {finding.code for finding in found} == {code}, [str(finding) for finding in found]

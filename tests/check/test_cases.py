@@ -94,22 +94,20 @@ static_resources:
           stat_prefix: main
           stream_idle_timeout: 600s
           http_filters:
+{filter}
           - name: envoy.filters.http.router
             typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
           route_config:
+            request_headers_to_remove: [x-extproc-route, x-forwarded-proto]
             virtual_hosts:
             - name: all
               domains: ["*"]
-              routes:
-              - match: {{prefix: /v1/}}
-{route}
-                route: {{cluster: openai, timeout: 0s, auto_host_rewrite: true}}
-              - match: {{prefix: /}}
+{host}
+              - match: {{prefix: /, headers: [{{name: x-extproc-route, present_match: true, invert_match: true}}]}}
                 route: {{cluster: web}}
   clusters:
   - name: openai
     type: STATIC
-{filter}
     load_assignment:
       cluster_name: openai
       endpoints:
@@ -128,9 +126,7 @@ def test_the_readmes_pieces_can_be_taken_literally() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     found = re.search(r"```yaml\n(metadata:.*?)```", readme, re.DOTALL)
     assert found
-    route = "".join(f"                {line}\n" for line in found[1].splitlines())
-    made = OWN.format(
-        route=route, filter=piece("typed_extension_protocol_options: &translated"), sidecar=piece("- name: extproc")
-    )
+    host = "\n".join(f"              {line}" for line in found[1].splitlines())
+    made = OWN.format(host=host, filter=piece("- name: extproc.listener"), sidecar=piece("- name: extproc"))
     said = check(made)
     assert not [finding for finding in said if finding.severity == "error"], list(map(str, said))

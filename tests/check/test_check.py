@@ -50,7 +50,7 @@ def test_json_with_tabs_and_camel_case_is_read() -> None:
 
 def test_an_annotation_may_be_asked_for_with_all_metadata() -> None:
     """Envoy Gateway's policy can ask for nothing smaller."""
-    config = envoy_config.reference()
+    config = envoy_config.two_streams(envoy_config.reference())
     places = Places(config)
     places.route["metadata"] = {
         "filter_metadata": {"envoy-gateway": {"resources": [{"annotations": {"extproc": "losses: report"}}]}}
@@ -97,7 +97,8 @@ def dump(config: dict[str, Any], *, eds: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize("eds", [False, True])
 def test_a_config_dump_is_read_as_a_bootstrap_is(eds: bool) -> None:
     assert check(json.dumps(dump(envoy_config.reference(), eds=eds))) == []
-    made = json.dumps(dump(envoy_config.reference(), eds=eds), indent=1)
+    config = envoy_config.two_streams(envoy_config.reference())
+    made = json.dumps(dump(config, eds=eds), indent=1)
     made = made.replace("provider: anthropic", "provider: antropic").replace('"timeout": "0s"', '"timeout": "9s"', 1)
     found = check(made)
     assert {finding.code for finding in found} == {"route", "route-timeout"}

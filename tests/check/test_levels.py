@@ -23,7 +23,7 @@ def test_an_error_in_a_routes_text_has_the_line_of_its_own_key() -> None:
         ("${NOT_SET_HERE}", set()),
         ("Bearer ${file:/not/there}", set()),
         ("sk-123", {"secret-inline"}),
-        ("${not closed", {"route"}),
+        ("${not closed", {"named-route"}),
         ("${file:relative}", set()),
     ],
 )
@@ -45,8 +45,8 @@ def test_a_reference_may_stand_for_any_part_of_an_endpoint(url: str) -> None:
         ("{gcp: {service_account_json: '${KEY}', max_ttl: 60}}", set()),
         ("{gcp: {service_account_json: '${file:/not/here.json}'}}", set()),
         ("{aws: {access_key_id: '${A}', secret_access_key: '${B}', region: eu-west-1}}", set()),
-        ("{gcp: {max_ttl: soon}}", {"route"}),
-        ("{aws: {colour: red}}", {"route"}),
+        ("{gcp: {max_ttl: soon}}", {"named-route"}),
+        ("{aws: {colour: red}}", {"named-route"}),
     ],
 )
 def test_credentials_that_are_fetched_are_checked_by_their_form(auth: str, codes: set[str]) -> None:

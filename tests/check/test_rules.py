@@ -11,6 +11,7 @@ from tests.check.judged import found_in, listener_config
 def test_the_reference_is_clean() -> None:
     assert check(REFERENCE.read_text("utf-8")) == []
     assert found_in(envoy_config.reference()) == []
+    assert found_in(envoy_config.two_streams(envoy_config.reference())) == []
 
 
 def test_the_listener_placement_is_clean() -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Backends, Gateway, backends, gateway
+from tests.support.gateway import PLACEMENTS, Backends, Gateway, backends, gateway
 
 HERE = Path(__file__).parent
-PLACEMENTS = ("upstream", "listener", "one-stream")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,29 +25,29 @@ def shared() -> Iterator[Backends]:
 
 
 @pytest.fixture(scope="session", params=PLACEMENTS)
-def _both(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
+def _each(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
     with gateway(shared, request.param) as made:
         yield made
 
 
 @pytest.fixture
-def envoy(_both: Gateway) -> Iterator[Gateway]:
-    """Envoy in each of the two placements, one after the other."""
-    _both.backends.reset()
-    yield _both
-    assert _both.envoy.alive(), f"Envoy died:\n{_both.envoy.tail()}"
-    assert _both.backends.sidecar.alive(), f"the sidecar died:\n{_both.backends.sidecar.tail()}"
+def envoy(_each: Gateway) -> Iterator[Gateway]:
+    """Envoy in each of the placements, one after the other."""
+    _each.backends.reset()
+    yield _each
+    assert _each.envoy.alive(), f"Envoy died:\n{_each.envoy.tail()}"
+    assert _each.backends.sidecar.alive(), f"the sidecar died:\n{_each.backends.sidecar.tail()}"
 
 
-@pytest.fixture(scope="session")
-def _upstream_only(shared: Backends) -> Iterator[Gateway]:
-    with gateway(shared, "upstream", name="upstream-only") as made:
+@pytest.fixture(scope="session", params=["one-stream", "upstream"])
+def _with_router(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
+    with gateway(shared, request.param, name=f"{request.param}-reference") as made:
         yield made
 
 
 @pytest.fixture
-def reference(_upstream_only: Gateway) -> Iterator[Gateway]:
-    """Envoy as deploy/envoy.yaml has it."""
-    _upstream_only.backends.reset()
-    yield _upstream_only
-    assert _upstream_only.envoy.alive(), f"Envoy died:\n{_upstream_only.envoy.tail()}"
+def reference(_with_router: Gateway) -> Iterator[Gateway]:
+    """Envoy as deploy/envoy.yaml has it, and as it would be if each provider failed over to another."""
+    _with_router.backends.reset()
+    yield _with_router
+    assert _with_router.envoy.alive(), f"Envoy died:\n{_with_router.envoy.tail()}"

@@ -30,7 +30,7 @@ def named(
     folder, log = tmp_path_factory.mktemp("log"), tmp_path_factory.mktemp("lines") / "access.log"
     config = configured(shared, request.param, log)
     wanted = "metadata: {variables: all}\n"
-    placements.add_route(config, MODEL, "openai", (placements.OPENAI if request.param != "upstream" else "") + wanted)
+    placements.add_alike(config, MODEL, wanted)
     (entry,) = [e for e in placements.manager(config)["access_log"] if "log_format" in e["typed_config"]]
     entry["typed_config"]["log_format"] = {"text_format_source": {"inline_string": line_of_the_docs() + "\n"}}
     with Envoy(folder, config) as envoy:

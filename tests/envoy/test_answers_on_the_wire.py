@@ -16,7 +16,7 @@ from extproc.demo.processes import Envoy
 from extproc.demo.provider import Gate, ScriptedAnswer, sse_answer
 from extproc.reference.config import copy_all
 from tests.support import placements
-from tests.support.gateway import Backends, Gateway, Reply, configured
+from tests.support.gateway import PLACEMENTS, Backends, Gateway, Reply, configured
 from tests.support.upstream import (
     chat,
     chat_chunk,
@@ -34,7 +34,7 @@ OPENAI = f"{placements.OPENAI}max_response_bytes: {BOUND}\n"
 ANTHROPIC = f"{placements.ANTHROPIC}max_response_bytes: {BOUND}\n"
 
 
-@pytest.fixture(scope="module", params=["upstream", "listener"])
+@pytest.fixture(scope="module", params=PLACEMENTS)
 def _running(
     request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
@@ -43,9 +43,7 @@ def _running(
     log = folder / "access.log"
     config = configured(shared, placement, log)
     for name, text, upstream in (("bound", OPENAI, shared.openai), ("bound-claude", ANTHROPIC, shared.anthropic)):
-        on_endpoint = placement == "upstream"
-        placements.add_cluster(config, name, "openai", upstream.port, text if on_endpoint else None)
-        placements.add_route(config, name, "openai", None if on_endpoint else text, cluster=name)
+        placements.add_model(config, name, upstream.port, text)
     second = copy_all(placements.manager(config)["access_log"][0])
     kind = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog"
     line = "second log: %DYNAMIC_METADATA(extproc:provider)% %DYNAMIC_METADATA(extproc:output_tokens)%\n"

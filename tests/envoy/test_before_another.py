@@ -26,9 +26,9 @@ def configured(shared: Backends) -> dict[str, Any]:
         "api.anthropic.com": ("127.0.0.1", shared.anthropic.port),
     }
     assert shared.sidecar.socket
-    config = envoy_config.rewrite(envoy_config.reference(), sidecar=shared.sidecar.socket, upstreams=upstreams)
+    reference = envoy_config.rewrite(envoy_config.reference(), sidecar=shared.sidecar.socket, upstreams=upstreams)
+    made, config = placements.on_listener(reference), placements.two_streams(reference)
     other, router = placements.manager(config)["http_filters"]
-    made = placements.on_listener(config)
     ours = placements.manager(made)["http_filters"][1]
     placements.manager(made)["http_filters"] = [ours, other, router]
     # Its routes go by the header that it sets, and have nothing for us; without that header the last one matches.

@@ -18,7 +18,7 @@ import yaml
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import ScriptedAnswer, ScriptedProvider, json_answer
 from tests.support import placements
-from tests.support.gateway import KEYS, Backends, Gateway, configured
+from tests.support.gateway import KEYS, PLACEMENTS, Backends, Gateway, configured
 
 BROWSERS = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "browsers.yaml").read_text("utf-8"))
 ORIGIN = {"origin": "https://app.example"}
@@ -80,15 +80,17 @@ def test_java_may_ask_for_the_models(reference: Gateway) -> None:
 # ---- browsers
 
 
-@pytest.fixture(scope="module")
-def _browsers(shared: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=["one-stream", "upstream"])
+def _browsers(
+    request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("browsers")
-    config = configured(shared, "upstream", folder / "access.log")
+    config = configured(shared, request.param, folder / "access.log")
     manager = placements.manager(config)
     manager["http_filters"].insert(0, BROWSERS["http_filter"])
     manager["route_config"]["virtual_hosts"][0].update(BROWSERS["virtual_host"])
     with Envoy(folder, config) as process:
-        yield Gateway("upstream", process, shared, folder / "access.log")
+        yield Gateway(request.param, process, shared, folder / "access.log")
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def web(request: Any) -> ScriptedAnswer:
     return ScriptedAnswer([b"<html>web</html>"], 200, (("content-type", "text/html"),))
 
 
-@pytest.fixture(scope="module", params=["upstream", "listener"])
+@pytest.fixture(scope="module", params=PLACEMENTS)
 def _beside(
     request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, ScriptedProvider]]:
@@ -198,7 +200,7 @@ BROKEN = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encodin
 """An answer that is no HTTP any more once it has begun."""
 
 
-@pytest.mark.parametrize("placement", ["upstream", "listener"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_envoys_errors_are_in_the_clients_shape(shared: Backends, tmp_path: Path, placement: str) -> None:
     with Sidecar(tmp_path, environ=KEYS) as sidecar:
         own = Backends(tmp_path, sidecar, shared.openai, shared.anthropic)
@@ -214,8 +216,11 @@ def test_envoys_errors_are_in_the_clients_shape(shared: Backends, tmp_path: Path
     assert other.status == 500 and other.body == b"", "another's path keeps Envoy's own answer"
 
 
-def test_a_filter_before_ours_that_refuses_does_so_in_the_clients_shape(shared: Backends, tmp_path: Path) -> None:
-    config = configured(shared, "upstream", tmp_path / "access.log")
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_filter_before_ours_that_refuses_does_so_in_the_clients_shape(
+    shared: Backends, tmp_path: Path, placement: str
+) -> None:
+    config = configured(shared, placement, tmp_path / "access.log")
     limit = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
         "stat_prefix": "limit",
@@ -225,7 +230,7 @@ def test_a_filter_before_ours_that_refuses_does_so_in_the_clients_shape(shared: 
     }
     placements.manager(config)["http_filters"].insert(0, {"name": "limit", "typed_config": limit})
     with Envoy(tmp_path, config) as process:
-        gateway = Gateway("upstream", process, shared, tmp_path / "access.log")
+        gateway = Gateway(placement, process, shared, tmp_path / "access.log")
         assert gateway.chat("gpt-5").status == 200
         chat, messages = gateway.chat("gpt-5"), gateway.messages("gpt-5")
     assert chat.status == messages.status == 429
@@ -259,7 +264,7 @@ class Breaking:
                 connection.recv(65536)
 
 
-@pytest.mark.parametrize("placement", ["upstream", "listener"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_an_answer_that_breaks_when_begun_is_an_error_in_the_clients_shape(
     shared: Backends, tmp_path: Path, placement: str
 ) -> None:

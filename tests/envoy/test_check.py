@@ -335,7 +335,7 @@ def test_the_reference_read_back_from_envoys_config_dump_is_clean(reference: Gat
     text = reference.envoy.admin("GET", "/config_dump?include_eds")[1].decode()
     found = check(text)
     # The tests add routes that are wrong on purpose.
-    assert {finding.code for finding in found} <= {"route", "no-metadata"}, list(map(str, found))
+    assert {finding.code for finding in found} <= {"route", "named-route", "no-metadata"}, list(map(str, found))
     assert any("unknown provider 'nobody'" in finding.problem for finding in found)
 
 

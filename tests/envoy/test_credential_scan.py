@@ -20,7 +20,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, Respond, ScriptedAnswer
 from extproc.reference import config as envoy_config
 from tests.support.gateway import Backends, Gateway, Reply
-from tests.support.placements import add_cluster, add_route, clusters, http_options, one_stream, route
+from tests.support.placements import add_cluster, add_route, clusters, http_options, route, two_streams
 from tests.support.tapped import TappedUpstream
 from tests.support.upstream import eventually
 
@@ -91,22 +91,27 @@ def config(
     world_folder: Path, sidecar: str, ports: dict[str, int], *, filtered_mirror: bool, placement: str
 ) -> dict[str, Any]:
     upstreams = {f"api.{name}.com": ("127.0.0.1", ports[name]) for name in ("openai", "anthropic")}
+    reference = envoy_config.reference()
     made = envoy_config.rewrite(
-        envoy_config.reference(), sidecar=sidecar, upstreams=upstreams, access_log=str(world_folder / "access.log")
-    )
-    mirror = add_cluster(made, "mirror", "openai", ports["mirror"], MIRROR)
-    if not filtered_mirror:
-        http_options(mirror).pop("http_filters")
-    mirrored = add_route(made, "gpt-mirrored", "openai")
-    mirrored["route"]["request_mirror_policies"] = [{"cluster": "mirror"}]
-    third = add_cluster(made, "three", "openai", ports["deepseek"], DEEPSEEK)
-    localities = clusters(made)["any_provider"]["load_assignment"]["endpoints"]
+        two_streams(reference) if placement == "upstream" else reference,
+        sidecar=sidecar, upstreams=upstreams, access_log=str(world_folder / "access.log"),
+    )  # fmt: skip
+    if placement == "upstream":
+        mirror = add_cluster(made, "mirror", "openai", ports["mirror"], MIRROR)
+        if not filtered_mirror:
+            http_options(mirror).pop("http_filters")
+        mirrored = add_route(made, "gpt-mirrored", "openai")
+        mirrored["route"]["request_mirror_policies"] = [{"cluster": "mirror"}]
+    third = add_cluster(made, "three", "any_provider", ports["deepseek"], DEEPSEEK)
+    first, second = clusters(made)["any_provider"]["load_assignment"]["endpoints"]
     last = {**third["load_assignment"]["endpoints"][0], "priority": 2}
-    third["load_assignment"]["endpoints"] = [*envoy_config.copy_all(localities), last]
+    third["load_assignment"]["endpoints"] = [*envoy_config.copy_all([first, second]), last]
+    for option in ("outlier_detection", "common_lb_config"):
+        third.pop(option)
     three = add_route(made, "three", "any_provider", cluster="three")
     three["route"]["retry_policy"]["num_retries"] = 2
     route(made, "openai")["route"]["retry_policy"]["num_retries"] = 2
-    return one_stream(made) if placement == "one-stream" else made
+    return made
 
 
 @contextmanager

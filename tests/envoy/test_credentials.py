@@ -12,7 +12,7 @@ from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
-from tests.support.placements import add_cluster, add_route, clusters, http_options, set_text
+from tests.support.placements import add_model, clusters, http_options, set_text
 from tests.support.sigv4 import verified
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
@@ -50,19 +50,28 @@ SIGNER = {
 }
 
 
+CODEC = {
+    "name": "envoy.filters.http.upstream_codec",
+    "typed_config": {"@type": f"{_FILTERS}.upstream_codec.v3.UpstreamCodec"},
+}
+
+
 def behind_ours(cluster: dict[str, Any], added: dict[str, Any]) -> None:
-    """Put a filter between the sidecar's and the codec."""
-    http_options(cluster)["http_filters"].insert(1, added)
+    """Put a filter into the cluster, behind the sidecar's if that is there."""
+    http_options(cluster).setdefault("http_filters", [CODEC]).insert(-1, added)
 
 
-def made(shared: Backends) -> dict[str, Any]:
-    config = configured(shared, "upstream", shared.folder / "access.log")
+def made(shared: Backends, placement: str) -> dict[str, Any]:
+    config = configured(shared, placement, shared.folder / "access.log")
     port = shared.openai.port
     texts = {"aws": f"{BEDROCK}{{aws: {{}}}}\n", "gcp": VERTEX, "injected": "provider: openai\nauth: none\n",
              "signed": f"{BEDROCK}none\n"}  # fmt: skip
     for name, text in texts.items():
-        add_cluster(config, name, "openai", port, text)
-        add_route(config, name, "openai", cluster=name)
+        add_model(config, name, port, text)
+    # On the listener the host is what Envoy makes of it behind our filter: the endpoint's own name, as in real life.
+    for name in ("aws", "signed"):
+        (locality,) = clusters(config)[name]["load_assignment"]["endpoints"]
+        locality["lb_endpoints"][0]["endpoint"]["hostname"] = BEDROCK_HOST
     behind_ours(clusters(config)["injected"], INJECTOR)
     behind_ours(clusters(config)["signed"], SIGNER)
     secret = {"name": "key-of-envoy", "generic_secret": {"secret": {"inline_string": "Bearer key-of-envoy"}}}
@@ -72,8 +81,8 @@ def made(shared: Backends) -> dict[str, Any]:
     return config
 
 
-@pytest.fixture(scope="module")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=["upstream", "one-stream"])
+def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("keys")
     with ExitStack() as stack:
         tokens = TokenEndpoint()
@@ -84,8 +93,8 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         environ = {**KEYS, **AWS, "GCP_SERVICE_ACCOUNT": tokens.key()}
         shared = Backends(folder, stack.enter_context(Sidecar(folder, environ=environ)), first, second)
         (folder / "envoy").mkdir()
-        envoy = stack.enter_context(Envoy(folder / "envoy", made(shared)))
-        yield Gateway("upstream", envoy, shared, folder / "access.log")
+        envoy = stack.enter_context(Envoy(folder / "envoy", made(shared, request.param)))
+        yield Gateway(request.param, envoy, shared, folder / "access.log")
 
 
 @pytest.fixture

@@ -15,12 +15,10 @@ from extproc.demo.processes import Envoy
 from extproc.demo.provider import json_answer
 from tests.support import as_embeddings
 from tests.support.as_embeddings import vector
-from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
+from tests.support.gateway import CLIENT_KEY, KEYS, PLACEMENTS, Backends, Gateway, configured
 from tests.support.placements import add_cluster, add_route
 from tests.support.sigv4 import verified
 from tests.support.upstream import ScriptedUpstream
-
-from .conftest import PLACEMENTS
 
 ANSWER = {
     "object": "list",

@@ -102,14 +102,15 @@ def test_without_failure_the_second_provider_is_left_alone(reference: Gateway) -
     check_separation(reference)
 
 
-def test_a_dead_first_provider_fails_over(shared: Backends, tmp_path: Any) -> None:
+@pytest.mark.parametrize("placement", ["one-stream", "upstream"])
+def test_a_dead_first_provider_fails_over(shared: Backends, tmp_path: Any, placement: str) -> None:
     shared.reset()
     log = tmp_path / "access.log"
-    config = configured(shared, "upstream", log)
+    config = configured(shared, placement, log)
     first = clusters(config)["any_provider"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     first["address"]["socket_address"]["port_value"] = DEAD_PORT
     with Envoy(tmp_path, config) as process:
-        gateway = Gateway("upstream", process, shared, log)
+        gateway = Gateway(placement, process, shared, log)
         client = gateway.anthropic(default_headers={"anthropic-beta": "context-1m-2025-08-07"})
         answer = client.messages.create(model="best", max_tokens=99, messages=HI)
         assert answer.stop_reason == "end_turn"

@@ -17,16 +17,18 @@ from tests.support.ports import free_port
 from tests.support.upstream import events, eventually, message_events, text_block
 
 
-@pytest.fixture
-def own(shared: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(params=["one-stream", "upstream"])
+def own(
+    request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """An Envoy with a sidecar of its own, which the test may end, on a TCP port."""
     shared.reset()
     folder = tmp_path_factory.mktemp("own")
     with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ=KEYS) as sidecar:
         mine = Backends(folder, sidecar, shared.openai, shared.anthropic)
         log = folder / "access.log"
-        with Envoy(folder, configured(mine, "upstream", log)) as envoy:
-            yield Gateway("upstream", envoy, mine, log)
+        with Envoy(folder, configured(mine, request.param, log)) as envoy:
+            yield Gateway(request.param, envoy, mine, log)
 
 
 def test_over_tcp(own: Gateway) -> None:

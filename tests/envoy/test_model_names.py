@@ -17,6 +17,16 @@ from tests.support.placements import add_route, manager
 
 HI: Any = [{"role": "user", "content": "hi"}]
 LORA = "org/llama-3/lora-a"
+LED = f"""
+gpt-5: {{route: openai}}
+fast: {{model: gpt-5.4-mini, route: openai}}
+clever: {{model: claude-haiku-4-5, route: anthropic}}
+anyone: {{model: best, name: Whoever can}}
+"vllm/*": {{model: "gpt-*", route: openai}}
+"v/*": {{model: "*", route: openai}}
+{LORA}: {{route: openai}}
+"""
+"""The same where the router's stream translates."""
 MODELS = f"""
 gpt-5:
 fast: {{model: gpt-5.4-mini}}
@@ -28,22 +38,22 @@ anyone: {{model: best, name: Whoever can}}
 """
 
 
-def _gateway(shared: Backends, name: str, models: str | None) -> Iterator[Gateway]:
+def _gateway(shared: Backends, name: str, models: str | None, placement: str = "upstream") -> Iterator[Gateway]:
     folder = shared.new_folder(name)
-    config = configured(shared, "upstream", folder / "access.log")
-    add_route(config, LORA, "openai")
+    config = configured(shared, placement, folder / "access.log")
+    add_route(config, LORA, "openai") if placement == "upstream" else None
     host = manager(config)["route_config"]["virtual_hosts"][0]
     if models is None:
         host.pop("metadata")
     else:
         host["metadata"]["filter_metadata"]["extproc"]["models"] = models
     with Envoy(folder, config) as process:
-        yield Gateway("upstream", process, shared, folder / "access.log")
+        yield Gateway(placement, process, shared, folder / "access.log")
 
 
-@pytest.fixture(scope="module")
-def _named(shared: Backends) -> Iterator[Gateway]:
-    yield from _gateway(shared, "names", MODELS)
+@pytest.fixture(scope="module", params=["upstream", "one-stream"])
+def _named(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
+    yield from _gateway(shared, "names", MODELS if request.param == "upstream" else LED, request.param)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,67 @@ def test_without_a_model_a_clients_own_header_leads_nowhere(one: Gateway, model:
     body = {"messages": [{"role": "user", "content": "hi"}], **({} if model is None else {"model": model})}
     reply = one.send("/v1/chat/completions", body, {"x-extproc-route": "openai", "x-extproc-model": "gpt-5"})
     assert reply.status == 400 and one.openai_upstream.received == one.anthropic_upstream.received == []
+
+
+@pytest.fixture(scope="module")
+def _moved(shared: Backends) -> Iterator[Gateway]:
+    """The same providers, and a second one that takes over where OpenAI fails."""
+    folder = shared.new_folder("moved-to-two")
+    config = placements.two_streams(configured(shared, "one-stream", folder / "access.log"))
+    found = placements.clusters(config)
+    second = {**found["anthropic"]["load_assignment"]["endpoints"][0], "priority": 1}
+    found["openai"]["load_assignment"]["endpoints"].append(second)
+    policy = placements.route(config, "openai")["route"]["retry_policy"]
+    policy["retry_priority"] = placements.route(config, "any_provider")["route"]["retry_policy"]["retry_priority"]
+    with Envoy(folder, config) as envoy:
+        yield Gateway("upstream", envoy, shared, folder / "access.log")
+
+
+ASKED: dict[str, Any] = {
+    "whole": {},
+    "stream": {"stream": True},
+    "a loss": {"top_k": 5, "seed": 7},
+    "no message": {"messages": []},
+    "wrong": {"messages": 7},
+    "another name": {"model": "fast"},
+    "nobody's": {"model": "llama"},
+    "no model": {"model": ""},
+}
+ANSWERED: dict[str, Any] = {
+    "usually": None,
+    "an error": as_openai.failure(400, "no such parameter"),
+    "a stream that ends early": chat_stream({"content": "one"}, finish=None, done=False),
+}
+VARIES = {"date", "x-request-id", "x-envoy-upstream-service-time", "content-length", "transfer-encoding"}
+"""The last two: Envoy may know the length of a body or not."""
+
+
+EXCHANGES = [
+    *((asked, answered) for asked in ASKED for answered in ("usually", "an error")),
+    # Of a whole answer it would be tried again: that the second one takes over is what it is there for.
+    ("stream", "a stream that ends early"),
+]
+
+
+@pytest.mark.parametrize(("asked", "answered"), EXCHANGES)
+@pytest.mark.parametrize("api", ["chat", "messages"])
+def test_clients_see_no_difference_when_a_second_provider_joins(
+    one: Gateway, _moved: Gateway, api: str, asked: str, answered: str
+) -> None:
+    seen = []
+    for each in (one, _moved):
+        each.backends.reset()
+        if ANSWERED[answered] is not None:
+            each.openai_upstream.will(ANSWERED[answered])
+        members = {"model": "gpt-5", **ASKED[asked]}
+        reply = each.chat(**members) if api == "chat" else each.messages(**members)
+        headers = {name: value for name, value in reply.headers.items() if name not in VARIES}
+        made = re.sub(rb'"id":"[^"]*"|"created":\d+', b"", reply.body)
+        sent = [(got.path, got.body, got.header("authorization")) for got in each.openai_upstream.received]
+        seen.append((reply.status, headers, made, reply.broken, sent))
+    assert seen[0] == seen[1]
+    # What there is to compare is no empty thing.
+    assert seen[0][2] and (seen[0][4] or seen[0][0] >= 400)
 
 
 def test_another_name_for_a_model(one: Gateway) -> None:

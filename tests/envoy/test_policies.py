@@ -15,7 +15,7 @@ import pytest
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from tests.support import placements
-from tests.support.gateway import KEYS, Backends, Gateway, configured
+from tests.support.gateway import KEYS, PLACEMENTS, Backends, Gateway, configured
 from tests.support.side_service import SideService
 from tests.support.upstream import ScriptedUpstream
 
@@ -39,7 +39,7 @@ def side() -> Iterator[SideService]:
     service.close()
 
 
-@pytest.fixture(scope="module", params=["upstream", "listener"])
+@pytest.fixture(scope="module", params=PLACEMENTS)
 def _gateway(request: pytest.FixtureRequest, side: SideService, tmp_path_factory: Any) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("p")
     with ExitStack() as stack:
@@ -49,9 +49,8 @@ def _gateway(request: pytest.FixtureRequest, side: SideService, tmp_path_factory
         sidecar = stack.enter_context(PolicySidecar(folder, environ=KEYS, arguments=("--admin", "127.0.0.1:0")))
         shared = Backends(folder, sidecar, first, second)
         config = configured(shared, request.param, folder / "access.log")
-        text = placements.OPENAI if request.param == "listener" else ""
         for name, answers in (("guarded", "false"), ("watched", "true")):
-            placements.add_route(config, name, "openai", text + GUARDED.format(url=side.url, answers=answers))
+            placements.add_alike(config, name, GUARDED.format(url=side.url, answers=answers))
         _hurry(config)
         yield Gateway(request.param, stack.enter_context(Envoy(folder, config)), shared, folder / "access.log")
 

@@ -24,14 +24,14 @@ def say_hi(client: anthropic.Anthropic, model: str) -> str:
     return answer.content[0].type
 
 
-@pytest.fixture(scope="module", params=["upstream", "listener", "router"])
+@pytest.fixture(scope="module", params=["upstream", "listener", "router", "one-stream"])
 def _mounted(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
     """``prefixes`` on the routes that translate, in both placements; and on the route that Envoy matches first, for the
     router role."""
     folder = shared.new_folder(f"prefixes-{request.param}")
-    placement = "listener" if request.param == "listener" else "upstream"
+    placement = "upstream" if request.param == "router" else request.param
     config = configured(shared, placement, folder / "access.log")
-    if request.param == "router":
+    if request.param in ("router", "one-stream"):
         set_text(route(config, "no_such_model"), PREFIXES)
     else:
         own = {"openai": OPENAI, "anthropic": ANTHROPIC} if placement == "listener" else {}

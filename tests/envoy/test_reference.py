@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from extproc.exchange.attributes import ROUTES
 from extproc.reference import config as envoy_config
 from extproc.reference.config import REFERENCE
 from extproc.route import compile_route
+from extproc.route.catalogue import read_catalogue
 from tests.support import placements
 from tests.support.gateway import KEYS
 
@@ -23,6 +25,11 @@ def config() -> dict[str, Any]:
     return envoy_config.reference()
 
 
+def filters_of(cluster: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = placements.http_options(cluster).get("http_filters", [])
+    return found
+
+
 def upstream_clusters(config: dict[str, Any]) -> list[dict[str, Any]]:
     return [cluster for name, cluster in placements.clusters(config).items() if name != "extproc"]
 
@@ -33,9 +40,8 @@ def test_the_demo_and_the_tests_run_the_file_that_is_shipped() -> None:
 
 def test_the_two_filters_have_different_names(config: dict[str, Any]) -> None:
     listener = [f["name"] for f in placements.manager(config)["http_filters"]]
-    for cluster in upstream_clusters(config):
-        names = [f["name"] for f in placements.http_options(cluster)["http_filters"]]
-        assert not set(names) & set(listener)
+    names = [f["name"] for cluster in upstream_clusters(config) for f in filters_of(cluster)]
+    assert names and not set(names) & set(listener)
 
 
 def test_the_sidecars_cluster_holds_more_than_the_largest_body(config: dict[str, Any]) -> None:
@@ -52,8 +58,8 @@ def test_the_sidecars_cluster_holds_more_than_the_largest_body(config: dict[str,
 def test_no_translation_is_ever_skipped(config: dict[str, Any]) -> None:
     filters = [f for f in placements.manager(config)["http_filters"] if f["typed_config"]["@type"] == FILTER]
     for cluster in upstream_clusters(config):
-        filters += [f for f in placements.http_options(cluster)["http_filters"] if f["typed_config"]["@type"] == FILTER]
-    assert len(filters) == 1 + len(upstream_clusters(config))
+        filters += [f for f in filters_of(cluster) if f["typed_config"]["@type"] == FILTER]
+    assert len(filters) == 2, "the listener's, and that of the cluster with two providers"
     for item in filters:
         settings = item["typed_config"]
         assert settings["failure_mode_allow"] is False
@@ -68,12 +74,33 @@ def test_the_access_log_shows_no_header_that_may_hold_a_key(config: dict[str, An
     assert ":path" not in text and "authorization" not in text
 
 
-def test_every_endpoints_route_compiles(config: dict[str, Any]) -> None:
+def test_every_route_compiles(config: dict[str, Any]) -> None:
+    said = placements.one_streams_metadata(config)
+    assert said is not None
+    for text in said["routes"].values():
+        compile_route([text], environ=KEYS).credentials()
     for cluster in upstream_clusters(config):
         for locality in cluster["load_assignment"]["endpoints"]:
             for endpoint in locality["lb_endpoints"]:
-                text = endpoint["metadata"]["filter_metadata"]["extproc"]["route"]
-                compile_route(["losses: report", None, text], environ=KEYS).credentials()
+                # What an endpoint says is read where its cluster has a filter, and written nowhere else.
+                assert ("metadata" in endpoint) is bool(filters_of(cluster))
+                if filters_of(cluster):
+                    text = endpoint["metadata"]["filter_metadata"]["extproc"]["route"]
+                    compile_route(["losses: report", None, text], environ=KEYS).credentials()
+
+
+def test_a_provider_whose_models_name_its_route_is_written_once(config: dict[str, Any]) -> None:
+    said = placements.one_streams_metadata(config)
+    assert said is not None
+    catalogue = read_catalogue(said["models"])
+    asked = placements.manager(config)["http_filters"][0]["typed_config"]["request_attributes"]
+    for name in ("openai", "anthropic"):
+        assert name in catalogue.routes and name in said["routes"]
+        assert f"{ROUTES}['{name}']" in asked
+        assert "metadata" not in placements.route(config, name)
+    assert [model.id for model in catalogue.listed] == ["gpt-5", "claude-haiku-4-5", "best", "fast"]
+    assert catalogue.find_line("best") == ("best", ""), "several providers serve it: by its own route"
+    assert catalogue.find_line("claude/opus-4-8") == ("claude-opus-4-8", "anthropic")
 
 
 @pytest.mark.rows("A19")

@@ -54,16 +54,19 @@ def backends(tmp_path: Path, authority: Authority) -> Iterator[Backends]:
         yield Backends(tmp_path, sidecar, openai, anthropic)
 
 
-def gateway(shared: Backends, authority: Authority, own: tuple[Path, Path] | None) -> tuple[Gateway, Envoy]:
+def gateway(
+    shared: Backends, authority: Authority, own: tuple[Path, Path] | None, placement: str = "one-stream"
+) -> tuple[Gateway, Envoy]:
     log = shared.folder / "access.log"
-    config = configured(shared, "upstream", log)
+    config = configured(shared, placement, log)
     clusters(config)["extproc"]["transport_socket"] = socket(authority, own)
     envoy = Envoy(shared.folder, config)
-    return Gateway("upstream", envoy, shared, log), envoy
+    return Gateway(placement, envoy, shared, log), envoy
 
 
-def test_with_certificates_on_both_sides(backends: Backends, authority: Authority) -> None:
-    made, envoy = gateway(backends, authority, authority.issue("envoy"))
+@pytest.mark.parametrize("placement", ["one-stream", "upstream"])
+def test_with_certificates_on_both_sides(backends: Backends, authority: Authority, placement: str) -> None:
+    made, envoy = gateway(backends, authority, authority.issue("envoy"), placement)
     with envoy:
         message = made.anthropic().messages.create(
             model="gpt-5", max_tokens=99, messages=[{"role": "user", "content": "hi"}]

@@ -17,7 +17,7 @@ import pytest
 
 from extproc.demo.processes import Envoy
 from tests.support import placements
-from tests.support.gateway import Backends, Gateway, configured
+from tests.support.gateway import PLACEMENTS, Backends, Gateway, configured
 from tests.support.upstream import chat, chat_stream
 
 ENDED = chat_stream({"content": "hi"}).chunks
@@ -66,7 +66,7 @@ class TrailingUpstream:
         http.send_headers(stream, [("x-checksum", "1")], end_stream=True)
 
 
-@pytest.fixture(scope="module", params=["upstream", "listener"])
+@pytest.fixture(scope="module", params=PLACEMENTS)
 def trailing(request: pytest.FixtureRequest, shared: Backends) -> Iterator[tuple[Gateway, TrailingUpstream]]:
     upstream = TrailingUpstream()
     folder: Path = shared.new_folder(f"trailers-{request.param}")

@@ -1,4 +1,4 @@
-"""A smoke tour of both placements on each supported version of Envoy."""
+"""A smoke tour of the placements on each supported version of Envoy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from extproc.demo import as_openai
 from extproc.reference.config import REFERENCE, write
 from tests.support.binaries import VERSIONS, Unavailable, binary
-from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured, gateway
+from tests.support.gateway import CLIENT_KEY, PLACEMENTS, Backends, Gateway, configured, gateway
 
 HI: Any = [{"role": "user", "content": "hi"}]
 CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
@@ -31,7 +31,7 @@ def version(request: pytest.FixtureRequest) -> Path:
         pytest.skip(str(reason))
 
 
-@pytest.fixture(params=["upstream", "listener"])
+@pytest.fixture(params=PLACEMENTS)
 def envoy(request: pytest.FixtureRequest, version: Path, shared: Backends) -> Iterator[Gateway]:
     name = f"{version.parent.name.lstrip('_')}-{request.param}-smoke"
     shutil.rmtree(shared.folder / name, ignore_errors=True)
@@ -46,7 +46,7 @@ def test_smoke_tour(envoy: Gateway) -> None:
     _both_directions_whole(envoy)
     _both_directions_streamed_with_tools(envoy)
     _errors(envoy)
-    if envoy.placement == "upstream":
+    if envoy.placement != "listener":
         _failover(envoy)
 
 
@@ -91,7 +91,7 @@ def _failover(envoy: Gateway) -> None:
     assert len(seen) == 1 and seen[0].header("authorization") is None
 
 
-@pytest.mark.parametrize("placement", ["reference", "upstream", "listener"])
+@pytest.mark.parametrize("placement", ["reference", *PLACEMENTS])
 def test_configuration_is_valid(version: Path, placement: str, shared: Backends, tmp_path: Path) -> None:
     path = REFERENCE
     if placement != "reference":

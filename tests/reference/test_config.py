@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -73,5 +74,23 @@ def test_an_upstream_that_is_not_replaced_is_a_mistake() -> None:
 def test_what_aliases_share_can_be_changed_by_itself() -> None:
     made = config.reference()
     clusters = placements.clusters(made)
-    placements.http_options(clusters["openai"])["http_filters"][0]["name"] = "another"
-    assert placements.http_options(clusters["anthropic"])["http_filters"][0]["name"] == "extproc.translate"
+    placements.http_options(clusters["openai"])["common_http_protocol_options"]["idle_timeout"] = "1s"
+    assert placements.http_options(clusters["anthropic"])["common_http_protocol_options"]["idle_timeout"] == "50s"
+
+
+def test_each_provider_behind_a_filter_of_its_cluster() -> None:
+    reference, made = config.reference(), config.two_streams(config.reference())
+    before, after = placements.clusters(reference), placements.clusters(made)
+    filters = placements.http_options(before["any_provider"])["http_filters"]
+    for name, model, other in (("openai", "gpt-5.4-mini", "claude-x"), ("anthropic", "claude-haiku-4-5", "gpt-5")):
+        assert "http_filters" not in placements.http_options(before[name])
+        assert placements.http_options(after[name])["http_filters"] == filters
+        ((header,),) = (placements.route(made, name)["match"]["headers"],)
+        by_model = re.compile(header["string_match"]["safe_regex"]["regex"])
+        assert by_model.fullmatch(model) and not by_model.fullmatch(other)
+        (endpoint,) = after[name]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        text = endpoint["metadata"]["filter_metadata"]["extproc"]["route"]
+        assert text + "losses: report\n" == placements.one_streams_metadata(reference)["routes"][name]  # type: ignore[index]
+    assert placements.one_streams_metadata(made) is None
+    assert "x-extproc-route" not in json.dumps(placements.routes(made))
+    assert placements.route(made, "any_provider")["route"] == placements.route(reference, "any_provider")["route"]

@@ -22,6 +22,7 @@ from extproc.reference import config as envoy_config
 from . import placements
 from .upstream import ScriptedUpstream, eventually
 
+PLACEMENTS = ("upstream", "listener", "one-stream")
 CLIENT_KEY = "key-of-the-client"
 KEYS = {"OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
 DEAD_PORT = 1
@@ -168,8 +169,8 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
     config = envoy_config.rewrite(
         envoy_config.reference(), sidecar=sidecar, upstreams=upstreams, access_log=str(access_log)
     )
-    if placement == "one-stream":
-        config = placements.one_stream(config)
+    if placement == "upstream":
+        config = placements.two_streams(config)
     if placement == "listener":
         config = placements.on_listener(config)
     _add_odd_routes(config, placement, shared)
@@ -178,25 +179,19 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
 
 def _add_odd_routes(config: dict[str, Any], placement: str, shared: Backends) -> None:
     """Routes that are wrong, or lead nowhere, by their models."""
-    # On the listener the route speaks alone; in the upstream filter it speaks beneath the endpoint.
-    openai_text = "" if placement == "upstream" else placements.OPENAI
     placements.add_route(config, "bad-yaml", "openai", "provider: [")
     placements.add_route(config, "bad-provider", "openai", "provider: nobody")
-    placements.add_route(config, "bad-key", "openai", f"{openai_text}colour: blue\n")
-    placements.add_route(config, "reject", "openai", openai_text.replace("losses: report\n", "") + "losses: reject\n")
+    placements.add_alike(config, "bad-key", "colour: blue\n")
+    # A filter in the cluster reads what the endpoint says beside it.
+    beneath = "" if placement == "upstream" else placements.OPENAI.replace("losses: report\n", "")
+    placements.add_route(config, "reject", "openai", f"{beneath}losses: reject\n")
     secret = "provider: openai\nauth: {header: {authorization: 'Bearer ${NOT_SET_ANYWHERE}'}}\n"
     pair = "provider: openai\nauth: none\nupstream: bedrock_converse\n"
     for model, text in (("bad-secret", secret), ("bad-pair", pair)):
-        port = placements.clusters(config)["openai"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-        number = port["address"]["socket_address"]["port_value"]
-        placements.add_cluster(config, model, "openai", number, text if placement == "upstream" else None)
-        placements.add_route(config, model, "openai", None if placement == "upstream" else text, cluster=model)
+        placements.add_model(config, model, shared.openai.port, text)
     for model, api in (("gpt-5-by-chat", "openai_chat"), ("gpt-5-by-responses", "openai_responses")):
         # The one API or the other, whatever the client speaks.
-        text = f"{placements.OPENAI}upstream: {api}\n"
-        by = text if placement == "upstream" else None
-        placements.add_cluster(config, model, "openai", shared.openai.port, by)
-        placements.add_route(config, model, "openai", None if placement == "upstream" else text, cluster=model)
+        placements.add_model(config, model, shared.openai.port, f"{placements.OPENAI}upstream: {api}\n")
     placements.add_cluster(config, "dead", "openai", DEAD_PORT)
     placements.add_route(config, "dead", "openai", cluster="dead")
 

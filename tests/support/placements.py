@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc.reference import config as envoy_config
+from extproc.reference.config import two_streams as two_streams
 
 OPENAI = "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\nlosses: report\n"
 ANTHROPIC = "provider: anthropic\nauth: {header: {x-api-key: '${ANTHROPIC_API_KEY}'}}\nlosses: report\n"
@@ -48,7 +49,8 @@ def add_route(
     """A route for *model* before all others, otherwise as the route named *like*, by default with its metadata."""
     made: dict[str, Any] = envoy_config.copy_all(route(config, like))
     made["name"] = model
-    if (hosts := one_streams_metadata(config)) is not None:
+    hosts = one_streams_metadata(config)
+    if hosts is not None and like in hosts["routes"]:
         text = hosts["routes"][like] if text is None else text
         _name_route(config, hosts, model, text, f"{model}: {{route: {model}}}\n")
         made["match"]["headers"] = [{"name": "x-extproc-route", "string_match": {"exact": model}}]
@@ -76,6 +78,24 @@ def add_cluster(config: dict[str, Any], name: str, like: str, port: int, text: s
     return made
 
 
+def add_model(config: dict[str, Any], name: str, port: int, text: str, like: str = "openai") -> None:
+    """A model with a route and a cluster of its own, whose one endpoint on loopback is what *text* says."""
+    behind = has_filter(config, like)
+    add_cluster(config, name, like, port, text if behind else None)
+    add_route(config, name, like, None if behind else text, cluster=name)
+
+
+def add_alike(config: dict[str, Any], name: str, text: str, like: str = "openai") -> None:
+    """A model with a route of its own, which says *text* on top of what *like* says."""
+    beneath = "" if has_filter(config, like) else {"openai": OPENAI, "anthropic": ANTHROPIC}[like]
+    add_route(config, name, like, beneath + text)
+
+
+def has_filter(config: dict[str, Any], name: str) -> bool:
+    """Whether a filter in the cluster *name* translates."""
+    return "http_filters" in http_options(clusters(config)[name])
+
+
 def _match(item: dict[str, Any], string_match: dict[str, Any]) -> None:
     if "dynamic_metadata" in item["match"]:
         item["match"]["dynamic_metadata"][0]["value"]["string_match"] = string_match
@@ -88,7 +108,7 @@ def on_listener(config: dict[str, Any]) -> dict[str, Any]:
 
     The routes are chosen by Envoy itself (json_to_metadata), so no router role is needed.
     """
-    made: dict[str, Any] = envoy_config.copy_all(config)
+    made = two_streams(config)
     for cluster in made["static_resources"]["clusters"]:
         options = http_options(cluster)
         translate = options.pop("http_filters", None)
@@ -131,41 +151,6 @@ def _match_by_metadata(item: dict[str, Any]) -> None:
     if headers:
         value = {"string_match": headers[0]["string_match"]}
         item["match"]["dynamic_metadata"] = [{"filter": "llm", "path": [{"key": "model"}], "value": value}]
-
-
-_LINES = {
-    "gpt-5:": "gpt-5: {owned_by: openai, route: openai}",
-    "claude-haiku-4-5:": "claude-haiku-4-5: "
-    "{name: Claude Haiku 4.5, owned_by: anthropic, created: 2025-10-01, route: anthropic}",
-    "fast:": "fast: {model: gpt-5.4-mini, route: openai}",
-    '"claude/*":': '"claude/*": {model: "claude-*", route: anthropic}',
-}
-_PATTERNS = {"gpt*": "openai", "chatgpt*": "openai", "o1*": "openai", "o3*": "openai", "claude*": "anthropic"}
-
-
-def one_stream(config: dict[str, Any]) -> dict[str, Any]:
-    """*config* with the providers that stand alone translated by the router's own stream. ``any_provider`` keeps its
-    upstream filter."""
-    made: dict[str, Any] = envoy_config.copy_all(config)
-    host = manager(made)["route_config"]["virtual_hosts"][0]["metadata"]["filter_metadata"]["extproc"]
-    lines = host["models"].splitlines()
-    for at, line in enumerate(lines):
-        lines[at] = next((new for start, new in _LINES.items() if line.startswith(start)), line)
-    host["models"] = "\n".join([*lines, *(f'"{name}": {{route: {route}}}' for name, route in _PATTERNS.items())]) + "\n"
-    host["routes"] = {}
-    manager(made)["route_config"]["request_headers_to_remove"] += ["x-extproc-route", "x-extproc-model"]
-    for name, text in (("openai", OPENAI), ("anthropic", ANTHROPIC)):
-        _name_route(made, host, name, text)
-        route(made, name)["match"]["headers"] = [{"name": "x-extproc-route", "string_match": {"exact": name}}]
-        del route(made, name)["metadata"]
-        cluster = clusters(made)[name]
-        del http_options(cluster)["http_filters"]
-        del cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["metadata"]
-    # What bears a credential takes the route that it names, or none.
-    route(made, "no_such_model")["match"]["headers"] = [
-        {"name": "x-extproc-route", "present_match": True, "invert_match": True}
-    ]
-    return made
 
 
 def one_streams_metadata(config: dict[str, Any]) -> dict[str, Any] | None:
