@@ -10,7 +10,6 @@ import pytest
 
 from extproc import Answer, Call, Refused, Translation
 from extproc.effects import Effect, Failed, Failure, HttpAnswer, HttpCall, Result
-from extproc.route import RouteError
 
 pytestmark = pytest.mark.usefixtures("policies")
 
@@ -255,29 +254,3 @@ def test_a_request_that_cannot_be_read() -> None:
         else:
             with pytest.raises(Refused):
                 asked(t, body=unread)
-
-
-@pytest.mark.parametrize(
-    ("entry", "says"),
-    [
-        ({"nonsense": {}}, "policies[0]: unknown policy 'nonsense'; choose one of: "),
-        ({}, "policies[0]: expected one policy's name"),
-        ({"words": {}, "marker": {}}, "policies[0]: expected one policy's name"),
-        ({"words": 7}, "policies[0].words: expected a mapping"),
-        ({"words": {"denied": []}}, "policies[0].words.denied: unknown key; choose one of: fail, deny"),
-        ({"words": {"deny": "x"}}, "policies[0].words.deny: expected a list of texts"),
-        ({"words": {"fail": "maybe"}}, "policies[0].words.fail: choose one of: closed, open"),
-        ({"marker": {}}, "policies[0].marker.text: is needed"),
-        ({"tool_filter": {"max_tools": -1}}, "policies[0].tool_filter.max_tools: expected a whole number"),
-    ],
-)
-def test_what_is_wrong_is_said_with_its_path(entry: Any, says: str) -> None:
-    with pytest.raises(RouteError) as wrong:
-        translation("openai_chat", "openai_chat", entry)
-    assert says in str(wrong.value) and str(wrong.value).startswith("route: ")
-
-
-@pytest.mark.parametrize("entry", ["words", 7, None])
-def test_the_list_holds_mappings(entry: Any) -> None:
-    with pytest.raises(RouteError, match="policies"):
-        translation("openai_chat", "openai_chat", policies=[entry])
