@@ -114,7 +114,7 @@ def _response(body: dict[str, Any], output: list[dict[str, Any]], status: str, t
     asked, over = len(_encode(body)) // 4, status == "completed"
     usage = {
         "input_tokens": asked,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": asked + tokens,

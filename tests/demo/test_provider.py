@@ -5,29 +5,14 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
-import msgspec
 import pytest
 
-from extproc.demo import as_anthropic, as_openai
-from extproc.demo.provider import Gate, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
+from extproc.demo.provider import Gate, ScriptedAnswer, ScriptedProvider, sse_answer
 
-
-@pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    with ScriptedProvider(lambda request: json_answer({"path": request.path})) as made:
-        yield made
-
-
-def ask(
-    provider: ScriptedProvider, method: str = "POST", path: str = "/x", body: Any = b"{}"
-) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=5)
-    connection.request(method, path, body, encode_chunked=not isinstance(body, bytes | None))
-    return connection.getresponse()
+from .asking import ask
+from .asking import provider as provider
 
 
 @pytest.mark.rows("B39")
@@ -89,39 +74,3 @@ def test_counts_readers_that_go_away(provider: ScriptedProvider) -> None:
 def test_a_taken_port_is_said_at_once(provider: ScriptedProvider) -> None:
     with pytest.raises(OSError, match="in use"):
         ScriptedProvider(provider.respond, port=provider.port).start()
-
-
-WEATHER = "Paris and Oslo?"
-CHAT_TOOL = {"type": "function", "function": {"name": "get_weather"}}
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_openai_calls_a_tool_that_reads_and_no_other(provider: ScriptedProvider, stream: bool) -> None:
-    provider.respond = as_openai.answer
-    for name, called in (("get_weather", True), ("delete_everything", False)):
-        tool = {"type": "function", "function": {"name": name}}
-        asked = {"model": "m", "messages": [{"role": "user", "content": WEATHER}], "tools": [tool]}
-        assert ('"finish_reason":"tool_calls"' in said(provider, asked, stream)) is called
-
-
-@pytest.mark.parametrize(
-    ("respond", "asked"),
-    [
-        (as_openai.answer, {"messages": [{"role": "user", "content": WEATHER}], "tools": [CHAT_TOOL]}),
-        (as_anthropic.answer, {"messages": [{"role": "user", "content": WEATHER}], "tools": [{"name": "get_weather"}]}),
-    ],
-)
-def test_one_call_for_each_city(provider: ScriptedProvider, respond: Any, asked: dict[str, Any]) -> None:
-    provider.respond = respond
-    text = said(provider, {"model": "m", **asked}, False)
-    assert text.count("get_weather") == 2 and "Paris" in text and "Oslo" in text
-
-
-def test_a_request_that_it_cannot_read_is_refused(provider: ScriptedProvider) -> None:
-    for respond in (as_openai.answer, as_anthropic.answer):
-        provider.respond = respond
-        assert ask(provider, body=b"[]").status == 400
-
-
-def said(provider: ScriptedProvider, body: dict[str, Any], stream: bool) -> str:
-    return ask(provider, body=msgspec.json.encode({**body, "stream": stream})).read().decode()

@@ -7,45 +7,10 @@ import pytest
 import yaml
 
 from extproc.check import check
-from extproc.importers import Imported, ImportFailed, convert
-from extproc.reference.config import copy_all
+from extproc.importers import convert
 from tests.support import placements
 
-AZURE = "https://a.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-02-15-preview"
-HEADER = {"header": {"Authorization": "Bearer sk-live-123"}}
-
-
-def imported(plugin: dict[str, Any], name: str = "ai-proxy", **route: Any) -> Imported:
-    document = {"id": "r1", "uri": "/anything", "plugins": {name: plugin}, **route}
-    made = convert("apisix", json.dumps(document).encode())
-    assert not [item for item in check(made.yaml) if item.severity == "error"], list(map(str, check(made.yaml)))
-    assert "sk-live" not in made.yaml and "sk-live" not in "".join(made.notes)
-    return made
-
-
-def parts(made: Imported) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """The first route, its cluster, and what its endpoints say."""
-    config = copy_all(yaml.safe_load(made.yaml))
-    route = placements.routes(config)[0]
-    cluster = placements.clusters(config)[route["route"]["cluster"]]
-    ends = [end for place in cluster["load_assignment"]["endpoints"] for end in place["lb_endpoints"]]
-    return route, cluster, [yaml.safe_load(end["metadata"]["filter_metadata"]["extproc"]["route"]) for end in ends]
-
-
-def single(**plugin: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[str]]:
-    made = imported({"provider": "openai", "auth": HEADER, **plugin})
-    route, cluster, (level,) = parts(made)
-    return route, cluster, level, made.notes
-
-
-def instance(provider: str = "openai", **members: Any) -> dict[str, Any]:
-    return {"name": provider, "provider": provider, "weight": 1, "auth": HEADER, **members}
-
-
-def multi(*instances: dict[str, Any], **plugin: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any], list[str]]:
-    made = imported({"instances": list(instances), **plugin}, "ai-proxy-multi")
-    return (*parts(made), made.notes)
-
+from .plugins import AZURE, HEADER, imported, instance, multi, single
 
 # ---- ai-proxy (D1-D30)
 
@@ -234,96 +199,3 @@ def test_priority_is_turned_round_and_has_no_gaps() -> None:
     assert [place["priority"] for place in places] == [0, 1]
     assert [level["provider"] for level in levels] == ["openai", "aimlapi", "deepseek"]
     assert places[0]["lb_endpoints"][0]["load_balancing_weight"] == 8
-
-
-@pytest.mark.parametrize(
-    ("strategy", "codes"),
-    [
-        (["http_429"], [429]),
-        ("http_5xx", [500, 502, 503, 504, 529]),
-        (["http_429", "http_5xx", "rate_limiting"], [429, 500, 502, 503, 504, 529]),
-    ],
-)
-def test_fallback(strategy: Any, codes: list[int]) -> None:
-    route, _, _, notes = multi(instance(priority=1), instance("deepseek"), fallback_strategy=strategy)
-    policy = route["route"]["retry_policy"]
-    assert (policy["num_retries"], policy["retriable_status_codes"]) == (1, codes)
-    assert policy["retry_priority"]["name"] == "envoy.retry_priorities.previous_priorities"
-    assert any("rate_limiting" in note for note in notes) == ("rate_limiting" in strategy)
-
-
-def test_without_a_strategy_there_is_no_second_attempt() -> None:
-    route, _, _, _ = multi(instance(priority=1), instance("deepseek"))
-    assert "retry_policy" not in route["route"]
-
-
-@pytest.mark.parametrize(
-    ("balancer", "policy"),
-    [
-        ({"hash_on": "header", "key": "x-user"}, {"header": {"header_name": "x-user"}}),
-        ({"hash_on": "cookie", "key": "sid"}, {"cookie": {"name": "sid"}}),
-        ({"hash_on": "vars", "key": "remote_addr"}, {"connection_properties": {"source_ip": True}}),
-        ({"hash_on": "vars", "key": "arg_u"}, {"query_parameter": {"name": "u"}}),
-        ({"hash_on": "vars", "key": "http_x_u"}, {"header": {"header_name": "x-u"}}),
-        ({"hash_on": "consumer"}, None),
-    ],
-)
-def test_consistent_hashing(balancer: dict[str, Any], policy: dict[str, Any] | None) -> None:
-    route, cluster, _, notes = multi(instance(), instance("deepseek"), balancer={"algorithm": "chash", **balancer})
-    assert cluster["lb_policy"] == "RING_HASH"
-    assert route["route"].get("hash_policy") == ([policy] if policy else None)
-    assert any("hash_on" in note for note in notes) == (policy is None)
-
-
-def test_health_checks() -> None:
-    active = {
-        "type": "https", "host": "probe.example", "port": 8443, "http_path": "/health", "timeout": 2, "concurrency": 3,
-        "req_headers": ["x-a: b"],
-        "healthy": {"interval": 2, "successes": 1, "http_statuses": [200, 204]},
-        "unhealthy": {"interval": 1, "http_failures": 3},
-    }  # fmt: skip
-    passive = {"unhealthy": {"http_failures": 4}}
-    _, cluster, _, notes = multi(instance(checks={"active": active, "passive": passive}), instance("deepseek"))
-    assert cluster["health_checks"] == [
-        {
-            "timeout": "2s", "interval": "2s", "unhealthy_interval": "1s", "healthy_threshold": 1,
-            "unhealthy_threshold": 3,
-            "http_health_check": {
-                "path": "/health", "expected_statuses": [{"start": 200, "end": 201}, {"start": 204, "end": 205}],
-                "request_headers_to_add": [
-                        {"header": {"key": "x-a", "value": "b"}},
-                        {"header": {"key": "Authorization", "value": "Bearer %ENVIRONMENT(OPENAI_API_KEY)%"}},
-                    ],
-            },
-        }
-    ]  # fmt: skip
-    assert cluster["outlier_detection"]["consecutive_5xx"] == 4
-    ends = [end["endpoint"] for end in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]]
-    assert [end["health_check_config"] for end in ends] == [
-        {"hostname": "probe.example", "port_value": 8443}, {"disable_active_health_check": True}
-    ]  # fmt: skip
-    assert any("checks.active.concurrency" in note for note in notes)
-
-
-def test_http_and_https_instances_side_by_side() -> None:
-    local = instance("openai-compatible", override={"endpoint": "http://127.0.0.1:8000"})
-    _, cluster, _, _ = multi(instance(), local)
-    assert [match["name"] for match in cluster["transport_socket_matches"]] == ["plain", "tls"]
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ("[1]", "expected an object"),
-        ("{", "neither JSON nor YAML"),
-        ("", "expected an object"),
-        ('{"uri": "/"}', "neither ai-proxy nor"),
-        ('{"plugins": {"ai-proxy": {"provider": "nobody"}}}', "'nobody' is none of"),
-        ('{"plugins": {"ai-proxy-multi": {}}}', "instances: there is none"),
-        ('{"plugins": {"ai-proxy": {"provider": "openai", "auth": 1}}}', "not as its schema has it"),
-        ('{"plugins": {"ai-proxy": {"provider": "openai", "override": {"endpoint": "ftp://x"}}}}', "override.endpoint"),
-    ],
-)
-def test_what_cannot_be_read(document: str, message: str) -> None:
-    with pytest.raises(ImportFailed, match=message):
-        convert("apisix", document.encode())

@@ -9,7 +9,7 @@ from extproc import Translation
 from extproc.check import check
 from extproc.importers import convert
 
-from .test_apisix import HEADER, parts
+from .plugins import HEADER, parts
 
 GUARD: dict[str, Any] = {"match_all_roles": True, "deny_patterns": ["bad.*word"], "allow_patterns": ["please"]}
 TEMPLATE: dict[str, Any] = {

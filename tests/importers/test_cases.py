@@ -3,104 +3,27 @@
 from __future__ import annotations
 
 import copy
-import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from extproc.check import check
-from extproc.importers import Imported, ImportFailed, convert
-from extproc.reference.config import copy_all
+from extproc.importers import ImportFailed, convert
 from tests.support import placements
 
-CASES = Path(__file__).parent / "cases"
-KEY = {"header": {"Authorization": "Bearer sk-live-1"}}
-
-
-def source(name: str) -> str:
-    return name.partition("-")[0]
-
-
-def imported(name: str) -> Imported:
-    made = convert(source(name), (CASES / name).read_bytes())
-    errors = [finding for finding in check(made.yaml) if finding.severity == "error"]
-    assert not errors, list(map(str, errors))
-    return made
-
-
-def config_of(made: Imported) -> dict[str, Any]:
-    config: dict[str, Any] = copy_all(yaml.safe_load(made.yaml))
-    return config
-
-
-def apisix(*documents: Any) -> Imported:
-    return convert("apisix", *(yaml.safe_dump(document).encode() for document in documents))
-
-
-def hosts_of(config: dict[str, Any]) -> list[dict[str, Any]]:
-    hosts: list[dict[str, Any]] = placements.manager(config)["route_config"]["virtual_hosts"]
-    return hosts
-
-
-def levels_of(config: dict[str, Any], cluster: str) -> list[dict[str, Any]]:
-    places = placements.clusters(config)[cluster]["load_assignment"]["endpoints"]
-    ends = [end for place in places for end in place["lb_endpoints"]]
-    return [yaml.safe_load(end["metadata"]["filter_metadata"]["extproc"]["route"]) for end in ends]
-
+from .files import CASES, KEY, apisix, case, config_of, hosts_of, levels_of
 
 WHOLE = sorted(path.name for path in CASES.iterdir() if "local" not in path.name)
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_it_is_read(name: str) -> None:
-    made = imported(name)
+    made = case(name)
     assert "sk-live" not in made.yaml and "${{" not in made.yaml
 
 
-def test_a_retry_goes_to_another_instance() -> None:
-    policy = placements.routes(config_of(imported("apisix-fallback-same-priority.json")))[0]["route"]["retry_policy"]
-    assert [item["name"] for item in policy["retry_host_predicate"]] == ["envoy.retry_host_predicates.previous_hosts"]
-    assert policy["host_selection_retry_max_attempts"] >= 20 and "retry_priority" not in policy
-    assert policy["retriable_status_codes"] == [500, 502, 503, 504, 529]
-
-
-@pytest.mark.rows("B20", "B21")
-def test_a_probe_carries_the_credential() -> None:
-    made = imported("apisix-checks.json")
-    (probe,) = placements.clusters(config_of(made))["m"]["health_checks"]
-    assert probe["http_health_check"]["request_headers_to_add"] == [
-        {"header": {"key": "Authorization", "value": "Bearer %ENVIRONMENT(OPENAI_API_KEY)%"}}
-    ]
-    assert any("OPENAI_API_KEY must be in Envoy's environment" in note for note in made.notes)
-
-
-CHECK = {"active": {"type": "https", "http_path": "/v1/models"}}
-
-
-@pytest.mark.rows("B20", "B22")
-@pytest.mark.parametrize(
-    ("instances", "said"),
-    [
-        ([{"auth": {"query": {"key": "sk-live-1"}}, "checks": CHECK}], "cannot carry auth.query"),
-        ([{"provider": "bedrock", "provider_conf": {"region": "us-east-1"}, "checks": CHECK,
-           "auth": {"aws": {"access_key_id": "a", "secret_access_key": "b"}}}], "cannot carry auth.aws"),
-        ([{"auth": KEY, "checks": CHECK}, {"provider": "deepseek", "checks": CHECK,
-                                           "auth": {"header": {"Authorization": "Bearer sk-live-2"}}}],
-         "one credential for all endpoints"),
-    ],
-)  # fmt: skip
-def test_a_probe_that_cannot_carry_it_is_left_out(instances: list[dict[str, Any]], said: str) -> None:
-    listed = [{"name": str(i), "provider": "openai", "weight": 1, **item} for i, item in enumerate(instances)]
-    made = apisix({"id": "m", "uri": "/x", "plugins": {"ai-proxy-multi": {"instances": listed}}})
-    assert "health_checks" not in placements.clusters(config_of(made))["m"]
-    assert any(said in note and "left out" in note for note in made.notes), made.notes
-    assert "sk-live" not in made.yaml
-
-
 def test_routes_stand_as_apisix_asks_them() -> None:
-    names = [route["name"] for route in placements.routes(config_of(imported("apisix-order.json")))]
+    names = [route["name"] for route in placements.routes(config_of(case("apisix-order.json")))]
     assert names == ["narrow", "wide", "no_such_model"]
     plugins = {"ai-proxy": {"provider": "openai", "auth": KEY}}
     listed = [{"id": str(n), "uri": uri, "priority": priority, "plugins": plugins}
@@ -111,41 +34,15 @@ def test_routes_stand_as_apisix_asks_them() -> None:
 
 @pytest.mark.rows("E7")
 def test_a_nested_member_of_the_body_picks_the_route() -> None:
-    config = config_of(imported("apisix-nested.json"))
+    config = config_of(case("apisix-nested.json"))
     first = placements.manager(config)["http_filters"][0]
     assert first["name"] == "envoy.filters.http.json_to_metadata"
     matches = [route["match"].get("dynamic_metadata") for route in placements.routes(config)]
     assert [match and match[0]["value"]["string_match"]["exact"] for match in matches] == ["openai", "deepseek", None]
 
 
-def test_a_domain_stands_in_one_virtual_host() -> None:
-    hosts = hosts_of(config_of(imported("apisix-hosts.json")))
-    found = {domain: [route["name"] for route in host["routes"]] for host in hosts for domain in host["domains"]}
-    assert found == {"a.test": ["one", "two", "no_such_model"], "b.test": ["one", "no_such_model"]}
-
-
-def test_a_route_for_any_host_serves_those_that_are_named_too() -> None:
-    plugins = {"ai-proxy": {"provider": "openai", "auth": KEY}}
-    listed = [
-        {"id": "all", "uri": "/x", "plugins": plugins},
-        {"id": "own", "uri": "/y", "host": "h", "plugins": plugins},
-    ]
-    hosts = hosts_of(config_of(apisix({"routes": listed})))
-    assert [(host["domains"], [route["name"] for route in host["routes"]][:-1]) for host in hosts] == [
-        (["h"], ["own", "all"]), (["*"], ["all"])
-    ]  # fmt: skip
-
-
-def test_names_are_told_apart() -> None:
-    plugins = {"ai-proxy": {"provider": "openai", "auth": KEY}}
-    listed = [{"id": str(n), "name": "chat", "uri": f"/{n}", "plugins": plugins} for n in range(3)]
-    config = config_of(apisix({"routes": listed}))
-    assert [route["name"] for route in placements.routes(config)][:-1] == ["chat", "chat_2", "chat_3"]
-    assert len(placements.clusters(config)) == 4
-
-
 def test_the_attributes_of_3_18() -> None:
-    made = imported("apisix-318.json")
+    made = case("apisix-318.json")
     config = config_of(made)
     policy = placements.routes(config)[0]["route"]["retry_policy"]
     assert policy["retriable_status_codes"] == [403, 408, 500, 502, 503, 504, 529] and policy["num_retries"] == 1
@@ -189,71 +86,9 @@ def test_a_route_that_is_off_stays_out() -> None:
 
 
 def test_bedrock_is_said() -> None:
-    made = imported("apisix-bedrock.json")
+    made = case("apisix-bedrock.json")
     (level,) = levels_of(config_of(made), "ai-proxy-route")
     assert level["provider"] == "bedrock" and level["provider_conf"] == {"region": "us-east-1"}
-
-
-def test_variables_of_standalone_files() -> None:
-    (level,) = levels_of(config_of(imported("apisix-standalone.yaml")), "1")
-    assert level["auth"] == {"header": {"Authorization": "Bearer ${OPENAI_API_KEY}"}}
-
-
-def test_services_with_routes_beneath() -> None:
-    config = config_of(imported("apisix-adc.yaml"))
-    (route, _) = placements.routes(config)
-    assert route["name"] == "openai-service_openai-route" and route["match"]["path"] == "/anything"
-
-
-def test_what_a_route_has_from_its_service_and_its_plugin_config() -> None:
-    route = {"id": "r", "uri": "/x", "service_id": "s", "plugin_config_id": "p"}
-    service = {"id": "s", "hosts": ["h.test"], "plugins": {"key-auth": {}}}
-    config = {"id": "p", "plugins": {"ai-proxy": {"provider": "openai", "auth": KEY}}}
-    for documents in (
-        [{"routes": [route], "services": [service], "plugin_configs": [config]}],
-        [{"value": route}, {"value": service}, {"value": config}],
-    ):
-        made = apisix(*documents)
-        assert hosts_of(config_of(made))[0]["domains"] == ["h.test"]
-        assert any("key-auth" in note for note in made.notes)
-    missing = imported("apisix-service.json").notes
-    assert any("service_id: svc is not in these files" in note for note in missing)
-    assert any("plugin_config_id: pc is not in these files" in note for note in missing)
-
-
-GATEWAY: list[Any] = [
-    {"apiVersion": "apisix.apache.org/v1alpha1", "kind": "PluginConfig", "metadata": {"name": "llm", "namespace": "n"},
-     "spec": {"plugins": [{"name": "ai-proxy", "config": {"provider": "openai", "auth": KEY}},
-                          {"name": "cors", "enable": False, "config": {}}]}},
-    {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "n"},
-     "spec": {"hostnames": ["llm.test"], "rules": [
-         {"matches": [{"path": {"type": "Exact", "value": "/chat"}, "method": "POST"}, {"path": {"value": "/ai"}}],
-          "filters": [{"type": "ExtensionRef", "extensionRef": {"kind": "PluginConfig", "name": "llm"}}]}]}},
-]  # fmt: skip
-
-
-def test_http_routes_of_the_ingress_controller() -> None:
-    made = apisix(*GATEWAY)
-    host = hosts_of(config_of(made))[0]
-    matches = [{k: v for k, v in route["match"].items() if k in ("path", "prefix")} for route in host["routes"][:-1]]
-    assert host["domains"] == ["llm.test"] and {"path": "/chat"} in matches and {"prefix": "/ai/"} in matches
-    assert not any("cors" in note for note in made.notes), "it is switched off"
-    alone = apisix({**GATEWAY[1], "spec": {"rules": GATEWAY[1]["spec"]["rules"]}}, GATEWAY[0])
-    assert hosts_of(config_of(alone))[0]["domains"] == ["*"]
-    with pytest.raises(ImportFailed, match="there is no PluginConfig llm in these files"):
-        apisix(GATEWAY[1])
-
-
-def test_apisix_routes_of_the_ingress_controller() -> None:
-    rule = {
-        "name": "one", "priority": 3, "match": {"paths": ["/v1/*"], "hosts": ["h"], "exprs": [
-            {"subject": {"scope": "Header", "name": "X-Team"}, "op": "Equal", "value": "blue"}]},
-        "plugins": [{"name": "ai-proxy", "enable": True, "config": {"provider": "openai", "auth": KEY}}],
-    }  # fmt: skip
-    made = apisix({"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "metadata": {"name": "a"},
-                   "spec": {"http": [rule]}})  # fmt: skip
-    (route, _) = placements.routes(config_of(made))
-    assert route["match"] == {"prefix": "/v1/", "headers": [{"name": "x-team", "string_match": {"exact": "blue"}}]}
 
 
 @pytest.mark.parametrize(
@@ -284,7 +119,7 @@ def test_token_limits(strategy: str | None, count: str) -> None:
 
 
 def test_tls_of_a_backend_azures_path_costs_and_models() -> None:
-    made = imported("aigw-backend-tls.yaml")
+    made = case("aigw-backend-tls.yaml")
     config = config_of(made)
     clusters = placements.clusters(config)
     for name in ("r", "r_2"):
@@ -335,28 +170,3 @@ def test_the_name_that_tls_asks_for() -> None:
     config = config_of(convert("aigw", yaml.safe_dump_all(documents).encode()))
     end = placements.clusters(config)["r"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert (end["hostname"], end["address"]["socket_address"]["address"]) == ("llm.internal", "10.0.0.7")
-
-
-# ---- hostile input
-
-
-@pytest.mark.parametrize("kind", ["apisix", "aigw"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[" * 5000,
-        "a: " + "{a: " * 900 + "1" + "}" * 900,
-        "a: !!python/object:os.system x",
-        "a: 2024-13-45",
-        "x0: &x0 [1]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]\n" for i in range(1, 20)),
-        "a: &a {b: *a}",
-        json.dumps({"routes": 3}),
-        json.dumps({"list": [1, None]}),
-        json.dumps({"services": [{"routes": "x"}]}),
-    ],
-    ids=range(9),
-)
-def test_odd_input_is_an_error_of_one_line(kind: str, text: str) -> None:
-    with pytest.raises(ImportFailed) as caught:
-        convert(kind, text.encode())
-    assert "\n" not in str(caught.value)
