@@ -106,7 +106,7 @@ def test_secrets_and_who_is_asked_are_the_operators() -> None:
         def secret(self, path: str, text: str) -> Any:
             told.append((path, text))
 
-        def served(self, path: str, members: Any) -> Any:
+        def served(self, path: str, members: Any, *, embeds: bool = False) -> Any:
             told.append((path, members))
 
     reader = Given({"key": "${KEY}", "provider": "openai", "options": {"model": "m"}}, "p", Operator())

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from extproc.commands.base import Command, UsageError, opened, table
+
+
+def test_a_table_has_aligned_columns_and_nothing_trails() -> None:
+    assert table([["a", "bb", ""], ["ccc", "d", "e"]]) == "a    bb\nccc  d   e"
+
+
+def test_a_file_or_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"x")
+    with opened(str(file)) as source:
+        assert source.read() == b"x"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"y")))
+    for name in (None, "-"):
+        with opened(name) as source:
+            assert source is sys.stdin.buffer
+    assert not sys.stdin.closed, "it is not ours to close"
+    with pytest.raises(UsageError, match="none: No such file"):
+        opened(str(tmp_path / "none"))
+
+
+def test_a_command_says_what_its_statuses_mean() -> None:
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        parser.set_defaults(run=lambda args: 0)
+
+    command = Command("c", "helps", arguments)
+    assert [line[0] for line in command.statuses] == ["0", "2"] and not command.examples
