@@ -20,9 +20,9 @@ class Asked(NamedTuple):
 
 class SideService:
     """Answers every request alike: with ``status``, ``headers`` and ``body``, once ``gate`` is open. ``answer`` makes
-    another body of the one that was asked."""
+    another body of the one that was asked. A closed gate is waited at for *patience* seconds at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 20.0) -> None:
         self.status = 200
         self.headers = {"content-type": "application/json"}
         self.body = b"{}"
@@ -42,7 +42,7 @@ class SideService:
                 names = {name.lower(): value for name, value in self.headers.items()}
                 asked = Asked(self.command, self.path, names, body, self.client_address)
                 service.asked.append(asked)
-                service.gate.wait(20)
+                service.gate.wait(patience)
                 if service.seconds:
                     threading.Event().wait(service.seconds)
                 answer = service.answer(asked)
