@@ -1,4 +1,4 @@
-"""The response's way back: translated, or passed through under watch. Chosen in ``translate.py``."""
+"""The response's way back: translated, or passed through under watch. Chosen in ``translation.py``."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import msgspec
 
 from extproc.server.processlog import handler
 
-from .test_serve import sidecar
+from .test_server import sidecar
 
 
 def said(form: str, who: str = "", **more: object) -> str:

@@ -16,7 +16,7 @@ from extproc.telemetry.outcome import Began, Ending, Outcome
 
 from ..support.side_service import SideService
 from ..support.upstream import eventually
-from .test_serve import sidecar
+from .test_server import sidecar
 
 BEGAN = Began("translator", 1.0, "id-1")
 LOGGED = Outcome("translator", Ending.COMPLETE, summary=True)

@@ -25,7 +25,7 @@ from extproc.demo.processes import NotStarted
 from extproc.server import health, workers
 from extproc.server.workers import Worker, WorkerProcess, spread
 from extproc.settings import SettingError, Settings, load
-from tests.server.test_serve import Stream
+from tests.server.test_server import Stream
 from tests.support.upstream import eventually
 from tests.support.workers import Workers, alive
 

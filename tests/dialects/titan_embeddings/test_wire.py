@@ -1,35 +1,54 @@
-"""Titan's own clients, which a route tells: the path is that of every model behind InvokeModel."""
-
 from __future__ import annotations
 
-import json
+import pytest
 
-from extproc import Call, Translation
-
-ROUTE = {
-    "provider": "bedrock",
-    "provider_conf": {"region": "us-east-1"},
-    "auth": "none",
-    "client": "titan_embeddings",
-    "upstream": "titan_embeddings",
-}
+from extproc.dialects.base import ResponseHead
+from extproc.dialects.titan_embeddings import wire
+from extproc.llm.embeddings import EmbedRequest, Input
+from extproc.llm.failures import ProtocolError, Unsupported
+from extproc.llm.losses import LossReport
 
 
-def test_its_own_client_passes() -> None:
-    t = Translation(route=ROUTE)
-    body = b'{"inputText":  "a"}'
-    call = t.request(body, path="/model/amazon.titan-embed-text-v2%3A0/invoke")
-    assert isinstance(call, Call) and t.passthrough
-    assert (call.path, call.body) == ("/model/amazon.titan-embed-text-v2%3A0/invoke", body)
-    t.response_head(200, [("content-type", "application/json")])
-    answer = b'{"embedding": [0.5], "inputTextTokenCount": 2}'
-    assert t.response_body(answer, end_of_stream=True) == answer
-    assert (t.usage.input_tokens, t.model) == (2, "amazon.titan-embed-text-v2:0")
+def asked(model: str = "amazon.titan-embed-text-v2:0", **members: object) -> EmbedRequest:
+    inputs = [Input("a", at="input")]
+    return EmbedRequest(dialect="openai_embeddings", model=model, inputs=inputs, **members)  # type: ignore[arg-type]
 
 
-def test_errors_are_bedrocks() -> None:
-    t = Translation(route=ROUTE)
-    t.request(b"{}", path="/model/m/invoke")
-    t.response_head(503, [("content-type", "text/html")])
-    assert "message" in json.loads(t.response_body(b"<html>", end_of_stream=True))
-    assert dict(t.head.headers)["x-amzn-errortype"] == "ServiceUnavailableException"
+def test_a_request() -> None:
+    losses = LossReport()
+    assert wire.request(asked(dimensions=256, purpose="query", truncate=True), losses) == {
+        "inputText": "a",
+        "dimensions": 256,
+    }
+    assert [str(loss) for loss in losses] == ["purpose:dropped", "truncate:dropped"]
+
+
+@pytest.mark.parametrize("model", ["amazon.titan-embed-text-v1", "amazon.titan-embed-g1-text-02"])
+def test_the_first_generation_has_vectors_of_one_size(model: str) -> None:
+    assert wire.request(asked(model), LossReport()) == {"inputText": "a"}
+    with pytest.raises(Unsupported, match="dimensions: the size of this model's vectors is fixed"):
+        wire.request(asked(model, dimensions=256), LossReport())
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b'{"embedding": [0.50], "inputTextTokenCount": 2}', 2),
+        (b'{"embeddingsByType": {"float": [0.50], "binary": [1]}}', 7),
+        (b'{"embedding": [0.50], "embeddingsByType": {"binary": [1]}, "inputTextTokenCount": -1}', 7),
+    ],
+)
+def test_an_answer(body: bytes, tokens: int) -> None:
+    head = ResponseHead(200, [("x-amzn-bedrock-input-token-count", "7")])
+    vectors = wire.read(head, body)
+    assert ([bytes(each) for each in vectors.items], vectors.input_tokens) == ([b"[0.50]"], tokens)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [(b"{}", "embedding"), (b'{"embeddingsByType": {"binary": [1]}}', "embeddingsByType.float"), (b"[]", "body")],
+)
+def test_what_is_no_answer(body: bytes, path: str) -> None:
+    with pytest.raises(ProtocolError) as error:
+        wire.read(ResponseHead(200), body)
+    assert error.value.path == path

@@ -1,0 +1,103 @@
+"""One worker as its supervisor sees it: a process with a line on its standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from extproc.server.worker import FAILED
+
+
+class Supervisor:
+    """The other end of a worker's line."""
+
+    def __init__(self, *flags: str) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "extproc.server.worker", "--listen", "127.0.0.1:0", "--secrets", "*", *flags]
+        self.child = subprocess.Popen(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True)
+        theirs.close()
+        ours.settimeout(60)
+        self.line = ours
+        self.told = ours.makefile("rb")
+
+    def say(self, word: str) -> None:
+        self.line.sendall(word.encode() + b"\n")
+
+    def hear(self) -> Any:
+        return json.loads(self.told.readline())
+
+
+@contextmanager
+def worker(*flags: str) -> Iterator[Supervisor]:
+    made = Supervisor(*flags)
+    try:
+        yield made
+    finally:
+        made.child.kill()
+        made.child.wait()
+        made.told.close()
+        made.line.close()
+        assert made.child.stderr is not None
+        made.child.stderr.close()
+
+
+def listening(supervisor: Supervisor) -> str:
+    (address,) = supervisor.hear()["listening"]
+    return str(address)
+
+
+def test_it_says_where_it_listens_and_its_metrics_when_asked() -> None:
+    with worker("--admin", "127.0.0.1:0") as one:
+        host, port = listening(one).rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=30).close()
+        for _ in range(2):
+            one.say("metrics")
+            assert "extproc_" in one.hear()["metrics"]
+
+
+def test_told_to_drain_it_leaves_its_last_page_and_ends() -> None:
+    with worker("--admin", "127.0.0.1:0") as one:
+        listening(one)
+        one.say("drain")
+        assert "extproc_" in one.hear()["metrics"]
+        assert one.child.wait(30) == 0
+
+
+@pytest.mark.parametrize("how", ["gone", "signal"])
+def test_it_ends_when_its_supervisor_is_gone_or_the_group_is_signalled(how: str) -> None:
+    with worker() as one:
+        listening(one)
+        if how == "gone":
+            one.line.shutdown(socket.SHUT_RDWR)
+        else:
+            one.child.send_signal(signal.SIGTERM)
+        assert one.child.wait(30) == 0
+
+
+def test_an_address_that_cannot_be_had_is_one_line_and_a_status_of_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "extproc.server.worker", "--listen", address, "--secrets", "*"]
+        with ours, theirs:
+            done = subprocess.run(
+                command, stdin=theirs.fileno(), capture_output=True, text=True, timeout=60, check=False
+            )
+    assert done.returncode == FAILED
+    said = [line for line in done.stderr.splitlines() if line.startswith("extproc: ")]
+    assert len(said) == 1 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_process_that_it_starts_does_not_hold_the_line() -> None:
+    with worker() as one:
+        listening(one)
+        assert os.readlink(f"/proc/{one.child.pid}/fd/0") == "/dev/null"
