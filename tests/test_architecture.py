@@ -154,6 +154,30 @@ def test_one_name_means_one_thing() -> None:
     assert twins == {}
 
 
+def own_tests(path: Path) -> Path | None:
+    """Where the tests of a module stand: ``tests/llm/test_fold.py`` of ``extproc/llm/fold.py``, a package's own in
+    ``tests/check/test_check.py``; ``None`` for a package's file that does nothing itself."""
+    own = path.relative_to(ROOT)
+    if own.name != "__init__.py":
+        return ROOT.parent / "tests" / own.parent / f"test_{own.name}"
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    if not any(isinstance(node, kinds) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
+        return None
+    return ROOT.parent / "tests" / own.parent / f"test_{own.parent.name}.py"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.rows("F18")
+def test_each_module_is_tested_by_a_file_of_its_own(path: Path) -> None:
+    tests = own_tests(path)
+    if tests is None:
+        return
+    assert tests.is_file(), f"{path.relative_to(ROOT)} has no {tests.relative_to(ROOT.parent)}"
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    names = [node.name for node in ast.walk(ast.parse(tests.read_text("utf-8"))) if isinstance(node, functions)]
+    assert any(name.startswith("test_") for name in names)
+
+
 @pytest.mark.rows("A23")
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_written_is_english(path: Path) -> None:
