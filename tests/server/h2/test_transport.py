@@ -8,6 +8,7 @@ from dataclasses import replace
 import grpc
 import pytest
 
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from extproc.server import Transport
 from extproc.server.h2.transport import H2Server
 from tests.server import test_grpcio
@@ -56,11 +57,14 @@ async def test_a_client_that_half_closes_while_it_waits_is_answered(tokens: Toke
     tokens.gate.clear()
     async with test_grpcio.serving() as (_, service, channel):
         call = test_grpcio.process(channel)
-        waiting = asyncio.create_task(test_grpcio.asked(call, route=test_grpcio.vertex(tokens)))
-        await asyncio.sleep(0.3)
+        await test_grpcio.ask(call, test_grpcio.headers(test_grpcio.vertex(tokens)))
+        body = ProcessingRequest()
+        body.request_body.body = test_grpcio.BODY
+        await call.write(body)
+        assert (await call.read()).HasField("override_message_timeout")
         await call.done_writing()
         await asyncio.sleep(0.1)
-        assert service.open_sessions == 1 and not waiting.done()
+        assert service.open_sessions == 1
         tokens.gate.set()
-        assert (await waiting).WhichOneof("response") == "request_body"
+        assert (await call.read()).WhichOneof("response") == "request_body"
         assert await call.code() is grpc.StatusCode.OK
