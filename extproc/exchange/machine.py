@@ -27,7 +27,7 @@ from ..frozen import Frozen
 from ..headers import Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
-from ..llm.weight import is_heavier
+from ..llm.weight import is_heavier, kept
 from ..route import RouteError
 from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
@@ -54,6 +54,10 @@ Reply = tuple[ProcessingResponse, Phase]
 Steps = Generator[Effect, Result, Reply]
 """A phase that cannot answer at once: it yields what it needs, is sent what came of it, and answers at its end."""
 
+EXCHANGE_BYTES = 16 * 1024
+"""What an exchange counts for, whatever it keeps: measured with streams in the middle."""
+NO_BOUND = 2**62
+
 MARGIN_SECONDS = 1.0
 """What Envoy is asked to wait longer than we do."""
 
@@ -73,6 +77,8 @@ class Shared(Frozen):
     """Somebody logs what routes have logged."""
     payload_bytes: int = 0
     """What of each body is kept for whom a route has it logged."""
+    room: Callable[[], int] = lambda: NO_BOUND
+    """Bytes that a body may take now, while it is translated: of ``max_decoded_bytes`` what no exchange keeps."""
 
 
 _OPERATIONS = {Operation.ANSWER: "chat", Operation.EMBED: "embeddings", Operation.COUNT: "count_tokens"}
@@ -143,6 +149,8 @@ class Exchange:
         self._asked_at = 0.0
         self._until = 0.0
         """Unix seconds at which the message that waits has waited long enough."""
+        self._waits_with = 0
+        """Bytes that are kept of the message that waits."""
 
     # ---- what a role says
 
@@ -199,7 +207,11 @@ class Exchange:
                 return [self._led(made[0], made[1])]
             self._steps = made
             self._until = self.shared.now() + self.shared.limits.max_wait_seconds
-            return self._step(None) or [self.patience()]
+            answers = self._step(None)
+            if answers:
+                return answers
+            self._waits_with = kept(body_of(message), self.shared.limits.max_decoded_bytes)
+            return [self.patience()]
         except Exception as error:
             return [self._wrong(error)]
 
@@ -216,6 +228,15 @@ class Exchange:
         except Exception as error:
             self._steps = None
             return [self._wrong(error)]
+        finally:
+            if self.asks is None:
+                self._waits_with = 0
+
+    @property
+    def kept(self) -> int:
+        """Bytes that this exchange keeps, about: what its answer is written by, and what it waits with."""
+        translation = self.translation
+        return EXCHANGE_BYTES + self._waits_with + (translation.kept if translation is not None else 0)
 
     def patience(self) -> ProcessingResponse:
         """The word to Envoy that the answer to its latest message takes longer, each message anew."""
@@ -340,6 +361,7 @@ class Exchange:
 
     def turn_away(self, *, too_large: bool) -> list[ProcessingResponse]:
         """What to answer to a message that is not taken: larger than any may be, or no room for it now."""
+        self._steps = self.asks = None
         if self.phase in (Phase.OVER, Phase.PASSING, Phase.ENDED):
             return []
         if too_large:
@@ -413,8 +435,11 @@ class Exchange:
         """The client's dialect, where *prefixes* have it: settled here, once, with the body. Refuses what is beneath a
         dialect's path: another endpoint of the same API, or the same one behind another prefix; and what is too much to
         be read."""
-        if is_heavier(body, self.shared.limits.max_decoded_bytes, passed=True):
+        most, room = self.shared.limits.max_decoded_bytes, self.shared.room()
+        if is_heavier(body, most, passed=True):
             raise self.failure(ErrorKind.TOO_LARGE, TOO_HEAVY, "too_heavy")
+        if room < most and is_heavier(body, room) and not is_heavier(body, most):
+            raise self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
         if self.client is None or prefixes:
             self.client = dialects.detect(self.path, body, prefixes)
         plain = self.path.partition("?")[0]
@@ -533,6 +558,12 @@ _ENVOYS = {
     ErrorKind.OVERLOADED: "no upstream could be reached",
     ErrorKind.API: "the gateway could not get an answer",
 }
+
+
+def body_of(message: ProcessingRequest) -> bytes:
+    """The body that *message* brings, of whichever direction."""
+    brought: bytes = message.request_body.body or message.response_body.body
+    return brought
 
 
 def _advice(kind: Kind) -> str:

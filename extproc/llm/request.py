@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from ..frozen import Frozen
 from .events import Extra
 
 
@@ -275,6 +276,19 @@ class Origin(Struct, frozen=True):
         return "Origin(...)"
 
 
+KEPT_BYTES = 300
+"""What a call or a tool takes that is remembered."""
+
+
+class ClientState(Frozen):
+    """What the dialect that parsed a request wants to know of it when it writes the answer."""
+
+    @property
+    def kept(self) -> int:
+        """Bytes that it takes, about, where they are many."""
+        return 0
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """``at`` maps our words to the client's paths where they differ: see ``path_of``."""
 
@@ -305,10 +319,17 @@ class Request(Struct, frozen=True, kw_only=True):
     at: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Member] = field(default_factory=dict)
     client_state: Any = None
-    """Private to the dialect that parsed the request; its response emitter finds here what the request settled."""
+    """A ``ClientState``, private to the dialect that parsed the request; its response emitter finds here what the
+    request settled."""
     source: Origin | None = None
     """What the request was read from. With it, the same dialect's emitter gives back all that the client sent, but for
     what was changed since (see ``dialects/shared/relay.py``); without it, what the vocabulary can say."""
+
+    @property
+    def kept(self) -> int:
+        """Bytes, about, that ``remembered`` leaves of it."""
+        calls = sum([len(message.content) for message in self.messages])
+        return KEPT_BYTES * (calls + len(self.tools)) + (self.client_state.kept if self.client_state is not None else 0)
 
     def path_of(self, word: str) -> str:
         """The client's path of one of our words (``max_tokens``, ``stop``, ``reasoning``, ``output`` ...)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 SMALL = 4 * 1024 * 1024
-"""Bytes up to which a text is not looked at: whatever it holds, it takes less than forty times as much."""
+"""Bytes up to which a text is not looked at where forty times as much may be taken: no text takes more."""
 
 _SMALL_FACTOR = 40
 _TRANSLATED, _WIDE, _PASSED = 7, 11, 3
@@ -17,6 +17,9 @@ _TRANSLATED, _WIDE, _PASSED = 7, 11, 3
 string four bytes wide, passed on."""
 _VALUE = 140
 """Bytes for each comma, colon and bracket that opens: a list, a string, a member's entry, and what is made of them."""
+
+_KEPT, _KEPT_WIDE, _KEPT_VALUE = 4, 8, 100
+"""The same for a text that is read and then waits: its copies, and bytes for each of its values."""
 
 _WIDE_CHARACTER = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -32,28 +35,35 @@ def is_heavier(data: bytes, most: int, *, passed: bool = False) -> bool:
     """Whether handling *data* takes more than *most* bytes of memory, about. *passed*: only its outermost members are
     read."""
     size = len(data)
-    if size <= SMALL:
-        return size * _SMALL_FACTOR > most
+    if size <= SMALL and size * _SMALL_FACTOR <= most:
+        return False
     left = most - size * (_PASSED if passed else _TRANSLATED)
     if left >= 0 and not passed and _WIDE_CHARACTER.search(data):
         left -= size * (_WIDE - _TRANSLATED)
-    return left < 0 or _holds_more(data, left // _VALUE)
+    return left < 0 or _values(data, left // _VALUE) > left // _VALUE
 
 
-def _holds_more(data: bytes, most: int) -> bool:
-    """Whether more than *most* commas, colons and opening brackets stand in *data*, outside of its strings. What stands
-    in them is told apart only where there are so many that it matters."""
+def kept(data: bytes, most: int = 2**62) -> int:
+    """Bytes of memory that *data* takes, about, while whoever has read it waits for something; where that is more than
+    *most*, any number above it."""
+    size = len(data) * (_KEPT_WIDE if _WIDE_CHARACTER.search(data) else _KEPT)
+    return size if size > most else size + _values(data, (most - size) // _KEPT_VALUE) * _KEPT_VALUE
+
+
+def _values(data: bytes, most: int) -> int:
+    """How many commas, colons and opening brackets stand in *data*, at most. What stands in its strings is told apart
+    only where there are more than *most*; the number is above it if there are so many outside of them."""
     count = sum(map(data.count, _STRUCTURE))
     if count <= most:
-        return False
+        return count
     # A table, or a program, in a string weighs no more than other text.
     for strings, found in enumerate(_STRING.finditer(data)):
         if strings > most:
             # Between any two stands one of them.
-            return True
+            return strings
         start, end = found.span()
         if end - start >= _LONG:
             count -= sum([data.count(mark, start, end) for mark in _STRUCTURE])
             if count <= most:
-                return False
-    return True
+                break
+    return count

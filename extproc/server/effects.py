@@ -15,18 +15,21 @@ from urllib.parse import urlsplit
 
 from ..effects import Ask, Awaited, Done, Failed, Failure, HttpAnswer, HttpCall, Result
 from ..settings import Settings
+from .memory import Budget
 
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 30.0
 """How long an unused connection stays open."""
+NO_ROOM = "what the process keeps leaves no room for it"
 NO_HTTP = "needs the package aiohttp: pip install 'extproc-llm[policies]'"
 
 
 class Effects:
-    """Those of one process. ``close`` once, on the loop on which they ran."""
+    """Those of one process. ``close`` once, on the loop on which they ran. *budget*: what their bodies count with."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget(settings.max_held_bytes, settings.limits.max_decoded_bytes)
         self._bound = settings.max_side_calls
         self._max_bytes = settings.max_side_call_bytes
         self.open = 0
@@ -57,6 +60,8 @@ class Effects:
             return Failed(Failure.BUSY, f"{self._bound} calls are in flight")
         self.open += 1
         try:
+            if not self._budget.keep(len(call.body)):
+                return Failed(Failure.BUSY, NO_ROOM)
             async with asyncio.timeout(seconds):
                 return await self._call(call)
         except TimeoutError:
@@ -66,6 +71,7 @@ class Effects:
         except Exception as error:
             return _failed(error)
         finally:
+            self._budget.keep(-len(call.body))
             self.open -= 1
 
     async def _call(self, call: HttpCall) -> HttpAnswer | Failed:
@@ -75,15 +81,22 @@ class Effects:
         sent = self._client().request(
             call.method, url, headers=[*call.headers], data=call.body or None, allow_redirects=False
         )
-        async with sent as answer:
-            body = bytearray()
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > bound:
-                    answer.close()
-                    return Failed(Failure.TOO_LARGE, f"more than {bound} bytes")
-            headers = tuple((name.lower(), value) for name, value in answer.headers.items())
-            return HttpAnswer(answer.status, headers, bytes(body))
+        body, kept = bytearray(), 0
+        try:
+            async with sent as answer:
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    kept += len(chunk)
+                    has_room = self._budget.keep(len(chunk))
+                    if len(body) > bound or not has_room:
+                        answer.close()
+                        if has_room:
+                            return Failed(Failure.TOO_LARGE, f"more than {bound} bytes")
+                        return Failed(Failure.BUSY, NO_ROOM)
+                headers = tuple((name.lower(), value) for name, value in answer.headers.items())
+                return HttpAnswer(answer.status, headers, bytes(body))
+        finally:
+            self._budget.keep(-kept)
 
     def _client(self) -> Any:
         if self._http is None:

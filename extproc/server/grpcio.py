@@ -19,6 +19,8 @@ from .service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessage
 log = logging.getLogger(__name__)
 
 HEALTH = "grpc.health.v1.Health"
+LONG_ANSWER = 64 * 1024
+"""Bytes for which there must be room. A refusal is shorter, and always said."""
 HEALTHY = ("", SERVICE)
 """The service names that health answers for."""
 
@@ -96,8 +98,7 @@ class GrpcioServer:
         try:
             while (message := await (reading or call.read())) is not grpc.aio.EOF:
                 reading = None
-                for answer in session.receive(message):
-                    await call.write(answer)
+                await self._answer(call, self._taken(session, message))
                 if session.asks is not None:
                     reading = await self._wait(session, call)
         except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -113,6 +114,24 @@ class GrpcioServer:
         finally:
             session.close()
 
+    def _taken(self, session: ExchangeSession, message: bytes) -> list[bytes]:
+        """The answers to *message*, if there is room for it; gRPC's library has held it until now, uncounted."""
+        return (
+            session.receive(message) if self._service.budget.has_room(len(message)) else session.refuse(too_large=False)
+        )
+
+    async def _answer(self, call: Any, answers: list[bytes]) -> None:
+        """Send *answers*. They are held until the client's window takes them."""
+        budget, size = self._service.budget, sum(map(len, answers))
+        budget.change(size)
+        try:
+            if size > LONG_ANSWER and budget.exceeded:
+                raise TooMuchHeld("too many bytes wait to be sent")
+            for answer in answers:
+                await call.write(answer)
+        finally:
+            budget.change(-size)
+
     async def _wait(self, session: ExchangeSession, call: Any) -> asyncio.Future[Any]:
         """Have carried out what *session* asks, until it asks no more, and read meanwhile. The read that is still
         open, or that has found the end."""
@@ -126,11 +145,9 @@ class GrpcioServer:
                     pending = {running} if ended else {running, reading}
                     await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                     if not ended and reading.done() and reading.result() is not grpc.aio.EOF:
-                        for answer in session.receive(reading.result()):
-                            await call.write(answer)
+                        await self._answer(call, self._taken(session, reading.result()))
                         reading = asyncio.ensure_future(call.read())
-                for answer in session.resume(ask, running.result()):
-                    await call.write(answer)
+                await self._answer(call, session.resume(ask, running.result()))
         except BaseException:
             reading.cancel()
             if running is not None:

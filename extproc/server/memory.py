@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +19,8 @@ UNMAPPED_BYTES = 32 * 1024 * 1024
 
 KEPT_SECONDS = 60.0
 """For so long at most: one large message a day must not cost its memory all day."""
+
+NO_BOUND = 2**62
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -62,15 +65,22 @@ class Silent(Protocol):
 
 
 class Budget:
-    """What a process holds for others, in bytes: messages that are not whole yet, messages that wait for something,
-    answers that wait to be sent. One for all connections: bounds for each would add up."""
+    """What a process holds for others, in bytes. One for all connections: bounds for each would add up.
 
-    def __init__(self, most: int) -> None:
+    ``held``, of *most*: messages that are not whole yet, messages that wait for something, answers that wait to be
+    sent. ``kept``, of *most_kept*: what exchanges keep of what they have read, while they wait for something and while
+    their answer comes, and calls to other services; what is left of it is what the next body may take while it is
+    translated, one at a time.
+    """
+
+    def __init__(self, most: int, most_kept: int = NO_BOUND) -> None:
         self.most = most
         self.held = 0
-        self.waiting: dict[Waiter, None] = {}
+        self.most_kept = most_kept
+        self.kept = 0
+        self.waiting: OrderedDict[Waiter, None] = OrderedDict()
         """Who waits for room, first come first served."""
-        self.silent: dict[Silent, None] = {}
+        self.silent: OrderedDict[Silent, None] = OrderedDict()
         """Calls on which nothing has come, the oldest first."""
         self.on_room: Callable[[], None] | None = None
         """Called when there is more room and someone waits for it. It is to call ``admit`` soon."""
@@ -87,6 +97,16 @@ class Budget:
         self.held += by
         if by < 0 and self.waiting and self.on_room is not None:
             self.on_room()
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be kept beside what is."""
+        return max(0, self.most_kept - self.kept)
+
+    def keep(self, by: int) -> bool:
+        """Keep *by* more, or less. Whether there is room for more."""
+        self.kept += by
+        return by <= 0 or self.kept <= self.most_kept
 
     def admit(self) -> bool:
         """Let those in for whom there is room, as long as the first of them fits. Whether any was."""

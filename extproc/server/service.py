@@ -58,7 +58,7 @@ class ExchangeSession:
     they are kept, in their order, *max_held* bytes of them at most.
     """
 
-    __slots__ = ("_budget", "_closed", "_exchange", "_held", "_held_bytes", "_max_held", "_spent")
+    __slots__ = ("_budget", "_closed", "_exchange", "_held", "_held_bytes", "_kept", "_max_held", "_spent")
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class ExchangeSession:
         self._held_bytes = 0
         self._max_held = max_held
         self._budget = budget
+        self._kept = 0
 
     @property
     def asks(self) -> Ask | None:
@@ -106,7 +107,15 @@ class ExchangeSession:
             request = ProcessingRequest.FromString(message)
         except DecodeError:
             raise NotAMessage("not a ProcessingRequest") from None
-        return [answer.SerializeToString() for answer in exchange.receive(request)]
+        return self._kept_within([answer.SerializeToString() for answer in exchange.receive(request)])
+
+    def _kept_within(self, answers: list[bytes]) -> list[bytes]:
+        """*answers*, if there is room for what the exchange keeps now."""
+        more = self._exchange.kept - self._kept
+        if not more:
+            return answers
+        self._kept += more
+        return answers if self._budget.keep(more) else self.refuse(too_large=False)
 
     def _hold(self, message: bytes) -> list[bytes]:
         if self._held is None:
@@ -123,7 +132,7 @@ class ExchangeSession:
     def resume(self, ask: Ask, result: Result) -> list[bytes]:
         """The answers that come of *result*: those that were due, as far as nothing else is asked now. Raises
         NotAMessage."""
-        answers = [answer.SerializeToString() for answer in self._exchange.resume(ask, result)]
+        answers = self._kept_within([answer.SerializeToString() for answer in self._exchange.resume(ask, result)])
         held = self._held
         while held and self._exchange.asks is None:
             message = held.popleft()
@@ -140,7 +149,8 @@ class ExchangeSession:
     def close(self) -> None:
         self._held = None
         self._budget.change(-self._held_bytes)
-        self._held_bytes = 0
+        self._budget.keep(-self._kept)
+        self._held_bytes = self._kept = 0
         self._closed(self._exchange)
 
 
@@ -150,9 +160,9 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
         self._max_held = settings.max_message_bytes
-        self.budget = Budget(settings.max_held_bytes)
-        """What is held for all streams together."""
-        self.effects = Effects(settings)
+        self.budget = Budget(settings.max_held_bytes, settings.limits.max_decoded_bytes)
+        """What is held and kept for all streams together."""
+        self.effects = Effects(settings, self.budget)
         self.metrics = Metrics(patterns(settings.metrics_off)) if settings.admin else None
         """What the admin port shows; kept only if there is one."""
         self.spent: dict[str, tuple[int, float]] | None = None if self.metrics is None else {}
@@ -171,6 +181,7 @@ class Service:
             sinks=Sinks([*([] if self.metrics is None else [self.metrics]), *self.queued]),
             records=any(sink.name != "otlp" for sink in self.queued),
             payload_bytes=settings.records_payload_bytes,
+            room=lambda: self.budget.room,
         )
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()

@@ -128,6 +128,8 @@ class Translation(Course):
         self._response: Response | None = None
         self._received = 0
         self._sent: Headers = []
+        self.kept = 0
+        """Bytes, about, that are kept of the request until the answer has ended."""
 
     # ---- the request
 
@@ -456,6 +458,7 @@ class Translation(Course):
 
     def _made(self, call: ClientCall, made: UpstreamCall, body: bytes, host: str | None) -> Call:
         self._call = made
+        self.kept = made.request.kept
         self.model_sent = made.request.model
         route, same = self.route, self.passthrough
         path, secret = route.query(made.path, call.path, passthrough=same)

@@ -79,10 +79,23 @@ def structure(value: object) -> int:
 def test_only_what_stands_outside_of_strings_counts(value: object, escaped: bool) -> None:
     data = json.dumps(value, ensure_ascii=escaped, separators=(",", ":")).encode()
     exact = structure(value)
-    assert weight._holds_more(data, exact + data.count(b'"')) is False
+    assert weight._values(data, exact + data.count(b'"')) <= exact + data.count(b'"')
     if exact:
         # Short strings are counted with what stands in them: it may be told of too much, never of too little.
-        assert weight._holds_more(data, exact - 1) is True
+        assert weight._values(data, exact - 1) > exact - 1
+
+
+@pytest.mark.parametrize(
+    "text", [b"[],", b"{},", b"1.5,", b'{"role":"user","content":"x"},', b'"' + b"x" * 999 + b'",']
+)
+def test_what_is_read_and_waits_takes_no_more_than_it_is_said_to(text: bytes) -> None:
+    data = b"[" + filled(text, MIB) + b"1]"
+    tracemalloc.start()
+    held = (bytearray(data), bytearray(data), msgspec.json.decode(data))
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held and taken <= weight.kept(data) < 10 * taken
+    assert weight.kept(data, 1000) > 1000
 
 
 @pytest.mark.parametrize("text", [b"[],", b"{},", b"1.5,", b'"x",', b'{"a":1},', b"[[[]]],"])

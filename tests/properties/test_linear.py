@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from extproc import Refused, Translation
+from extproc import Refused, Translation, dialects, providers
 
-Json = Any
+from .growth import grows_with_its_length, spread
+from .long_requests import (
+    CONVERSE,
+    EMBEDDINGS,
+    GEMINI,
+    RESPONSES,
+    SCHEMAS,
+    Json,
+    Made,
+    branches,
+    many,
+    schema,
+)
+
 CHAT, MESSAGES = "openai_chat", "anthropic_messages"
-SMALL = 1000
-FACTOR, MOST = 4, 6.0
 HI = {"role": "user", "content": "hi"}
 THOUGHT = {"type": "thinking", "thinking": "w", "signature": "S"}
-
-
-def schema(properties: Json, **members: Json) -> Json:
-    return {"type": "object", "properties": properties, "additionalProperties": False, **members}
-
-
-def many(n: int) -> Json:
-    """Properties that are all required, named in reverse."""
-    return schema({f"p{i}": {"type": "string"} for i in range(n)}, required=[f"p{i}" for i in reversed(range(n))])
-
-
-def nested(n: int, word: str = "allOf", depth: int = 60) -> Json:
-    def one() -> Json:
-        node: Json = {"type": "string"}
-        for _ in range(depth):
-            node = {word: [node, {"type": "string"}]}
-        return node
-
-    return schema({f"p{j}": one() for j in range(n // depth)}, required=[f"p{j}" for j in range(n // depth)])
-
-
-def chained(n: int) -> Json:
-    refs = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(n)}
-    return schema({"a": {"$ref": "#/$defs/d0"}}, **{"required": ["a"], "$defs": {**refs, f"d{n}": {"type": "string"}}})
-
-
-def branches(n: int) -> Json:
-    each = [{"properties": {"kind": {"const": i}, f"q{i}": {}}, "required": ["kind"]} for i in range(n)]
-    return {"type": "object", "anyOf": each}
 
 
 def chat_calls(n: int, ids: Callable[[int], str]) -> list[Json]:
@@ -69,9 +48,6 @@ def told(id_: str) -> Json:
     return {"role": "tool", "tool_call_id": id_, "content": "r"}
 
 
-Made = Callable[[int], Json]
-
-
 def chat_schema(make: Made) -> Made:
     def made(n: int) -> Json:
         form = {"name": "n", "strict": True, "schema": make(n)}
@@ -84,7 +60,6 @@ def messages_schema(make: Made) -> Made:
     return lambda n: {"output_config": {"format": {"type": "json_schema", "schema": make(n)}}}
 
 
-SCHEMAS: dict[str, Made] = {"many": many, "nested": nested, "chained": chained}
 CHATS: dict[str, Made] = {
     "messages": lambda n: {"messages": [HI, {"role": "assistant", "content": "a"}] * n + [HI]},
     "users in a row": lambda n: {"messages": [HI] * n},
@@ -176,34 +151,39 @@ MESSAGESES: dict[str, Made] = {
     "metadata": lambda n: {"metadata": {f"m{i}": "x" for i in range(n)}},
     **{f"schema: {name}": messages_schema(make) for name, make in SCHEMAS.items()},
 }  # fmt: skip
-BASE: dict[str, Json] = {
-    CHAT: {"model": "m", "messages": [HI]},
-    MESSAGES: {"model": "m", "max_tokens": 9, "messages": [HI]},
+CLIENTS: dict[str, dict[str, Made]] = {
+    CHAT: CHATS,
+    MESSAGES: MESSAGESES,
+    "openai_responses": RESPONSES,
+    "gemini": GEMINI,
+    "bedrock_converse": CONVERSE,
 }
-MODELS = {CHAT: "gpt-4o", MESSAGES: "claude-sonnet-4-5"}
+BASE: dict[str, Json] = {
+    CHAT: {"messages": [HI]},
+    MESSAGES: {"max_tokens": 9, "messages": [HI]},
+    "openai_responses": {"input": "hi", "store": False},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+    "bedrock_converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+}
+MODELS = {
+    CHAT: "gpt-4o",
+    MESSAGES: "claude-sonnet-4-5",
+    "openai_responses": "gpt-5.4-mini",
+    "gemini": "gemini-2.5-flash",
+    "bedrock_converse": "anthropic.claude-haiku-4-5-v1:0",
+}
+PATHS = {"gemini": "/v1beta/models/{}:generateContent", "bedrock_converse": "/model/{}/converse"}
+PROVIDERS = {CHAT: "openai-compatible"}
 CASES = [
     pytest.param(client, upstream, make, id=f"{client}-{upstream}-{name}")
-    for client, cases in ((CHAT, CHATS), (MESSAGES, MESSAGESES))
-    for upstream in (CHAT, MESSAGES)
-    for name, make in cases.items()
+    for client, cases in CLIENTS.items()
+    for place, (name, make) in enumerate(cases.items())
+    for upstream in spread(tuple(MODELS), place, 3)
 ]
 
 
-def cost(ask: Callable[[], object]) -> float:
-    """Seconds of CPU: the best of three."""
-    times = []
-    for _ in range(3):
-        gc.collect()
-        gc.disable()
-        start = time.process_time()
-        ask()
-        times.append(time.process_time() - start)
-        gc.enable()
-    return min(times)
-
-
 def asking(client: str, upstream: str, body: Json, path: str = "", headers: Json = ()) -> Callable[[], object]:
-    provider = "openai-compatible" if upstream == CHAT else "anthropic"
+    provider = PROVIDERS.get(upstream) or providers.native_to(upstream)
     route = {"provider": provider, "auth": "none", "quirks": {"alternate_roles": True}}
     data = json.dumps(body).encode()
 
@@ -217,19 +197,28 @@ def asking(client: str, upstream: str, body: Json, path: str = "", headers: Json
     return ask
 
 
-def grows_with_its_length(make: Callable[[int], Callable[[], object]], small: int = SMALL) -> None:
-    """Measured again when it seems not to: the machine may be busy."""
-    ratio = 0.0
-    for _ in range(4):
-        ratio = cost(make(FACTOR * small)) / max(cost(make(small)), 0.0005)
-        if ratio <= MOST:
-            return
-    raise AssertionError(f"{FACTOR} times the length takes {ratio:.1f} times as long")
+def of_length(client: str, upstream: str, make: Made) -> Callable[[int], Callable[[], object]]:
+    model = MODELS[upstream]
+    named = {} if client in PATHS else {"model": model}
+    path = PATHS.get(client, "").format(model)
+    return lambda n: asking(client, upstream, {**BASE[client], **named, **make(n)}, path)
+
+
+def test_every_dialect_is_here() -> None:
+    conversing = {name for name, dialect in dialects.REGISTRY.items() if dialect.converses}
+    # Claude on Bedrock and Vertex is the same body behind another path.
+    assert conversing - {"anthropic_bedrock", "anthropic_vertex"} == set(CLIENTS) == set(MODELS)
 
 
 @pytest.mark.parametrize(("client", "upstream", "make"), CASES)
 def test_time_grows_with_the_length(client: str, upstream: str, make: Made) -> None:
-    grows_with_its_length(lambda n: asking(client, upstream, {**BASE[client], "model": MODELS[upstream], **make(n)}))
+    grows_with_its_length(of_length(client, upstream, make))
+
+
+@pytest.mark.parametrize("make", EMBEDDINGS.values(), ids=list(EMBEDDINGS))
+def test_time_grows_with_what_is_embedded(make: Made) -> None:
+    name = "openai_embeddings"
+    grows_with_its_length(lambda n: asking(name, name, {"model": "m", **make(n)}, "/v1/embeddings"))
 
 
 @pytest.mark.parametrize("upstream", [CHAT, MESSAGES])
@@ -240,6 +229,18 @@ def test_time_grows_with_headers(upstream: str) -> None:
         return asking(CHAT, upstream, body, headers=[(f"x-{i}", "v") for i in range(n)])
 
     grows_with_its_length(headers)
+
+
+@pytest.mark.parametrize("upstream", [CHAT, MESSAGES])
+@pytest.mark.parametrize("name", ["x{}=v", "key{}=v", "a%2{}=v"])
+def test_time_grows_with_the_query(upstream: str, name: str) -> None:
+    body = {**BASE[CHAT], "model": MODELS[upstream]}
+
+    def query(n: int) -> Callable[[], object]:
+        parameters = "&".join(name.format(i) for i in range(n))
+        return asking(CHAT, upstream, body, f"/v1/chat/completions?{parameters}")
+
+    grows_with_its_length(query)
 
 
 def test_a_quadratic_walk_would_be_seen() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from extproc.effects import Ask, Awaited, Done, Effect, Failed, Failure, HttpAnswer, HttpCall, Result
 from extproc.server.effects import NO_HTTP, Effects
+from extproc.server.memory import Budget
 from extproc.settings import Settings
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
@@ -100,6 +101,21 @@ async def test_the_number_in_flight_is_bounded(service: SideService) -> None:
     assert isinstance(await effects.run(Ask(HttpCall(service.url), 4, 5.0)), HttpAnswer), "there is room again"
     await effects.close()
     assert effects.results == {"answered": 3, "busy": 1}
+
+
+@pytest.mark.parametrize(("body", "answer"), [(1500, 2), (2, 1500), (600, 600)])
+@run
+async def test_bodies_in_flight_count_with_what_the_process_keeps(service: SideService, body: int, answer: int) -> None:
+    service.body = b"x" * answer
+    budget = Budget(1, 2000)
+    budget.keep(1000)
+    effects = Effects(Settings(), budget)
+    call = HttpCall(service.url, body=b"x" * body)
+    result = await effects.run(Ask(call, 1, 5.0))
+    assert isinstance(result, Failed) and result.why is Failure.BUSY and budget.kept == 1000
+    budget.keep(-1000)
+    assert isinstance(await effects.run(Ask(call, 2, 5.0)), HttpAnswer) and budget.kept == 0
+    await effects.close()
 
 
 @run

@@ -140,6 +140,31 @@ async def test_a_message_beyond_the_bound_fails_the_stream() -> None:
 
 
 @run
+async def test_a_message_for_which_there_is_no_room_is_told_so() -> None:
+    settings = replace(LOOPBACK, max_held_bytes=2_000_000)
+    async with serving(settings) as (_, service, channel):
+        service.budget.change(1_900_000)
+        call = process(channel)
+        answer = await asked(call, BODY.replace(b"hi", b"x" * 1_500_000))
+        assert answer.immediate_response.status.code == 529
+        headers = {each.header.key: each.header.raw_value for each in answer.immediate_response.headers.set_headers}
+        assert headers["retry-after"] == b"1"
+
+
+@run
+async def test_an_answer_that_is_not_taken_counts_with_what_is_held() -> None:
+    async with serving() as (_, service, channel):
+        call = process(channel)
+        await ask(call, headers())
+        body = ProcessingRequest()
+        body.request_body.body = BODY.replace(b"hi", b"x" * 20_000_000)
+        await call.write(body)
+        await eventually(lambda: service.budget.held > 15_000_000)
+        call.cancel()
+        await eventually(lambda: service.budget.held == service.budget.kept == 0)
+
+
+@run
 async def test_a_client_that_goes_away_closes_its_exchange() -> None:
     async with serving() as (_, service, channel):
         call = process(channel)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from extproc.capabilities import CapabilityError
-from extproc.effects import Awaited, Done, Failed, Failure
+from extproc.effects import Awaited, Done, Failed, Failure, HttpAnswer
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.attributes import FILTER
 from extproc.exchange.machine import Exchange
@@ -16,6 +17,7 @@ from extproc.server.service import ExchangeSession, NotAMessage, Service, TooMuc
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
 from tests.exchange.conversation import OPENAI, leaf
+from tests.policy.policies import policies as policies
 from tests.support.token_endpoint import TokenEndpoint
 
 
@@ -94,9 +96,12 @@ def test_an_operators_table_that_is_wrong(tmp_path: Path) -> None:
         Service(replace(Settings(), capabilities=str(path)))
 
 
-def posted() -> bytes:
+BODY = b'{"model":"gpt-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+
+
+def posted(body: bytes = BODY) -> bytes:
     message = ProcessingRequest()
-    message.request_body.body = b'{"model":"gpt-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+    message.request_body.body = body
     message.request_body.end_of_stream = True
     return message.SerializeToString()
 
@@ -139,6 +144,63 @@ def test_what_comes_while_a_session_waits_is_answered_after_it_in_order(
     kinds = [answer.WhichOneof("response") for answer in answers(session.resume(ask, Done()))]
     assert kinds == ["request_body", "request_trailers", "request_trailers"]
     assert session.asks is None and session.resume(ask, Done()) == [], "what came of it is taken once"
+
+
+GUARDED = "{provider: openai, auth: none, policies: [{service: {url: 'http://h.example/'}}]}"
+LIMITED = replace(Settings(), limits=replace(Settings().limits, max_decoded_bytes=5_000_000))
+
+
+def test_what_waits_counts_with_what_the_process_keeps(policies: None) -> None:
+    service = Service(LIMITED)
+    long = BODY.replace(b"hi", b"x" * 100_000)
+    sessions = []
+    while True:
+        session = service.open()
+        assert answers(session.receive(first(route=GUARDED)))[0].WhichOneof("response") == "request_headers"
+        (told,) = answers(session.receive(posted(long)))
+        sessions.append(session)
+        if told.WhichOneof("response") is not None:
+            break
+    assert told.immediate_response.status.code == 529 and session.asks is None
+    retry = [each for each in told.immediate_response.headers.set_headers if each.header.key == "retry-after"]
+    assert retry and 8 < len(sessions) < 15
+    first_asked = sessions[0]
+    assert first_asked.asks is not None
+    kept = service.budget.kept
+    (went_on,) = answers(first_asked.resume(first_asked.asks, HttpAnswer(200, (), b"")))
+    assert went_on.WhichOneof("response") == "request_body"
+    assert service.budget.kept <= kept - 400_000, "what does not wait any more is not kept"
+    for each in sessions:
+        each.close()
+    assert service.budget.kept == 0
+
+
+def test_a_body_for_which_others_leave_no_room_is_told_to_come_again() -> None:
+    service = Service(LIMITED)
+
+    def said(size: int) -> int:
+        session = service.open()
+        session.receive(first())
+        (answer,) = answers(session.receive(posted(BODY.replace(b"hi", b"x" * size))))
+        session.close()
+        return answer.immediate_response.status.code
+
+    service.budget.keep(3_000_000)
+    assert said(100) == 0 and said(400_000) == 529 and said(800_000) == 413
+    service.budget.keep(-3_000_000)
+    assert said(400_000) == 0 and service.budget.kept == 0
+
+
+def test_what_an_answer_repeats_of_its_request_is_counted_until_it_has_ended() -> None:
+    service = Service(Settings())
+    session = service.open()
+    session.receive(first("/v1/responses", "{provider: anthropic, auth: none}"))
+    before = service.budget.kept
+    body = {"model": "claude-haiku-4-5", "input": "hi", "instructions": "i" * 50_000, "store": False}
+    session.receive(posted(json.dumps(body).encode()))
+    assert 100_000 < service.budget.kept - before < 400_000
+    session.close()
+    assert service.budget.kept == 0
 
 
 def test_what_did_not_come_in_time_is_refused(waiting: tuple[ExchangeSession, TokenEndpoint]) -> None:

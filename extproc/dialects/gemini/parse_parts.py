@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from msgspec import Struct
@@ -39,13 +40,47 @@ class _Call(Struct):
     name: str
 
 
+class _Waiting:
+    """Calls that no result has answered, in their order; found by id or by name without a look at all of them."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, _Call] = {}
+        self._in_order: deque[int] = deque()
+        self._by_id: dict[str, deque[int]] = {}
+        self._by_name: dict[str, deque[int]] = {}
+        self._places = 0
+
+    def add(self, call: _Call) -> None:
+        place = self._places = self._places + 1
+        self._calls[place] = call
+        self._in_order.append(place)
+        self._by_id.setdefault(call.id, deque()).append(place)
+        self._by_name.setdefault(call.name, deque()).append(place)
+
+    def clear(self) -> None:
+        if self._places:
+            for each in (self._calls, self._in_order, self._by_id, self._by_name):
+                each.clear()
+            self._places = 0
+
+    def take(self, id_: str, name: str) -> _Call | None:
+        """The call that is answered: by its id, else the first of that name, else the first."""
+        for places in (self._by_id.get(id_) if id_ else None, self._by_name.get(name), self._in_order):
+            # What was found another way stays in the other lists until it comes up.
+            while places and places[0] not in self._calls:
+                places.popleft()
+            if places:
+                return self._calls.pop(places.popleft())
+        return None
+
+
 class Reader:
     """Reads the contents of one request, in their order. Calls may come without ids: then each gets one by its place in
     the conversation, and results answer by name."""
 
     def __init__(self) -> None:
         self._calls = 0
-        self._open: list[_Call] = []
+        self._open = _Waiting()
 
     def messages(self, values: list[Any], at: str) -> list[Message]:
         """Raises ProtocolError."""
@@ -151,7 +186,7 @@ class Reader:
         self._calls += 1
         name = call.take("name", str)
         id_ = call.take("id", str, "") or made_tool_id("", self._calls, "call_")
-        self._open.append(_Call(id_, name))
+        self._open.add(_Call(id_, name))
         thoughts = list[Block]()
         if signature is not None and is_ours(signature):
             thoughts += read_carrier(signature, at)
@@ -183,13 +218,11 @@ class Reader:
         return ToolResult(self._answers(id_, name, at), content, is_error, at, extra=extra or None)
 
     def _answers(self, id_: str, name: str, at: str) -> str:
-        """The id of the call that is answered: by its id, else the first of that name that waits, else the first."""
-        position = next((i for i, call in enumerate(self._open) if id_ and call.id == id_), None)
-        if position is None:
-            position = next((i for i, call in enumerate(self._open) if call.name == name), None)
-        if not self._open:
+        """The id of the call that is answered."""
+        call = self._open.take(id_, name)
+        if call is None:
             raise ProtocolError(at, "the functionResponse answers no functionCall of the content before it")
-        return self._open.pop(position or 0).id
+        return call.id
 
 
 def _parts(fields: GeminiFields) -> list[Any]:

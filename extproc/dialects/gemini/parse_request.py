@@ -6,11 +6,10 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from ...frozen import Frozen
 from ...llm.failures import ProtocolError
 from ...llm.fields import json_type
 from ...llm.losses import LossReport
-from ...llm.request import Member, Origin, Output, Reasoning, Request, Sampling
+from ...llm.request import ClientState, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall, encode
 from ..shared.reading import decode
 from .parse_parts import Reader
@@ -48,7 +47,7 @@ _DEFAULTS: dict[str, Any] = {"labels": {}, "safetySettings": [], "store": False}
 _CONFIG_DEFAULTS: dict[str, Any] = {"mediaResolution": "MEDIA_RESOLUTION_UNSPECIFIED"}
 
 
-class GeminiState(Frozen):
+class GeminiState(ClientState):
     """What the response's emitter needs to know of the request. ``array``: the stream is one JSON array, whose elements
     are its messages."""
 

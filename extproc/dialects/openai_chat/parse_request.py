@@ -6,11 +6,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ...frozen import Frozen
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
-from ...llm.request import CacheMarker, Member, Origin, Output, Reasoning, Request, Sampling
+from ...llm.request import CacheMarker, ClientState, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
@@ -40,7 +39,7 @@ _STATEFUL = frozenset({"container", "mcp_servers"})
 _DEFAULTS: dict[str, Any] = {"logit_bias": {}, "metadata": {}, "store": False, "verbosity": "medium"}
 
 
-class ChatState(Frozen):
+class ChatState(ClientState):
     """What the response's emitter needs to know of the request. ``legacy``: the client knows ``function_call`` only."""
 
     legacy: bool = False

@@ -6,6 +6,7 @@ looks at the exact prefix.
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from typing import Any
 
 from ...capabilities import Capabilities
@@ -50,7 +51,7 @@ class Conversation:
         self._ids = ToolIds(max_length=MAX_CALL_ID)
         self._calls = 0
         self._seen: dict[str, int] = {}
-        self._open: dict[str, list[_Open]] = {}  # by the client's ids
+        self._open: OrderedDict[str, deque[_Open]] = OrderedDict()  # by the client's ids
         self._speaker = ""  # whose the last message was, systems aside
 
     def add(self, message: Message) -> None:
@@ -115,7 +116,7 @@ class Conversation:
             self._losses.add(result.at, Action.DOWNGRADED, why)
             content: list[Block] = [Text(result.content)] if type(result.content) is str else result.content  # type: ignore[assignment]
             return [Text(tag("tool_result", id=result.id)), *content, Text("</tool_result>")]
-        call = waiting.pop(0)
+        call = waiting.popleft()
         if not waiting:
             del self._open[id_]
         self._parts.cached(result.cache)
@@ -178,7 +179,7 @@ class Conversation:
         id_ = self._ids(f"{client_id}#{before}" if before else client_id)
         custom = call.kind == "custom" and self._row.custom_tools
         kind = "custom_tool_call" if custom else "function_call"
-        self._open.setdefault(client_id, []).append(_Open(id_, call.at, f"{kind}_output"))
+        self._open.setdefault(client_id, deque()).append(_Open(id_, call.at, f"{kind}_output"))
         self.names[call.name] = None
         named = {"type": kind, "call_id": id_, "name": tool_name(call.name)}
         return named | ({"input": call.arguments or ""} if custom else {"arguments": _arguments(call)})

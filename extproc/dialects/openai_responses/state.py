@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...frozen import Frozen
+from ...llm.request import ClientState
+from ...llm.weight import kept
+from ..base import encode
 from .names import Named
 
 ENCRYPTED = "reasoning.encrypted_content"
@@ -34,7 +36,7 @@ ECHOED: dict[str, Any] = {
 """Members of a response that repeat the request, several of them required: what is said when a request has none."""
 
 
-class ResponsesState(Frozen):
+class ResponsesState(ClientState):
     """``echo``: the request's own ``ECHOED`` members. ``seals``: the client wants sealed thinking. ``named``: flat tool
     names and what they stand for. ``searches``: a call of ``SEARCH`` is a search for tools."""
 
@@ -42,6 +44,10 @@ class ResponsesState(Frozen):
     seals: bool = True
     named: dict[str, Named] = {}
     searches: bool = False
+
+    @property
+    def kept(self) -> int:
+        return kept(encode(self.echo)) if self.echo else 0
 
 
 UNKNOWN = ResponsesState()

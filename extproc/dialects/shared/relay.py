@@ -9,6 +9,8 @@ even that does not give what was wanted, the whole request is written anew, and 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -275,50 +277,76 @@ class _Editor:
         """Changes the elements of arrays that *before* was read from to what *after* says. *depth*: as many steps lead
         to where all of them stand."""
         places = {node.at: _element(path_of(node.at), depth) for node in before}
+        beneath = {path[:end] for path, _ in places.values() for end in range(len(path) + 1)}
         for at, (path, index) in places.items():
-            if any(other[: len(path) + 1] == (*path, index) for other, _ in places.values()):
+            if (*path, index) in beneath:
                 # The element holds others as well: this is a member of it.
-                places[at] = (path_of(at), -1)
+                member = path_of(at)
+                places[at] = (member, -1)
+                beneath.update(member[:end] for end in range(len(member) + 1))
         containers = list(dict.fromkeys(path for path, index in places.values() if index >= 0))
         known = set(places)
         outermost = min(containers, key=len, default=())
         if sum(len(path) == len(outermost) for path in containers) != 1 and any(node.at not in known for node in after):
             raise _NoPlace
+        heres: dict[Path, dict[str, int]] = {path: {} for path in containers}
+        helds: dict[Path, set[int]] = {path: set() for path in containers}
+        befores: dict[Path, list[Any]] = {path: [] for path in containers}
+        afters: dict[Path, list[Any]] = {path: [] for path in containers}
+        for at, (path, index) in places.items():
+            if index >= 0:
+                heres[path][at] = index
         for path in containers:
-            here = {at: index for at, (container, index) in places.items() if container == path and index >= 0}
-            held = [step for each in containers if each != path and each[: len(path)] == path
-                    if isinstance(step := each[len(path)], int)]  # fmt: skip
-            self._arrange(path, [node for node in before if node.at in here],
-                          [node for node in after if node.at in here or (path == outermost and node.at not in known)],
-                          here, held, write)  # fmt: skip
+            for end in range(len(path)):
+                if path[:end] in helds and isinstance(step := path[end], int):
+                    helds[path[:end]].add(step)
+        for node in before:
+            if places[node.at][1] >= 0:
+                befores[places[node.at][0]].append(node)
+        for node in after:
+            path, index = places.get(node.at, (outermost, 0))
+            if index >= 0 and path in afters:
+                afters[path].append(node)
+        for path in containers:
+            self._arrange(path, befores[path], afters[path], heres[path], helds[path], write)
         for at in [at for at, (_, index) in places.items() if index < 0]:
             self._member([node for node in before if node.at == at], [node for node in after if node.at == at])
 
     def _arrange(
-        self, path: Path, before: list[Any], after: list[Any], here: dict[str, int], held: list[int], write: Write
+        self, path: Path, before: list[Any], after: list[Any], here: dict[str, int], held: set[int], write: Write
     ) -> None:
         """The same for those in the array at *path*, whose indexes *here* are by ``at``; others in *after* are new.
         *held*: elements that hold others of these, and stay."""
         level = self._document.level(path)
         if not isinstance(level, list):
             raise _NoPlace
-        order: list[int | bytes] = list(range(min([*here.values(), *held])))
-        rest = list(after)
-        while rest:
-            index = here.get(rest[0].at)
+        starts = sorted({*here.values(), *held})
+        order: list[int | bytes] = list(range(starts[0]))
+        stay = deque(sorted(held))
+        read: dict[int, list[Any]] = {}
+        for node in before:
+            read.setdefault(here[node.at], []).append(node)
+        done = set[int]()
+        at = 0
+        while at < len(after):
+            index = here.get(after[at].at)
             if index is None:
-                order += write(rest.pop(0))
+                order += write(after[at])
+                at += 1
                 continue
-            olds = [node for node in before if here[node.at] == index]
-            news, rest = rest[: len(olds)], rest[len(olds) :]
-            if index in order or [node.at for node in olds] != [node.at for node in news]:
+            olds = read.get(index, [])
+            news = after[at : at + len(olds)]
+            at += len(olds)
+            if index in done or [node.at for node in olds] != [node.at for node in news]:
                 raise _NoPlace
-            order += sorted(each for each in held if each < index and each not in order)
+            while stay and stay[0] < index:
+                order.append(stay.popleft())
             order += self._element_changed((*path, index), olds, news, write)
+            done.add(index)
             # What stands behind it, and nothing was read from alone, belongs to it.
-            following = min((each for each in [*here.values(), *held] if each > index), default=len(level))
-            order += range(index + 1, following)
-        order += sorted(each for each in held if each not in order)
+            following = bisect_right(starts, index)
+            order += range(index + 1, starts[following] if following < len(starts) else len(level))
+        order += stay
         if not order:
             self._edits.remove(path)
         elif order != list(range(len(level))):

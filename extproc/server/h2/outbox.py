@@ -5,7 +5,7 @@ Streams take turns, one frame each, so a long answer does not hold up the short 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from . import frames
@@ -61,7 +61,7 @@ class Outbox:
         self.finished: list[Stream] = []
         """Streams whose trailers had to wait and are out now; the caller takes their last step and empties the list."""
 
-        self.waiting: dict[int, Stream] = {}
+        self.waiting: OrderedDict[int, Stream] = OrderedDict()
         """Streams with something to send and a window for it, in the order of their turns."""
 
         self.blocked: dict[int, Stream] = {}

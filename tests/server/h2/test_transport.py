@@ -41,18 +41,6 @@ async def test_a_message_beyond_the_bound_fails_the_stream() -> None:
 
 
 @test_grpcio.run
-async def test_a_message_for_which_there_is_no_room_is_told_so() -> None:
-    settings = replace(test_grpcio.LOOPBACK, max_held_bytes=2_000_000)
-    async with test_grpcio.serving(settings) as (_, service, channel):
-        service.budget.change(1_900_000)
-        call = test_grpcio.process(channel)
-        answer = await test_grpcio.asked(call, test_grpcio.BODY.replace(b"hi", b"x" * 1_500_000))
-        assert answer.immediate_response.status.code == 529
-        headers = {each.header.key: each.header.raw_value for each in answer.immediate_response.headers.set_headers}
-        assert headers["retry-after"] == b"1"
-
-
-@test_grpcio.run
 async def test_a_client_that_half_closes_while_it_waits_is_answered(tokens: TokenEndpoint) -> None:
     tokens.gate.clear()
     async with test_grpcio.serving() as (_, service, channel):
