@@ -25,6 +25,8 @@ class HttpCall(Frozen):
     """For the whole of it: connecting, asking, and the last byte of the answer."""
     max_bytes: int = 1024 * 1024
     """Of the answer's body."""
+    safe: bool = False
+    """It may be asked twice: once more if a connection breaks before anything of the answer has come."""
 
     def __repr__(self) -> str:
         # Headers and body hold credentials and what clients say; the query can.
@@ -63,7 +65,7 @@ class Failure(Enum):
     TOO_LARGE = "too_large"
     """The answer is larger than was asked for."""
     BUSY = "busy"
-    """As many effects as a process may have are in flight."""
+    """As many calls as a process may have, to that service or to all, are in flight."""
     INVALID = "invalid"
     """It cannot be asked: no URL, or nothing here that speaks HTTP."""
 

@@ -117,7 +117,10 @@ class Settings:
         "", "path", "Authorities (PEM), one of which must have signed the certificate of whoever connects: mutual TLS."
     )
     max_side_calls: int = _setting(
-        512, "count", "How many calls to other services, which policies ask for, are in flight at once; the next fail."
+        512,
+        "count",
+        "How many calls to one service that policies ask are in flight at once, so that one that hangs leaves room for "
+        "others; to all of them together four times as many. The next fail.",
     )
     max_side_call_bytes: int = _setting(8 * MIB, "bytes", "The largest answer of such a service.")
     tls_client_names: str = _setting(

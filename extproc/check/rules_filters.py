@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, level, used_levels
+from ..route.compile import LEVELS
+from ..route.text import RouteError, read
+from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, MetadataLevel, level, used_levels
 from .rule import ERROR, WARNING, Found, rule
 from .topology import EXT_PROC, LEAF, Config, Filter, type_of
 from .tree import Node
@@ -132,6 +134,36 @@ def message_timeout(config: Config) -> Found:
         said = node.seconds() if node else DEFAULT_TIMEOUT
         if said is not None and said < SHORT:
             yield node
+
+
+ASKING = frozenset({"moderation", "rag", "request_rewrite"})
+"""Policies that ask another service."""
+
+
+@rule(
+    "max-message-timeout", WARNING, "a policy asks another service, and the filter has no max_message_timeout",
+    then="Envoy waits no longer than message_timeout for what the service says: then the client gets a 500 or 504",
+    write="max_message_timeout: 60s  # longer than --max-wait-seconds and a second",
+)  # fmt: skip
+def max_message_timeout(config: Config) -> Found:
+    for route in config.routes:
+        for cluster in config.reached(route):
+            owners = (route.node, cluster.node, *cluster.endpoints)
+            if any(_policies(level(owner)) & ASKING for owner in owners):
+                filters = [*route.filters, *route.enabled(cluster.filters, cluster)]
+                bare = (item for item in filters if item.translates and not item.config.has("max_message_timeout"))
+                yield from (item.config.get("max_message_timeout") for item in bare)
+
+
+def _policies(found: MetadataLevel) -> set[str]:
+    """The names of the policies that a level lists."""
+    if found.text is None or "policies" not in found.text:
+        return set()
+    try:
+        listed = read(found.text, LEVELS[0]).get("policies")
+    except RouteError:
+        return set()
+    return {name for entry in listed or [] if isinstance(entry, dict) for name in entry}
 
 
 @rule(

@@ -66,8 +66,8 @@ class Served(Protocol):
     asked. Policies keep it, and have it asked; what it is made of its maker knows."""
 
     def call(self, path: str, body: bytes, *, seconds: float, now: float) -> HttpCall:
-        """*body*, which is JSON, posted to *path* there with its credential; *now* in Unix seconds. Raises Unavailable
-        while there is no credential."""
+        """*body*, which is JSON and may be asked twice, posted to *path* there with its credential; *now* in Unix
+        seconds. Raises Unavailable while there is no credential."""
         ...
 
 

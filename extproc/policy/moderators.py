@@ -100,7 +100,9 @@ class Webhook(Frozen):
 
     def call(self, shown: Shown, seconds: float) -> HttpCall:
         asked = {"phase": shown.phase, "text": shown.text, "model": shown.model, "request_id": shown.request_id}
-        return HttpCall(self.url, headers=_bearer(self.key), body=msgspec.json.encode(asked), seconds=seconds)
+        return HttpCall(
+            self.url, headers=_bearer(self.key), body=msgspec.json.encode(asked), seconds=seconds, safe=True
+        )
 
     def verdict(self, body: bytes) -> Verdict:
         told = msgspec.json.decode(body, type=_Told)
@@ -136,7 +138,7 @@ class OpenAi(Frozen):
 
     def call(self, shown: Shown, seconds: float) -> HttpCall:
         body = msgspec.json.encode({"model": self.model, "input": shown.text})
-        return HttpCall(self.url, headers=_bearer(self.key), body=body, seconds=seconds)
+        return HttpCall(self.url, headers=_bearer(self.key), body=body, seconds=seconds, safe=True)
 
     def verdict(self, body: bytes) -> Verdict:
         results = msgspec.json.decode(body, type=_Results).results
@@ -209,7 +211,7 @@ class Aliyun(Frozen):
         }
         form = rpc_signed(parameters, self.key.reveal())
         headers = (("content-type", "application/x-www-form-urlencoded"),)
-        return HttpCall(self.url, headers=headers, body=form, seconds=seconds)
+        return HttpCall(self.url, headers=headers, body=form, seconds=seconds, safe=True)
 
     def verdict(self, body: bytes) -> Verdict:
         told = msgspec.json.decode(body, type=_Moderated)
@@ -273,7 +275,7 @@ class AzureContentSafety(Frozen):
         if self.blocklists:
             asked |= {"blocklistNames": self.blocklists, "haltOnBlocklistHit": False}
         headers = (*_JSON, ("ocp-apim-subscription-key", self.key.reveal()))
-        return HttpCall(self.url, headers=headers, body=msgspec.json.encode(asked), seconds=seconds)
+        return HttpCall(self.url, headers=headers, body=msgspec.json.encode(asked), seconds=seconds, safe=True)
 
     def verdict(self, body: bytes) -> Verdict:
         told = msgspec.json.decode(body, type=_Analysis)

@@ -60,7 +60,7 @@ def _asked(
     """What the store answers, whatever its status."""
     sent = (("content-type", "application/json"), *headers.items())
     data = b"" if body is None else msgspec.json.encode(body)
-    result = yield HttpCall(url, method, sent, data, seconds)
+    result = yield HttpCall(url, method, sent, data, seconds, safe=True)
     if not isinstance(result, HttpAnswer):
         raise Unavailable(f"search: no answer: {result}")
     return result

@@ -26,7 +26,7 @@ class ServedRoute(Frozen):
         except NotReady as error:
             raise Unavailable(str(error)) from None
         signed = [] if route.aws is None else route.aws.sign("POST", path, headers, body, now)
-        return HttpCall(self.origin + path, "POST", (*headers, *keys, *signed), body, seconds)
+        return HttpCall(self.origin + path, "POST", (*headers, *keys, *signed), body, seconds, safe=True)
 
 
 def origin(route: Route) -> str | None:

@@ -19,6 +19,8 @@ from .memory import Budget
 
 log = logging.getLogger(__name__)
 
+SERVICES = 4
+"""So many services may hang, each with as many calls as it may have, before calls to others fail as well."""
 KEPT_SECONDS = 30.0
 """How long an unused connection stays open."""
 NO_ROOM = "what the process keeps leaves no room for it"
@@ -34,6 +36,8 @@ class Effects:
         self._max_bytes = settings.max_side_call_bytes
         self.open = 0
         """HTTP calls that are in flight."""
+        self._to: Counter[str] = Counter()
+        """The same by the service that is asked: scheme, host and port."""
         self._http: Any = None
         self.results: Counter[str] = Counter()
         """What became of HTTP calls: ``answered``, or the name of a failure."""
@@ -56,14 +60,16 @@ class Effects:
     async def _bounded(self, call: HttpCall, seconds: float) -> HttpAnswer | Failed:
         if not _is_url(call.url):
             return Failed(Failure.INVALID, "no http or https URL")
-        if self.open >= self._bound:
-            return Failed(Failure.BUSY, f"{self._bound} calls are in flight")
+        service = "/".join(call.url.split("/", 3)[:3])
+        if self._to[service] >= self._bound or self.open >= SERVICES * self._bound:
+            return Failed(Failure.BUSY, f"{self.open} calls are in flight, {self._to[service]} of them to this service")
         self.open += 1
+        self._to[service] += 1
         try:
             if not self._budget.keep(len(call.body)):
                 return Failed(Failure.BUSY, NO_ROOM)
             async with asyncio.timeout(seconds):
-                return await self._call(call)
+                return await self._asked(call)
         except TimeoutError:
             return Failed(Failure.TIMEOUT, f"no answer within {seconds:.3g} s")
         except ModuleNotFoundError:
@@ -73,6 +79,18 @@ class Effects:
         finally:
             self._budget.keep(-len(call.body))
             self.open -= 1
+            self._to[service] -= 1
+            if not self._to[service]:
+                del self._to[service]
+
+    async def _asked(self, call: HttpCall) -> HttpAnswer | Failed:
+        try:
+            return await self._call(call)
+        except Exception as error:
+            # A connection that was kept may have been closed by the time it is used again.
+            if not call.safe or type(error).__name__ not in ("ServerDisconnectedError", "ClientOSError"):
+                raise
+        return await self._call(call)
 
     async def _call(self, call: HttpCall) -> HttpAnswer | Failed:
         bound = min(call.max_bytes, self._max_bytes)
@@ -102,7 +120,7 @@ class Effects:
         if self._http is None:
             aiohttp: Any = importlib.import_module("aiohttp")
             self._http = aiohttp.ClientSession(
-                # Their number is bounded above, for all hosts alike: a bound here would be waited at.
+                # Their number is bounded above: a bound here would be waited at.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),

@@ -107,7 +107,9 @@ class ModelAsker:
         if isinstance(call, Answer):
             raise policy.Unavailable("the model cannot be asked")
         url = served.origin + call.full_path()
-        result = yield HttpCall(url, call.method, tuple(call.all_headers()), call.body, seconds, MAX_ANSWER)
+        headers, safe = tuple(call.all_headers()), client == dialects.EMBEDDINGS
+        # An answer is not had twice for the same money.
+        result = yield HttpCall(url, call.method, headers, call.body, seconds, MAX_ANSWER, safe)
         if not isinstance(result, HttpAnswer):
             raise policy.Unavailable(f"no answer of the model's: {result}")
         exchange.response_head(result.status, list(result.headers))

@@ -133,6 +133,13 @@ def translated_twice(places: Places) -> None:
     )
 
 
+def _impatient(places: Places) -> None:
+    """A policy that waits for a service, and an Envoy that does not."""
+    asks = "policies: [{moderation: {endpoint: 'http://guard.test'}}]"
+    places.route["metadata"] = {"filter_metadata": {"extproc": {"route": asks}}}
+    del places.filter["typed_config"]["max_message_timeout"]
+
+
 def _same_name(places: Places) -> None:
     places.filter["name"] = places.router["name"]
 
@@ -233,6 +240,7 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("response-trailers", "skip", mode("filter", "response_trailer_mode", "SKIP")),
     ("message-timeout", "left out", config("filter", "message_timeout", GONE)),
     ("message-timeout", "short", config("router", "message_timeout", "0.5s")),
+    ("max-message-timeout", "upstream", _impatient),
     ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
     ("observability-mode", "", config("filter", "observability_mode", True)),
     ("immediate-response", "", config("filter", "disable_immediate_response", True)),

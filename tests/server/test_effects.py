@@ -119,6 +119,54 @@ async def test_bodies_in_flight_count_with_what_the_process_keeps(service: SideS
 
 
 @run
+async def test_a_service_that_hangs_leaves_room_for_others(service: SideService) -> None:
+    service.gate.clear()
+    other = SideService()
+    effects = Effects(replace(Settings(), max_side_calls=2))
+    stuck = [asyncio.create_task(effects.run(Ask(HttpCall(f"{service.url}/{key}"), key, 5.0))) for key in range(2)]
+    await asyncio.sleep(0.1)
+    refused = await effects.run(Ask(HttpCall(service.url), 3, 5.0))
+    assert isinstance(refused, Failed) and refused.why is Failure.BUSY
+    assert isinstance(await effects.run(Ask(HttpCall(other.url), 4, 5.0)), HttpAnswer)
+    service.gate.set()
+    await asyncio.gather(*stuck)
+    await effects.close()
+    other.close()
+
+
+class Dropping:
+    """Closes the first connections without an answer, then answers."""
+
+    def __init__(self, drops: int) -> None:
+        self.drops = drops
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if self.connections > self.drops:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+            await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("drops", "safe", "answers", "connections"), [(1, True, True, 2), (2, True, False, 2), (1, False, False, 1)]
+)
+@run
+async def test_what_may_be_asked_twice_is_when_its_connection_breaks(
+    drops: int, safe: bool, answers: bool, connections: int
+) -> None:
+    dropping = Dropping(drops)
+    async with await asyncio.start_server(dropping.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        (result,) = await done(HttpCall(f"http://127.0.0.1:{port}/", safe=safe))
+    assert isinstance(result, HttpAnswer) is answers and dropping.connections == connections
+    if isinstance(result, Failed):
+        assert result.why is Failure.UNREACHABLE
+
+
+@run
 async def test_one_that_is_cancelled_takes_no_place(service: SideService) -> None:
     service.gate.clear()
     effects = Effects(replace(Settings(), max_side_calls=1))
