@@ -132,8 +132,18 @@ class Settings:
     admin: str = _setting(
         "",
         "admin",
-        "Where `GET /metrics` (Prometheus) and `GET /healthz` are answered: `host:port`; empty: nowhere. Not for the "
-        "outside: it names your models and providers.",
+        "Where `GET /metrics` (Prometheus), `/healthz`, `/exchanges` and `/config` are answered: `host:port`; empty: "
+        "nowhere. Not for the outside: it names your models and providers.",
+    )
+    admin_token: str = _setting(
+        "",
+        "secret",
+        "What `/exchanges` and `/config` want as `authorization: Bearer ...`, by reference: `${ADMIN_TOKEN}` or "
+        "`${file:/path}`. Empty: they answer who asks from this machine.",
+    )
+    recent_exchanges: int = _setting(200, "count", "How many exchanges each process keeps for `/exchanges`.")
+    recent_bytes: int = _setting(
+        8 * MIB, "bytes", "What the bodies of those may take, where routes say `logging: {payloads: true}`."
     )
     metrics_off: str = _setting(
         "",
@@ -316,6 +326,12 @@ def _is_everywhere(address: str) -> bool:
         return False
     host = address.rpartition(":")[0].strip("[]")
     return host in ("", "*", "0.0.0.0", "::", "0")
+
+
+def as_values(settings: Settings) -> dict[str, Any]:
+    """*settings* by name, as an operator may see them: secrets are references."""
+    found = {item.name: getattr(settings, item.name) for item in OF_SERVER}
+    return found | {item.name: getattr(settings.limits, item.name) for item in OF_LIMITS}
 
 
 def as_flags(settings: Settings) -> list[str]:

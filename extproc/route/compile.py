@@ -29,6 +29,7 @@ from .merge import merge
 from .model import checked, split_endpoint
 from .route import PORTS, EndpointUrl, Logged, Route, not_spoken
 from .served import ServedRoute, origin
+from .shown import shown, wrong
 from .text import RouteError, choose, read
 
 LEVELS = ("route", "cluster", "endpoint")
@@ -76,6 +77,17 @@ def compile_route(
     return found
 
 
+def compiled() -> list[dict[str, Any]]:
+    """The routes that are kept, as ``shown`` has them, the one that was used last at the end."""
+    found = []
+    for key, outcome in _cache.items():
+        if isinstance(outcome, str):
+            found.append(wrong(outcome))
+            continue
+        found.append(shown(*_laid([level.decode() if isinstance(level, bytes) else level for level in key[1:]])))
+    return found
+
+
 class _Cache:
     """Outcomes by key, the least used one leaving first. An error is kept as its text: an exception object would grow
     with each traceback."""
@@ -100,6 +112,10 @@ class _Cache:
             while len(self._found) > MAX_CACHED:
                 self._found.popitem(last=False)
 
+    def items(self) -> list[tuple[Any, Route | str]]:
+        with self._lock:
+            return list(self._found.items())
+
     def clear(self) -> None:
         with self._lock:
             self._found.clear()
@@ -121,6 +137,14 @@ def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str |
 
 
 def _compile(levels: Sequence[Any], environ: Mapping[str, str], permitted: Permitted) -> Route:
+    values, origin = _laid(levels)
+    if "provider" not in values:
+        raise RouteError(f"route: provider: no level names one{choose(None, PROVIDERS)}")
+    return _Builder(values, origin, environ, permitted).route()
+
+
+def _laid(levels: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What *levels* come to, and for each top-level member the level that spoke of it last. Raises RouteError."""
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for level, source in zip(LEVELS, levels, strict=False):
@@ -129,9 +153,7 @@ def _compile(levels: Sequence[Any], environ: Mapping[str, str], permitted: Permi
         given = _level(read(source, level), level)
         _lay(given, values)
         origin |= dict.fromkeys(given, level)
-    if "provider" not in values:
-        raise RouteError(f"route: provider: no level names one{choose(None, PROVIDERS)}")
-    return _Builder(values, origin, environ, permitted).route()
+    return values, origin
 
 
 def _level(raw: dict[str, Any], level: str) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol
 
 from ..effects import Ask
 from ..settings import SettingError, Settings, doubts
-from ..telemetry.admin import Admin
+from ..telemetry.admin import Admin, Pages
 from . import memory, processlog
+from .records import secret
 from .service import Service
 
 log = logging.getLogger(__name__)
@@ -110,15 +111,14 @@ def announce(addresses: list[str], settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def admin_port(
-    address: str, metrics: Callable[[], Awaitable[str]], unwell: Callable[[], str]
-) -> AsyncIterator[None]:
-    """Answer operators on *address*; if it is empty, nobody. Raises OSError."""
-    if not address:
+async def admin_port(settings: Settings, pages: Pages) -> AsyncIterator[None]:
+    """Answer operators where *settings* say; if they do not, nobody. Raises OSError, SettingError."""
+    if not settings.admin:
         yield
         return
-    admin = Admin(metrics, unwell)
-    print(f"extproc admin on {await admin.start(address)}", file=sys.stderr, flush=True)
+    token = settings.admin_token and secret("--admin-token", settings.admin_token, os.environ)
+    admin = Admin(pages, token.reveal if token else None)
+    print(f"extproc admin on {await admin.start(settings.admin)}", file=sys.stderr, flush=True)
     try:
         yield
     finally:
@@ -133,19 +133,34 @@ async def _alone(settings: Settings, service: Service) -> None:
     for number in REOPEN:
         asyncio.get_running_loop().add_signal_handler(number, service.reopen)
 
-    async def page() -> str:
-        return service.page(transport.counts())
-
-    started = False
-
-    def unwell() -> str:
-        return "draining" if stop.asked.is_set() else "" if started else "starting"
-
-    async with admin_port(settings.admin, page, unwell):
+    pages = _Pages(service, transport, stop)
+    async with admin_port(settings, pages):
         await ready(service)
-        started = True
+        pages.started = True
         await run(transport, settings, stop, lambda addresses: announce(addresses, settings))
         await asyncio.to_thread(service.close)
+
+
+class _Pages:
+    """Those of a process that serves alone."""
+
+    def __init__(self, service: Service, transport: Transport, stop: Stop) -> None:
+        self._service = service
+        self._transport = transport
+        self._stop = stop
+        self.started = False
+
+    async def metrics(self) -> str:
+        return self._service.page(self._transport.counts())
+
+    async def exchanges(self, since: float) -> str:
+        return (await asyncio.to_thread(self._service.exchanges(since))).decode()
+
+    async def config(self) -> str:
+        return (await asyncio.to_thread(self._service.config)).decode()
+
+    def unwell(self) -> str:
+        return "draining" if self._stop.asked.is_set() else "" if self.started else "starting"
 
 
 async def ready(service: Service) -> None:

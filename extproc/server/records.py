@@ -76,8 +76,8 @@ def _is_logged(outcome: Outcome) -> bool:
 def _poster(settings: Settings, environ: Mapping[str, str]) -> Poster:
     if not settings.records_http_auth:
         return Poster(settings.records_http, dict)
-    secret = _secret("--records-http-auth", settings.records_http_auth, environ)
-    return Poster(settings.records_http, lambda: {"authorization": secret.reveal()})
+    token = secret("--records-http-auth", settings.records_http_auth, environ)
+    return Poster(settings.records_http, lambda: {"authorization": token.reveal()})
 
 
 def _topic(settings: Settings, environ: Mapping[str, str]) -> Topic:
@@ -106,12 +106,13 @@ def _options(text: str, environ: Mapping[str, str]) -> dict[str, str]:
             raise SettingError(f"--records-kafka-options: {name} is said by another setting")
         where = f"--records-kafka-options: {name}"
         needs = _SECRET_PROPERTY.search(name) is not None
-        made[name] = _secret(where, value, environ).reveal() if needs or "${" in value else value
+        made[name] = secret(where, value, environ).reveal() if needs or "${" in value else value
     return made
 
 
-def _secret(where: str, text: str, environ: Mapping[str, str]) -> Secret:
-    """What *text* refers to. A flag is seen by everybody on the machine: a secret must not stand there itself."""
+def secret(where: str, text: str, environ: Mapping[str, str]) -> Secret:
+    """What *text*, the setting *where*, refers to. A flag is seen by everybody on the machine: a secret must not stand
+    there itself. Raises SettingError."""
     if "${" not in text:
         raise SettingError(f"{where}: refer to the secret by ${{NAME}} of an environment variable or ${{file:/path}}")
     try:

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
+import msgspec
 from google.protobuf.message import DecodeError
 
 from .. import capabilities
@@ -22,10 +23,13 @@ from ..exchange.phases import Phase
 from ..exchange.router import Router
 from ..exchange.translator import Translator
 from ..llm.failures import ErrorKind
+from ..route.compile import compiled
 from ..settings import Settings, patterns
+from ..settings import as_values as shown_settings
 from ..telemetry.metrics import Metrics
 from ..telemetry.otlp import Gauge
 from ..telemetry.outcome import Ending
+from ..telemetry.ring import Ring
 from ..telemetry.sinks import QueuedSink, Sinks
 from .effects import Effects
 from .memory import Budget
@@ -40,6 +44,8 @@ ROLES: dict[str, type[Exchange]] = {Translator.role: Translator, Router.role: Ro
 _OVERLOADED: Refusal = (ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
 
 
+MAX_CONFIG_BYTES = 2 * 1024 * 1024
+"""Of the routes that are shown, those first that were used last."""
 _NOTHING = (0, 0.0)
 
 
@@ -167,6 +173,9 @@ class Service:
         """What the admin port shows; kept only if there is one."""
         self.spent: dict[str, tuple[int, float]] | None = None if self.metrics is None else {}
         """Of each kind of message how many there were, and the seconds that answering them took."""
+        self.ring = Ring(settings.recent_exchanges, settings.recent_bytes) if settings.admin else None
+        """What the admin port shows of exchanges; kept only if there is one."""
+        self._settings = settings
         self.lines, self.queued = sinks_of(settings)
         """Where records go that are lines of a file; and what must be closed in the end."""
         self._pusher = pusher_of(settings, self._gauges())
@@ -178,8 +187,8 @@ class Service:
             limits=settings.limits,
             capabilities=capabilities.load(settings.capabilities or None),
             permitted=permitted(settings.secrets),
-            sinks=Sinks([*([] if self.metrics is None else [self.metrics]), *self.queued]),
-            records=any(sink.name != "otlp" for sink in self.queued),
+            sinks=Sinks([each for each in (self.metrics, self.ring, *self.queued) if each is not None]),
+            records=self.ring is not None or any(sink.name != "otlp" for sink in self.queued),
             payload_bytes=settings.records_payload_bytes,
             room=lambda: self.budget.room,
         )
@@ -214,6 +223,22 @@ class Service:
             if metrics is None
             else metrics.text(self.open_sessions, of_transport, self.effects.results, self.queued, self.spent)
         )
+
+    def exchanges(self, since: float) -> Callable[[], bytes]:
+        """What makes JSON of the last exchanges, on another thread: see ``Ring.look``."""
+        return self.ring.look(since) if self.ring is not None else lambda: b'{"exchanges": [], "open": []}'
+
+    def config(self) -> bytes:
+        """The settings and the routes that are compiled, without secrets: JSON."""
+        routes: list[msgspec.Raw] = []
+        room = MAX_CONFIG_BYTES
+        for route in reversed(compiled()):
+            data = msgspec.json.encode(route)
+            room -= len(data)
+            if room < 0:
+                break
+            routes.append(msgspec.Raw(data))
+        return msgspec.json.encode({"settings": shown_settings(self._settings), "routes": routes})
 
     def reopen(self) -> None:
         """Open files of records anew: somebody has moved them."""

@@ -1,8 +1,8 @@
 """One of the processes that ``workers`` starts: the server, with its supervisor at the other end of standard input.
 
-Lines come: ``drain``, ``insist``, ``metrics``, ``reopen``. Lines of JSON go: ``{"listening": [...]}`` once, and
-``{"metrics": page}`` when asked and at the end. When the supervisor is gone, however it went, this process drains and
-ends.
+Lines come: ``drain``, ``insist``, ``metrics``, ``reopen``, ``show NUMBER WHAT``. Lines of JSON go:
+``{"listening": [...]}`` once, ``{"number": NUMBER, "shown": json}`` and ``{"metrics": page}`` when asked, the latter at
+the end too. When the supervisor is gone, however it went, this process drains and ends.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class _Supervisor:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._looking: asyncio.Task[None] | None = None
 
     def tell(self, **message: Any) -> None:
         self._writer.write(msgspec.json.encode(message) + b"\n")
@@ -78,6 +79,8 @@ class _Supervisor:
                 self.tell(metrics=service.page(transport.counts()))
             elif word == b"reopen":
                 service.reopen()
+            elif word.startswith(b"show "):
+                self._looking = asyncio.create_task(self._show(word, service))
             else:
                 stop.asked.set()
                 if word == b"insist":
@@ -85,6 +88,12 @@ class _Supervisor:
         # Its successor may want the addresses: no delay.
         stop.delay = 0.0
         stop.asked.set()
+
+    async def _show(self, word: bytes, service: Service) -> None:
+        """``show NUMBER config`` or ``show NUMBER exchanges SINCE``."""
+        _, number, what, *since = word.split()
+        look = service.config if what == b"config" else service.exchanges(float(since[0]))
+        self.tell(number=int(number), shown=(await asyncio.to_thread(look)).decode())
 
     async def _word(self) -> bytes:
         try:

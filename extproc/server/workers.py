@@ -39,6 +39,8 @@ GRACE_SECONDS = 5.0
 """Beyond the bounds on draining, before a worker that does not end is killed."""
 ASK_SECONDS = 0.5
 """How long a worker may take to tell its metrics; after that, what it told last is shown."""
+LOOK_SECONDS = 4.0
+"""How long a worker may take to show its exchanges; after that, the others' are shown."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
@@ -99,6 +101,8 @@ class WorkerProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._asked: asyncio.Future[None] | None = None
+        self._looks: dict[int, asyncio.Future[str]] = {}
+        self._look = 0
 
     @property
     def serves(self) -> bool:
@@ -135,6 +139,10 @@ class WorkerProcess:
                 if "listening" in message:
                     self.listening = message["listening"]
                     serving()
+                elif "shown" in message:
+                    look = self._looks.pop(message["number"], None)
+                    if look is not None and not look.done():
+                        look.set_result(message["shown"])
                 else:
                     self.page = message["metrics"]
                     self._answered()
@@ -159,6 +167,21 @@ class WorkerProcess:
     def reopen(self) -> None:
         """Have it open its files of records anew."""
         self._say(b"reopen")
+
+    async def show(self, what: str) -> dict[str, Any]:
+        """The JSON that it shows of *what*, ``config`` or ``exchanges SINCE``; empty after LOOK_SECONDS."""
+        if self._writer is None or not self.listening:
+            return {}
+        self._look += 1
+        number, look = self._look, asyncio.get_running_loop().create_future()
+        self._looks[number] = look
+        self._say(f"show {number} {what}".encode())
+        try:
+            return msgspec.json.decode(await asyncio.wait_for(look, LOOK_SECONDS))  # type: ignore[no-any-return]
+        except TimeoutError:
+            return {}
+        finally:
+            self._looks.pop(number, None)
 
     async def refresh(self) -> None:
         """Have ``page`` be of now; give up after ASK_SECONDS."""
@@ -273,7 +296,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen)
-        async with admin_port(self._settings.admin, self._page, self._unwell):
+        async with admin_port(self._settings, self):
             keeping = [asyncio.create_task(worker.keep()) for worker in self._workers]
             if not await self._started(keeping):
                 for worker in self._workers:
@@ -324,12 +347,32 @@ class Supervisor:
             await asyncio.sleep(self._settings.drain_delay_seconds)
         log.info("reloaded")
 
-    def _unwell(self) -> str:
+    def unwell(self) -> str:
         if self._draining:
             return "draining"
         return "" if any(worker.process.serves for worker in self._workers) else "no worker serves"
 
-    async def _page(self) -> str:
+    async def exchanges(self, since: float) -> str:
+        made: dict[str, list[Any]] = {"exchanges": [], "open": []}
+        for pid, told in await self._shown(f"exchanges {since!r}"):
+            for name, found in made.items():
+                found += [{**each, "process": pid} for each in told.get(name, ())]
+        made["exchanges"].sort(key=lambda each: each["ended_at"])
+        return msgspec.json.encode(made).decode()
+
+    async def config(self) -> str:
+        routes: list[Any] = []
+        for _, told in await self._shown("config"):
+            routes += [route for route in told.get("routes", ()) if route not in routes]
+        return msgspec.json.encode({"settings": all_settings.as_values(self._settings), "routes": routes}).decode()
+
+    async def _shown(self, what: str) -> list[tuple[int, dict[str, Any]]]:
+        """What each worker shows of *what*, by its pid."""
+        processes = [worker.process for worker in self._workers]
+        found = await asyncio.gather(*(process.show(what) for process in processes))
+        return [(process.pid, told) for process, told in zip(processes, found, strict=True)]
+
+    async def metrics(self) -> str:
         await asyncio.gather(*(worker.process.refresh() for worker in self._workers))
         return summed([self._past, *(worker.process.page for worker in self._workers)])
 

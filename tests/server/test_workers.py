@@ -453,4 +453,4 @@ def test_health_is_that_of_any_worker(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_without_any_worker_it_is_not_well() -> None:
     supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=2))
-    assert supervisor._unwell() == "no worker serves"
+    assert supervisor.unwell() == "no worker serves"

@@ -15,12 +15,27 @@ from extproc.telemetry import admin as module
 from extproc.telemetry.admin import Admin
 
 
-async def page() -> str:
-    return "m 1\n"
+class Pages:
+    def __init__(self, metrics: str = "m 1\n", unwell: str = "") -> None:
+        self._metrics = metrics
+        self._unwell = unwell
+
+    async def metrics(self) -> str:
+        return self._metrics
+
+    async def exchanges(self, since: float) -> str:
+        return f'{{"since": {since}}}'
+
+    async def config(self) -> str:
+        return '{"routes": []}'
+
+    def unwell(self) -> str:
+        return self._unwell
 
 
-def ask(head: bytes, *, unwell: str = "") -> tuple[int, bytes]:
-    answer = asyncio.run(Admin(page, lambda: unwell).answer(head))
+def ask(head: bytes, *, unwell: str = "", token: str = "", peer: str = "127.0.0.1") -> tuple[int, bytes]:
+    admin = Admin(Pages(unwell=unwell), (lambda: token) if token else None)
+    answer = asyncio.run(admin.answer(head, peer))
     top, _, body = answer.partition(b"\r\n\r\n")
     return int(top.split()[1]), body
 
@@ -33,8 +48,8 @@ def ask(head: bytes, *, unwell: str = "") -> tuple[int, bytes]:
         (b"HEAD /metrics HTTP/1.1", 200, b""),
         (b"GET /healthz HTTP/1.1", 200, b"ok\n"),
         (b"POST /metrics HTTP/1.1", 405, b"GET only\n"),
-        (b"GET / HTTP/1.1", 404, b"there are /metrics and /healthz\n"),
-        (b"\xff\xfe", 404, b"there are /metrics and /healthz\n"),
+        (b"GET / HTTP/1.1", 404, b"there are /metrics, /healthz, /exchanges and /config\n"),
+        (b"\xff\xfe", 404, b"there are /metrics, /healthz, /exchanges and /config\n"),
     ],
 )
 def test_what_is_answered(line: bytes, status: int, body: bytes) -> None:
@@ -46,7 +61,7 @@ def test_draining_is_not_healthy() -> None:
 
 
 async def _converse(sent: bytes, *, others: int = 0) -> bytes:
-    admin = Admin(page, lambda: "")
+    admin = Admin(Pages())
     address = await admin.start("127.0.0.1:0")
     host, _, port = address.rpartition(":")
     idle = [await asyncio.open_connection(host, int(port)) for _ in range(others)]
@@ -83,11 +98,8 @@ def test_slow_clients_give_way(path: str) -> None:
 def test_clients_that_do_not_read_leave_room_for_the_watchman(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
 
-    async def large() -> str:
-        return "m 1\n" * 5_000_000
-
     async def talk() -> None:
-        admin = Admin(large, lambda: "")
+        admin = Admin(Pages("m 1\n" * 5_000_000))
         host, _, port = (await admin.start("127.0.0.1:0")).rpartition(":")
         deaf = []
         for _ in range(40):
@@ -117,6 +129,38 @@ def test_clients_that_do_not_read_leave_room_for_the_watchman(monkeypatch: pytes
 def test_no_page_of_the_web_reads_it_by_a_name_of_its_own(host: str, status: int) -> None:
     for path in ("metrics", "healthz"):
         assert ask(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[0] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/config", b'{"routes": []}'), ("/exchanges", b'{"since": 0.0}'), ("/exchanges?since=1.5", b'{"since": 1.5}'),
+        ("/exchanges?since=nan", b'{"since": 0.0}'), ("/exchanges?since=x&a=b", b'{"since": 0.0}'),
+    ],
+)  # fmt: skip
+def test_exchanges_and_configuration(path: str, body: bytes) -> None:
+    assert ask(f"GET {path} HTTP/1.1\r\n\r\n".encode()) == (200, body)
+
+
+@pytest.mark.parametrize(
+    ("peer", "status"), [("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("10.0.0.1", 403), ("", 403)]
+)
+def test_without_a_token_only_this_machine_sees_what_people_said(peer: str, status: int) -> None:
+    for path in ("config", "exchanges"):
+        assert ask(f"GET /{path} HTTP/1.1\r\n\r\n".encode(), peer=peer)[0] == status
+    assert ask(b"GET /metrics HTTP/1.1\r\n\r\n", peer=peer)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("", 401), ("authorization: Bearer wrong\r\n", 401), ("Authorization: bearer right\r\n", 200),
+     ("authorization: Basic right\r\n", 401), ("authorization: right\r\n", 401)],
+)  # fmt: skip
+def test_with_a_token_whoever_has_it(said: str, status: int) -> None:
+    for peer in ("127.0.0.1", "10.0.0.1"):
+        head = f"GET /exchanges HTTP/1.1\r\n{said}\r\n".encode()
+        assert ask(head, token="right", peer=peer)[0] == status
+    assert ask(b"GET /metrics HTTP/1.1\r\n\r\n", token="right")[0] == 200
 
 
 @pytest.mark.parametrize("transport", ["grpcio", "h2"])

@@ -1,0 +1,68 @@
+"""Compiled routes as an operator may see them: what they come to, from which level, and no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..credentials.secrets import MASK
+from ..names import may_carry_credential
+from .text import RouteError
+
+Given = Mapping[str, Any]
+_SECRETS = frozenset({"header", "query", "service_account_json", "access_key_id", "secret_access_key", "session_token"})
+"""Beneath ``auth``."""
+
+
+def shown(values: Given, origin: Mapping[str, str]) -> dict[str, Any]:
+    """*values* that the levels come to, with references as they are written and anything else that may be a secret
+    masked; ``from`` says which level each top-level member was last said at."""
+    made = {name: _auth(value) if name == "auth" else _masked(value, name) for name, value in values.items()}
+    return {"route": made, "from": {name: origin[name] for name in made if name in origin}}
+
+
+def wrong(error: RouteError | str) -> dict[str, Any]:
+    """A route that does not compile."""
+    return {"error": str(error)}
+
+
+def _auth(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {k: _texts(v) if k in _SECRETS else _auth(v) for k, v in value.items()}
+
+
+def _masked(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _masked(each, str(key)) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_masked(each, name) for each in value]
+    if isinstance(value, str):
+        if name == "endpoint" or "://" in value:
+            return _address(value)
+        if may_carry_credential(name):
+            return _reference(value)
+    return value
+
+
+def _texts(value: Any) -> Any:
+    """Every text in it, masked."""
+    if isinstance(value, Mapping):
+        return {key: _texts(each) for key, each in value.items()}
+    return _reference(value) if isinstance(value, str) else value
+
+
+def _reference(text: str) -> str:
+    """The references in *text*, and the scheme before them; else nothing of it."""
+    scheme, space, rest = text.partition(" ")
+    if space and rest.startswith("${") and scheme.lower() in ("bearer", "basic"):
+        return f"{scheme} {_reference(rest)}"
+    return text if text.startswith("${") and text.endswith("}") and text.count("}") == 1 else MASK
+
+
+def _address(text: str) -> str:
+    """A URL without its query, and without a user."""
+    bare, query, _ = text.partition("?")
+    scheme, mark, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}{'?' + MASK if query else ''}"

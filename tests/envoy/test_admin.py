@@ -1,0 +1,101 @@
+"""The admin port beside a real Envoy: the last exchanges and the routes, from one process and from several."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from extproc.demo.processes import Envoy, Sidecar
+from tests.support import placements
+from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
+from tests.support.placements import clusters
+from tests.support.upstream import eventually
+from tests.support.workers import Workers
+
+MODEL = "gpt-5-that-is-shown"
+TOKEN = "token-of-the-admin"
+FLAGS = ("--admin", "127.0.0.1:0", "--admin-token", "${ADMIN_TOKEN}")
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["alone", "workers"])
+def watched(
+    request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Gateway, str]]:
+    folder = tmp_path_factory.mktemp("admin")
+    environ = {**KEYS, "ADMIN_TOKEN": TOKEN}
+    with ExitStack() as stack:
+        if request.param == 1:
+            sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=FLAGS))
+            sockets = [str(sidecar.socket)]
+        else:
+            made = stack.enter_context(Workers(folder, request.param, *FLAGS, environ=environ))
+            sockets = [address.removeprefix("unix:") for address in made.addresses]
+            sidecar = cast(Sidecar, made)
+            sidecar.address, sidecar.socket = made.addresses[0], sockets[0]
+        own = replace(shared, sidecar=sidecar)
+        config = configured(own, "upstream", folder / "access.log")
+        endpoints = [{"endpoint": {"address": {"pipe": {"path": path}}}} for path in sockets]
+        clusters(config)["extproc"]["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
+        placements.add_route(config, MODEL, "openai", "logging: {payloads: true}\n")
+        envoy = stack.enter_context(Envoy(folder, config))
+        text = sidecar.log.read_text("utf-8")
+        address = text.partition("extproc admin on ")[2].split()[0]
+        yield Gateway("upstream", envoy, own, folder / "access.log"), address
+
+
+def ask(address: str, path: str, token: str = TOKEN) -> tuple[int, Any]:
+    with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+        connection.request("GET", path, headers={"authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        body = answer.read()
+        kind = answer.getheader("content-type") or ""
+        return answer.status, msgspec.json.decode(body) if "json" in kind else body
+
+
+def test_the_last_exchanges_with_bodies_only_where_a_route_allows(watched: tuple[Gateway, str]) -> None:
+    gateway, address = watched
+    gateway.backends.reset()
+    for _ in range(3):
+        assert gateway.messages(MODEL, messages=[{"role": "user", "content": "may be seen"}]).status == 200
+        assert gateway.messages("gpt-5", messages=[{"role": "user", "content": "is nobody's"}]).status == 200
+
+    def translated() -> list[Any]:
+        status, told = ask(address, "/exchanges")
+        assert status == 200
+        return [each for each in told["exchanges"] if each["role"] == "translator"]
+
+    assert eventually(lambda: len(translated()) >= 6, 15)
+    found = translated()
+    seen = [each for each in found if "payloads" in each]
+    assert len(seen) >= 3 and all(each["model_asked"] == MODEL for each in seen)
+    assert "may be seen" in json.dumps(seen) and "is nobody's" not in json.dumps(found)
+    for secret in (CLIENT_KEY, *KEYS.values(), TOKEN):
+        assert secret not in json.dumps(found)
+    assert [each["ended_at"] for each in found] == sorted(each["ended_at"] for each in found)
+    _, later = ask(address, f"/exchanges?since={found[-1]['ended_at']}")
+    assert len(later["exchanges"]) < len(found)
+
+
+def test_the_routes_that_are_compiled(watched: tuple[Gateway, str]) -> None:
+    gateway, address = watched
+    gateway.messages(MODEL)
+    status, told = ask(address, "/config")
+    assert status == 200 and told["settings"]["admin_token"] == "${ADMIN_TOKEN}"
+    (made,) = [each for each in told["routes"] if each.get("route", {}).get("logging")]
+    assert made["route"]["auth"] == {"header": {"Authorization": "Bearer ${OPENAI_API_KEY}"}}
+    assert made["from"]["logging"] == "route" and made["from"]["auth"] in ("cluster", "endpoint")
+    assert not any(secret in json.dumps(told) for secret in (*KEYS.values(), TOKEN))
+
+
+def test_not_without_the_token(watched: tuple[Gateway, str]) -> None:
+    _, address = watched
+    for path in ("/exchanges", "/config"):
+        assert ask(address, path, "")[0] == 401 == ask(address, path, "wrong")[0]
+    assert ask(address, "/metrics", "")[0] == 200

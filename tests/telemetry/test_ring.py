@@ -1,0 +1,89 @@
+"""The last exchanges, and those that go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from extproc.credentials.masking import mask_of
+from extproc.telemetry import ring as module
+from extproc.telemetry.outcome import Began, Ending, Outcome
+from extproc.telemetry.payloads import Payloads
+from extproc.telemetry.ring import Ring
+
+DONE = Outcome("translator", Ending.COMPLETE, provider="openai")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def began(name: str) -> Began:
+    return Began("translator", 100.0, name, "POST", "/v1/messages", "anthropic_messages")
+
+
+def look(ring: Ring, since: float = 0.0) -> Any:
+    return msgspec.json.decode(ring.look(since)())
+
+
+def names(ring: Ring, since: float = 0.0) -> list[str]:
+    return [each["request_id"] for each in look(ring, since)["exchanges"]]
+
+
+def test_an_exchange_from_its_start_to_its_end() -> None:
+    clock = Clock()
+    ring, one = Ring(10, 1000, clock), began("id-1")
+    ring.started(one)
+    clock.at = 101.5
+    (going,) = look(ring)["open"]
+    assert (going["request_id"], going["duration_ms"], going["first_token_ms"]) == ("id-1", 1500, None)
+    ring.first_content(one, 1.25)
+    assert look(ring)["open"][0]["first_token_ms"] == 1250
+    clock.at = 102.0
+    ring.ended(one, DONE)
+    told = look(ring)
+    assert told["open"] == [] and told["exchanges"][0]["ended_at"] == 102.0
+    assert (told["exchanges"][0]["number"], told["exchanges"][0]["ending"]) == (1, "complete")
+
+
+def test_the_last_ones_and_those_since_then() -> None:
+    clock = Clock()
+    ring = Ring(3, 1000, clock)
+    for number in range(5):
+        clock.at = 100.0 + number
+        ring.ended(began(f"id-{number}"), DONE)
+    assert names(ring) == ["id-2", "id-3", "id-4"] and names(ring, since=103.0) == ["id-4"]
+    assert names(ring, since=104.0) == []
+
+
+def test_what_went_by_is_not_kept() -> None:
+    ring, one = Ring(3, 1000), began("id-1")
+    ring.started(one)
+    ring.ended(one, replace(DONE, ending=Ending.PASSED))
+    assert look(ring) == {"exchanges": [], "open": []}
+
+
+def test_bodies_have_a_bound_in_bytes() -> None:
+    ring = Ring(100, 1000)
+    for number in range(5):
+        payloads = Payloads(1000, mask_of)
+        payloads.asked(b"x" * 400)
+        ring.ended(began(f"id-{number}"), replace(DONE, payloads=payloads))
+    assert names(ring) == ["id-3", "id-4"]
+    ring.ended(began("id-5"), DONE)
+    assert names(ring) == ["id-3", "id-4", "id-5"]
+
+
+def test_an_answer_has_a_bound_and_the_newest_come_first(monkeypatch: Any) -> None:
+    ring = Ring(100, 1000)
+    for number in range(10):
+        ring.ended(began(f"id-{number}"), DONE)
+    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 2000)
+    kept = names(ring)
+    assert 0 < len(kept) < 10 and kept[-1] == "id-9"
