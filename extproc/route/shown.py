@@ -9,12 +9,12 @@ from ..credentials.secrets import MASK
 from ..names import may_carry_credential
 from .text import RouteError
 
-Given = Mapping[str, Any]
+_Values = Mapping[str, Any]
 _SECRETS = frozenset({"header", "query", "service_account_json", "access_key_id", "secret_access_key", "session_token"})
 """Beneath ``auth``."""
 
 
-def shown(values: Given, origin: Mapping[str, str]) -> dict[str, Any]:
+def shown(values: _Values, origin: Mapping[str, str]) -> dict[str, Any]:
     """*values* that the levels come to, with references as they are written and anything else that may be a secret
     masked; ``from`` says which level each top-level member was last said at."""
     made = {name: _auth(value) if name == "auth" else _masked(value, name) for name, value in values.items()}

@@ -16,7 +16,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """Of the records that one look is given, the newest first."""
 
 _encode = msgspec.json.Encoder().encode
-Kept = tuple[int, float, Began, Outcome]
+_Kept = tuple[int, float, Began, Outcome]
 
 
 class Ring:
@@ -27,7 +27,7 @@ class Ring:
         self._most = most
         self._max_bytes = max_bytes
         self._now = now
-        self._ended: deque[Kept] = deque()
+        self._ended: deque[_Kept] = deque()
         self._open: dict[int, tuple[Began, float | None]] = {}
         self._bytes = 0
         self._count = 0
@@ -60,7 +60,7 @@ class Ring:
         return lambda: _told(ended, going, now)
 
 
-def _told(ended: list[Kept], going: Iterable[tuple[Began, float | None]], now: float) -> bytes:
+def _told(ended: list[_Kept], going: Iterable[tuple[Began, float | None]], now: float) -> bytes:
     made: list[msgspec.Raw] = []
     room = MAX_ANSWER_BYTES
     for number, at, began, outcome in reversed(ended):

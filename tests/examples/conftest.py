@@ -148,7 +148,8 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for name, value in environ.items():
             (folder / name).write_text(value, "utf-8")
         named = ",".join([*environ, f"{folder}/*"])  # the files that deploy/ has under /run/keys
-        sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=("--secrets", named)))
+        flags = ("--secrets", named, "--records", str(folder / "records"))
+        sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=flags))
         shared = Backends(folder, sidecar, others, anthropic)
         running: dict[str, Gateway] = {}
 

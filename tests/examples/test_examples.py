@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import msgspec
 import pytest
 import yaml
 
 from extproc.cli import main
 from extproc.demo.processes import envoy_binary
-from extproc.demo.provider import Received
+from extproc.demo.provider import Received, json_answer
 from tests.support import envoygateway
 from tests.support.as_embeddings import vector
 from tests.support.gateway import Gateway, Reply
 from tests.support.sigv4 import verified
-from tests.support.upstream import chat, chat_stream
+from tests.support.upstream import chat, chat_stream, eventually
 
 from .conftest import ANTHROPIC_HOSTS, AWS_KEYS, KEYS, SECRET_FILE, World, key
 from .readme import NAMES, ROOT, asked, blocks
@@ -80,6 +82,7 @@ BEHIND_POLICIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 EXPECTED = {
     "openai": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
+    "logging": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-4"}),
     "deepseek": Sent(
         "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
     ),
@@ -303,6 +306,31 @@ def test_the_upstream_by_a_member_of_the_body(world: World, model: Any) -> None:
     assert gateway.openai_upstream.last.header("host") == "api.deepseek.com"
     unknown = ask(gateway, "by-model", model="nobody")
     assert unknown.status == 404 and "error" in unknown.json
+
+
+@pytest.mark.rows("E8", "D18", "D19", "D20")
+def test_a_request_log_is_written(world: World) -> None:
+    gateway = world.example("logging")
+    (answer,) = chat("1+1 equals 2.").chunks
+    assert isinstance(answer, bytes)
+    said = {**msgspec.json.decode(answer), "usage": {"prompt_tokens": 23, "completion_tokens": 8, "total_tokens": 31}}
+    gateway.openai_upstream.will(json_answer(said))
+    assert ask(gateway, "logging").status == 200
+    found: list[Any] = []
+
+    def look() -> bool:
+        whole, _, _ = (gateway.backends.folder / "records").read_bytes().rpartition(b"\n")
+        records = [msgspec.json.decode(line) for line in whole.splitlines()]
+        found[:] = [each for each in records if each.get("llm_response_text", {}).get("content") == "1+1 equals 2."]
+        return bool(found)
+
+    assert eventually(look, 15)
+    (block,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "logging" / "README.md").read_text("utf-8"), re.M | re.S)
+    shown = {**msgspec.json.decode(block), "request_id": found[0]["request_id"]}
+    for name, value in shown.items():
+        told = found[0][name]
+        assert ({k: told[k] for k in value} if isinstance(value, dict) else told) == value, name
+    assert key("OPENAI_API_KEY") not in msgspec.json.encode(found).decode()
 
 
 @pytest.mark.rows("B31")
