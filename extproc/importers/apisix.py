@@ -23,6 +23,10 @@ OTHER_PLUGINS = {
     "limit-count": "envoy.filters.http.local_ratelimit or envoy.filters.http.ratelimit",
     "prometheus": "Envoy's /stats/prometheus",
     "cors": "envoy.filters.http.cors",
+    "http-logger": "the sidecar's --records-http, and logging in the routes: docs/observability.md",
+    "kafka-logger": "the sidecar's --records-kafka (brokers), --records-kafka-topic, --records-kafka-key and "
+    "--records-batch, and logging in the routes: docs/observability.md",
+    "file-logger": "the sidecar's --records, and logging in the routes: docs/observability.md",
     "ip-restriction": "envoy.filters.http.rbac",
     "ai-aws-content-moderation": "the policy moderation with provider bedrock_guardrail: Comprehend is not asked here",
 }

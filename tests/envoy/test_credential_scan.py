@@ -62,13 +62,16 @@ class World:
     def everything_else(self) -> dict[str, bytes]:
         """What the sidecar and Envoy tell of themselves."""
         (admin,) = [line for line in self.sidecar.log.read_text().splitlines() if "admin on" in line]
-        with urllib.request.urlopen(f"http://{admin.rpartition(' ')[2]}/metrics") as page:
-            metrics = page.read()
+        shown = {}
+        for path in ("metrics", "exchanges", "config"):
+            with urllib.request.urlopen(f"http://{admin.rpartition(' ')[2]}/{path}") as page:
+                shown[f"the admin port's /{path}"] = page.read()
         return {
             "the sidecar's log": self.sidecar.log.read_bytes(),
             "Envoy's log": self.envoy.log.read_bytes(),
             "the access log": self.access_log.read_bytes(),
-            "the metrics": metrics,
+            "the records": self.access_log.with_name("records").read_bytes(),
+            **shown,
         }
 
 
@@ -111,7 +114,20 @@ def config(
     three = add_route(made, "three", "any_provider", cluster="three")
     three["route"]["retry_policy"]["num_retries"] = 2
     route(made, "openai")["route"]["retry_policy"]["num_retries"] = 2
+    log_bodies(made)
     return made
+
+
+def log_bodies(config: Any) -> None:
+    """Have every route's exchanges logged with their bodies."""
+    if isinstance(config, dict):
+        says = config.get("filter_metadata", {}).get("extproc", {})
+        if "route" in says:
+            says["route"] += "\nlogging: {summaries: true, payloads: true}\n"
+        for name in says.get("routes", {}):
+            says["routes"][name] += "\nlogging: {summaries: true, payloads: true}\n"
+    for each in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        log_bodies(each)
 
 
 @contextmanager
@@ -125,7 +141,7 @@ def running(folder: Path, *, filtered_mirror: bool = True, placement: str = "ups
         }
         for upstream in made.values():
             stack.enter_context(upstream)
-        arguments = ("--log-level", "debug", "--admin", "127.0.0.1:0")
+        arguments = ("--log-level", "debug", "--admin", "127.0.0.1:0", "--records", str(folder / "records"))
         sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=arguments))
         assert sidecar.socket is not None
         ports = {name: upstream.port for name, upstream in made.items()}

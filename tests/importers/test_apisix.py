@@ -180,6 +180,23 @@ def test_what_has_no_equivalent_is_listed() -> None:
     assert all(note in made.yaml for note in made.notes)
 
 
+@pytest.mark.rows("E8", "D32")
+def test_loggers_are_settings_of_the_sidecars() -> None:
+    kafka = {
+        "brokers": [{"host": "127.0.0.1", "port": 9092}],
+        "kafka_topic": "test2",
+        "key": "key1",
+        "batch_max_size": 1,
+    }
+    plugins = {
+        "ai-proxy": {"provider": "openai", "auth": HEADER},
+        "kafka-logger": kafka,
+        "http-logger": {"uri": "http://x"},
+    }
+    notes = "\n".join(convert("apisix", json.dumps({"id": "r", "uri": "/", "plugins": plugins}).encode()).notes)
+    assert "plugins.kafka-logger: set the sidecar's --records-kafka" in notes and "--records-http" in notes
+
+
 def test_other_plugins_are_named_with_what_does_it_here() -> None:
     document = {"id": "r", "uri": "/", "plugins": {"ai-proxy": {"provider": "openai", "auth": HEADER}, "key-auth": {},
                                                    "fault-injection": {}}}  # fmt: skip

@@ -13,9 +13,9 @@ from extproc.telemetry.record import line, record, stamp
 
 BEGAN = Began("translator", 1_800_000_000.25, "id-1", "POST", "/v1/messages", "anthropic_messages")
 OUTCOME = Outcome(
-    "translator", Ending.COMPLETE, 1, "anthropic_messages", "openai_chat", "openai", "gpt-4", "gpt-4", "gpt-4-0613",
-    tools=2, tool_calls=1, end_user="ann", status=200, finish="end", usage=Usage(23, 8, 5), losses=("top_k:dropped",),
-    seconds=3.0, first_token_seconds=2.858, upstream_seconds=2.8581, summary=True,
+    "translator", Ending.COMPLETE, 1, "anthropic_messages", "openai_chat", "openai", "chat", "", "gpt-4", "gpt-4",
+    "gpt-4-0613", tools=2, tool_calls=1, end_user="ann", status=200, finish="end", usage=Usage(23, 8, 5),
+    losses=("top_k:dropped",), seconds=3.0, first_token_seconds=2.858, upstream_seconds=2.8581, summary=True,
 )  # fmt: skip
 
 
