@@ -10,7 +10,7 @@ from ..llm.failures import ProtocolError
 from ..llm.models import Model
 from .anthropic_messages import AnthropicMessages
 from .anthropic_messages.hosted import AnthropicBedrock, AnthropicVertex
-from .base import Dialect, Headers, ListsModels, top_level
+from .base import Dialect, Headers, ListsModels, PassesUnread, top_level
 from .bedrock_converse import BedrockConverse
 from .cohere_embeddings import CohereBedrock, CohereEmbeddings
 from .gemini import Gemini
@@ -18,6 +18,7 @@ from .gemini_embeddings import GeminiEmbeddings
 from .nova_embeddings import NovaEmbeddings
 from .openai_chat import OpenAIChat
 from .openai_embeddings import OpenAIEmbeddings
+from .openai_endpoints import OpenAIEndpoints
 from .openai_responses import OpenAIResponses
 from .titan_embeddings import TitanEmbeddings
 from .vertex_predict import VertexPredict
@@ -37,6 +38,7 @@ _ALL: tuple[Dialect, ...] = (
     NovaEmbeddings(),
     CohereEmbeddings(),
     CohereBedrock(),
+    OpenAIEndpoints(),
 )
 """In the order in which they are asked whether a body is theirs."""
 
@@ -53,6 +55,7 @@ def registry(every: Iterable[Dialect]) -> dict[str, Dialect]:
 
 
 REGISTRY = registry(_ALL)
+_UNREAD = {name: dialect for name, dialect in REGISTRY.items() if isinstance(dialect, PassesUnread)}
 FALLBACK = "openai_chat"
 """In whose shape a client is answered that could not be told."""
 EMBEDDINGS = "openai_embeddings"
@@ -74,6 +77,11 @@ def get(name: str) -> Dialect:
         raise UnknownDialect(f"unknown dialect {name!r}; there are {', '.join(REGISTRY)}") from None
 
 
+def unread(name: str | None) -> PassesUnread | None:
+    """The dialect *name*, if its requests pass unread."""
+    return None if name is None else _UNREAD.get(name)
+
+
 def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE) -> str | None:
     """The client's dialect: by how the path ends; where the path belongs to no API at all (``/anything``), by the
     body's members. ``None`` for another endpoint of an API, and for what no dialect claims.
@@ -83,6 +91,9 @@ def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE) -> st
     for dialect in _ALL:
         if plain.endswith(dialect.paths):
             return dialect.name if _is_mounted(dialect, plain, prefixes.get(dialect.name)) else None
+    for name, passing in _UNREAD.items():
+        if passing.endpoint(plain):
+            return name if prefixes.get(name) in (None, passing.prefix(plain)) else None
     if "/v1" in plain:
         return None
     try:

@@ -102,6 +102,8 @@ class Operation(Enum):
     """The number of the tokens that a conversation has: see ``CountsTokens``."""
     EMBED = "embed"
     """Vectors."""
+    ELSE = "else"
+    """What passes unread: see ``PassesUnread``."""
 
 
 class Asked(Frozen):
@@ -529,6 +531,38 @@ class GivesVectors(Protocol):
 
     def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
         """Raises ProtocolError."""
+        ...
+
+
+@runtime_checkable
+class PassesUnread(Protocol):
+    """A dialect whose requests go on as they came, to the same place of the upstream's API. A request that names no
+    model, or whose model nobody asks for, is not read at all."""
+
+    name: str
+
+    def endpoint(self, path: str) -> str:
+        """The name of the endpoint that a client's *path* leads to; empty if it is none of these."""
+        ...
+
+    def prefix(self, path: str) -> str:
+        """What stands before the API in a client's *path*."""
+        ...
+
+    def may_name_model(self, call: ClientCall) -> bool:
+        """Whether the body of *call* may name a model; its head alone is asked."""
+        ...
+
+    def model_of(self, call: ClientCall) -> str:
+        """The model that *call* names; empty if none. Raises ProtocolError."""
+        ...
+
+    def renamed(self, call: ClientCall, model: str) -> ClientCall:
+        """*call* with *model*, every other byte as it was. Raises ProtocolError."""
+        ...
+
+    def place(self, upstream: Upstream, path: str, model: str) -> str:
+        """The upstream's path for what a client asks at *path*, without the client's query. Raises Unsupported."""
         ...
 
 

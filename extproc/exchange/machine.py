@@ -402,15 +402,16 @@ class Exchange:
         self._start()
         if self._refusal is not None:
             raise self.failure(*self._refusal)
-        if self.client is None and self.is_none_of_ours(message):
+        passes = dialects.unread(self.client)
+        if (self.client is None or passes is not None) and self.is_none_of_ours(message):
             return self.let_by(Kind.REQUEST_HEADERS)
         if self._greets:
             # Clients ask so whether the server is there.
             raise Answered(immediate(200, [], b"", OURS + "head"), 200, "")
-        if self.is_upgrade():
+        if self.is_upgrade() and passes is None:
             # Its body never ends: waiting for it would hang.
             raise self.not_found()
-        if headers.end_of_stream:
+        if headers.end_of_stream and passes is None:
             raise self.without_body(message)
         if message.HasField("protocol_config"):
             config = message.protocol_config
@@ -436,9 +437,11 @@ class Exchange:
         dialect's path: another endpoint of the same API, or the same one behind another prefix; and what is too much to
         be read."""
         most, room = self.shared.limits.max_decoded_bytes, self.shared.room()
-        if is_heavier(body, most, passed=True):
+        # A form is not decoded.
+        form = body.startswith(b"--") and dialects.unread(self.client) is not None
+        if not form and is_heavier(body, most, passed=True):
             raise self.failure(ErrorKind.TOO_LARGE, TOO_HEAVY, "too_heavy")
-        if room < most and is_heavier(body, room) and not is_heavier(body, most):
+        if not form and room < most and is_heavier(body, room) and not is_heavier(body, most):
             raise self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
         if self.client is None or prefixes:
             self.client = dialects.detect(self.path, body, prefixes)

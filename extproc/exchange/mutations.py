@@ -139,6 +139,18 @@ STREAMED an answer that is then asked for as a whole has lost its content-length
 _SHARED = frozenset(map(id, [*UNCHANGED.values(), EMPTIED, *HOLDING.values()]))
 
 
+def passing_on(headers: HeaderMutation, response_body: int) -> ProcessingResponse:
+    """The answer to the headers of a request whose body passes unread; the response is to come, its body in the mode
+    *response_body*."""
+    response = proceed(Kind.REQUEST_HEADERS, headers)
+    mode = response.mode_override
+    mode.request_body_mode = ProcessingMode.NONE
+    mode.response_header_mode = mode.response_trailer_mode = ProcessingMode.SEND
+    mode.response_body_mode = response_body  # type: ignore[assignment]
+    mode.request_trailer_mode = ProcessingMode.SKIP
+    return response
+
+
 def piece(body: bytes) -> ProcessingResponse:
     """The answer to a piece of a streamed body: *body* in its place."""
     if not body:

@@ -38,7 +38,7 @@ KINDS = {kind.value: kind for kind in Kind}
 
 TABLE: dict[Phase, dict[Kind, frozenset[Phase]]] = {
     Phase.OPEN: {
-        Kind.REQUEST_HEADERS: frozenset({Phase.REQUEST, Phase.LET_BY, Phase.PASSING, Phase.OVER}),
+        Kind.REQUEST_HEADERS: frozenset({Phase.REQUEST, Phase.SENT, Phase.LET_BY, Phase.PASSING, Phase.OVER}),
         # An earlier filter of Envoy's refused the request, so that it never came here.
         Kind.RESPONSE_HEADERS: frozenset({Phase.PASSING, Phase.OVER}),
     },

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .. import dialects
-from ..dialects.base import encode, top_level
+from ..dialects.base import ClientCall, encode, top_level
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     HeaderMutation,
@@ -79,6 +79,10 @@ class Router(Translator):
         """No API's path, and no JSON whose members could tell one."""
         if self.method in ("GET", "HEAD") and dialects.listing(self.path) is not None:
             return False
+        if (passes := dialects.unread(self.client)) is not None:
+            self._heard(Attributes(message))
+            unnamed = not passes.may_name_model(ClientCall(self.method, self.path, self.came, b""))
+            return unnamed or message.request_headers.end_of_stream or self.is_upgrade()
         if message.request_headers.end_of_stream or self.is_upgrade() or not _may_be_json(self.came):
             attributes = Attributes(message)
             return self._heard(attributes).get("other_paths") != "refuse" and self.is_elsewhere()
@@ -132,10 +136,11 @@ class Router(Translator):
             if self._keeps:
                 raise self.not_found()
             return self.let_by(Kind.REQUEST_BODY)
-        dialect = dialects.get(name)
+        dialect, passes = dialects.get(name), dialects.unread(name)
+        call = ClientCall(self.method, self.path, self.came, body)
         try:
-            members = top_level(body)
-            model = dialect.peek(self.path, members).model
+            members = top_level(body) if passes is None else {}
+            model = dialect.peek(self.path, members).model if passes is None else passes.model_of(call)
         except ProtocolError as error:
             raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
         if not model:
@@ -148,7 +153,10 @@ class Router(Translator):
             raise self._unknown(self._catalogue, model)
         sent, route = found
         path = self.path
-        if sent != model:
+        if sent != model and passes is not None:
+            call = passes.renamed(call, sent)
+            path, body = call.path, call.body
+        elif sent != model:
             path, changed = dialect.rename(path, members, sent)
             body = encode(changed) if changed is not members else body
         if route:

@@ -9,7 +9,11 @@ from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    HeaderMutation,
+    ProcessingRequest,
+    ProcessingResponse,
+)
 from ..headers import Headers, upstream_headers
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind
@@ -42,6 +46,7 @@ from .mutations import (
     diff,
     immediate,
     override_mode,
+    passing_on,
     piece,
     proceed,
     read_headers,
@@ -69,7 +74,7 @@ class Translator(Exchange):
 
     # ---- the request
 
-    def on_request(self, message: ProcessingRequest) -> Reply:
+    def on_request(self, message: ProcessingRequest) -> Reply | Steps:
         attributes = Attributes(message)
         self.attempt = attributes.attempt
         self.route_name = attributes.text(ROUTE_NAME)
@@ -84,14 +89,43 @@ class Translator(Exchange):
         try:
             self._route = compile_route(levels, permitted=self._permitted(attributes))
         except RouteError as error:
+            if dialects.unread(self.client) is not None:
+                # There may be no body to come.
+                raise
             self._route_error = str(error)
         else:
             # A credential that must be fetched can be here with the body.
-            self._route.begin()
+            fetched = self._route.begin()
+            if dialects.unread(self.client) is not None:
+                empty = message.request_headers.end_of_stream
+                return self._unread(self._route, empty) if fetched is None else self._waiting_unread(fetched, empty)
+        return self._held()
+
+    def _held(self) -> Reply:
         if not self.attempt:
             self.response_mode = ProcessingMode.BUFFERED
             return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def _waiting_unread(self, fetched: Effect, empty: bool) -> Steps:
+        yield fetched
+        assert self._route is not None
+        return self._unread(self._route, empty)
+
+    def _unread(self, route: Route, empty: bool) -> Reply:
+        """What passes goes on without waiting for its body, if nobody has to read that. *empty*: there is none."""
+        translation = self._translating(route, b"")
+        call = translation.passing(self.method, self.path, self.original, empty=empty)
+        if call is None:
+            self.translation = None
+            return self._held()
+        if not self.attempt or self.response_mode is None:
+            self.response_mode = ProcessingMode.BUFFERED
+        wanted = call.all_headers() + [pair for pair in self.original if pair[0] in _OF_ITS_BODY]
+        if self.is_upgrade():
+            wanted += [pair for pair in map(_upgrading, self.original) if pair[1]]
+        answer = passing_on(self._mutation(call, wanted), self.response_mode)
+        return self._sent(translation, call, answer)
 
     def _permitted(self, attributes: Attributes) -> Permitted:
         """The secrets that the route's text may name: without a list none, where others than the operator write it."""
@@ -172,7 +206,9 @@ class Translator(Exchange):
         self.client = translation.client
         if isinstance(call, Answer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
-        answer = self.send(call, held)
+        return self._sent(translation, call, self.send(call, held))
+
+    def _sent(self, translation: Translation, call: Call, answer: ProcessingResponse) -> Reply:
         self.times.sent = self.shared.now()
         if self.payloads is not None:
             self.payloads.hide(translation.secrets())
@@ -191,6 +227,10 @@ class Translator(Exchange):
         if changed or length is not None:
             # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
             wanted = [*wanted, ("content-length", str(len(call.body)))]
+        return proceed(Kind.REQUEST_BODY, self._mutation(call, wanted), call.body if changed else None)
+
+    def _mutation(self, call: Call, wanted: Headers) -> HeaderMutation:
+        """What turns the request's head into that of *call* with the headers *wanted*."""
         if self.attempt == 0:
             # Filters behind this one may have the route chosen again, and without it Envoy finds none.
             wanted = [*wanted, *(pair for pair in self.came if pair[0] == "x-forwarded-proto")]
@@ -200,7 +240,7 @@ class Translator(Exchange):
             set_header(mutation, ":method", call.method)
         if host := call.host or self._authority_to_restore():
             set_header(mutation, ":authority", host)
-        return proceed(Kind.REQUEST_BODY, mutation, call.body if changed else None)
+        return mutation
 
     def _authority_to_restore(self) -> str:
         """The client's own ``:authority``, if what stands there now is what an earlier attempt set."""
@@ -244,6 +284,8 @@ class Translator(Exchange):
         pseudo, self.came = read_headers(message.response_headers.headers)
         self.status = int(pseudo.get(":status", "0") or 0)
         self.times.begun = self.shared.now()
+        if self.status == SWITCHING_PROTOCOLS:
+            return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
         translation.response_head(self.status, self.came)
         if self.payloads is not None and translation.passthrough and any(name == ENCODING for name, _ in self.came):
             self.payloads.encoded()
@@ -252,6 +294,9 @@ class Translator(Exchange):
         if translation.whole:
             answer = self._begun(proceed(Kind.RESPONSE_HEADERS))
             return self.in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
+        if translation.unwatched:
+            answer = self._noting(self._headed(translation, Kind.RESPONSE_HEADERS, None))
+            return self.in_mode(answer, ProcessingMode.NONE), Phase.PASSING
         answer = self._begun(self._headed(translation, Kind.RESPONSE_HEADERS, None))
         return self.in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
 
@@ -441,6 +486,27 @@ class Translator(Exchange):
         if translation is not None:
             translation.release()
         return outcome
+
+
+SWITCHING_PROTOCOLS = 101
+_OF_ITS_BODY = frozenset(
+    {"content-length", "content-encoding", "content-md5", "content-digest", "repr-digest", "digest"}
+)
+"""Headers of a body that goes on as it came."""
+_OF_AN_UPGRADE = frozenset(
+    {"connection", "upgrade", "sec-websocket-version", "sec-websocket-key", "sec-websocket-extensions"}
+)
+_PROTOCOLS = "sec-websocket-protocol"
+
+
+def _upgrading(pair: tuple[str, str]) -> tuple[str, str]:
+    """*pair*, if it is a header by which a connection is upgraded; else one that is empty. Programs in browsers can say
+    their key in no other header than that of the protocols."""
+    name, value = pair
+    if name == _PROTOCOLS:
+        words = (word.strip() for word in value.split(","))
+        return name, ", ".join(word for word in words if not may_carry_credential(word.partition(".")[0]))
+    return pair if name in _OF_AN_UPGRADE else (name, "")
 
 
 _CUT = with_metadata(ProcessingResponse(), {"ending": ending(Phase.STREAMING).value}).dynamic_metadata

@@ -18,8 +18,17 @@ EMBEDDINGS = (
     "openai_embeddings", "gemini_embeddings", "vertex_predict", "titan_embeddings", "nova_embeddings",
     "cohere_embeddings", "cohere_bedrock",
 )  # fmt: skip
-DIALECTS = CONVERSATIONS + EMBEDDINGS
-"""The names of wire APIs that a route may say. Between those of one kind there are translations."""
+REST = ("openai_endpoints",)
+DIALECTS = CONVERSATIONS + EMBEDDINGS + REST
+"""The names of wire APIs that a route may say. Between those of one kind there are translations; what is of the last
+kind passes, or is not served."""
+STATELESS = ("images", "audio", "moderations", "completions", "rerank", "realtime")
+STATEFUL = (
+    "files", "uploads", "batches", "fine_tuning", "videos", "vector_stores", "containers", "evals", "conversations",
+    "responses", "chat",
+)  # fmt: skip
+"""Endpoints of the rest of OpenAI's API. What the latter keep at the provider is open to everybody who has the same
+credential: a route has to name them."""
 
 
 class Endpoint(Frozen):
@@ -35,6 +44,8 @@ class Endpoint(Frozen):
     """A pattern: for the models whose names begin so it is chosen before the others, and for no model else."""
     verbs: tuple[str, str] | None = None
     """What follows the path for a whole answer and for a streamed one, where it is not what the API itself has."""
+    serves: tuple[str, ...] = ()
+    """Of the rest of an API, the endpoints that the provider has; empty: all."""
     paths_with: tuple[tuple[str, str], ...] = ()
     """A member of ``provider_conf``, and the path where the route gives it. The first that is given counts."""
 
@@ -86,7 +97,7 @@ class Provider(Frozen):
 
 def kind_of(dialect: str) -> tuple[str, ...]:
     """The dialects between which and *dialect* there are translations."""
-    return EMBEDDINGS if dialect in EMBEDDINGS else CONVERSATIONS
+    return next((kind for kind in (EMBEDDINGS, REST) if dialect in kind), CONVERSATIONS)
 
 
 _BEARER = "{header: {Authorization: 'Bearer ${%s}'}}"
@@ -109,6 +120,7 @@ _ROWS = (
             "openai_chat": Endpoint(_CHAT, "max_completion_tokens"),
             "openai_responses": Endpoint("/v1/responses", "max_output_tokens"),
             "openai_embeddings": Endpoint("/v1/embeddings"),
+            "openai_endpoints": Endpoint("/v1"),
         },
         _BEARER % "OPENAI_API_KEY",
         "api.openai.com",
@@ -128,6 +140,13 @@ _ROWS = (
                 paths_with=(("api_version", "/openai/responses?api-version={api_version}"),),
             ),
             "openai_embeddings": Endpoint("/openai/v1/embeddings", paths_with=_deployments("embeddings")),
+            "openai_endpoints": Endpoint(
+                "/openai/v1",
+                paths_with=(
+                    ("deployment", "/openai/deployments/{deployment}?api-version={api_version}"),
+                    ("api_version", "/openai/deployments/{model}?api-version={api_version}"),
+                ),
+            ),
         },
         "{header: {api-key: '${AZURE_OPENAI_API_KEY}'}}",
         regional_host="{resource}.openai.azure.com",
@@ -144,6 +163,7 @@ _ROWS = (
             "openai_chat": Endpoint(_CHAT, "max_tokens"),
             "openai_responses": Endpoint("/v1/responses", "max_output_tokens", explicit=True),
             "openai_embeddings": Endpoint("/v1/embeddings"),
+            "openai_endpoints": Endpoint("/v1"),
         },
         _BEARER % "AIMLAPI_API_KEY",
         "api.aimlapi.com",
@@ -172,6 +192,7 @@ _ROWS = (
             # A beta, and without state: what it can do, a translation to its chat can as well.
             "openai_responses": Endpoint("/api/v1/responses", "max_output_tokens", explicit=True),
             "openai_embeddings": Endpoint("/api/v1/embeddings"),
+            "openai_endpoints": Endpoint("/api/v1"),
         },
         _BEARER % "OPENROUTER_API_KEY",
         "openrouter.ai",
@@ -182,6 +203,7 @@ _ROWS = (
             "openai_chat": Endpoint("/v1beta/openai/chat/completions", "max_completion_tokens"),
             "gemini": Endpoint("/v1beta/models/{model}", "max_output_tokens"),
             "openai_embeddings": Endpoint("/v1beta/openai/embeddings"),
+            "openai_endpoints": Endpoint("/v1beta/openai", serves=("images", "audio", "batches", "files", "videos")),
             # The same models in Google's own words, which tell what a vector is for.
             "gemini_embeddings": Endpoint("/v1beta/models/{model}"),
         },
@@ -239,6 +261,7 @@ _ROWS = (
             "cohere_embeddings": Endpoint("/v2/embed"),
             "openai_chat": Endpoint("/compatibility/v1/chat/completions", "max_tokens"),
             "openai_embeddings": Endpoint("/compatibility/v1/embeddings", explicit=True),
+            "openai_endpoints": Endpoint("/v2", serves=("rerank",)),
         },
         _BEARER % "COHERE_API_KEY",
         "api.cohere.com",
@@ -251,6 +274,7 @@ _ROWS = (
             "openai_chat": Endpoint(_CHAT, "max_tokens"),
             "openai_responses": Endpoint("/v1/responses", "max_output_tokens", explicit=True),
             "openai_embeddings": Endpoint("/v1/embeddings"),
+            "openai_endpoints": Endpoint("/v1"),
             "anthropic_messages": Endpoint("/v1/messages", "max_tokens", explicit=True),
         },
         "none",

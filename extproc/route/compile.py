@@ -23,7 +23,7 @@ from ..credentials.permitted import EVERYTHING, Permitted
 from ..credentials.secrets import Secret
 from ..names import allowed, may_carry_credential
 from ..policy.base import Configured, PolicyError
-from ..providers import CONVERSATIONS, EMBEDDINGS, PROVIDERS, kind_of
+from ..providers import CONVERSATIONS, EMBEDDINGS, PROVIDERS, STATELESS, kind_of
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
 from .model import checked, split_endpoint
@@ -258,6 +258,7 @@ class _Builder:
             forward_headers=allowed(forward.get("headers", [])),
             forward_query=allowed(forward.get("query", [])),
             usage=values.get("usage", "always"),
+            endpoints=frozenset(values.get("endpoints", STATELESS)),
             logging=_logged(values.get("logging", {})),
             costs=metadata.get("costs", {}),
             variables=tuple(metadata.get("variables", ())),

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from ..capabilities import Capabilities
 from ..headers import CREDENTIAL_HEADERS, HOP_BY_HOP, may_be_forwarded
 from ..names import plain
-from ..providers import CONF_NAMES, DIALECTS, PROVIDERS
+from ..providers import CONF_NAMES, DIALECTS, PROVIDERS, STATEFUL, STATELESS
 from .text import RouteError, choose, shown
 
 ENVOY_OWNS = {
@@ -174,6 +174,20 @@ def _forwarded_header(value: str) -> str:
     return name
 
 
+def _endpoints(value: Any) -> Any:
+    return {"all": list(STATELESS + STATEFUL), "none": []}.get(value, value) if isinstance(value, str) else value
+
+
+def _endpoint_name(value: Any) -> Any:
+    if value not in STATELESS + STATEFUL:
+        raise ValueError(f"unknown endpoint {shown(value)}{choose(value, STATELESS + STATEFUL)}, or say all or none")
+    return value
+
+
+_ENDPOINTS = {
+    "anyOf": [{"enum": ["all", "none"]}, {"type": "array", "items": {"enum": [*STATELESS, *STATEFUL]}}],
+}
+EndpointName = Annotated[str, BeforeValidator(_endpoint_name)]
 DialectName = Annotated[str, BeforeValidator(_dialect)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -296,6 +310,7 @@ class Level(_Part):
     forward: Forward = Forward()
     policies: list[dict[str, Any]] = []
     usage: Literal["always", "asked"] = "always"
+    endpoints: Annotated[list[EndpointName], BeforeValidator(_endpoints), WithJsonSchema(_ENDPOINTS)] = []
     logging: Logging = Logging()
     metadata: Metadata = Metadata()
 

@@ -14,7 +14,7 @@ from ..effects import Awaited
 from ..frozen import Frozen
 from ..names import NOTHING, Allowed, may_carry_credential, pairs, plain
 from ..policy.base import Configured
-from ..providers import Provider, kind_of
+from ..providers import STATELESS, Provider, kind_of
 from .merge import ABSENT, fill, merge, same
 from .text import RouteError, choose, shown
 
@@ -93,6 +93,8 @@ class Route(Frozen):
     forward_headers: Allowed = NOTHING
     forward_query: Allowed = NOTHING
     """What of a client's headers and query also goes on."""
+    endpoints: frozenset[str] = frozenset(STATELESS)
+    """What of the rest of OpenAI's API may pass."""
     usage: Literal["always", "asked"] = "always"
     """Whether the counts of a stream are asked for upstream where its client has not."""
     logging: Logged | None = None
@@ -136,6 +138,11 @@ class Route(Frozen):
         path = endpoint.path if endpoint and endpoint.path else _path(self.provider, dialect, self.provider_conf)
         host = self.aws.host if self.aws is not None else None
         return Target(dialect, path, endpoint.authority if endpoint is not None else host, spoken[dialect].verbs)
+
+    def serves(self, client: str, endpoint: str) -> bool:
+        """Whether *endpoint* of the rest of an API, that of *client*, may pass to the provider, which has it."""
+        there = self.provider.dialects.get(client)
+        return there is not None and endpoint in self.endpoints and (not there.serves or endpoint in there.serves)
 
     def query(self, path: str, client_path: str, *, passthrough: bool = False) -> tuple[str, str]:
         """*path* with its query, and the part of the query that is not to be seen: the endpoint's secrets and

@@ -179,6 +179,10 @@ class Passed:
         self._sieve = sieve if self._stream and not head.header("content-encoding") else None
         self._kept: list[bytes] = []
 
+    @property
+    def unwatched(self) -> bool:
+        return not self.whole and not self._watching and self._sieve is None
+
     def head(self) -> ResponseHead:
         return self._head
 

@@ -28,12 +28,14 @@ from ..dialects.base import (
     GivesVectors,
     Headers,
     Operation,
+    PassesUnread,
     ResponseHead,
     TranslatesCounts,
     Upstream,
     UpstreamCall,
     UsageOnDemand,
     encode,
+    is_stream,
     top_level,
 )
 from ..dialects.shared.relay import edited, edited_inputs
@@ -313,7 +315,47 @@ class Translation(Course):
     def _max_request(self) -> int:
         return self.route.max_request_bytes or self.limits.max_request_bytes
 
+    def passing(self, method: str, path: str, headers: Headers, *, empty: bool) -> Call | None:
+        """Of a request that passes unread (``PassesUnread``) the call, told by its head: it has no body, the request's
+        own goes on beside it. ``None`` if the body must be read, by ``request``; *empty*: there is none. Raises
+        Refused, RouteError."""
+        call = ClientCall(method, path, headers, b"")
+        client, target = self._settle(call)
+        assert isinstance(client, PassesUnread)
+        try:
+            self._check_served(client, call)
+            named = client.may_name_model(call) and (self.route.model or "{model}" in target.path)
+            # What is signed must be known, too.
+            if not empty and (named or self.route.aws is not None):
+                return None
+            made = self._pass_unread(client, call, target)
+        except Exception as error:
+            self.state = Progress.ANSWERED
+            raise self._refusal(dialects.get(client.name), error) from None
+        self.state = Progress.SENT
+        return made
+
+    def _check_served(self, client: PassesUnread, call: ClientCall) -> None:
+        endpoint = client.endpoint(call.path)
+        if not self.route.serves(client.name, endpoint):
+            bare = call.path.partition("?")[0][:128]
+            alike = dialects.shape_for(call.path, call.headers)
+            raise refused(alike, ErrorKind.NOT_FOUND, f"{call.method} {bare} is not served by this route")
+
+    def _pass_unread(self, client: PassesUnread, call: ClientCall, target: Target) -> Call:
+        self._check_served(client, call)
+        self.model_asked = model = client.model_of(call)
+        if self.route.model and self.route.model != model:
+            call = client.renamed(call, self.route.model)
+            model = client.model_of(call)
+        path = client.place(Upstream(self.route.provider.name, target.path), call.path, model)
+        self._asked = Asked(model, operation=Operation.ELSE)
+        known = Request(dialect=client.name, model=model, messages=[])
+        return self._made(call, UpstreamCall(call.method, path, [], {}, known), call.body, target.host)
+
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
+        if isinstance(client, PassesUnread):
+            return self._pass_unread(client, call, target)
         self._check_size(client, call)
         self.operation = operation = client.operation(call.path)
         if self.route.tells_traits:
@@ -513,10 +555,20 @@ class Translation(Course):
         shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
-            counts = self._asked.operation is Operation.COUNT
+            counts = self._asked.operation is Operation.COUNT or self._holds_no_usage(head)
             sieve = client.without_usage(self.limits) if self._unasked and isinstance(client, UsageOnDemand) else None
             return Passed(client, *shared, watch=not counts or head.status >= 400, sieve=sieve)
         return Translated(client, dialects.get(self.upstream), *shared)
+
+    def _holds_no_usage(self, head: ResponseHead) -> bool:
+        """Of what passes unread: pictures, sound, files."""
+        return self._asked.operation is Operation.ELSE and not (is_stream(head) or "json" in head.media_type)
+
+    @property
+    def unwatched(self) -> bool:
+        """What the upstream answers goes by as it comes, and nobody looks at it."""
+        passes = self._asked.operation is Operation.ELSE and self.route.max_response_bytes is None
+        return passes and isinstance(self._response, Passed) and self._response.unwatched
 
     def response_body(self, chunk: bytes, end_of_stream: bool = False) -> bytes:
         """Bytes for the client. A whole answer comes with ``end_of_stream``; after it there is nothing. As for policies

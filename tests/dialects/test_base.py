@@ -29,7 +29,7 @@ from extproc.llm.request import Request
 
 from ..properties.pipeline import NAMES, parse
 
-ALL = list(dialects.REGISTRY.values())
+ALL = [dialect for dialect in dialects.REGISTRY.values() if dialect.paths]
 IN_PATH = [dialect for dialect in ALL if isinstance(dialect, ModelInPath)]
 IN_BODY = [dialect for dialect in ALL if not isinstance(dialect, ModelInPath)]
 ODD = "ti/tan v1:0"

@@ -336,7 +336,7 @@ def test_a_request_that_is_too_large_is_a_413_in_the_clients_shape(envoy: Gatewa
         ("GET", "/", "openai"),
         ("GET", "/v1/files", "openai"),
         ("POST", "/v1/nothing", "openai"),
-        ("POST", "/v1/audio/speech", "openai"),
+        ("POST", "/v1/fine_tuning/jobs", "openai"),
         ("GET", "/v1/messages", "anthropic"),
         ("POST", "/v1/messages/batches", "anthropic"),
     ],

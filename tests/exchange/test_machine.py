@@ -128,7 +128,7 @@ def test_a_bug_in_the_record_does_not_lose_the_answer(monkeypatch: Any) -> None:
 
 
 def test_every_client_gets_its_own_shape() -> None:
-    shapes = {name: begun(path=dialect.paths[0]) for name, dialect in REGISTRY.items()}
+    shapes = {name: begun(path=dialect.paths[0]) for name, dialect in REGISTRY.items() if dialect.paths}
     for name, envoy in shapes.items():
         envoy.body(b"{")
         assert envoy.immediate is not None and envoy.immediate[0] == 400, name

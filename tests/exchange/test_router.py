@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.exchange.attributes import MODELS, ROUTES
+from extproc.exchange.phases import Phase
 from extproc.exchange.router import MODEL_HEADER, Router, as_header
 from extproc.telemetry.outcome import Ending
 
@@ -532,10 +533,10 @@ def test_what_names_no_model_and_has_no_route_is_the_clients_fault(path: str, ki
 @pytest.mark.parametrize(
     ("path", "header", "members"),
     [
-        ("/v1/files", {"anthropic-version": "2023-06-01"}, {"type", "error"}),
+        ("/v1/organization", {"anthropic-version": "2023-06-01"}, {"type", "error"}),
         ("/v1/messages/batches", {}, {"type", "error"}),
-        ("/v1beta/models/gemini-3-pro:predict", {}, {"code", "message", "status"}),
-        ("/v1/files", {}, {"message", "type", "param", "code"}),
+        ("/v1beta/models/gemini-3-pro:generateAnswer", {}, {"code", "message", "status"}),
+        ("/v1/organization", {}, {"message", "type", "param", "code"}),
     ],
 )
 def test_other_paths_of_an_api_are_not_found_in_its_shape(path: str, header: dict[str, str], members: set[str]) -> None:
@@ -545,6 +546,40 @@ def test_other_paths_of_an_api_are_not_found_in_its_shape(path: str, header: dic
     assert envoy.immediate is not None
     status, _, body, _ = envoy.immediate
     assert status == 404 and members in ({*body}, {*body["error"]})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/v1/files", {}), ("DELETE", "/v1/files/file-1", {}),
+        ("POST", "/v1/files", {"content-type": "multipart/form-data; boundary=B"}),
+        ("POST", "/v1/batches", {"content-type": "application/json"}),
+        ("POST", "/v1/audio/transcriptions", {"content-type": "audio/wav"}),
+        ("GET", "/v1/realtime?model=m", {"connection": "Upgrade", "upgrade": "websocket"}),
+    ],
+)  # fmt: skip
+def test_what_names_no_model_goes_by_unread(method: str, path: str, headers: dict[str, str]) -> None:
+    envoy = router()
+    envoy.headers(path, headers, method=method, attributes=leaf("other_paths: refuse"))
+    assert envoy.immediate is None and envoy.exchange.phase is Phase.LET_BY
+
+
+FORM = (
+    b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\x00\xff\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--B--\r\n'
+)
+
+
+@pytest.mark.parametrize(("model", "sent"), [(b"whisper-1", b"whisper-1"), (b"fast", b"gpt-5.4-mini")])
+def test_a_form_is_routed_by_its_model_and_else_untouched(model: bytes, sent: bytes) -> None:
+    attributes = leaf("losses: report") | {MODELS: "fast: {model: gpt-5.4-mini}\nwhisper-1:\n"}
+    envoy = router()
+    envoy.headers(
+        "/v1/audio/transcriptions", {"content-type": "multipart/form-data; boundary=B"}, attributes=attributes
+    )
+    envoy.body(FORM % model)
+    assert envoy.upstream["x-extproc-model"] == sent.decode()
+    assert envoy.sent == FORM % sent
 
 
 def gzipped(value: Any) -> bytes:

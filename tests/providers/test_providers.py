@@ -17,17 +17,20 @@ TABLE = {
         ("openai_chat", CHAT, "max_completion_tokens"),
         ("openai_responses", "/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/v1/embeddings", None),
+        ("openai_endpoints", "/v1", None),
     ],
     "openai-compatible": [
         ("openai_chat", CHAT, "max_tokens"),
         ("openai_responses", "/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/v1/embeddings", None),
+        ("openai_endpoints", "/v1", None),
         ("anthropic_messages", "/v1/messages", "max_tokens"),
     ],
     "azure-openai": [
         ("openai_chat", "/openai/v1/chat/completions", "max_tokens"),
         ("openai_responses", "/openai/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/openai/v1/embeddings", None),
+        ("openai_endpoints", "/openai/v1", None),
     ],
     "azure-anthropic": [("anthropic_messages", "/anthropic/v1/messages", "max_tokens")],
     "deepseek": [("openai_chat", "/chat/completions", "max_tokens")],
@@ -35,16 +38,19 @@ TABLE = {
         ("openai_chat", CHAT, "max_tokens"),
         ("openai_responses", "/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/v1/embeddings", None),
+        ("openai_endpoints", "/v1", None),
     ],
     "openrouter": [
         ("openai_chat", "/api/v1/chat/completions", "max_tokens"),
         ("openai_responses", "/api/v1/responses", "max_output_tokens"),
         ("openai_embeddings", "/api/v1/embeddings", None),
+        ("openai_endpoints", "/api/v1", None),
     ],
     "gemini": [
         ("openai_chat", "/v1beta/openai/chat/completions", "max_completion_tokens"),
         ("gemini", "/v1beta/models/{model}", "max_output_tokens"),
         ("openai_embeddings", "/v1beta/openai/embeddings", None),
+        ("openai_endpoints", "/v1beta/openai", None),
         ("gemini_embeddings", "/v1beta/models/{model}", None),
     ],
     "bedrock": [
@@ -59,6 +65,7 @@ TABLE = {
         ("cohere_embeddings", "/v2/embed", None),
         ("openai_chat", "/compatibility/v1/chat/completions", "max_tokens"),
         ("openai_embeddings", "/compatibility/v1/embeddings", None),
+        ("openai_endpoints", "/v2", None),
     ],
     "bedrock-anthropic": [("anthropic_bedrock", "/model/{model}", "max_tokens")],
     "vertex-anthropic": [

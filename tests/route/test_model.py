@@ -65,7 +65,7 @@ LIST = (
         ([OPENAI, "optoins: {}"],
          "cluster: unknown key 'optoins'; did you mean 'options'? Choose one of: provider, provider_conf, client, "
          "upstream, auth, options, override, losses, quirks, max_request_bytes, max_response_bytes, prefixes, "
-         "other_paths, forward, policies, usage, logging, metadata"),
+         "other_paths, forward, policies, usage, endpoints, logging, metadata"),
         ([OPENAI + "override: {llm_options: {max_token: 1}}"],
          "route: unknown key 'override.llm_options.max_token'; did you mean 'max_tokens'? Choose one of: max_tokens"),
         ([OPENAI + "override: {llm_options: {max_tokens: 0}}"],
@@ -114,12 +114,16 @@ LIST = (
          "route: auth.header.x-api-key: the value holds characters that a header cannot carry"),
         ([OPENAI + "upstream: anthropic-messages"],
          "route: upstream: provider openai does not speak 'anthropic_messages'; choose one of: openai_chat, "
-         "openai_responses, openai_embeddings"),
+         "openai_responses, openai_embeddings, openai_endpoints"),
         ([OPENAI + "client: openai"],
          "route: client: unknown dialect 'openai'; did you mean 'openai_chat'? Choose one of: openai_chat, "
          "anthropic_messages, openai_responses, bedrock_converse, gemini, anthropic_bedrock, anthropic_vertex, "
          "openai_embeddings, gemini_embeddings, vertex_predict, titan_embeddings, nova_embeddings, "
-         "cohere_embeddings, cohere_bedrock"),
+         "cohere_embeddings, cohere_bedrock, openai_endpoints"),
+        ([OPENAI + "endpoints: [filez]"],
+         "route: endpoints.0: unknown endpoint 'filez'; did you mean 'files'? Choose one of: images, audio, "
+         "moderations, completions, rerank, realtime, files, uploads, batches, fine_tuning, videos, vector_stores, "
+         "containers, evals, conversations, responses, chat, or say all or none"),
         (["{provider: vertex-ai, auth: none}"],
          "route: provider_conf: provider vertex-ai needs project_id and region, or an override.endpoint with a path"),
         ([OPENAI + "override: {endpoint: 'ftp://h'}"],

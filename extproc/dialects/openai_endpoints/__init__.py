@@ -1,0 +1,99 @@
+"""Everything else of OpenAI's API, and of the servers that speak it: images, audio, files, batches, rerank ... (OpenAI
+API reference, November 2026). It passes: of a request nothing is read but the model, and that only where it is wanted;
+of an answer nothing but the usage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...llm.events import ResponseFailed
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import Request
+from ...settings import Limits
+from ..base import (
+    Asked,
+    ClientCall,
+    DialectBase,
+    Env,
+    Meta,
+    Operation,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+)
+from ..shared import openai
+from ..shared.vectors import ErrorEmitter
+from . import requests
+from .responses import EndpointParser
+from .table import endpoint, split
+
+_API = re.compile(r"/(chat/completions|completions|responses|embeddings)/?\Z")
+
+
+class OpenAIEndpoints(DialectBase):
+    name = "openai_endpoints"
+    paths: tuple[str, ...] = ()
+    root = ""
+    converses = False
+
+    def claims(self, members: dict[str, Any]) -> bool:
+        return False
+
+    def operation(self, path: str) -> Operation:
+        return Operation.ELSE
+
+    # ---- see ``PassesUnread``
+
+    def endpoint(self, path: str) -> str:
+        return endpoint(path)
+
+    def prefix(self, path: str) -> str:
+        return split(path)[0]
+
+    def may_name_model(self, call: ClientCall) -> bool:
+        return requests.may_name_model(call)
+
+    def model_of(self, call: ClientCall) -> str:
+        return requests.model_of(call)
+
+    def renamed(self, call: ClientCall, model: str) -> ClientCall:
+        return requests.renamed(call, model)
+
+    def place(self, upstream: Upstream, path: str, model: str) -> str:
+        # The operator may have written where another of its APIs is.
+        bare, mark, query = upstream.path.partition("?")
+        root = _API.sub("", bare)
+        at = Upstream(upstream.provider, f"{root}/{split(path)[2]}{mark}{query}")
+        return at.at(Asked(model))
+
+    # ---- answers
+
+    def response_parser(
+        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
+    ) -> EndpointParser:
+        return EndpointParser(call, head, limits, losses)
+
+    def response_emitter(
+        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
+    ) -> ErrorEmitter:
+        return ErrorEmitter(self, upstream, meta)
+
+    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
+        return openai.read_meta(head, env)
+
+    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+        return openai.emit_error(failed, meta, "input")
+
+    # ---- it has no words for what passes
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        return Asked(operation=Operation.ELSE)
+
+    def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
+        raise Unsupported("", "it can only be answered by an upstream that has this endpoint")
+
+    def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        raise Unsupported("", "it holds no conversation")
