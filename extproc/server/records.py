@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..credentials.secrets import Secret, Unresolvable, resolve
 from ..settings import SettingError, Settings, patterns
 from ..telemetry.files import Lines
 from ..telemetry.kafka import NO_KAFKA, OWN, Topic
-from ..telemetry.otlp import NO_OTLP, Gauge, Pusher
+from ..telemetry.otlp import NO_OTLP, Observed, Pusher
 from ..telemetry.outcome import Outcome
 from ..telemetry.posts import Poster
 from ..telemetry.record import line
@@ -53,12 +53,12 @@ def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tup
     return to_file, [_queued(settings, *each) for each in writers]
 
 
-def pusher_of(settings: Settings, gauges: Mapping[str, tuple[str, Gauge]]) -> Pusher | None:
+def pusher_of(settings: Settings, observed: Iterable[Observed]) -> Pusher | None:
     """What pushes metrics, by the settings. Raises SettingError."""
     if not settings.otlp_metrics:
         return None
     try:
-        return Pusher(settings.otlp_metrics, patterns(settings.metrics_off), gauges)
+        return Pusher(settings.otlp_metrics, patterns(settings.metrics_off), observed)
     except ModuleNotFoundError:
         raise SettingError(f"--otlp-metrics: {NO_OTLP}") from None
 

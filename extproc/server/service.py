@@ -27,7 +27,7 @@ from ..route.compile import compiled
 from ..settings import Settings, patterns
 from ..settings import as_values as shown_settings
 from ..telemetry.metrics import Metrics
-from ..telemetry.otlp import Gauge
+from ..telemetry.otlp import Observed
 from ..telemetry.outcome import Ending
 from ..telemetry.ring import Ring
 from ..telemetry.sinks import QueuedSink, Sinks
@@ -171,14 +171,14 @@ class Service:
         self.effects = Effects(settings, self.budget)
         self.metrics = Metrics(patterns(settings.metrics_off)) if settings.admin else None
         """What the admin port shows; kept only if there is one."""
-        self.spent: dict[str, tuple[int, float]] | None = None if self.metrics is None else {}
+        self.spent: dict[str, tuple[int, float]] | None = {} if settings.admin or settings.otlp_metrics else None
         """Of each kind of message how many there were, and the seconds that answering them took."""
         self.ring = Ring(settings.recent_exchanges, settings.recent_bytes) if settings.admin else None
         """What the admin port shows of exchanges; kept only if there is one."""
         self._settings = settings
         self.lines, self.queued = sinks_of(settings)
         """Where records go that are lines of a file; and what must be closed in the end."""
-        self._pusher = pusher_of(settings, self._gauges())
+        self._pusher = pusher_of(settings, self._observed())
         if self._pusher is not None:
             self.queued.append(QueuedSink("otlp", self._pusher.write))
         self._shared = Shared(
@@ -252,11 +252,15 @@ class Service:
         if self._pusher is not None:
             self._pusher.close()
 
-    def _gauges(self) -> dict[str, tuple[str, Gauge]]:
-        return {
-            "extproc.open_streams": ("", lambda: {"": self.open_sessions}),
-            "extproc.sink_dropped": ("sink", lambda: {sink.name: sink.dropped for sink in self.queued}),
-        }
+    def _observed(self) -> list[Observed]:
+        spent = self.spent if self.spent is not None else {}
+        return [
+            Observed("extproc.open_streams", lambda: {"": self.open_sessions}, grows=False),
+            Observed("extproc.sink_dropped", lambda: {sink.name: sink.dropped for sink in self.queued}, "sink"),
+            Observed("extproc.side_calls", lambda: self.effects.results, "result"),
+            Observed("extproc.messages", lambda: {k: count for k, (count, _) in list(spent.items())}, "phase"),
+            Observed("extproc.processing", lambda: {k: s for k, (_, s) in list(spent.items())}, "phase", unit="s"),
+        ]
 
     def _closed(self, exchange: Exchange) -> None:
         self.open_sessions -= 1

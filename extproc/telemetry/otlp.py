@@ -11,25 +11,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..frozen import Frozen
 from .metrics import Metric, Names, kept, readings
 from .sinks import Entry
 
 NO_OTLP = "OTLP needs more packages: pip install 'extproc-llm[otlp]'"
 METRICS_PATH = "/v1/metrics"
 CLOSE_SECONDS = 5.0
-Gauge = Callable[[], Mapping[str, float]]
-"""Values as they are now, by the one label that tells them apart; by an empty text where there is none."""
+
+
+class Observed(Frozen):
+    """A number that is kept elsewhere, and asked for when it is pushed: ``read`` gives its values by the one *label*
+    that tells them apart, by an empty text where there is none. What *grows* is a counter, else it is a gauge."""
+
+    name: str
+    read: Callable[[], Mapping[str, float]]
+    label: str = ""
+    grows: bool = True
+    unit: str = ""
 
 
 class Pusher:
     """Records ended exchanges and pushes what they add up to. ``write`` is for a queued sink; ``close`` once, after it.
 
     *endpoint*: ``http://host:4318`` or https, for OTLP over HTTP (to ``/v1/metrics``, or to the path that is given);
-    ``grpc://host:4317`` or grpcs, for OTLP over gRPC. *off*: patterns of metrics that are not kept. *gauges*: by name,
-    each with the name of its label. Raises ModuleNotFoundError.
+    ``grpc://host:4317`` or grpcs, for OTLP over gRPC. *off*: patterns of metrics that are not kept. *observed* are
+    pushed beside them. Raises ModuleNotFoundError.
     """
 
-    def __init__(self, endpoint: str, off: Sequence[str], gauges: Mapping[str, tuple[str, Gauge]]) -> None:
+    def __init__(self, endpoint: str, off: Sequence[str], observed: Iterable[Observed]) -> None:
         sdk: Any = importlib.import_module("opentelemetry.sdk.metrics")
         export: Any = importlib.import_module("opentelemetry.sdk.metrics.export")
         view: Any = importlib.import_module("opentelemetry.sdk.metrics.view")
@@ -51,7 +61,7 @@ class Pusher:
             ],
         )
         self._names = Names()
-        self._add = _instruments(self._provider.get_meter("extproc"), metrics, gauges)
+        self._add = _instruments(self._provider.get_meter("extproc"), metrics, observed)
 
     def write(self, batch: Sequence[Entry]) -> None:
         """Add all of *batch*."""
@@ -76,17 +86,20 @@ def _exporter(endpoint: str) -> Any:
 
 
 def _instruments(
-    meter: Any, metrics: Iterable[Metric], gauges: Mapping[str, tuple[str, Gauge]]
+    meter: Any, metrics: Iterable[Metric], observed: Iterable[Observed]
 ) -> dict[Metric, Callable[[float, Mapping[str, str]], None]]:
     observation: Any = importlib.import_module("opentelemetry.metrics").Observation
     made: dict[Metric, Callable[[float, Mapping[str, str]], None]] = {}
     for metric in metrics:
         told = (metric.otel_name, metric.unit or "1", metric.about)
         made[metric] = meter.create_histogram(*told).record if metric.bounds else meter.create_counter(*told).add
-    for name, (label, read) in gauges.items():
+    for each in observed:
 
-        def observe(_: Any, label: str = label, read: Gauge = read) -> list[Any]:
-            return [observation(value, {label: text} if text else {}) for text, value in read().items()]
+        def observe(_: Any, each: Observed = each) -> list[Any]:
+            # A copy: the server's loop goes on.
+            values = dict(each.read())
+            return [observation(value, {each.label: text} if text else {}) for text, value in values.items()]
 
-        meter.create_observable_gauge(name, [observe])
+        create = meter.create_observable_counter if each.grows else meter.create_observable_gauge
+        create(each.name, [observe], each.unit or "1")
     return made

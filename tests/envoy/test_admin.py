@@ -30,12 +30,13 @@ def watched(
 ) -> Iterator[tuple[Gateway, str]]:
     folder = tmp_path_factory.mktemp("admin")
     environ = {**KEYS, "ADMIN_TOKEN": TOKEN}
+    flags = (*FLAGS, "--records", str(folder / "records"))
     with ExitStack() as stack:
         if request.param == 1:
-            sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=FLAGS))
+            sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=flags))
             sockets = [str(sidecar.socket)]
         else:
-            made = stack.enter_context(Workers(folder, request.param, *FLAGS, environ=environ))
+            made = stack.enter_context(Workers(folder, request.param, *flags, environ=environ))
             sockets = [address.removeprefix("unix:") for address in made.addresses]
             sidecar = cast(Sidecar, made)
             sidecar.address, sidecar.socket = made.addresses[0], sockets[0]
@@ -81,6 +82,24 @@ def test_the_last_exchanges_with_bodies_only_where_a_route_allows(watched: tuple
     assert [each["ended_at"] for each in found] == sorted(each["ended_at"] for each in found)
     _, later = ask(address, f"/exchanges?since={found[-1]['ended_at']}")
     assert len(later["exchanges"]) < len(found)
+
+
+def test_processes_share_one_file_of_records(watched: tuple[Gateway, str]) -> None:
+    gateway, address = watched
+    records = gateway.access_log.with_name("records")
+    for number in range(12):
+        gateway.messages(MODEL, messages=[{"role": "user", "content": f"shared {number} {'x' * 9000}"}])
+
+    def numbers() -> list[str]:
+        whole, _, _ = records.read_bytes().rpartition(b"\n")
+        said = [msgspec.json.decode(line)["llm_request"]["messages"][0]["content"] for line in whole.splitlines()]
+        return sorted(text.split()[1] for text in said if isinstance(text, str) and text.startswith("shared"))
+
+    assert eventually(lambda: len(numbers()) == 12, 15)
+    assert numbers() == sorted(map(str, range(12)))
+    _, told = ask(address, "/exchanges")
+    workers = {each.get("process") for each in told["exchanges"]}
+    assert len(workers) == (2 if isinstance(gateway.backends.sidecar, Workers) else 1)
 
 
 def test_the_routes_that_are_compiled(watched: tuple[Gateway, str]) -> None:

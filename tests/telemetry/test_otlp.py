@@ -21,13 +21,19 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
 from extproc.server.service import Service
 from extproc.settings import SettingError, Settings
 from extproc.telemetry.metrics import DECLARED
-from extproc.telemetry.otlp import Pusher
+from extproc.telemetry.otlp import Observed, Pusher
 from extproc.telemetry.outcome import Began, Ending, Outcome
 
 from ..support.side_service import SideService
 from .test_metrics import GEN_AI
 
 BEGAN = Began("translator", 0.0)
+
+
+OBSERVED = [
+    Observed("extproc.open_streams", lambda: {"": 3}, grows=False),
+    Observed("extproc.side_calls", lambda: {"answered": 2}, "result", unit="s"),
+]
 
 
 class Receiver(MetricsServiceServicer):
@@ -64,7 +70,7 @@ def pushed(pusher: Pusher) -> None:
 
 
 def test_over_http(http: SideService) -> None:
-    pushed(Pusher(http.url, ["extproc_duration_seconds"], {"extproc.open_streams": ("", lambda: {"": 3})}))
+    pushed(Pusher(http.url, ["extproc_duration_seconds"], OBSERVED))
     (asked,) = http.asked
     assert asked.path == "/v1/metrics"
     request = ExportMetricsServiceRequest.FromString(asked.body)
@@ -81,7 +87,10 @@ def test_over_http(http: SideService) -> None:
         "router"
     ] == 1
     assert [p.as_int for p in found["extproc.open_streams"].gauge.data_points] == [3]
-    assert "extproc.duration" not in found and set(found) <= {m.otel_name for m in DECLARED} | {"extproc.open_streams"}
+    assert "extproc.duration" not in found
+    assert set(found) <= {m.otel_name for m in DECLARED} | {each.name for each in OBSERVED}
+    (calls,) = found["extproc.side_calls"].sum.data_points
+    assert (attributes(calls), calls.as_int, found["extproc.side_calls"].unit) == ({"result": "answered"}, 2, "s")
     resource = {pair.key: pair.value.string_value for pair in request.resource_metrics[0].resource.attributes}
     assert resource["service.name"] == "extproc" and resource["service.instance.id"]
 
@@ -93,7 +102,7 @@ def test_over_grpc() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        pushed(Pusher(f"grpc://127.0.0.1:{port}", [], {}))
+        pushed(Pusher(f"grpc://127.0.0.1:{port}", [], []))
     finally:
         server.stop(None)
     assert "gen_ai.server.time_to_first_token" in told(receiver.got[-1])
@@ -106,7 +115,8 @@ def test_a_service_pushes_at_its_end(http: SideService) -> None:
     assert http.asked[-1].path == "/otel/v1/metrics"
     found = told(ExportMetricsServiceRequest.FromString(http.asked[-1].body))
     assert found["extproc.exchanges"].sum.is_monotonic
-    assert {attributes(p)["sink"] for p in found["extproc.sink_dropped"].gauge.data_points} == {"otlp"}
+    assert {attributes(p)["sink"] for p in found["extproc.sink_dropped"].sum.data_points} == {"otlp"}
+    assert [p.as_int for p in found["extproc.open_streams"].gauge.data_points] == [0]
 
 
 def test_it_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
