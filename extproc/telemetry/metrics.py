@@ -291,13 +291,15 @@ class Names:
 
     def bounded(self, metric: Metric, labels: Labels, outcome: Outcome) -> Labels:
         """*labels* with each name that may stand there, and without models where that makes too many series."""
+        series = self._series.setdefault(metric.name, set())
+        if labels in series:
+            return labels
         made = labels
         for at, label in enumerate(metric.labels):
             if label.endswith("model"):
                 made = _with(made, at, self._model(labels[at], outcome))
             elif label == "error.type":
                 made = _with(made, at, _known(self._errors, labels[at], MAX_ERRORS, new=True))
-        series = self._series.setdefault(metric.name, set())
         if made not in series:
             if len(series) >= MAX_SERIES:
                 return nameless(metric, made)
