@@ -5,7 +5,8 @@
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
 # make test-real   against a real model server, Chroma, Claude Code, Codex, Kafka and Prometheus; downloads about 830 MB once
-# make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well;
+# make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
+#              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
 # make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
 # make lock    the versions that the environments and the image get, anew: requirements.lock, requirements.image.lock

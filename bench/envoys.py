@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aigw
 import machine
 import payloads
-from extproc.demo.processes import Envoy, Sidecar
+from extproc.demo.processes import Envoy, Process
 from held import LARGE, RATE, Row, Say
 from load import Generator, Spec
 from machine import Wrong
@@ -57,16 +58,17 @@ class Way:
         name: str,
         port: int,
         envoy: Envoy | None = None,
-        sidecar: Sidecar | None = None,
+        sidecar: Process | None = None,
         *,
         layout: str = "",
+        translates: bool = False,
     ) -> None:
         self.name = name
         self.router = layout in (SHIPPED, TWO_STREAMS)
         self.port = port
         self.envoy = envoy
         self.sidecar = sidecar
-        self.translates = name.startswith("full")
+        self.translates = translates
 
     def spec(self, body: Path, *, stream: bool, **more: Any) -> Spec:
         """A load that takes this way."""
@@ -101,7 +103,13 @@ def _way(rig: Rig, transport: str, work: str, layout: str) -> Way:
     sidecar = rig.sidecar(transport, noop=work == "no-op")
     envoy = rig.envoy(sidecar, layout=layout)
     name = f"{work} {transport}" if layout == SHIPPED else f"{work} {transport}, {layout}"
-    return Way(name, envoy.port, envoy, sidecar, layout=layout)
+    return Way(name, envoy.port, envoy, sidecar, layout=layout, translates=work == "full")
+
+
+def way_of_aigw(rig: Rig, program: Path) -> tuple[Way, str]:
+    """Envoy AI Gateway's external processor behind an Envoy of its own, and its version."""
+    processor, envoy = aigw.started(rig, program)
+    return Way(aigw.NAME, envoy.port, envoy, processor, layout=TWO_STREAMS, translates=True), processor.version
 
 
 def loaded(way: Way, spec: Spec) -> dict[str, Any]:

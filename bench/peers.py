@@ -3,8 +3,9 @@
     make bench-peers
     python bench/peers.py [--quick] [--rounds 3] [--only LiteLLM,TensorZero]
 
-Each is installed once into an environment of its own under .cache/peers, at a pinned version, and configured as its own
-documents show, with logging off. What cannot be downloaded or started is skipped with a line.
+With AIGW_EXTPROC=path, the external processor of Envoy AI Gateway is measured too, whole and streamed: see aigw.py.
+Each of the others is installed once into an environment of its own under .cache/peers, at a pinned version, and
+configured as its own documents show, with logging off. What cannot be downloaded or started is skipped with a line.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aigw
 import envoys
 import machine
 import payloads
@@ -43,6 +45,8 @@ START_SECONDS = 90.0
 DONE = {CHAT: '"stop"', MESSAGES: '"end_turn"'}
 """What a whole answer contains, however its JSON is spaced."""
 BOTH = (TO_OPENAI, TO_ANTHROPIC)
+PACED = (64, 250)
+"""Streams at 50 events a second."""
 
 
 class Skipped(Exception):
@@ -363,6 +367,21 @@ def _measured(rig: Rig, running: Sequence[Running], rounds: int, seconds: float)
     return [_row(name, direction, seen, memory) for name, direction in seen]
 
 
+def beside_aigw(rig: Rig, program: Path, *, rounds: int, seconds: float, quick: bool) -> dict[str, Any]:
+    """Ours and Envoy AI Gateway's external processor, each behind an Envoy, in one run."""
+    through = [way for way in envoys.ways(rig, ["h2"]) if way.name == "Envoy alone" or way.translates]
+    theirs, told = envoys.way_of_aigw(rig, program)
+    through.append(theirs)
+    asked = [each for each in envoys.scenarios() if not quick or len(each.body) < 10_000]
+    made: dict[str, Any] = {"version": told}
+    made["requests"] = envoys.requests(rig, through, asked, rounds=rounds, seconds=seconds, say=run.say)
+    paced = [way for way in through if way.translates]
+    steps = (8,) if quick else PACED
+    made["paced"] = envoys.paced(rig, paced, rounds=rounds, seconds=seconds * 2, say=run.say, steps=steps)
+    made["rss_kb"] = {way.name: machine.rss_kb(way.sidecar.pid) for way in paced if way.sidecar is not None}
+    return made
+
+
 def _row(
     name: str, direction: str, seen: Mapping[tuple[str, str], list[dict[str, Any]]], memory: Mapping[str, int]
 ) -> dict[str, Any]:
@@ -381,19 +400,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(PEERS), help="some of " + ", ".join(PEERS))
+    parser.add_argument("--only", default=",".join(PEERS), help=f"some of {', '.join(PEERS)}; empty: none")
     parser.add_argument("--out", type=Path, default=run.RESULTS)
     args = parser.parse_args()
-    peers = [PEERS[name] for name in args.only.split(",")]
+    peers = [PEERS[name] for name in args.only.split(",") if name]
+    rounds = 1 if args.quick else args.rounds
     described = machine.describe()
     print(machine.line(described), flush=True)
+    made: dict[str, Any] = {}
     try:
-        with Rig() as rig:
-            made = compare(rig, peers, 1 if args.quick else args.rounds, 1.0 if args.quick else 4.0)
+        if program := aigw.binary():
+            with Rig() as rig:
+                found = beside_aigw(rig, program, rounds=rounds, seconds=0.3 if args.quick else 1.5, quick=args.quick)
+            made["aigw"] = {**found, "machine": {**described, "load_after": round(os.getloadavg()[0], 2)}}
+        if peers:
+            with Rig() as rig:
+                found = compare(rig, peers, rounds, 1.0 if args.quick else 4.0)
+            made["peers"] = {**found, "machine": described}
     except (Wrong, NotStarted, OSError) as error:
         sys.exit(f"bench-peers: {error}")
-    results = run.keep(args.out, {"peers": {**made, "machine": described}})
-    print("\n" + report.markdown(report.of_peers(results)))
+    results = run.keep(args.out, made)
+    for table in (report.of_aigw, report.of_aigw_paced, report.of_peers):
+        print("\n" + report.markdown(table(results)))
     run.say(f"wrote {args.out}; python bench/report.py writes docs/benchmarks.md from it")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aigw
 import held
 import machine
 import plots
@@ -146,6 +147,42 @@ def of_peers(results: Results) -> Table:
     return head, rows
 
 
+def of_aigw(results: Results) -> Table:
+    found = results.get("aigw", {})
+    theirs = {row["scenario"]: row for row in found.get("requests", []) if row["way"] == aigw.NAME}
+    rows = []
+    for row in found.get("requests", []):
+        figures = [spread(row, name) for name in ("per_second", "p50_ms", "p99_ms")]
+        cpu = [number(row[name]) if name in row else "-" for name in ("sidecar_us", "envoy_us")]
+        whole = _cpu(row) / _cpu(theirs[row["scenario"]])
+        memory = found["rss_kb"].get(row["way"])
+        rows.append(
+            [row["scenario"], row["way"], *figures, *cpu, f"{whole:.2f}", number(memory / 1024) if memory else "-"]
+        )
+    head = ["request", "way", "exchanges/s, 8 conn.", "p50 ms, 1 conn.", "p99 ms", "sidecar CPU us", "Envoy CPU us"]
+    return [*head, f"both, of {aigw.NAME}'s", "sidecar, MB"], rows
+
+
+def _cpu(row: dict[str, Any]) -> float:
+    return float(row["envoy_us"] + row.get("sidecar_us", 0.0))
+
+
+def of_aigw_paced(results: Results) -> Table:
+    found = results.get("aigw", {}).get("paced", [])
+    theirs = {row["streams"]: row for row in found if row["way"] == aigw.NAME and "failed" not in row}
+    rows = []
+    for row in found:
+        if "failed" in row or row["streams"] not in theirs:
+            rows.append([row["way"], str(int(row["streams"])), *["-"] * 5])
+            continue
+        gap = [number(row["added_p50_ms"]), number(row["added_p99_ms"])]
+        cells = [number(row[name]) for name in ("sidecar_us_per_event", "envoy_us_per_event")]
+        share = row["sidecar_us_per_event"] / theirs[row["streams"]]["sidecar_us_per_event"]
+        rows.append([row["way"], str(int(row["streams"])), *gap, *cells, f"{share:.2f}"])
+    head = ["way", "streams", "gap p50 - 20 ms", "gap p99 - 20 ms", "sidecar CPU us per event"]
+    return [*head, "Envoy CPU us per event", f"sidecar's, of {aigw.NAME}'s"], rows
+
+
 TABLES: dict[str, Callable[[Results], Table]] = {
     "targets": of_targets,
     "sidecar": of_sidecar,
@@ -156,6 +193,8 @@ TABLES: dict[str, Callable[[Results], Table]] = {
     "memory": of_memory,
     "hotspots": of_hotspots,
     "peers": of_peers,
+    "aigw": of_aigw,
+    "aigw-paced": of_aigw_paced,
 }
 
 
@@ -189,6 +228,15 @@ def where(results: Results) -> str:
     return made + ("; " + ", ".join(f"{name} {version}" for name, version in peers.items()) if peers else "") + "."
 
 
+def of_the_machine_then(results: Results) -> str:
+    """What the figures beside Envoy AI Gateway were measured on, and how busy it was."""
+    found = results.get("aigw")
+    if not found:
+        return "(not measured)"
+    made = found["machine"]
+    return f"{machine.line(made)}; load after {made['load_after']}; {aigw.NAME} {found['version']}."
+
+
 def drawn(results: Results) -> Iterator[tuple[str, str]]:
     """(file name, SVG) of each plot for which there are figures."""
     if results.get("held"):
@@ -213,7 +261,8 @@ def drawn(results: Results) -> Iterator[tuple[str, str]]:
 def written(results: Results) -> dict[Path, str]:
     """The files that are made, with what they must contain."""
     page = PAGE.read_text("utf-8")
-    blocks = {name: markdown(make(results)) for name, make in TABLES.items()} | {"machine": where(results)}
+    blocks = {name: markdown(make(results)) for name, make in TABLES.items()}
+    blocks |= {"machine": where(results), "aigw-machine": of_the_machine_then(results)}
     for name, block in blocks.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not pattern.search(page):

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import machine
 import payloads
@@ -24,6 +24,9 @@ ROUTER, TRANSLATOR = "extproc.listener", "extproc.translate"
 SHIPPED, TWO_STREAMS, WITHOUT_ROUTER = "as shipped", "two streams", "translator only"
 """What translates: the router's own stream, as in deploy/envoy.yaml for a provider that stands alone; a filter in the
 cluster, behind the router, as there for providers that fail over; that filter alone."""
+
+
+Started = TypeVar("Started", bound=Process)
 
 
 class Noop(Sidecar):
@@ -66,6 +69,11 @@ class Rig:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def enter(self, process: Started) -> Started:
+        """*process*, started; it ends with the block."""
+        started: Started = self._stack.enter_context(process)
+        return started
 
     def folder(self) -> Path:
         """A new one: each process has its own."""

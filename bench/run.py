@@ -48,7 +48,7 @@ class Plan:
         self.held_steps = (8, 16) if quick else held.LADDER
         self.paced_steps = (8, 16) if quick else envoys.LADDER
         self.beside_seconds = 1.0 if quick else 6.0
-        self.beside_ways = ("full h2",) if quick else ("Envoy alone", "no-op h2", "full h2", "full grpcio")
+        self.beside_ways = ("full h2",) if quick else ("Envoy alone", "no-op h2, two streams", "full h2", "full grpcio")
         self.beside = 8 if quick else held.BESIDE
         self.open_streams = 50 if quick else 2000
         self.exchanges = {"h2": 500, "grpcio": 100} if quick else {"h2": 100_000, "grpcio": 20_000}

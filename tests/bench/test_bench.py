@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from extproc.demo.processes import envoy_binary
+from extproc.reference import config
+
 BENCH = Path(__file__).parent.parent.parent / "bench"
 sys.path.insert(0, str(BENCH))
 
+import aigw  # noqa: E402
 import envoys  # noqa: E402
 import held  # noqa: E402
 import payloads  # noqa: E402
@@ -130,6 +134,63 @@ def test_requests_go_through_envoy_in_both_ways(rig: Rig) -> None:
     broken = envoys.Scenario("broken", payloads.chat(TO.client, "gpt-broken"))
     with pytest.raises(Wrong, match=r"full h2: wrong: .*500"):
         envoys.requests(rig, through[-3:-2], [broken], rounds=1, seconds=0.2, say=lambda text: None)
+
+
+# ---- beside Envoy AI Gateway
+
+
+def test_envoy_takes_the_filters_of_the_other_gateway(tmp_path: Path) -> None:
+    to = ("127.0.0.1", 1)
+    upstreams = {"api.openai.com": to, "api.anthropic.com": to}
+    made = aigw.layout(config.rewrite(config.reference(), sidecar="/run/aigw.sock", upstreams=upstreams))
+    file = config.write(made, tmp_path / "envoy.json")
+    command = [str(envoy_binary()), "--mode", "validate", "-c", str(file), "--use-dynamic-base-id", "-l", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = {item["name"] for item in made["static_resources"]["clusters"]}
+    assert names == {"openai", "anthropic", "extproc"}
+
+
+PROGRAM = """#!/bin/sh
+echo 'error: config version mismatch: expected "v9.8.7", got "".' >&2
+exit 1
+"""
+
+
+def test_the_other_gateway_says_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "extproc"
+    program.write_text(PROGRAM)
+    monkeypatch.setenv(aigw.VARIABLE, str(program))
+    with pytest.raises(Wrong, match="is no program"):
+        aigw.binary()
+    program.chmod(0o755)
+    found = aigw.binary()
+    assert found is not None and aigw.version(found, tmp_path) == "v9.8.7"
+    assert aigw.filter_config("v9.8.7")["version"] == "v9.8.7"
+    program.write_text("#!/bin/sh\necho hello\n")
+    with pytest.raises(Wrong, match="does not say its version"):
+        aigw.version(found, tmp_path)
+    monkeypatch.delenv(aigw.VARIABLE)
+    assert aigw.binary() is None
+
+
+def test_its_tables_say_what_ours_costs_of_its_own() -> None:
+    def row(way: str, envoy_us: float, **more: Any) -> dict[str, Any]:
+        figures = {
+            f"{name}{end}": 1.0 for name in ("per_second", "p50_ms", "p99_ms") for end in ("", "_least", "_most")
+        }
+        return {"scenario": "1 KB chat", "way": way, "envoy_us": envoy_us, **figures, **more}
+
+    def paced(way: str, us: float) -> dict[str, Any]:
+        more = {"envoy_us_per_event": 1.0, "added_p50_ms": 0.1, "added_p99_ms": 0.2}
+        return {"way": way, "streams": 64, "sidecar_us_per_event": us, **more}
+
+    requests = [row("full h2", 60.0, sidecar_us=40.0), row(aigw.NAME, 100.0, sidecar_us=100.0)]
+    events = [paced("full h2", 20.0), paced(aigw.NAME, 80.0), {"way": "full h2", "streams": 250, "failed": "late"}]
+    results = {"aigw": {"requests": requests, "paced": events, "rss_kb": {"full h2": 2048}}}
+    assert [cells[-2:] for cells in report.of_aigw(results)[1]] == [["0.50", "2.00"], ["1.00", "-"]]
+    assert [cells[-1] for cells in report.of_aigw_paced(results)[1]] == ["0.25", "1.00", "-"]
+    assert report.of_aigw({})[1] == [] and report.of_the_machine_then({}) == "(not measured)"
 
 
 # ---- the report
