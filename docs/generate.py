@@ -16,6 +16,7 @@ from extproc.conformance import rows
 from extproc.conformance.report import WORDS, as_markdown
 from extproc.conformance.sides import MODELS
 from extproc.gateway import schema
+from extproc.launch import CLIENTS, pointed
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
@@ -224,7 +225,32 @@ def conformance() -> str:
     return CONFORMANCE.format(words=words, models=models) + as_markdown(list(rows()), APIS) + "\n"
 
 
+CLIENTS_PAGE = """# Clients
+
+Made by `python docs/generate.py` from `extproc/launch/clients.py`. `extproc launch NAME` starts a client so, with a
+model of your choice (`--model`), and ends with it; `extproc env NAME` prints the lines. No client needs a key of a
+provider: the gateway takes any, and sends none of a client's on. Where no gateway runs, `launch` starts one for as
+long as the client does.
+
+```sh
+extproc launch claude --model gpt-5.4-mini -p "What is in this folder?"
+eval "$(extproc env openai)"
+```
+
+"""
+
+
+def clients() -> str:
+    lines = [CLIENTS_PAGE]
+    for name, client in CLIENTS.items():
+        model = {"claude": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}.get(name, "gpt-5.4-mini")
+        lines += [f"## {client.title}\n", f"`{client.install}`. {client.notes}\n", "```sh"]
+        lines += [*pointed(name, "http://127.0.0.1:10000", model).lines(client.program), "```\n"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 PAGES = {
+    "clients.md": clients,
     "extproc.schema.json": lambda: json.dumps(schema(), indent=1) + "\n",
     "commands.md": commands,
     "losses.md": losses,

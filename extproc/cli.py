@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from . import commands, dialects
+from .commands import launch
 from .commands.base import Command, UsageError
 from .commands.version import version
 from .route import RouteError
@@ -24,7 +25,10 @@ STATUSES = """exit status:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    args = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    own, passed_on = launch.split(given) if given[:1] == ["launch"] else (given, [])
+    args = parser().parse_args(own)
+    args.passed_on = passed_on
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         status = run(args)

@@ -293,8 +293,10 @@ def _values(
 
 _NOT_OURS = re.compile(PREFIX + r"(SERVICE_(HOST|PORT.*)|PORT(_.*)?)\Z")
 """What Kubernetes sets in a pod beside a service that is called extproc."""
-_ELSEWHERE = frozenset({"EXTPROC_ENVOY", "EXTPROC_COMPILE", "EXTPROC_BASE", "EXTPROC_TAG", "EXTPROC_CONTAINERS"})
-"""Variables of the demo, of the build and of docker-compose.yaml."""
+_ELSEWHERE = frozenset(
+    {"EXTPROC_ENVOY", "EXTPROC_COMPILE", "EXTPROC_BASE", "EXTPROC_TAG", "EXTPROC_CONTAINERS", "EXTPROC_URL"}
+)  # fmt: skip
+"""Variables of other commands, of the build and of docker-compose.yaml."""
 
 
 def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:

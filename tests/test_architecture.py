@@ -37,6 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "importers": LEAVES | {"gateway", "route", "providers", "reference", "check"},
     "demo": {"reference"},
     "conformance": CORE | SAYS | {"translation", "demo"},
+    "doctor": {"check"},
+    "launch": {"doctor", "run"},
     "run": {"gateway", "route", "providers", "credentials", "reference", "demo"},
     "envoy_api": set(),
     "__init__": CORE | SAYS | {"translation"},
@@ -44,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": CORE
     | SAYS
     | {"translation", "exchange", "server", "check", "importers", "gateway", "run", "reference", "demo", "conformance"}
+    | {"doctor", "launch"}
     | {"cli"},
     "cli": {"commands", "dialects", "route"},
 }

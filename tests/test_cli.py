@@ -12,6 +12,7 @@ import pytest
 
 from extproc import commands
 from extproc.cli import parser
+from extproc.commands import launch
 from extproc.commands.base import Command
 from tests.support.command_line import Run, runner
 
@@ -86,7 +87,8 @@ def test_each_says_how_it_is_used_and_what_its_status_means(run: Run, command: C
         assert f"  {example}\n" in said, "it is there to be pasted: never wrapped"
         calls = lines(example) if "eval" not in example else []
         for call in calls:
-            assert callable(parser().parse_args(call).run)
+            own = launch.split(call)[0] if call[0] == "launch" else call
+            assert callable(parser().parse_args(own).run)
 
 
 def test_the_list_of_commands_is_shown_with_the_statuses(run: Run) -> None:

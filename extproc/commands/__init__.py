@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from . import completion, configuration, conformance, demo, knowledge, run, serve, translate, version
+from . import completion, configuration, conformance, demo, doctor, knowledge, launch, run, serve, translate, version
 from .base import Command
 
 ALL: tuple[Command, ...] = (
     run.COMMAND,
+    launch.LAUNCH,
+    launch.ENV,
+    doctor.COMMAND,
     demo.COMMAND,
     serve.SERVE,
     serve.HEALTH,

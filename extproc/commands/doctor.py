@@ -1,0 +1,58 @@
+"""``extproc doctor``: is this gateway well, and what is to be written where it is not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from .base import Command
+from .launch import USUAL
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Asks a running gateway: whether it answers, its models, its clock, a short question to each model by OpenAI's "
+        "and by Anthropic's API, whole and streamed (a few tokens each), and, where its admin interface is named, what "
+        "Envoy says about the sidecar and whether its configuration is right."
+    )
+    usual = os.environ.get("EXTPROC_URL") or USUAL
+    parser.add_argument("url", nargs="?", default=usual, metavar="URL", help=f"left out: EXTPROC_URL, or {USUAL}")
+    parser.add_argument("--admin", default="", metavar="URL", help="Envoy's admin interface, as http://127.0.0.1:9901")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME", help="left out: one of each owner")
+    parser.add_argument("--no-requests", action="store_true", help="ask no model: costs nothing, says less")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="(%(default)s)")
+    parser.set_defaults(run=_doctor)
+
+
+COMMAND = Command(
+    "doctor",
+    "ask a running gateway what is wrong with it",
+    arguments,
+    ["extproc doctor", "extproc doctor http://127.0.0.1:10000 --admin http://127.0.0.1:9901 --model gpt-5.4-mini"],
+    ["0 nothing is wrong", "1 something is: each line says what to do", "2 wrong usage"],
+)
+_STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from ..demo.screen import Screen
+    from ..doctor import Patient, examine
+    from .version import version
+
+    patient = Patient(args.url.rstrip("/"), args.admin.rstrip("/"), list(args.model), not args.no_requests)
+    found = []
+    screen = Screen(sys.stdout)
+    if args.format == "text":
+        screen.line(f"extproc {version()} asks {patient.url}", "dim")
+    for looked in examine(patient):
+        found.append(looked)
+        if args.format == "text":
+            screen.line(f"{looked.grade:<6}{looked.what}", _STYLES[looked.grade])
+            if looked.then:
+                screen.line(f"      -> {looked.then}")
+    if args.format == "json":
+        print(json.dumps([asdict(looked) for looked in found], indent=2))
+    return 1 if any(looked.grade == "wrong" for looked in found) else 0
