@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import commands, dialects
 from .commands import launch
@@ -25,10 +25,7 @@ STATUSES = """exit status:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    own, passed_on = launch.split(given) if given[:1] == ["launch"] else (given, [])
-    args = parser().parse_args(own)
-    args.passed_on = passed_on
+    args = parsed(sys.argv[1:] if argv is None else argv)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         status = run(args)
@@ -43,6 +40,20 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. Files may also stand behind flags, where argparse has closed an empty list of them; what is a
+    client's own, ``launch`` tells apart itself."""
+    made = parser()
+    own, passed_on = launch.split(argv) if argv[:1] == ["launch"] else (argv, [])
+    args, left = made.parse_known_args(own)
+    if left and (not hasattr(args, "files") or any(word.startswith("-") for word in left)):
+        made.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        args.files = [*args.files, *left]
+    args.passed_on = passed_on
+    return args
 
 
 def parser() -> argparse.ArgumentParser:

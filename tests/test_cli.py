@@ -7,12 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from extproc import commands
-from extproc.cli import parser
-from extproc.commands import launch
+from extproc.cli import parsed
 from extproc.commands.base import Command
 from tests.support.command_line import Run, runner
 
@@ -87,8 +87,7 @@ def test_each_says_how_it_is_used_and_what_its_status_means(run: Run, command: C
         assert f"  {example}\n" in said, "it is there to be pasted: never wrapped"
         calls = lines(example) if "eval" not in example else []
         for call in calls:
-            own = launch.split(call)[0] if call[0] == "launch" else call
-            assert callable(parser().parse_args(own).run)
+            assert callable(parsed(call).run)
 
 
 def test_the_list_of_commands_is_shown_with_the_statuses(run: Run) -> None:
@@ -100,3 +99,11 @@ def test_the_list_of_commands_is_shown_with_the_statuses(run: Run) -> None:
 def test_the_version_is_the_distributions(run: Run) -> None:
     done = run("--version")
     assert done.status == 0 and re.fullmatch(rb"extproc \d+\.\d+\.\d+\S*\n", done.out)
+
+
+def test_files_may_stand_behind_flags(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "routes.json"
+    file.write_text('{"uri": "/x", "plugins": {"ai-proxy": {"provider": "openai", "auth": {"query": {"a": "b"}}}}}')
+    assert run("import", "apisix", "--no-checks", str(file)).status == 0
+    done = run("import", "apisix", "--no-cheks", str(file))
+    assert done.status == 2 and "unrecognized arguments: --no-cheks" in done.err

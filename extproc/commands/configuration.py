@@ -50,9 +50,13 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
         "Writes the equivalent Envoy configuration to standard output, and what has no equivalent to standard error."
     )
     parser.add_argument(
-        "source", choices=("apisix", "aigw"),
+        "source", choices=("apisix", "aigw", "litellm"),
         help="apisix: routes of the Admin API, of standalone or ADC files, or of its ingress controller; aigw: "
-        "manifests of Envoy AI Gateway",
+        "manifests of Envoy AI Gateway; litellm: the config.yaml of LiteLLM's proxy",
+    )  # fmt: skip
+    parser.add_argument(
+        "--to", choices=("envoy", "extproc"), default="envoy",
+        help="Envoy's configuration, or an extproc.yaml for `extproc run` (litellm only) (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--no-checks", action="store_true", help="leave all active health checks out")
     parser.add_argument("files", nargs="*", metavar="FILE", help="read together; standard input if left out")
@@ -63,7 +67,10 @@ IMPORT = Command(
     "import",
     "another gateway's routes as Envoy configuration",
     _import_arguments,
-    ["extproc import apisix routes.json > envoy.yaml"],
+    [
+        "extproc import apisix routes.json > envoy.yaml",
+        "extproc import litellm --to extproc config.yaml > extproc.yaml",
+    ],
     [
         "0 written; what needs your eye is on standard error",
         "2 a file cannot be read, or nothing in it is served",
@@ -79,7 +86,7 @@ def _import(args: argparse.Namespace) -> int:
         with opened(name) as source:
             files.append(source.read())
     try:
-        made = convert(args.source, *files, checks=not args.no_checks)
+        made = convert(args.source, *files, checks=not args.no_checks, to=args.to)
     except ImportFailed as error:
         raise UsageError(f"{', '.join(args.files) or 'standard input'}: {error}") from None
     print(made.yaml, end="")

@@ -382,7 +382,9 @@ def _route_named(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def written(config: dict[str, Any], maker: str, notes: list[str]) -> str:
     """*config* as YAML, with a header that names who made it and what needs an eye."""
-    lines = [f"Made by `{maker}`, in the frame of deploy/envoy.yaml, where every setting is explained."]
+    lines = [f"Made by `{maker}`."]
+    if "static_resources" in config:
+        lines = [f"Made by `{maker}`, in the frame of deploy/envoy.yaml, where every setting is explained."]
     if notes:
         lines += ["", "What needs your eye:", *(f"- {note}" for note in notes)]
     header = "".join(f"# {line}".rstrip() + "\n" for line in lines)
