@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extproc import Translation, policy
-from extproc.route import RouteError
+from extproc.route import RouteError, compile_route
 
 from .members import nobody
 from .policies import policies as policies
 
+ROOT = Path(__file__).parents[2]
+AWS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
 pytestmark = pytest.mark.usefixtures("policies")
 
 
@@ -50,6 +53,24 @@ def test_each_policy_is_a_file_with_its_line_in_the_registry() -> None:
         path.stem for path in folder.glob("*.py") if "\ndef configure(given: Given) -> Make:" in path.read_text("utf-8")
     }
     assert with_configure == {kind.__module__.rpartition(".")[2] for kind in policy.KINDS.values()} - {"policies"}
+
+
+DOCUMENTED = [name for name, kind in policy.KINDS.items() if kind.__module__.startswith("extproc.")]
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_each_policy_is_documented_and_has_an_example(name: str) -> None:
+    page = (ROOT / "docs" / "policies.md").read_text("utf-8")
+    (section,) = re.findall(rf"^## `{name}`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert f"| [`{name}`](#{name}) |" in page
+    blocks = re.findall(r"^```yaml\n(policies:\n.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert blocks, "an example of its members"
+    for block in blocks:
+        secrets = dict.fromkeys(re.findall(r"\$\{(\w+)\}", block), "x") | AWS
+        route = compile_route([f"provider: openai\nauth: none\n{block}"], environ=secrets)
+        assert name in [each.name for each in route.policies]
+    folder = ROOT / "examples" / f"policy-{name.replace('_', '-')}"
+    assert f"- {name}:" in (folder / "envoy.yaml").read_text("utf-8")
 
 
 def test_they_stand_in_the_operators_order_with_what_each_does_when_it_cannot_say() -> None:
