@@ -232,6 +232,7 @@ def _target(instance: dict[str, Any], wanted: Wanted, made: Made, path: str) -> 
     if "model" in instance:
         level.setdefault("options", {})["model"] = instance.pop("model")
     _auth(auth, level, provider, made, f"{path}.auth")
+    _without_effect(level, provider, made, path)
     host, port, tls = _where(provider, level, made, path)
     if provider == "bedrock" and "bedrock_converse" not in PROVIDERS["bedrock"].dialects:
         made.note(path, "Bedrock is asked by its OpenAI-compatible API, not by Converse: see that it offers the model; "
@@ -261,6 +262,22 @@ def _auth(auth: dict[str, Any], level: dict[str, Any], provider: str, made: Made
         made_of["aws"] = _references(auth.pop("aws"), AWS, made, f"{path}.aws")
     leftovers(auth, made, f"{path}.")
     level["auth"] = made_of or "none"
+
+
+def _without_effect(level: dict[str, Any], provider: str, made: Made, path: str) -> None:
+    """Leave out what a route of ours refuses because it would be said in vain."""
+    conf = level.get("provider_conf") or {}
+    known = PROVIDERS[provider].conf_known | ({"region"} if "aws" in level["auth"] else set())
+    level["provider_conf"] = {name: value for name, value in conf.items() if name in known}
+    for name in conf:
+        if name not in known:
+            made.note(f"{path}.provider_conf.{name}", f"means nothing to provider {provider}; left out")
+    if not level["provider_conf"]:
+        del level["provider_conf"]
+    override = level.get("override") or {}
+    if override.get("request_body_force_override") and not override.get("request_body"):
+        del override["request_body_force_override"]
+        made.note(f"{path}.override.request_body_force_override", "has no effect without request_body; left out")
 
 
 def _references(values: Any, variables: dict[str, str], made: Made, path: str) -> dict[str, Any]:

@@ -94,6 +94,14 @@ class Provider(Frozen):
         """The members of ``provider_conf`` that the path of *dialect* is made of, where *conf* is given."""
         return [name for name in _braced(self.dialects[dialect].path_for(conf)) if name != "model"]
 
+    @property
+    def conf_known(self) -> frozenset[str]:
+        """All members of ``provider_conf`` that mean something to it."""
+        names = set(_braced(f"{self.host}{self.regional_host}"))
+        for endpoint in self.dialects.values():
+            names.update(_braced(endpoint.path), *([name, *_braced(path)] for name, path in endpoint.paths_with))
+        return frozenset(names - {"model"})
+
 
 def kind_of(dialect: str) -> tuple[str, ...]:
     """The dialects between which and *dialect* there are translations."""
@@ -297,14 +305,5 @@ def _braced(text: str) -> list[str]:
     return [part.partition("}")[0] for part in text.split("{")[1:]]
 
 
-def _conf_names() -> frozenset[str]:
-    names: set[str] = set()
-    for row in _ROWS:
-        names.update(_braced(f"{row.host}{row.regional_host}"))
-        for endpoint in row.dialects.values():
-            names.update(_braced(endpoint.path), *([name, *_braced(path)] for name, path in endpoint.paths_with))
-    return frozenset(names - {"model"})
-
-
-CONF_NAMES = _conf_names()
+CONF_NAMES = frozenset[str]().union(*(row.conf_known for row in _ROWS))
 """All that a route's ``provider_conf`` may say to any provider."""

@@ -167,6 +167,8 @@ def _level(raw: dict[str, Any], level: str) -> dict[str, Any]:
     bodies = given.get("override", {}).get("request_body", {})
     for dialect, body in bodies.items():
         bodies[dialect] = _coerced(body, f"{level}: override.request_body.{dialect}")
+    if "other_paths" in given and level != LEVELS[0]:
+        raise RouteError(f"{level}: other_paths: has no effect here; it belongs into the route's own metadata")
     if "quirks" in given:
         try:
             capabilities.packaged().find("", "", given["quirks"])
@@ -242,6 +244,7 @@ class _Builder:
             raise self.error("upstream", not_spoken(provider, upstream))
         if not (endpoint and endpoint.path):
             self.need_conf(conf, upstream)
+        self.need_effect()
         who = self.auth(endpoint, conf)
         return Route(
             provider=provider,
@@ -331,6 +334,33 @@ class _Builder:
         host = parts.hostname or ""
         secret = _secret_names(text, parts.query)
         return EndpointUrl(parts.scheme, host, parts.port or PORTS[parts.scheme], path, parts.query, secret)
+
+    def need_effect(self) -> None:
+        """Refuse what is said in vain: it would be taken for something that is done."""
+        values = self.values
+        override, metadata, logging = (values.get(name, {}) for name in ("override", "metadata", "logging"))
+        auth = values.get("auth", {})
+        known = self.provider.conf_known | ({"region"} if "aws" in auth else set())
+        for name in values.get("provider_conf", {}):
+            if name not in known:
+                takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+                raise self.error(f"provider_conf.{name}", f"provider {self.provider.name} has no such member; {takes}")
+        if override.get("request_body_force_override") and not override.get("request_body"):
+            path = "override.request_body_force_override"
+            raise self.error(path, "has no effect without override.request_body, whose members it lets win")
+        if "namespace" in metadata and "costs" not in metadata:
+            raise self.error("metadata.namespace", "has no effect without metadata.costs, the counts that go there")
+        if "redact" in logging and not logging.keys() & {"summaries", "payloads"}:
+            raise self.error("logging.redact", "has no effect without logging.summaries or logging.payloads")
+        self.need_effect_of_keys(auth.get("aws", {}))
+
+    def need_effect_of_keys(self, aws: Mapping[str, str]) -> None:
+        fixed = any(aws.get(name) for name in ("access_key_id", "secret_access_key"))
+        if aws.get("session_token") and not fixed:
+            raise self.error("auth.aws.session_token", "has no effect without access_key_id and secret_access_key")
+        for name in ("credentials_file", "profile"):
+            if aws.get(name) and fixed:
+                raise self.error(f"auth.aws.{name}", "has no effect beside access_key_id: give one or the other")
 
     def need_conf(self, conf: dict[str, str], upstream: str | None) -> None:
         dialects = [upstream] if upstream else [k for k, v in self.provider.dialects.items() if not v.explicit]

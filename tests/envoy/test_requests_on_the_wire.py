@@ -30,7 +30,7 @@ override:
 HOST = "api.example"
 ENDPOINT = f"https://{HOST}/base/chat?api-version=2024-02-15-preview&from=endpoint&both=endpoint"
 CAP = "override: {llm_options: {max_tokens: 5}}\n"
-CONF = "provider_conf: {project_id: p, region: r}\n"
+CONF = {"vertex-ai": "provider_conf: {project_id: p, region: r}\n"}
 LIMITS = {
     # What the limit is called in Chat Completions, in Responses, in Messages; None where there is no such API.
     "openai": ("max_completion_tokens", "max_output_tokens", None),
@@ -55,7 +55,7 @@ TEXTS = {
     "own-header": "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}', X-Team: gateway}}\n"
     "forward: {headers: [x-trace]}\n",
     **{
-        f"{name}-{upstream}": f"provider: {name}\nauth: none\nupstream: {upstream}\n{CAP}{CONF}"
+        f"{name}-{upstream}": f"provider: {name}\nauth: none\nupstream: {upstream}\n{CAP}{CONF.get(name, '')}"
         for name, limits in LIMITS.items()
         for upstream, limit in zip(("openai_chat", "openai_responses", "anthropic_messages"), limits, strict=True)
         if limit

@@ -281,11 +281,16 @@ def test_two_routes_of_a_provider_have_each_their_own_host_and_path() -> None:
     assert sent({"provider": "anthropic"}, C2).host is None
 
 
+def conf_of(name: str) -> dict[str, str]:
+    given = {"project_id": "p", "region": "r"}
+    return {each: value for each, value in given.items() if each in PROVIDERS[name].conf_known}
+
+
 @pytest.mark.rows("A18")
 @pytest.mark.parametrize("name", [n for n, row in PROVIDERS.items() if next(iter(row.dialects)) == "openai_chat"])
 def test_an_openai_request_goes_to_any_provider_of_that_api_as_it_is(name: str) -> None:
     """Though the same process translates for Anthropic's upstreams."""
-    conf = {"project_id": "p", "region": "r"}
+    conf = conf_of(name)
     raw = b'{"model":"m", "messages":[{"role":"system","content":"s"}],"x":1.0, "max_tokens":5}'
     t = Translation(route={"provider": name, "auth": "none", "provider_conf": conf}, now=0)
     call = t.request(raw, path=CHAT)
@@ -318,7 +323,7 @@ def test_names_of_providers_come_from_the_one_table() -> None:
     choices = str(caught.value).partition("choose one of: ")[2].split(", ")
     assert choices == list(PROVIDERS) and {"openai", "anthropic", "gemini"} <= set(choices)
     for name, row in PROVIDERS.items():
-        conf = {"project_id": "p", "region": "r"}
+        conf = conf_of(name)
         compiled = compile_route([{"provider": name, "auth": "none", "provider_conf": conf}])
         assert compiled.provider is row and row.name == name
 
@@ -329,7 +334,7 @@ def test_names_of_providers_come_from_the_one_table() -> None:
     [("openai_compatible", "openai-compatible"), ("azure_openai", "azure-openai"), ("vertex_ai", "vertex-ai")],
 )
 def test_another_spelling_of_a_provider_works(written: str, meant: str) -> None:
-    conf = {"project_id": "p", "region": "r"}
+    conf = conf_of(meant)
     found = compile_route([{"provider": written, "auth": "none", "provider_conf": conf}])
     assert found.provider is PROVIDERS[meant]
 
@@ -377,3 +382,9 @@ def test_each_member_of_provider_conf_is_asked_for_somewhere(name: str) -> None:
 def test_a_member_of_provider_conf_that_nobody_reads_is_refused() -> None:
     with pytest.raises(RouteError, match=r"^route: provider_conf: unknown key 'project'; did you mean 'project_id'"):
         compile_route([{"provider": "openai", "auth": "none", "provider_conf": {"project": "p"}}])
+
+
+def test_what_a_provider_can_be_told() -> None:
+    assert PROVIDERS["openai"].conf_known == frozenset()
+    assert PROVIDERS["vertex-ai"].conf_known == {"project_id", "region"}
+    assert all(row.conf_known <= CONF_NAMES for row in PROVIDERS.values())

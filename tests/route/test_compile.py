@@ -149,3 +149,52 @@ def test_a_thousand_mixed_routes_in_one_process_do_not_grow_it() -> None:
         assert compile_route([texts[i % 100]]).model == f"m{i % 100}"
     gc.collect()
     assert len(gc.get_objects()) - before < 200
+
+
+@pytest.mark.parametrize(
+    ("levels", "problem_"),
+    [
+        (["metadata: {namespace: mine}"], "route: metadata.namespace: has no effect without metadata.costs"),
+        (["logging: {redact: [user]}"], "route: logging.redact: has no effect without logging.summaries or"),
+        (["override: {request_body_force_override: true}"],
+         "route: override.request_body_force_override: has no effect without override.request_body"),
+        (["provider_conf: {region: eu}"], "route: provider_conf.region: provider openai has no such member; it takes"),
+        (["", "other_paths: refuse"], "cluster: other_paths: has no effect here; it belongs into the route's"),
+        (["", None, "other_paths: pass"], "endpoint: other_paths: has no effect here"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_would_have_no_effect_is_refused(levels: list[str | None], problem_: str) -> None:
+    first, *others = levels
+    assert problem(f"provider: openai\nauth: none\n{first}", *others).startswith(problem_)
+
+
+@pytest.mark.parametrize(
+    ("aws", "problem_"),
+    [
+        ("session_token: t", "session_token: has no effect without access_key_id"),
+        ("access_key_id: a, secret_access_key: b, profile: p", "profile: has no effect beside access_key_id"),
+        ("access_key_id: a, secret_access_key: b, credentials_file: /f", "credentials_file: has no effect beside"),
+    ],
+)
+def test_keys_in_vain(aws: str, problem_: str) -> None:
+    text = f"provider: bedrock\nauth: {{aws: {{{aws}, region: eu-west-1}}}}\nprovider_conf: {{region: eu-west-1}}"
+    assert problem(text).startswith(f"route: auth.aws.{problem_}")
+
+
+def test_what_one_level_says_may_have_its_effect_with_another() -> None:
+    route = compiled(
+        "{provider: openai, auth: none, metadata: {namespace: mine}, logging: {summaries: true, redact: [user]}}",
+        None,
+        "{metadata: {costs: {spent: total_tokens}}, logging: {summaries: false}}",
+    )
+    assert (route.costs_namespace, route.costs) == ("mine", {"spent": "total_tokens"}) and route.logging is None
+
+
+def test_a_providers_members_leave_with_it() -> None:
+    route = compiled(
+        "{provider: vertex-ai, auth: none, provider_conf: {project_id: p, region: r}}",
+        None,
+        "{provider: openai, auth: none}",
+    )
+    assert route.provider_conf == {}

@@ -170,7 +170,9 @@ CAP = "override: {llm_options: {max_tokens: 5}}"
 )
 @pytest.mark.rows("D15", "D28")
 def test_d15_d28_llm_options_by_provider_and_dialect(provider: str, dialect: str, name: str | None) -> None:
-    conf = {"project_id": "p", "region": "r"}
+    conf = {
+        name: value for name, value in (("project_id", "p"), ("region", "r")) if name in PROVIDERS[provider].conf_known
+    }
     override = {"llm_options": {"max_tokens": 5}}
     route = compiled({"provider": provider, "auth": "none", "provider_conf": conf, "override": override})
     body = {"max_tokens": 1000, "max_completion_tokens": 1000, "max_output_tokens": 1000}

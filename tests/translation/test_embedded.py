@@ -215,7 +215,7 @@ def test_a_route_may_fill_the_upstreams_body() -> None:
 )
 @pytest.mark.rows("B3", "B19")
 def test_the_upstreams_api_by_the_model(provider: str, model: str, upstream: str) -> None:
-    conf = {"project_id": "p", "region": "r"} if provider == "vertex-ai" else {"region": "r"}
+    conf = {"vertex-ai": {"project_id": "p", "region": "r"}, "bedrock": {"region": "r"}}.get(provider, {})
     t = Translation(route={"provider": provider, "provider_conf": conf, "auth": "none"}, now=0)
     t.request(json.dumps({"model": model, "input": "a"}).encode(), path=PATH)
     assert t.upstream == upstream
