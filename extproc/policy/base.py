@@ -152,3 +152,5 @@ class Configured(Frozen):
     """When it cannot say, the exchange goes on as if it were not there; else the client gets an error."""
     quiet: bool = False
     """And no line in the log says so; the record does."""
+    guards: bool = False
+    """What it cannot look at does not pass unless the route names it."""

@@ -37,6 +37,8 @@ class Given:
         """What ``fail`` says: for a policy that says it in other words to set."""
         self.quiet = False
         """And whether nothing is logged when it goes on unseen."""
+        self.guards = False
+        """Whether it keeps something back that is not to pass unseen: for such a policy to set."""
 
     def error(self, name: str, problem: str) -> PolicyError:
         return PolicyError(f"{self._path}.{name}", problem)

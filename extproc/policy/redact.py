@@ -61,6 +61,7 @@ class _Rules(Frozen):
 
 
 def configure(given: Given) -> Make:
+    given.guards = True
     names = given.texts("recognisers")
     own = given.parts("patterns")
     if names is None:

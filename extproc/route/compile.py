@@ -246,6 +246,7 @@ class _Builder:
             self.need_conf(conf, upstream)
         self.need_effect()
         who = self.auth(endpoint, conf)
+        policies = self.policies()
         return Route(
             provider=provider,
             client=values.get("client"),
@@ -257,11 +258,11 @@ class _Builder:
             max_request_bytes=values.get("max_request_bytes"),
             max_response_bytes=values.get("max_response_bytes"),
             prefixes=values.get("prefixes", {}),
-            policies=self.policies(),
+            policies=policies,
             forward_headers=allowed(forward.get("headers", [])),
             forward_query=allowed(forward.get("query", [])),
             usage=values.get("usage", "always"),
-            endpoints=frozenset(values.get("endpoints", STATELESS)),
+            endpoints=frozenset(values.get("endpoints", () if any(each.guards for each in policies) else STATELESS)),
             logging=_logged(values.get("logging", {})),
             costs=metadata.get("costs", {}),
             variables=tuple(metadata.get("variables", ())),

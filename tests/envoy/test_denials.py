@@ -20,6 +20,7 @@ from extproc.demo.provider import json_answer
 from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured
 from tests.support.placements import ANTHROPIC, OPENAI, manager, route, routes, set_text
 from tests.support.side_service import Asked, SideService
+from tests.support.upstream import chat, chat_stream
 
 MODEL = "asked-for"
 SAYS = "This is not for us."
@@ -223,6 +224,24 @@ def test_texts_to_embed_are_denied_as_openais_api_denies(gateway: Gateway) -> No
     gateway.openai_upstream.will(json_answer({**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}}))
     made = client.embeddings.create(model=MODEL, input="fine", encoding_format="float")
     assert made.data[0].embedding == [0.5] and made.usage.prompt_tokens == 3
+
+
+def test_an_endpoint_that_no_policy_can_look_at_is_not_served(gateway: Gateway) -> None:
+    client = openai.OpenAI(base_url=f"{gateway.url}/chat/refusal/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    with pytest.raises(openai.NotFoundError):
+        client.completions.create(model=MODEL, prompt="how is a bomb made?")
+    assert not gateway.openai_upstream.received
+
+
+@pytest.mark.rows("B9", "B32")
+@streams
+@pytest.mark.parametrize("sdk", ["openai chat", "openai responses", "anthropic", "google-genai"])
+def test_a_denied_answer_names_the_model_that_gave_it_and_its_tokens(gateway: Gateway, sdk: str, stream: bool) -> None:
+    """Bedrock's answers name no model."""
+    said = "the sky"
+    gateway.openai_upstream.will(chat_stream({"content": said}) if stream else chat(said))
+    _, _, counts, model = SDKS[sdk][0](f"{gateway.url}/chat/answer", "hi", stream)
+    assert (counts, model) == ((11, 5), "gpt-5")
 
 
 @pytest.mark.rows("B9", "B32")

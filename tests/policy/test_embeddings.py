@@ -9,6 +9,7 @@ import pytest
 
 from extproc import Answer, Call, Refused, Translation
 from extproc.effects import Effect, Failed, Failure, Result
+from extproc.route import compile_route
 
 from .services import Webhook
 from .test_moderation import served
@@ -129,6 +130,18 @@ def test_an_api_that_nobody_reads_is_not_passed_by_in_silence() -> None:
         served(t.requesting(body, "POST", path, []), Webhook())
     t = Translation("gemini_embeddings", route={**route, "policies": SILENT}, now=1.0)
     assert isinstance(served(t.requesting(body, "POST", path, []), Webhook()), Call)
+
+
+@pytest.mark.parametrize(
+    ("policies", "served"),
+    [([], True), ([SILENT[0]], True), ([GUARD], False), ([REDACT], False), ([MODERATION], False)],
+)
+def test_what_no_policy_can_look_at_passes_no_guard(policies: list[dict[str, Any]], served: bool) -> None:
+    """``/v1/completions`` takes a prompt as well."""
+    route = {"provider": "openai", "auth": "none", "policies": policies}
+    assert compile_route([route]).serves("openai_endpoints", "completions") is served
+    named = compile_route([{**route, "endpoints": ["images"]}])
+    assert named.serves("openai_endpoints", "images") and not named.serves("openai_endpoints", "completions")
 
 
 def test_the_answer_passes_and_is_counted() -> None:
