@@ -484,12 +484,21 @@ class CountsTokens(Protocol):
 
 
 @runtime_checkable
-class TranslatesCounts(Protocol):
-    """A dialect in which a client of another one that does so can ask for the number of its tokens."""
+class AsksForCounts(Protocol):
+    """A dialect whose clients can be told the number of their tokens by an upstream of another: see ``GivesCounts``."""
 
     def parse_count(self, call: ClientCall) -> Request:
         """What *call* asks the number of tokens of. Raises ProtocolError, Unsupported."""
         ...
+
+    def write_count(self, tokens: int) -> bytes:
+        """The client's answer."""
+        ...
+
+
+@runtime_checkable
+class GivesCounts(Protocol):
+    """A dialect whose upstreams tell how many tokens a request has."""
 
     def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
         """The question to *upstream*; ``None`` where nobody knows how to ask it. Raises Unsupported."""
@@ -497,10 +506,6 @@ class TranslatesCounts(Protocol):
 
     def read_count(self, body: bytes) -> int | None:
         """The number in the upstream's answer; ``None`` when there is none."""
-        ...
-
-    def write_count(self, tokens: int) -> bytes:
-        """The client's answer."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..dialects.base import Dialect, Meta, ResponseHead, TranslatesCounts
+from ..dialects.base import AsksForCounts, Dialect, GivesCounts, Meta, ResponseHead
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
 from ..settings import Limits
@@ -26,8 +26,8 @@ class Counted(Collected):
         self._upstream = upstream
 
     def made(self, body: bytes) -> bytes | ResponseFailed:
-        tokens = cast(TranslatesCounts, self._upstream).read_count(body)
-        return NO_NUMBER if tokens is None else cast(TranslatesCounts, self.client).write_count(tokens)
+        tokens = cast(GivesCounts, self._upstream).read_count(body)
+        return NO_NUMBER if tokens is None else cast(AsksForCounts, self.client).write_count(tokens)
 
     def too_large(self) -> ResponseFailed:
         return NO_NUMBER

@@ -20,17 +20,18 @@ from ..credentials.secrets import NotReady
 from ..dialects.base import (
     NO_TRAITS,
     Asked,
+    AsksForCounts,
     AsksForVectors,
     ClientCall,
     CountsTokens,
     Dialect,
     Env,
+    GivesCounts,
     GivesVectors,
     Headers,
     Operation,
     PassesUnread,
     ResponseHead,
-    TranslatesCounts,
     Upstream,
     UpstreamCall,
     UsageOnDemand,
@@ -475,7 +476,7 @@ class Translation(Course):
     def _translate_count(self, client: Dialect, call: ClientCall, target: Target) -> Call | None:
         """The question in the upstream's API; ``None`` where it knows none, or not of such a request."""
         upstream = dialects.get(target.dialect)
-        if not (isinstance(client, TranslatesCounts) and isinstance(upstream, TranslatesCounts)):
+        if not (isinstance(client, AsksForCounts) and isinstance(upstream, GivesCounts)):
             return None
         request = client.parse_count(call)
         named = request.model

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
-from extproc import Answer, Call, Translation
+from extproc import Answer, Call, Refused, Translation
 
 Json = dict[str, Any]
 MESSAGES, GEMINI = "anthropic_messages", "gemini"
@@ -87,3 +88,124 @@ def test_where_nobody_counts_it_is_an_estimate(client: str, body: Json, path: st
     _, answer = to(client, body, path, **route)
     assert isinstance(answer, Answer)
     assert answer.why == "estimated" and ("x-llm-translation", "input_tokens:estimated") in answer.headers
+
+
+# ---- the same question in the clouds' and in OpenAI's words
+
+ASKED = {"messages": [{"role": "user", "content": "hi"}], "system": "be brief"}
+TURN = [{"role": "user", "content": "hi"}]
+BEDROCK: Json = {"provider": "bedrock", "provider_conf": {"region": "us-east-1"}}
+VERTEX: Json = {"provider": "vertex-anthropic", "provider_conf": {"project_id": "p", "region": "r"}}
+IN_VERTEX = "/v1/projects/p/locations/r/publishers/anthropic/models"
+
+
+def invoked(body: Json) -> Json:
+    return {"input": {"invokeModel": {"body": base64.b64encode(json.dumps(body).encode()).decode()}}}
+
+
+def opened(body: Json) -> Json:
+    found: Json = json.loads(base64.b64decode(body["input"]["invokeModel"]["body"]))
+    return found
+
+
+def test_claudes_client_on_converse() -> None:
+    t, call = to(MESSAGES, {**CLAUDES, "model": "us.anthropic.claude-haiku-4-5-20251001-v1:0"}, COUNT, **BEDROCK)
+    assert isinstance(call, Call)
+    assert call.path == "/model/anthropic.claude-haiku-4-5-20251001-v1%3A0/count-tokens", "its geography is not known"
+    converse = {"messages": [{"role": "user", "content": [{"text": "hi"}]}], "system": [{"text": "be brief"}]}
+    assert json.loads(call.body) == {"input": {"converse": converse}}
+    assert answered(t, {"inputTokens": 12}) == (200, {"input_tokens": 12})
+
+
+def test_claudes_client_on_invoke_model() -> None:
+    t, call = to(MESSAGES, {**CLAUDES, "model": "anthropic.claude-haiku-4-5"}, COUNT, provider="bedrock-anthropic")
+    assert isinstance(call, Call) and call.path == "/model/anthropic.claude-haiku-4-5/count-tokens"
+    assert opened(json.loads(call.body)) == {
+        "anthropic_version": "bedrock-2023-05-31", "messages": TURN, "system": "be brief", "max_tokens": 1,
+    }  # fmt: skip
+    assert answered(t, {"inputTokens": 12}) == (200, {"input_tokens": 12})
+
+
+def test_claudes_client_on_raw_predict() -> None:
+    t, call = to(MESSAGES, {**CLAUDES, "model": "claude-haiku-4-5@latest"}, COUNT, **VERTEX)
+    assert isinstance(call, Call) and call.path == f"{IN_VERTEX}/count-tokens:rawPredict"
+    assert json.loads(call.body) == {
+        "anthropic_version": "vertex-2023-10-16", "model": "claude-haiku-4-5", "messages": TURN, "system": "be brief",
+    }  # fmt: skip
+    assert "anthropic-version" not in dict(call.headers)
+    assert answered(t, {"input_tokens": 12}) == (200, {"input_tokens": 12})
+
+
+def test_claudes_client_on_responses() -> None:
+    t, call = to(MESSAGES, CLAUDES, COUNT, provider="openai", upstream="openai_responses")
+    assert isinstance(call, Call) and call.path == "/v1/responses/input_tokens"
+    sent = json.loads(call.body)
+    assert (sent["model"], sent["instructions"]) == ("m", "be brief") and "store" not in sent
+    assert sent["input"] == [{"type": "message", "role": "user", "content": "hi"}] or sent["input"][0]["role"] == "user"
+    assert answered(t, {"object": "response.input_tokens", "input_tokens": 12}) == (200, {"input_tokens": 12})
+
+
+def test_responses_client_on_claude() -> None:
+    t, call = to("openai_responses", {"model": "m", "input": "hi"}, "/v1/responses/input_tokens", provider="anthropic")
+    assert isinstance(call, Call) and call.path == COUNT
+    assert json.loads(call.body)["messages"][0]["role"] == "user"
+    assert answered(t, {"input_tokens": 12}) == (200, {"object": "response.input_tokens", "input_tokens": 12})
+
+
+@pytest.mark.parametrize(
+    ("client", "path", "body", "told"),
+    [
+        ("anthropic_bedrock", "/model/us.anthropic.claude-haiku-4-5/count-tokens",
+         invoked({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 1, **ASKED}), {"inputTokens": 12}),
+        ("anthropic_vertex", f"{IN_VERTEX}/count-tokens:rawPredict",
+         {"anthropic_version": "vertex-2023-10-16", "model": "m", **ASKED}, {"input_tokens": 12}),
+    ],
+)  # fmt: skip
+def test_clouds_clients_are_told_by_anybody(client: str, path: str, body: Json, told: Json) -> None:
+    t, call = to(client, body, path, provider="anthropic", options={"model": "claude-haiku-4-5"})
+    assert isinstance(call, Call) and call.path == COUNT
+    assert json.loads(call.body) == {
+        "model": "claude-haiku-4-5", "messages": TURN, "system": "be brief"}  # fmt: skip
+    assert answered(t, {"input_tokens": 12}) == (200, told)
+    _, estimated = to(client, body, path, provider="openai")
+    assert isinstance(estimated, Answer) and estimated.why == "estimated"
+    assert dict(estimated.headers)["x-llm-translation"] == "input_tokens:estimated"
+    assert list(json.loads(estimated.body)) == list(told)
+
+
+@pytest.mark.parametrize(
+    ("client", "path", "route", "sent"),
+    [
+        ("anthropic_bedrock", "/model/eu.anthropic.claude-haiku-4-5/count-tokens", {"provider": "bedrock-anthropic"},
+         "/model/anthropic.claude-haiku-4-5/count-tokens"),
+        ("anthropic_vertex", "/v1/projects/x/locations/y/publishers/anthropic/models/count-tokens:rawPredict", VERTEX,
+         f"{IN_VERTEX}/count-tokens:rawPredict"),
+    ],
+)  # fmt: skip
+def test_their_own_upstream_gets_their_own_body(client: str, path: str, route: Json, sent: str) -> None:
+    body = {"model": "m", "anything": [1.0]}
+    t, call = to(client, body, path, **route)
+    assert isinstance(call, Call) and t.passthrough
+    assert (call.path, json.loads(call.body)) == (sent, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "input"), ({"input": {}}, "input.invokeModel"), ({"input": {"converse": {}}}, "input.converse"),
+        ({"input": {"invokeModel": {"body": "?"}}}, "input.invokeModel.body"),
+        ({"input": {"invokeModel": {"body": "W10="}}}, "input.invokeModel.body"),
+    ],
+)  # fmt: skip
+def test_what_bedrocks_client_says_wrong(body: Json, path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        to("anthropic_bedrock", body, "/model/m/count-tokens", provider="anthropic")
+    assert refused.value.status == 400 and path in json.loads(refused.value.body)["message"]
+
+
+def test_where_the_path_is_the_operators_own_it_is_estimated() -> None:
+    for provider, end in (("bedrock-anthropic", "/x"), ("vertex-anthropic", "/models/claude-x:rawPredict")):
+        route = {"provider": provider, "override": {"endpoint": f"https://h{end}"}}
+        _, answer = to(MESSAGES, CLAUDES, COUNT, **route)
+        # InvokeModel's path is made of the verb alone, and with it the place of the count.
+        assert isinstance(answer, Answer) or answer.path == "/x/count-tokens"

@@ -78,7 +78,7 @@ def asked_responses(route: str, body: Any) -> Conversation:
 
 @pytest.mark.parametrize("members", [{"model": "m"}, {}])
 def test_responses_clients_have_such_a_question_too(members: dict[str, Any]) -> None:
-    envoy = asked_responses(ANTHROPIC, {**members, "input": "a" * 8, "instructions": "b" * 8})
+    envoy = asked_responses("{provider: deepseek, auth: none}", {**members, "input": "a" * 8, "instructions": "b" * 8})
     assert envoy.immediate is not None
     status, headers, body, _ = envoy.immediate
     assert (status, body) == (200, {"object": "response.input_tokens", "input_tokens": 8})

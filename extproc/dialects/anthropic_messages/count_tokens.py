@@ -11,6 +11,7 @@ from ...llm.failures import ProtocolError
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ..base import ClientCall, encode
+from ..shared.estimate import read_count
 from ..shared.reading import decode
 from .parse_request import parse_request
 
@@ -39,12 +40,7 @@ def parse(call: ClientCall) -> Request:
 
 def read(body: bytes) -> int | None:
     """The number in an answer; ``None`` when there is none."""
-    try:
-        answer = decode(body, "body")
-    except ProtocolError:
-        return None
-    tokens = answer.get("input_tokens") if type(answer) is dict else None
-    return tokens if type(tokens) is int and tokens >= 0 else None
+    return read_count(body, "input_tokens")
 
 
 def estimate(call: ClientCall) -> int:

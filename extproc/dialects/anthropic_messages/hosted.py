@@ -3,6 +3,9 @@ rawPredict (Anthropic, "Claude on Amazon Bedrock", "Claude on Vertex AI", Novemb
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec.structs import replace
 
 from ...llm.events import ResponseFailed
@@ -10,13 +13,27 @@ from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall
+from ..base import (
+    Asked,
+    ClientCall,
+    Env,
+    Meta,
+    ModelInPath,
+    Operation,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+    value_of,
+)
 from ..shared import bedrock
-from . import MessagesFamily, on_bedrock, parse_request
+from ..shared.estimate import estimate, read_count
+from . import MessagesFamily, count_tokens, emit_request, on_bedrock, parse_request
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 
 VERTEX_VERSION = "vertex-2023-10-16"
+_COUNT = "count-tokens"
 DROPPED = ("service_tier", "inference_geo", "speed")
 """Members that only Anthropic's own servers understand, and that change nothing of the answer's meaning."""
 REFUSED = ("mcp_servers", "container", "fallbacks")
@@ -41,12 +58,23 @@ class _Hosted(ModelInPath, MessagesFamily):
                 losses.dropped(request.path_of(name))
         return call
 
+    # ---- counting tokens
+
+    def _counted(self, request: Request, upstream: Upstream, losses: LossReport, path: str) -> UpstreamCall:
+        """The Messages API's own question, as it is at *path*."""
+        whole = emit_request.emit_request(request, upstream, losses, ("POST", path))
+        members = {name: whole.members[name] for name in count_tokens.COUNTED if name in whole.members}
+        return replace(whole, headers=[("content-type", "application/json")], members=members)
+
+    def write_count(self, tokens: int) -> bytes:
+        return encode({"input_tokens": tokens})
+
 
 class AnthropicBedrock(_Hosted):
     """InvokeModel and InvokeModelWithResponseStream."""
 
     name = "anthropic_bedrock"
-    paths: tuple[str, ...] = ("/invoke", "/invoke-with-response-stream")
+    paths: tuple[str, ...] = ("/invoke", "/invoke-with-response-stream", bedrock.COUNT)
     verbs = ("/invoke", "/invoke-with-response-stream")
     root = "/model/[^/]+"
     stream_type = on_bedrock.STREAM_TYPE
@@ -72,12 +100,43 @@ class AnthropicBedrock(_Hosted):
     def emit_error(self, failed: ResponseFailed, meta_: Meta) -> tuple[ResponseHead, bytes]:
         return bedrock.emit_error(failed, meta_)
 
+    # ---- counting tokens
+
+    def operation(self, path: str) -> Operation:
+        counts = path.partition("?")[0].rstrip("/").endswith(bedrock.COUNT)
+        return Operation.COUNT if counts else Operation.ANSWER
+
+    def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+        return bedrock.count_address(self.address(upstream, Asked(asked.model)), self.verbs[0], asked.model)
+
+    def parse_count(self, call: ClientCall) -> Request:
+        body = on_bedrock.counted_body(call.body)
+        model = self.peek(call.path, {}).model
+        inner = ClientCall(call.method, call.path, call.headers, encode({**body, "model": model}))
+        return replace(count_tokens.parse(inner), dialect=self.name)
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        address = self.count_address(upstream, Asked(request.model))
+        if address is None:
+            return None
+        call = self._counted(request, upstream, losses, address[1])
+        return replace(call, members=on_bedrock.count_members(call.members))
+
+    def read_count(self, body: bytes) -> int | None:
+        return read_count(body, bedrock.TOKENS)
+
+    def write_count(self, tokens: int) -> bytes:
+        return encode({bedrock.TOKENS: tokens})
+
+    def estimate(self, call: ClientCall) -> bytes:
+        return self.write_count(estimate(self.parse_count(call)))
+
 
 class AnthropicVertex(_Hosted):
     """rawPredict and streamRawPredict. Streams, errors of the model and headers are those of the Messages API."""
 
     name = "anthropic_vertex"
-    paths: tuple[str, ...] = (":rawPredict", ":streamRawPredict")
+    paths: tuple[str, ...] = (":rawPredict", ":streamRawPredict", f"/{_COUNT}:rawPredict")
     verbs = (":rawPredict", ":streamRawPredict")
     root = "/v1/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/[^/:]+"
     headers: tuple[str, ...] = ("anthropic-beta",)
@@ -87,3 +146,43 @@ class AnthropicVertex(_Hosted):
         kept = {name: value for name, value in call.members.items() if name != "model"}
         headers = [pair for pair in call.headers if pair[0] != "anthropic-version"]
         return replace(call, headers=headers, members={"anthropic_version": VERTEX_VERSION, **kept})
+
+    # ---- counting tokens: a model of its own, which takes the other's name in the body
+
+    def operation(self, path: str) -> Operation:
+        counts = path.partition("?")[0].rstrip("/").endswith(_COUNT + self.verbs[0])
+        return Operation.COUNT if counts else Operation.ANSWER
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        if self.operation(path) is not Operation.COUNT:
+            return super().peek(path, members)
+        model = value_of(members, "model")
+        return Asked(model if type(model) is str else "", operation=Operation.COUNT)
+
+    def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+        if self.operation(path) is not Operation.COUNT:
+            return super().rename(path, members, model)
+        return path, {**members, "model": model}
+
+    def count_address(self, upstream: Upstream, asked: Asked) -> tuple[str, str] | None:
+        if "{model}" not in upstream.path:
+            return None
+        return self.address(upstream, Asked(_COUNT))
+
+    def parse_count(self, call: ClientCall) -> Request:
+        return replace(count_tokens.parse(call), dialect=self.name)
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        address = self.count_address(upstream, Asked(request.model))
+        if address is None:
+            return None
+        call = self._counted(request, upstream, losses, address[1])
+        # It knows no names that stand for a version.
+        model = request.model.removesuffix("@default").removesuffix("@latest")
+        return replace(call, members={"anthropic_version": VERTEX_VERSION, **call.members, "model": model})
+
+    def read_count(self, body: bytes) -> int | None:
+        return count_tokens.read(body)
+
+    def estimate(self, call: ClientCall) -> bytes:
+        return encode({"input_tokens": count_tokens.estimate(call)})

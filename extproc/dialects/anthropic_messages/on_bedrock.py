@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 
 from ...framing import eventstream
 from ...llm.events import ResponseEvent, ResponseFailed
-from ...llm.failures import ProtocolError
+from ...llm.failures import ProtocolError, Unsupported
+from ...llm.fields import Fields
 from ...settings import Limits
 from ..base import encode
 from ..shared import bedrock
+from ..shared.reading import decode
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 
@@ -34,6 +36,29 @@ def body(members: dict[str, Any], betas: str) -> dict[str, Any]:
     if betas:
         out["anthropic_beta"] = betas.split(",")
     return out
+
+
+def count_members(members: dict[str, Any]) -> dict[str, Any]:
+    """The question how many tokens a Messages request with *members* has: the whole body of an InvokeModel, in base64
+    (Bedrock Runtime API reference, ``CountTokens``)."""
+    invoked = encode(body({**members, "max_tokens": 1}, ""))
+    return {"input": {"invokeModel": {"body": base64.b64encode(invoked).decode()}}}
+
+
+def counted_body(data: bytes) -> dict[str, Any]:
+    """The Messages request in such a question. Raises ProtocolError, Unsupported."""
+    asked = Fields(Fields(decode(data, ""), "").take("input", dict), "input")
+    if "converse" in asked:
+        problem = "only an upstream that speaks Bedrock's own API counts the tokens of a Converse request"
+        raise Unsupported("input.converse", problem)
+    text = Fields(asked.take("invokeModel", dict), "input.invokeModel").take("body", str)
+    try:
+        found = decode(base64.b64decode(text, validate=True), "input.invokeModel.body")
+    except (binascii.Error, ValueError):
+        raise ProtocolError("input.invokeModel.body", "not base64") from None
+    if type(found) is not dict:
+        raise ProtocolError("input.invokeModel.body", "expected an object")
+    return found
 
 
 class BedrockMessagesParser(MessagesParser):

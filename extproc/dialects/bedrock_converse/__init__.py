@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall, member_at
-from ..shared.bedrock import emit_error, read_meta
+from ..shared.bedrock import TOKENS, count_address, emit_error, read_meta
+from ..shared.estimate import read_count
 from ..shared.naming import without_seals
 from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ConverseEmitter
 from .parse_request import PLACES, parse_request
 from .parse_response import ConverseParser
+
+COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+"""Members of a request that CountTokens takes (Bedrock Runtime API reference, ``ConverseTokensRequest``)."""
 
 
 class BedrockConverse(ModelInPath):
@@ -62,3 +68,16 @@ class BedrockConverse(ModelInPath):
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
         return emit_error(failed, meta)
+
+    # ---- counting tokens: asked of Bedrock; its own clients' question is ``anthropic_bedrock``'s
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        address = count_address(self.address(upstream, Asked(request.model)), self.verbs[0], request.model)
+        if address is None:
+            return None
+        whole = emit_request(request, upstream, losses, address)
+        counted = {name: whole.members[name] for name in COUNTED if name in whole.members}
+        return replace(whole, members={"input": {"converse": counted}})
+
+    def read_count(self, body: bytes) -> int | None:
+        return read_count(body, TOKENS)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.failures import ProtocolError
-from ..shared.reading import decode
+from ..shared.estimate import read_count
 
 _VERTEX = "/publishers/"
 _COUNTED = ("contents", "systemInstruction", "tools")
@@ -22,9 +21,4 @@ def members(request: dict[str, Any], model: str, path: str) -> dict[str, Any]:
 
 def read(body: bytes) -> int | None:
     """The number in an answer; ``None`` when there is none."""
-    try:
-        answer = decode(body, "body")
-    except ProtocolError:
-        return None
-    tokens = answer.get("totalTokens") if type(answer) is dict else None
-    return tokens if type(tokens) is int and tokens >= 0 else None
+    return read_count(body, "totalTokens")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.request import Request
@@ -20,7 +22,7 @@ from ..base import (
     UpstreamCall,
     encode,
 )
-from ..shared.estimate import estimate
+from ..shared.estimate import estimate, read_count
 from ..shared.openai import END_USERS, emit_error, read_meta
 from ..shared.relay import relayed
 from .emit_request import emit_request
@@ -42,6 +44,8 @@ _ONLY_RESPONSES = frozenset(
 PATH = "/responses"
 COUNT = "/input_tokens"
 """What follows the path of the API for the question how many tokens a request has."""
+COUNTED = ("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning")
+"""Members of a request that the API takes where it counts."""
 
 
 class OpenAIResponses(DialectBase):
@@ -90,6 +94,22 @@ class OpenAIResponses(DialectBase):
         bare, mark, query = upstream.at(asked).partition("?")
         return ("POST", f"{bare}{COUNT}{mark}{query}") if bare.endswith(PATH) else None
 
+    def parse_count(self, call: ClientCall) -> Request:
+        return parse_request(call, LossReport(), counts=True)
+
+    def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
+        address = self.count_address(upstream, Asked(request.model))
+        if address is None:
+            return None
+        whole = emit_request(request, upstream, losses)
+        members = {name: whole.members[name] for name in COUNTED if name in whole.members}
+        return replace(whole, path=address[1], members=members)
+
+    def read_count(self, body: bytes) -> int | None:
+        return read_count(body, "input_tokens")
+
+    def write_count(self, tokens: int) -> bytes:
+        return encode({"object": "response.input_tokens", "input_tokens": tokens})
+
     def estimate(self, call: ClientCall) -> bytes:
-        request = parse_request(call, LossReport(), counts=True)
-        return encode({"object": "response.input_tokens", "input_tokens": estimate(request)})
+        return self.write_count(estimate(self.parse_count(call)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
@@ -47,6 +49,26 @@ _NAMES = {
     ErrorKind.OVERLOADED: "ServiceUnavailableException",
 }
 """The exception that SDKs raise, for each kind: they choose it by this name, not by the status."""
+
+
+COUNT = "/count-tokens"
+"""What follows a model's path for CountTokens (Bedrock Runtime API reference)."""
+TOKENS = "inputTokens"
+"""The answer's number."""
+_GEOGRAPHY = re.compile(r"(?:us|eu|apac|global|jp|au|ca|us-gov)\.(?=[a-z0-9-]+\.)")
+
+
+def count_address(address: tuple[str, str], verb: str, model: str) -> tuple[str, str] | None:
+    """Where the tokens of a request to *address* are counted, whose path ends with *verb*; ``None`` where it does not.
+    CountTokens knows a model by its own name alone, without a geography before it."""
+    method, path = address
+    bare, mark, query = path.partition("?")
+    if not bare.endswith(verb):
+        return None
+    stem, _, last = bare.removesuffix(verb).rpartition("/")
+    named = quote(model, safe="")
+    own = quote(_GEOGRAPHY.sub("", model, count=1), safe="") if last == named else last
+    return method, f"{stem}/{own}{COUNT}{mark}{query}"
 
 
 def read_meta(head: ResponseHead) -> Meta:

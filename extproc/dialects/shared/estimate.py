@@ -1,7 +1,8 @@
-"""How many tokens a request has, about: for clients that ask, where the upstream has no way to tell."""
+"""How many tokens a request has: read of an answer, or told about, where the upstream has no way to tell."""
 
 from __future__ import annotations
 
+from ...llm.failures import ProtocolError
 from ...llm.request import (
     Audio,
     Block,
@@ -16,12 +17,23 @@ from ...llm.request import (
     ToolResult,
 )
 from ..base import encode
+from .reading import decode
 
 BYTES_PER_TOKEN = 4
 MESSAGE_TOKENS = 4
 """What a message costs beside its content."""
 IMAGE_TOKENS = 1600
 """An image of the largest size that is not made smaller (Anthropic, Vision guide); a file is taken for one."""
+
+
+def read_count(body: bytes, name: str) -> int | None:
+    """The number that an answer's member *name* is; ``None`` when there is none."""
+    try:
+        answer = decode(body, "body")
+    except ProtocolError:
+        return None
+    tokens = answer.get(name) if type(answer) is dict else None
+    return tokens if type(tokens) is int and tokens >= 0 else None
 
 
 def estimate(request: Request) -> int:
