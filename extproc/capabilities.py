@@ -24,9 +24,9 @@ _DATE = re.compile(r"(?:@.*|-v\d+(?::\d+)?|-latest|-20\d{6}|:[a-z][a-z0-9-]*)$")
 _DOT = re.compile(r"(?<=\d)\.(?=\d)")
 _FAMILIES = r"(opus|sonnet|haiku|fable|mythos)"
 _NUMBER_FIRST = re.compile(rf"claude-([4-9](?:-\d{{1,2}})?)-{_FAMILIES}(?![a-z])")
-"""Claude's older order of words, of a model that has the newer one."""
+"""``claude-4-opus`` is called ``claude-opus-4`` by its maker."""
 _NUMBER_LAST = re.compile(rf"claude-{_FAMILIES}-(3(?:-\d)?)(?!\d)")
-"""And the other way round."""
+"""``claude-opus-3`` is called ``claude-3-opus``."""
 _ABOUT = ("source", "seen", "ends", "like", "at")
 """Members of a row that say nothing of the model's abilities."""
 
@@ -101,7 +101,7 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     call_signatures: bool = False
     """It gives and takes Google's thought signatures with tool calls (``extra_content``)."""
     call_signatures_needed: bool = False
-    """And refuses a turn whose first call has none."""
+    """It refuses a turn whose first call has no thought signature."""
     # ---- Google's models
     thinking_budgets: tuple[int, int] | None = None
     """The least and the most tokens of thinking that a model with a budget takes."""
@@ -112,7 +112,7 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     result_media: bool = True
     """A tool's result may hold images and documents."""
     media_resolution: bool = True
-    """Each image may say its own."""
+    """Each image may say at which resolution it is looked at."""
 
     # ---- models of embeddings
     max_inputs: int | None = None

@@ -55,11 +55,11 @@ Steps = Generator[Effect, Result, Reply]
 """A phase that cannot answer at once: it yields what it needs, is sent what came of it, and answers at its end."""
 
 EXCHANGE_BYTES = 16 * 1024
-"""What an exchange counts for, whatever it keeps: measured with streams in the middle."""
+"""Bytes of memory that an exchange takes beside what it keeps: measured with streams in their middle."""
 NO_BOUND = 2**62
 
 MARGIN_SECONDS = 1.0
-"""What Envoy is asked to wait longer than we do."""
+"""Envoy is asked to wait so much longer than we do: our own answer comes first then."""
 
 
 class Shared(Frozen):

@@ -34,7 +34,7 @@ from .outbox import Stream
 log = logging.getLogger(__name__)
 
 CALL_BYTES = 2048
-"""What an open call counts for, whatever comes on it."""
+"""Bytes of memory that an open call takes beside the messages that come on it."""
 
 COPIED = 32 * 1024
 """Up to here a message is copied behind its prefix; above, the prefix travels in a frame of its own."""
