@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from extproc.providers import PROVIDERS
+
 ROOT = Path(__file__).parent.parent / "extproc"
 LEAVES = {"frozen", "names", "headers", "capabilities", "settings", "effects"}
 """Names, tables and values: they know nothing of ours, and whoever needs one may have it."""
@@ -101,6 +103,36 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
         assert "grpc" not in roots
     if where in ("llm", "framing", "dialects"):
         assert not roots & {"asyncio", "json", "logging", "pydantic", "random", "socket", "time", "uuid", "yaml"}
+
+
+HANDLES = ("llm", "framing", "credentials", "route", "policy", "translation", "telemetry", "exchange", "server")
+"""What every exchange goes through, dialects and providers aside."""
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.relative_to(ROOT).parts[0] in HANDLES], ids=str)
+def test_what_handles_an_exchange_names_no_dialect(path: Path) -> None:
+    # A provider may have an API's name.
+    names = {p.name for p in (ROOT / "dialects").iterdir() if p.is_dir()} - {"shared", "__pycache__"} - set(PROVIDERS)
+    values = {node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)}
+    assert not values & names
+
+
+def test_the_picture_shows_what_there_is() -> None:
+    page = (ROOT.parent / "docs" / "architecture.md").read_text("utf-8")
+    picture = page.partition("The arrows go one way")[0]
+    rows = " ".join(line.split("|")[1] for line in picture.splitlines() if line.startswith("| `"))
+    shown = {name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([\w./]+)`", rows)}
+    there = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.name.endswith(".py") or path.is_dir()}
+    assert shown - {".yaml", ""} == there - {"__init__", "__main__", "__pycache__", "envoy_api"}
+    assert set(MAY_IMPORT) == there - {"__pycache__"}
+
+
+def test_rows_that_comments_name_are_there() -> None:
+    listed = (ROOT.parent / "tests" / "requirements.md").read_text("utf-8")
+    rows = set(re.findall(r"^- ([A-F]\d+)", listed, re.MULTILINE))
+    for path in MODULES:
+        for group in re.findall(r"\(((?:[A-F]\d{1,2}(?:, |-)?)+)\)", path.read_text("utf-8")):
+            assert set(re.findall(r"[A-F]\d+", group)) <= rows, f"{path}: {group}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dialects").glob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}")
