@@ -67,7 +67,7 @@ class _Supervisor:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
 
     def tell(self, **message: Any) -> None:
         self._writer.write(msgspec.json.encode(message) + b"\n")
@@ -80,7 +80,9 @@ class _Supervisor:
             elif word == b"reopen":
                 service.reopen()
             elif word.startswith(b"show "):
-                self._looking = asyncio.create_task(self._show(word, service))
+                looking = asyncio.create_task(self._show(word, service))
+                self._looking.add(looking)
+                looking.add_done_callback(self._looking.discard)
             else:
                 stop.asked.set()
                 if word == b"insist":

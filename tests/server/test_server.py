@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,7 +16,9 @@ import grpc
 import pytest
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.server import admin_port
 from extproc.server.service import PROCESS
+from extproc.settings import SettingError, Settings
 from tests.server.test_grpcio import headers
 
 QUIET = {"EXTPROC_SECRETS": "*"}
@@ -140,3 +143,31 @@ def test_the_library_needs_neither_grpc_nor_protobuf() -> None:
     code = "import sys, extproc; print(sorted({'grpc', 'google.protobuf'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Quiet:
+    async def metrics(self) -> str:
+        return "m 1\n"
+
+    async def exchanges(self, since: float) -> str:
+        return "{}"
+
+    async def config(self) -> str:
+        return "{}"
+
+    def unwell(self) -> str:
+        return ""
+
+
+def test_an_admin_token_is_a_reference(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def opened(**settings: str) -> None:
+        async with admin_port(Settings(**settings), Quiet()):  # type: ignore[arg-type]
+            pass
+
+    monkeypatch.setenv("ADMIN_TOKEN", "hidden-from-all")
+    asyncio.run(opened())
+    asyncio.run(opened(admin="127.0.0.1:0", admin_token="${ADMIN_TOKEN}"))
+    assert capfd.readouterr().err.count("extproc admin on 127.0.0.1:") == 1
+    with pytest.raises(SettingError, match="--admin-token: refer to the secret") as raised:
+        asyncio.run(opened(admin="127.0.0.1:0", admin_token="hidden-from-all"))
+    assert "hidden" not in str(raised.value)

@@ -101,3 +101,14 @@ def test_a_process_that_it_starts_does_not_hold_the_line() -> None:
     with worker() as one:
         listening(one)
         assert os.readlink(f"/proc/{one.child.pid}/fd/0") == "/dev/null"
+
+
+def test_it_shows_its_exchanges_and_its_configuration_when_asked() -> None:
+    with worker("--admin", "127.0.0.1:0", "--recent-exchanges", "7") as one:
+        listening(one)
+        one.say("reopen")
+        one.say("show 1 exchanges 0.0")
+        one.say("show 2 config")
+        told = {answer["number"]: json.loads(answer["shown"]) for answer in (one.hear(), one.hear())}
+        assert told[1] == {"exchanges": [], "open": []}
+        assert told[2]["settings"]["recent_exchanges"] == 7 and told[2]["routes"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -454,3 +456,27 @@ def test_health_is_that_of_any_worker(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_any_worker_it_is_not_well() -> None:
     supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=2))
     assert supervisor.unwell() == "no worker serves"
+
+
+def test_what_workers_show_is_laid_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=3))
+    shown: Iterator[dict[str, Any]] = iter([
+        {"exchanges": [{"ended_at": 3.0}, {"ended_at": 5.0}], "open": [{"path": "/a"}]}, {},
+        {"exchanges": [{"ended_at": 4.0}]},
+        {"routes": [{"route": 1}, {"route": 2}]}, {"routes": [{"route": 2}, {"route": 3}]}, {},
+    ])  # fmt: skip
+
+    async def show(self: WorkerProcess, what: str) -> dict[str, Any]:
+        assert what in ("exchanges 1.5", "config")
+        return next(shown)
+
+    monkeypatch.setattr(WorkerProcess, "show", show)
+    told = json.loads(asyncio.run(supervisor.exchanges(1.5)))
+    assert [each["ended_at"] for each in told["exchanges"]] == [3.0, 4.0, 5.0]
+    assert told["open"] == [{"path": "/a", "process": 0}]
+    config = json.loads(asyncio.run(supervisor.config()))
+    assert config["routes"] == [{"route": 1}, {"route": 2}, {"route": 3}] and config["settings"]["workers"] == 3
+
+
+def test_a_worker_that_does_not_run_shows_nothing() -> None:
+    assert asyncio.run(WorkerProcess(Settings()).show("config")) == {}
