@@ -264,8 +264,22 @@ MODELS = {
     "gemini": ["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-2.0-flash", "tuned"],
     "bedrock_converse": ["eu.anthropic.claude-opus-4-8-v1:0", "amazon.nova-pro-v1:0", "openai.gpt-oss-120b-1:0"],
 }
-IN_PATH = {"gemini": "/v1beta/models/{}:generateContent", "bedrock_converse": "/model/{}/converse"}
+IN_PATH = {
+    "gemini": "/v1beta/models/{}:generateContent",
+    "bedrock_converse": "/model/{}/converse",
+    "anthropic_bedrock": "/model/{}/invoke",
+    "anthropic_vertex": "/v1/projects/p/locations/r/publishers/anthropic/models/{}:rawPredict",
+}
 """APIs whose path names the model."""
+HOSTED = {
+    "anthropic_bedrock": {"anthropic_version": "bedrock-2023-05-31"},
+    "anthropic_vertex": {"anthropic_version": "vertex-2023-10-16"},
+}
+"""Claude where others host it: Anthropic's own conversations, and what else a body says."""
+_OWN = "anthropic_messages"
+for _name, _said in HOSTED.items():
+    TOOLS[_name], MESSAGES[_name], PLACE[_name] = TOOLS[_OWN], MESSAGES[_OWN], PLACE[_OWN]
+    BASE[_name], MODELS[_name] = BASE[_OWN] | _said, MODELS[_OWN]
 
 
 def with_tools(client: str, tools: list[Json]) -> Json:
