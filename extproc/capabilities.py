@@ -72,14 +72,19 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     stop_max: int | None = None
     max_id: int | None = None
     """Longest tool call id that it takes."""
-    cache_control: bool = False
-    """It takes Anthropic's cache marks on texts, and hands them on (OpenRouter, LiteLLM, DashScope)."""
+    cache_control: bool | Literal["texts"] = False
+    """It takes Anthropic's cache marks on texts and tools, and hands them on (OpenRouter, LiteLLM); ``texts``: on texts
+    alone (DashScope)."""
+    cache_breakpoints: bool = False
+    """It takes OpenAI's ``prompt_cache_breakpoint`` on texts."""
     system_role: Literal["system", "developer"] = "system"
     reasoning_field: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "none"
     """How an assistant message of the history carries thinking back."""
     user_field: Literal["safety_identifier", "user"] = "safety_identifier"
     parallel_tool_calls: bool = True
     strict_tools: bool = True
+    schema_choices: bool = True
+    """A tool's schema may be a choice at its root."""
     json_schema: bool = True
     stream_options: bool = True
     content_parts: bool = True

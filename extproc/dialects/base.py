@@ -35,6 +35,7 @@ from ..llm.kept import Kept
 from ..llm.losses import LossReport
 from ..llm.models import Model
 from ..llm.request import Request
+from ..llm.signers import CLAUDE
 from ..settings import Limits
 
 Members = dict[str, Any]
@@ -316,9 +317,10 @@ class Dialect(Protocol):
         raises."""
         ...
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
+    def mend(self, body: bytes, losses: LossReport, signer: str = CLAUDE) -> bytes:
         """A request that goes to an upstream of this same dialect: *body* itself, or without what an earlier turn's
-        translation left in it and this API would refuse. Never raises."""
+        translation left in it and this API would refuse. *signer*: whose signatures the upstream takes
+        (``llm.signers``), where the dialect serves several makers. Never raises."""
         ...
 
     # ---- requests
@@ -406,7 +408,7 @@ class DialectBase:
         tools = member_at(members, "tools")
         return len(tools) if type(tools) is list else 0
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
+    def mend(self, body: bytes, losses: LossReport, signer: str = CLAUDE) -> bytes:
         return body
 
     def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
@@ -587,7 +589,7 @@ class ListsModels(Protocol):
 
 
 class Sieve(Protocol):
-    """A stream's bytes, less what the client did not ask for."""
+    """A stream's bytes, less what the client did not ask for, or with what it has to be told besides."""
 
     def feed(self, chunk: bytes) -> bytes: ...
 
@@ -607,6 +609,23 @@ class UsageOnDemand(Protocol):
 
     def without_usage(self, limits: Limits) -> Sieve:
         """Takes what was asked so out of the stream again."""
+        ...
+
+
+class Labelling(Sieve, Protocol):
+    """Says in an answer that passes whose signatures stand in it."""
+
+    def whole(self, body: bytes) -> bytes:
+        """A body that is no stream."""
+        ...
+
+
+@runtime_checkable
+class LabelsThinking(Protocol):
+    """A dialect that several makers speak, none of whom takes back what another one signed."""
+
+    def labels(self, signer: str, limits: Limits) -> Labelling | None:
+        """``None`` where the answer needs none."""
         ...
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from ..dialects.base import Dialect, Env, Headers, Meta, ResponseHead, Sieve, UpstreamCall, is_stream
+from ..dialects.base import Dialect, Env, Headers, Labelling, Meta, ResponseHead, Sieve, UpstreamCall, is_stream
 from ..effects import Effect, Result
 from ..framing.inflate import InflateError, Inflater
 from ..headers import client_headers, passed_headers
@@ -157,8 +157,12 @@ class Passed:
         *,
         watch: bool = True,
         sieve: Sieve | None = None,
+        labels: Labelling | None = None,
     ) -> None:
-        self.whole = head.status >= 400
+        readable = not head.header("content-encoding")
+        # What is not a stream is changed when all of it is there.
+        self._labels = labels if readable and head.status < 400 and not is_stream(head) else None
+        self.whole = head.status >= 400 or self._labels is not None
         self._over = False
         self._inflater: Inflater | None = None
         if self.whole:
@@ -176,7 +180,7 @@ class Passed:
         self._watching = watch and not head.header("content-encoding")
         self._stream = is_stream(head)
         # Nothing is taken out of what cannot be read.
-        self._sieve = sieve if self._stream and not head.header("content-encoding") else None
+        self._sieve = (sieve or labels) if self._stream and readable else None
         self._kept: list[bytes] = []
 
     @property
@@ -213,7 +217,9 @@ class Passed:
         self._kept.append(chunk)
         if not end_of_stream:
             return b""
-        return added or b"".join(self._kept)
+        if added or self._labels is None:
+            return added or b"".join(self._kept)
+        return self._labels.whole(b"".join(self._kept))
 
     def abort(self, failed: ResponseFailed, end_of_stream: bool) -> bytes:
         self._note(failed)

@@ -29,9 +29,11 @@ from ..dialects.base import (
     GivesCounts,
     GivesVectors,
     Headers,
+    LabelsThinking,
     Operation,
     PassesUnread,
     ResponseHead,
+    Undo,
     Upstream,
     UpstreamCall,
     UsageOnDemand,
@@ -43,6 +45,7 @@ from ..dialects.shared.relay import edited, edited_inputs
 from ..effects import Effect, Result, unassisted
 from ..framing.inflate import InflateError
 from ..headers import upstream_headers
+from ..llm import signers
 from ..llm.embeddings import EmbedRequest
 from ..llm.embeddings import remembered as remembered_inputs
 from ..llm.events import ResponseFailed, Usage
@@ -422,9 +425,12 @@ class Translation(Course):
 
     def _pass_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
         """Same dialect: the bytes as they came, but for the members that the route sets."""
-        body = client.mend(call.body, self.losses)
-        members = top_level(body)
+        members = top_level(call.body)
         asked = client.peek(call.path, members)
+        signer = signers.signer(self.route.provider.name, self.route.model or asked.model)
+        body = client.mend(call.body, self.losses, signer)
+        if body is not call.body:
+            members = top_level(body)
         self.model_asked = asked.model
         path, changed = call.path, members
         if self.route.model and self.route.model != asked.model:
@@ -445,7 +451,8 @@ class Translation(Course):
             # Its answer is written anew, from what the request settled.
             request = replace(remembered(self._read), model=asked.model, stream=asked.stream)
         headers = [("content-type", "application/json")]
-        return self._made(call, UpstreamCall(*address, headers, {}, request), body, target.host)
+        made = UpstreamCall(*address, headers, {}, request, Undo(signer=signer))
+        return self._made(call, made, body, target.host)
 
     def _asking_for_usage(self, client: Dialect, members: dict[str, Any], target: Target) -> dict[str, Any]:
         """The counts of a client's stream are for the record as well, whether or not the client wants them."""
@@ -558,7 +565,11 @@ class Translation(Course):
             # A count of tokens is no answer of a model's: nothing in it was used.
             counts = self._asked.operation is Operation.COUNT or self._holds_no_usage(head)
             sieve = client.without_usage(self.limits) if self._unasked and isinstance(client, UsageOnDemand) else None
-            return Passed(client, *shared, watch=not counts or head.status >= 400, sieve=sieve)
+            labels = None
+            if isinstance(client, LabelsThinking) and not counts:
+                labels = client.labels(call.undo.signer, self.limits)
+            watch = not counts or head.status >= 400
+            return Passed(client, *shared, watch=watch, sieve=sieve, labels=labels)
         return Translated(client, dialects.get(self.upstream), *shared)
 
     def _holds_no_usage(self, head: ResponseHead) -> bool:

@@ -11,6 +11,7 @@ from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.models import Model
 from ...llm.request import Request
+from ...llm.signers import CLAUDE
 from ...settings import Limits
 from ..base import (
     Asked,
@@ -27,7 +28,7 @@ from ..base import (
     encode,
 )
 from ..shared.relay import relayed
-from . import count_tokens, emit_request, mend, meta, models, parse_request
+from . import count_tokens, emit_request, labels, mend, meta, models, parse_request
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 from .vocabulary import NAME
@@ -65,8 +66,8 @@ class MessagesFamily(DialectBase):
         address = self.address(upstream, Asked(request.model, request.stream))
         return emit_request.emit_request(request, upstream, losses, address)
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
-        return mend.mend(body, losses)
+    def mend(self, body: bytes, losses: LossReport, signer: str = CLAUDE) -> bytes:
+        return mend.mend(body, losses, signer)
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
@@ -92,6 +93,9 @@ class AnthropicMessages(MessagesFamily):
 
     def claims(self, members: dict[str, Any]) -> bool:
         return "messages" in members and "max_tokens" in members and not _ONLY_HERE.isdisjoint(members)
+
+    def labels(self, signer: str, limits: Limits) -> labels.SignatureLabels | None:
+        return None if signer == CLAUDE else labels.SignatureLabels(signer, limits.max_event_bytes)
 
     # ---- counting tokens
 

@@ -25,7 +25,7 @@ from ...llm.request import (
 )
 from ..shared import freeform
 from ..shared.content import as_object, opaque
-from ..shared.history import omitted
+from ..shared.history import cannot_open, omitted
 from ..shared.media import as_text, media_type, standard_base64
 from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
@@ -167,6 +167,8 @@ class BlockWriter:
         if block.detail not in (None, "auto"):
             self.losses.dropped(f"{block.at}.detail")
         source = block.source
+        if source.kind == "url" and not self._addresses:
+            return self._omitted(block, "image", cannot_open(source))
         if source.kind != "base64":
             return self._finished({"type": "image", "source": self._reference(source, block.at)}, block)
         written = self._typed(source, block.at)
@@ -184,7 +186,7 @@ class BlockWriter:
             self.losses.rewritten(at, "to the type of the bytes, and to base64 as this API takes it")
         return {"type": "base64", "media_type": found, "data": data}
 
-    def _omitted(self, block: Image, what: str, why: str) -> dict[str, Any]:
+    def _omitted(self, block: Image | Document, what: str, why: str) -> dict[str, Any]:
         """What stands in place of *block*: it stays in the history, and refusing it would end the conversation."""
         self.losses.dropped(block.at, why)
         return with_cache({"type": "text", "text": omitted(what, why)}, block.cache)
@@ -201,6 +203,8 @@ class BlockWriter:
         raise Unsupported(at, f"{what} not supported for this model")
 
     def _document(self, block: Document) -> dict[str, Any]:
+        if block.source is not None and block.source.kind == "url" and not self._addresses:
+            return self._omitted(block, "document", cannot_open(block.source))
         source = self._document_source(block)
         if str(source.get("media_type")).startswith("image/"):
             return self._finished({"type": "image", "source": source}, block)

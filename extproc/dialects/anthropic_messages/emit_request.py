@@ -18,7 +18,7 @@ from ..shared.naming import ToolIds, sha256
 from ..shared.output import enforced, instruction
 from ..shared.turns import Turns, system_texts
 from .emit_blocks import BlockWriter, with_cache
-from .emit_tools import Tools, input_names, write_tools
+from .emit_tools import Tools, write_tools
 from .marks import settle_marks
 from .vocabulary import BINDING_BETA, FAMILY, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, UPSTREAM_VERSION
 
@@ -73,7 +73,7 @@ class _RequestWriter:
             strict_text=self._claude,
             addresses=self._row.url_sources,
             signer=self._signer,
-            keys=input_names(request),
+            keys=subset.input_names(request.tools),
         )
         conversation = self._conversation(writer)
         self._decide_output()

@@ -13,8 +13,8 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
 from ..shared import claude_schema as subset
 from ..shared import freeform
-from ..shared.naming import property_names, tool_name
-from ..shared.schemas import as_object, repaired
+from ..shared.naming import tool_name
+from ..shared.schemas import repaired, rooted
 from ..shared.tools import allowed, leave_out, renamed
 from .emit_blocks import with_cache
 from .vocabulary import FAMILY, NAME, OWN_TOOL, TOOL_BETAS
@@ -49,7 +49,7 @@ def write_tools(request: Request, row: Capabilities, called: Iterable[str], loss
         if (names is None or tool.name in names) and (written := writer.write(tool)) is not None:
             out.tools.append(written)
             if tool.name in writer.keys:
-                out.keys[tool.name] = {sent: name for name, sent in writer.keys[tool.name].items()}
+                out.keys |= subset.undone({tool.name: writer.keys[tool.name]})
             if (beta := TOOL_BETAS.get(str(written.get("type")))) is not None:
                 out.betas.append(beta)
     out.custom = freeform.names(request)
@@ -85,17 +85,6 @@ def _distinct(request: Request, losses: LossReport) -> list[Tool]:
     return list(kept.values())
 
 
-def input_names(request: Request) -> dict[str, dict[str, str]]:
-    """By tool: members of its input -> as they are sent, where they differ."""
-    found: dict[str, dict[str, str]] = {}
-    for tool in request.tools:
-        if tool.kind == "function" and tool.schema is not None:
-            properties = as_object(repaired(tool.schema))[0].get("properties")
-            if type(properties) is dict and (renamed := property_names(properties)):
-                found[tool.name] = renamed
-    return found
-
-
 def _choice(request: Request, row: Capabilities, losses: LossReport) -> dict[str, Any] | None:
     choice = request.tool_choice
     out: dict[str, Any]
@@ -122,7 +111,7 @@ class _ToolWriter:
     def __init__(self, request: Request, losses: LossReport) -> None:
         self._request = request
         self._losses = losses
-        self.keys = input_names(request)
+        self.keys = subset.input_names(request.tools)
         self._strict = self._optional = self._unions = 0
 
     def write(self, tool: Tool) -> dict[str, Any] | None:
@@ -139,10 +128,8 @@ class _ToolWriter:
 
     def _function(self, tool: Tool) -> dict[str, Any]:
         out: dict[str, Any] = {"name": tool_name(tool.name)}
-        schema, words = as_object(_input_schema(tool))
-        if words:
-            self._losses.add(tool.at, Action.DOWNGRADED, "its schema's choices are described, not enforced")
-        if description := "\n\n".join(text for text in (tool.description, words) if text):
+        schema, description = rooted(tool, _input_schema(tool), self._losses)
+        if description:
             out["description"] = description
         out["input_schema"] = self._renamed(tool, schema)
         if tool.strict:
@@ -161,10 +148,7 @@ class _ToolWriter:
         if (names := self.keys.get(tool.name)) is None:
             return schema
         self._losses.rewritten(tool.at, "names of properties, to the characters that the API takes")
-        out = {**schema, "properties": {names.get(key, key): value for key, value in schema["properties"].items()}}
-        if type(required := schema.get("required")) is list:
-            out["required"] = [names.get(key, key) if type(key) is str else key for key in required]
-        return out
+        return subset.with_names(schema, names)
 
     def _strict_fits(self, schema: dict[str, Any]) -> bool:
         """Whether *schema* can be enforced, with those of the tools before it (Anthropic, "Strict tool use")."""

@@ -1,7 +1,8 @@
 """A request between this API and itself, mended where a translated turn of before left what the API would refuse.
 
 A conversation may have been answered by another provider meanwhile (failover): then its history holds thinking with our
-own marker, and tool ids outside the API's pattern.
+own marker, tool ids outside the API's pattern, and signatures of other makers who speak this API (``labels``). Claude
+refuses what it did not sign; the others want the thinking of a turn that calls tools back.
 """
 
 from __future__ import annotations
@@ -11,31 +12,34 @@ from typing import Any
 
 import msgspec
 
-from ...llm import marker
+from ...llm import marker, signers
 from ...llm.losses import LossReport
 from ..base import encode
 from ..shared.naming import ToolIds
+from .labels import SEALS
 from .vocabulary import ILLEGAL_IN_TOOL_ID
 
 _MARK = marker.PREFIX.encode()
 # Every call in a history has its result, so that the calls' ids need no look of their own.
 _BAD_RESULT_ID = re.compile(rb'"tool_use_id"\s*:\s*"(?![a-zA-Z0-9_-]+")')
-_MAY_MATTER = (b"tool_use", b"tool_result", _MARK)
+_THINKING = re.compile(rb'"type"\s*:\s*"thinking"')
+_EMPTY = re.compile(rb'"signature"\s*:\s*(?:""|null)')
+_MAY_MATTER = (b"tool_use", b"tool_result", b'"thinking"', _MARK)
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 
-def mend(body: bytes, losses: LossReport) -> bytes:
+def mend(body: bytes, losses: LossReport, signer: str = signers.CLAUDE) -> bytes:
     """*body* itself when there is nothing to mend, or when it cannot be read: then the upstream says so. Messages that
-    need nothing keep their bytes."""
-    if _MARK not in body and not _BAD_RESULT_ID.search(body):
+    need nothing keep their bytes. *signer*: whose signatures the upstream takes."""
+    if _MARK not in body and not _BAD_RESULT_ID.search(body) and not (signer == signers.CLAUDE and _unsigned(body)):
         return body
     try:
         members = _decode_object(body)
         messages = _decode_array(members["messages"])
-        mended = _Mender(losses).messages(messages)
+        mended = _Mender(losses, signer).messages(messages)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return body
     if mended is None:
@@ -45,8 +49,9 @@ def mend(body: bytes, losses: LossReport) -> bytes:
 
 
 class _Mender:
-    def __init__(self, losses: LossReport) -> None:
+    def __init__(self, losses: LossReport, signer: str) -> None:
         self._losses = losses
+        self._signer = signer
         self._ids = ToolIds(ILLEGAL_IN_TOOL_ID)
 
     def messages(self, messages: list[msgspec.Raw]) -> list[msgspec.Raw] | None:
@@ -85,10 +90,8 @@ class _Mender:
             return raw
         block = _decode_object(raw)
         kind = _text(block.get("type"))
-        seal = {"thinking": "signature", "redacted_thinking": "data"}.get(kind or "")
-        if seal is not None and marker.is_mark(_text(block.get(seal))):
-            self._losses.dropped(at, "thinking of another provider")
-            return None
+        if kind in SEALS:
+            return self._thinking(raw, block, SEALS[kind], at)
         name = {"tool_use": "id", "tool_result": "tool_use_id"}.get(kind or "")
         id_ = _text(block.get(name)) if name else None
         if name is None or id_ is None or (fitting := self._ids(id_)) == id_:
@@ -96,6 +99,30 @@ class _Mender:
         self._losses.rewritten(f"{at}.{name}", "to the characters that the API takes")
         block[name] = msgspec.Raw(encode(fitting))
         return msgspec.Raw(encode(block))
+
+    def _thinking(self, raw: msgspec.Raw, block: dict[str, msgspec.Raw], name: str, at: str) -> msgspec.Raw | None:
+        seal = _text(block.get(name))
+        if seal and not marker.is_mark(seal):
+            return raw
+        own = marker.unsealed(seal)
+        if own is not None and own.signer == self._signer:
+            block[name] = msgspec.Raw(encode(own.encrypted if own.signature is None else own.signature))
+        elif name == "data" or self._signer == signers.CLAUDE or not _text(block.get("thinking")):
+            self._losses.dropped(at, "thinking of another provider")
+            return None
+        elif not seal:
+            return raw
+        else:
+            # Who does not check signatures wants the text.
+            block[name] = msgspec.Raw(b'""')
+        return msgspec.Raw(encode(block))
+
+
+def _unsigned(body: bytes) -> bool:
+    """Whether there is thinking that nobody signed."""
+    if b'"thinking"' not in body:
+        return False
+    return bool(_EMPTY.search(body)) or len(_THINKING.findall(body)) > body.count(b'"signature"')
 
 
 def _text(raw: Any) -> str | None:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.fields import Fields, json_type
@@ -26,7 +27,7 @@ from ...llm.request import (
 from ..base import Asked, ClientCall
 from ..shared.anthropic import blocks, cache_marker, tool
 from ..shared.reading import decode
-from .vocabulary import BILLING_LINE, NAME, NO_THREADS, VERSIONS
+from .vocabulary import BILLING, BILLING_LINE, NAME, NO_THREADS, VERSIONS
 
 AT = {
     "stop": "stop_sequences",
@@ -118,19 +119,33 @@ def _system(fields: Fields, losses: LossReport) -> list[Message]:
     if value is None or value == "":
         return []
     if type(value) is str:
-        return [Message("system", value, "system")]
+        text = _without_billing(Text(value, "system"), losses).text
+        return [Message("system", text, "system")] if text else []
     if type(value) is not list:
         raise ProtocolError("system", f"expected a string or an array, got {json_type(value)}")
-    kept = [block for block in blocks(value, "system", "system") if not _is_billing(block, losses)]
+    kept = _unbilled(blocks(value, "system", "system"), losses)
     return [Message("system", kept, "system")] if kept else []
 
 
-def _is_billing(block: Block, losses: LossReport) -> bool:
-    """Whether *block* is Claude Code's line, which changes with each request: reported here, wherever it stands."""
-    if type(block) is not Text or not block.text.startswith(BILLING_LINE):
-        return False
+def _unbilled(content: list[Block], losses: LossReport) -> list[Block]:
+    """*content* without Claude Code's line, and without what had nothing else in it."""
+    kept: list[Block] = []
+    for block in content:
+        left = _without_billing(block, losses) if type(block) is Text else block
+        if left is block or (type(left) is Text and left.text):
+            kept.append(left)
+    return kept
+
+
+def _without_billing(block: Text, losses: LossReport) -> Text:
+    """*block* without Claude Code's line, which changes with each request: reported here, wherever it stands."""
+    if BILLING not in block.text:
+        return block
+    text = BILLING_LINE.sub("", block.text)
+    if text == block.text:
+        return block
     losses.dropped(block.at, "Claude Code's billing line, which would spoil caches", cost_only=True)
-    return True
+    return replace(block, text=text)
 
 
 def _messages(fields: Fields, losses: LossReport) -> list[Message]:
@@ -159,10 +174,10 @@ def _message(value: Any, at: str, losses: LossReport) -> Message:
 
 def _mid_system(fields: Fields, content: str | list[Block], losses: LossReport) -> Message:
     if type(content) is str:
-        if _is_billing(Text(content, fields.path), losses):
-            content = []
+        text = _without_billing(Text(content, fields.path), losses).text
+        content = text if text or not content else []
     elif isinstance(content, list):
-        content = [block for block in content if not _is_billing(block, losses)]
+        content = _unbilled(content, losses)
     clear_at = fields.maybe("clear_at", str)
     return Message("system", content, fields.path, extra=fields.rest(), clear_at=clear_at)
 

@@ -24,6 +24,7 @@ from ...llm.events import (
     OpaqueStarted,
     ResponseEnded,
     ResponseEvent,
+    ResponseFailed,
     ResponseStarted,
     StopReason,
     TextDelta,
@@ -36,18 +37,22 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.failures import ErrorKind, ProtocolError
-from ...llm.losses import Action, LossReport
+from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.counts import whole
+from ..shared.fragments import fragment, place, says_something, text_in, unread
 from ..shared.parser import ParserBase
-from ..shared.stops import read_stop
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
 _TEXT, _THINKING, _TOOL, _OPAQUE = range(4)
 _NO_EXTRA = frozenset(
     {"type", "role", "content", "id", "model", "usage", "stop_reason", "stop_sequence", "stop_details"}
 )
+
+
+_OF_TEXT = frozenset({"type", "text", "content", "value", "output_text", "citations"})
+_OF_EMPTY = frozenset({"type", "text", "citations"})
 
 
 class _Block:
@@ -132,8 +137,8 @@ class MessagesParser(ParserBase):
         delta = event.get("delta")
         if type(delta) is not dict:
             raise ProtocolError("content_block_delta.delta", "expected an object")
-        index = event.get("index")
-        block = self._blocks.get(index) if type(index) is int else None
+        index = place(event.get("index"))
+        block = self._blocks.get(index) if index is not None else None
         if block is None:
             index = self._index(event)
             if index not in self._blocks:
@@ -142,15 +147,17 @@ class MessagesParser(ParserBase):
             if block is None:
                 return
         kind = delta.get("type")
+        if kind not in _DELTAS:
+            kind = _DELTA_OF.get(_kind_of(delta), kind)
         if block.kind == _OPAQUE:
             yield OpaqueDelta(block.number, delta)
         elif kind == "text_delta":
             if text := _text(delta, "text"):
                 yield TextDelta(block.number, text)
         elif kind == "input_json_delta":
-            if fragment := _text(delta, "partial_json"):
+            if text := fragment(delta.get("partial_json")):
                 block.input = None
-                yield ToolInputDelta(block.number, fragment)
+                yield ToolInputDelta(block.number, text)
         elif kind == "thinking_delta":
             if text := _text(delta, "thinking"):
                 yield ThinkingDelta(block.number, text)
@@ -158,6 +165,8 @@ class MessagesParser(ParserBase):
             yield from self._sealed(block.number, delta.get("signature"))
         elif kind == "citations_delta":
             yield from _cited(block.number, [delta.get("citation")])
+        elif says_something({name: value for name, value in delta.items() if name != "type"}):
+            self.losses.dropped(f"response.content[{block.number}]", f"a delta of type {kind!r}")
 
     def _on_block_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         return self._end_block(self._index(event))
@@ -189,13 +198,15 @@ class MessagesParser(ParserBase):
 
     def _index(self, event: dict[str, Any]) -> int:
         """The block's index; without one, the block that is open, or the next."""
-        index = event.get("index")
-        if type(index) is int:
+        index = place(event.get("index"))
+        if index is not None:
             return index
         return next(reversed(self._blocks), self._count)
 
     def _repair_start(self, index: int, delta: dict[str, Any]) -> Iterator[ResponseEvent]:
         kind = {"text_delta": "text", "thinking_delta": "thinking"}.get(str(delta.get("type")))
+        if delta.get("type") not in _DELTAS and _kind_of(delta) in ("text", "thinking"):
+            kind = _kind_of(delta)
         if kind is not None:
             yield from self._ensure_started()
             yield from self._open(index, {"type": kind})
@@ -213,6 +224,8 @@ class MessagesParser(ParserBase):
 
     def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
         content = body.get("content")
+        if type(content) in (str, dict):
+            content = [content]
         if content is not None and type(content) is not list:
             raise ProtocolError("content", "expected an array")
         if content is None and body.get("type") != "message":
@@ -226,25 +239,30 @@ class MessagesParser(ParserBase):
 
     def _whole_block(self, content: Any) -> Iterator[ResponseEvent]:
         index = self._count
-        yield from self._open(index, _object(content))
+        content = {"type": "text", "text": content} if type(content) is str else _object(content)
+        if not (says_something(content) or content.get("type")):
+            return
+        yield from self._open(index, content)
         yield from self._end_block(index)
 
     # ---- shared
 
     def _started_event(self, message: dict[str, Any]) -> ResponseStarted:
         self._note_usage(message.get("usage"))
-        extra = {name: value for name, value in message.items() if name not in _NO_EXTRA and value is not None}
-        return ResponseStarted(_text(message, "id"), _text(message, "model"), self._total(), extra=extra or None)
+        extra = unread(message, _NO_EXTRA)
+        return ResponseStarted(_text(message, "id"), _text(message, "model"), self._total(), extra=extra)
 
     def _open(self, index: int, content: dict[str, Any]) -> Iterator[ResponseEvent]:
         """A block's start with whatever it already holds."""
         number = self._count
         self._count += 1
-        kind = content.get("type")
-        if kind == "text":
+        kind = content.get("type") or _kind_of(content)
+        if kind in ("text", "output_text"):
             self._blocks[index] = _Block(number, _TEXT)
             yield TextStarted(number)
-            if text := _text(content, "text"):
+            text = text_in(content)
+            self.losses.extra(f"response.content[{number}]", unread(content, _OF_TEXT if text else _OF_EMPTY))
+            if text:
                 yield TextDelta(number, text)
             yield from _cited(number, _list(content.get("citations")))
         elif kind == "thinking":
@@ -273,13 +291,12 @@ class MessagesParser(ParserBase):
     def _end(self) -> Iterator[ResponseEvent]:
         for index in list(self._blocks):
             yield from self._end_block(index)
-        stop = StopReason.END if self._stop is None else STOP_REASONS.get(self._stop) or read_stop(self._stop)
-        if isinstance(stop, ErrorKind):
-            yield self.failure(f"the upstream broke off: {self._stop}", stop)
+        stop: StopReason | ResponseFailed = StopReason.END
+        if self._stop is not None:
+            stop = self.read_stop(self._stop, STOP_REASONS, "response.stop_reason")
+        if isinstance(stop, ResponseFailed):
+            yield stop
             return
-        if stop is None:
-            self.losses.add("response.stop_reason", Action.DOWNGRADED, f"{self._stop!r} is not known")
-            stop = StopReason.OTHER
         explanation = self._details.get("explanation")
         if self._details.get("category") is not None:
             self._extra["stop_details"] = self._details
@@ -337,6 +354,18 @@ _HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[Respons
     "error": MessagesParser._on_error,
     "ping": MessagesParser._on_ping,
 }
+
+
+_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"})
+_DELTA_OF = {"text": "text_delta", "input": "input_json_delta", "thinking": "thinking_delta"}
+
+
+def _kind_of(members: dict[str, Any]) -> str:
+    """What a block or a delta without a type, or of a type that nobody knows, is by what it holds."""
+    for name, kind in (("text", "text"), ("partial_json", "input"), ("thinking", "thinking")):
+        if type(members.get(name)) is str and members[name]:
+            return kind
+    return ""
 
 
 def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:

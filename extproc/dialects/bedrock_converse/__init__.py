@@ -49,7 +49,7 @@ class BedrockConverse(ModelInPath):
         address = self.address(upstream, Asked(request.model, request.stream))
         return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses, address)
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
+    def mend(self, body: bytes, losses: LossReport, signer: str = "") -> bytes:
         # Bedrock bounds the length of an id.
         return without_seals(body, losses)
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...llm.failures import Unsupported
-from ...llm.losses import LossReport
+from ...llm.jsonkeys import renamed
+from ...llm.losses import Action, LossReport
 from ...llm.request import (
     Audio,
     Block,
@@ -27,9 +28,12 @@ from ...llm.request import (
 from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, opaque
+from ..shared.history import cannot_open, omitted
+from ..shared.media import media_type
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
 CACHE_POINT = "cachePoint"
+SHORT, LONG = "5m", "1h"
 MAX_CACHE_POINTS = 4
 """In one request (Bedrock user guide, "Prompt caching")."""
 MAX_DOCUMENT_NAME = 200
@@ -48,11 +52,13 @@ def cache_point(cache: CacheMarker) -> Members:
 
 class CachePoints:
     """The cache points of one request: the API takes few, and those of other models' none. Of too many the first ones
-    stay, so that what was sent before stays as it was."""
+    stay, so that what was sent before stays as it was; *tools* of them belong to tools, which begin the prompt and are
+    written last."""
 
-    def __init__(self, losses: LossReport, *, known: bool) -> None:
+    def __init__(self, losses: LossReport, *, known: bool, tools: int = 0) -> None:
         self._losses = losses
-        self._left = MAX_CACHE_POINTS if known else 0
+        self._for_tools = min(tools, MAX_CACHE_POINTS) if known else 0
+        self._left = MAX_CACHE_POINTS - self._for_tools if known else 0
         self._why = f"at most {MAX_CACHE_POINTS} in a request" if known else "this model has no cache"
 
     def mark(self, out: Members, cache: CacheMarker | None, at: str) -> Members:
@@ -64,6 +70,29 @@ class CachePoints:
             return out
         self._left -= 1
         return {**out, CACHE_POINT: cache_point(cache)}
+
+    def come_to_tools(self) -> None:
+        """All else is written."""
+        self._left += self._for_tools
+        self._for_tools = 0
+
+    def order(self, members: Members, path: str) -> None:
+        """No longer time behind a shorter one, which the API refuses: tools, system, messages is the prompt's order.
+        *path* is the client's word for cache points."""
+        lists = [members.get("toolConfig", {}).get("tools", ()), members.get("system", ())]
+        lists += [message["content"] for message in members["messages"]]
+        shortest = LONG
+        for blocks in lists:
+            for block in blocks:
+                point = block.get(CACHE_POINT)
+                if point is None:
+                    continue
+                if point.get("ttl") != LONG:
+                    shortest = SHORT
+                elif shortest == SHORT:
+                    block[CACHE_POINT] = {name: value for name, value in point.items() if name != "ttl"}
+                    why = f"to {SHORT}, which stands before it"
+                    self._losses.add(path, Action.DOWNGRADED, why, cost_only=True)
 
 
 def expanded(written: Iterable[Members]) -> list[Members]:
@@ -82,12 +111,21 @@ class BlockWriter:
     """Writes single blocks for one request. *own*: the client speaks this dialect, so that members without a word here
     are its own."""
 
-    def __init__(self, losses: LossReport, points: CachePoints, *, own: bool, signer: str = CLAUDE) -> None:
+    def __init__(
+        self,
+        losses: LossReport,
+        points: CachePoints,
+        *,
+        own: bool,
+        signer: str = CLAUDE,
+        keys: dict[str, dict[str, str]] | None = None,
+    ) -> None:
         self.losses = losses
         self._points = points
         self._own = own
         self._signer = signer
         self._documents: set[str] = set()
+        self._keys = keys or {}
 
     def text(self, block: Text) -> Members | None:
         """``None`` for a text that the API refuses: an empty one, or one of whitespace only."""
@@ -135,12 +173,14 @@ class BlockWriter:
         return "reasoningContent" in written
 
     def call(self, call: ToolCall, id_: str, name: str) -> Members:
+        names = self._keys.get(call.name)
         if call.kind == "custom":
             given: Any = freeform.as_input(call.arguments)
         elif call.input is not None:
-            given = call.input
+            given = {names.get(key, key): each for key, each in call.input.items()} if names else call.input
         else:
-            given, valid = as_object(call.arguments)
+            arguments = call.arguments
+            given, valid = as_object(renamed(arguments, names) if arguments and names else arguments)
             if not valid:
                 self.losses.rewritten(call.at, "the arguments are no JSON object")
         return self._finished({"toolUse": {"toolUseId": id_, "name": name, "input": given}}, call)
@@ -169,10 +209,24 @@ class BlockWriter:
 
     # ---- media
 
+    def _omitted(self, block: Image | Document, what: str, source: Source) -> Members:
+        """What stands in place of *block*: it stays in the history, and refusing it would end the conversation."""
+        why = cannot_open(source)
+        self.losses.dropped(block.at, why)
+        return self._finished({"text": omitted(what, why)}, block)
+
     def _image(self, block: Image) -> Members:
+        if _is_elsewhere(block.source):
+            return self._omitted(block, "image", block.source)
         if block.detail not in (None, "auto"):
             self.losses.dropped(f"{block.at}.detail")
-        format_ = _FORMATS.get((block.source.media_type or "").lower())
+        # The API refuses bytes of another type than is said.
+        found = media_type(block.source.data) if block.source.kind == "base64" else None
+        declared = (block.source.media_type or "").lower()
+        if found in _FORMATS and _FORMATS[found] != _FORMATS.get(declared):
+            self.losses.rewritten(block.at, "to the type of the bytes")
+            declared = found
+        format_ = _FORMATS.get(declared)
         if format_ is None:
             format_ = _FORMATS.get(f"image/{block.source.data.rpartition('.')[2].lower()}")
         if format_ is None:
@@ -183,12 +237,13 @@ class BlockWriter:
     def _located(self, source: Source, at: str) -> Members:
         if source.kind == "base64":
             return {"bytes": source.data if source.data.isalnum() else "".join(source.data.split())}
-        if source.kind == "url" and source.data.startswith("s3://"):
+        if source.kind == "url":
             return {"s3Location": {"uri": source.data}}
-        what = "an address on the web is" if source.kind == "url" else "a file id of another provider is"
-        raise Unsupported(at, f"{what} not supported for this model: send the bytes as base64")
+        raise Unsupported(at, "a file id of another provider is not supported for this model: send the bytes as base64")
 
     def _document(self, block: Document) -> Members:
+        if block.source is not None and _is_elsewhere(block.source):
+            return self._omitted(block, "document", block.source)
         format_, source = self._document_source(block)
         out: Members = {"format": format_, "name": self._document_name(block), "source": source}
         if block.context:
@@ -236,3 +291,8 @@ class BlockWriter:
         if block.citations:
             out["citations"] = {"enabled": True}
         return self._finished({"searchResult": out}, block)
+
+
+def _is_elsewhere(source: Source) -> bool:
+    """At an address that the API does not open."""
+    return source.kind == "url" and not source.data.startswith("s3://")

@@ -15,7 +15,7 @@ from ..shared.history import settled
 from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.naming import ToolIds
 from ..shared.output import enforced, instruction
-from ..shared.turns import Turns, system_texts
+from ..shared.turns import Turns, system_texts, with_leading_systems
 from .emit_blocks import BlockWriter, CachePoints, expanded
 from .emit_tools import Tools, write_tools
 from .words import CLAUDE, ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
@@ -44,7 +44,7 @@ class _RequestWriter:
     """One request's writing: what the parts decide together is kept here."""
 
     def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
-        self._request = request = settled(request, losses)
+        self._request = request = with_leading_systems(settled(request, losses), NAME, losses)
         self._row = upstream.capabilities
         self._losses = losses
         self._own = request.dialect == NAME
@@ -56,13 +56,17 @@ class _RequestWriter:
         self._config: Members = {}  # outputConfig
         self._instructions: list[str] = []
         self._fences = False  # one of them asks for JSON
-        self._points = CachePoints(losses, known=self._own or self._claude or self._row.cache_points)
+        marked = sum([tool.cache is not None for tool in request.tools])
+        known = self._own or self._claude or self._row.cache_points
+        self._points = CachePoints(losses, known=known, tools=marked)
 
     def write(self, address: tuple[str, str]) -> UpstreamCall:
         request, members = self._request, self._members
-        writer = BlockWriter(self._losses, self._points, own=self._own, signer=self._signer)
+        keys = subset.input_names(request.tools) if self._claude and not self._own else {}
+        writer = BlockWriter(self._losses, self._points, own=self._own, signer=self._signer, keys=keys)
         system = self._system(writer)
         conversation = self._conversation(writer)
+        self._points.come_to_tools()
         tools = write_tools(
             request,
             self._points,
@@ -84,6 +88,8 @@ class _RequestWriter:
         self._inference(plan)
         if tools.config is not None:
             members["toolConfig"] = tools.config
+        if not self._own:
+            self._points.order(members, request.path_of("cache"))
         if tools.claudes_choice is not None:
             self._more["tool_choice"] = tools.claudes_choice
         self._put_plan(plan)
@@ -93,7 +99,7 @@ class _RequestWriter:
             if value:
                 members[name] = value
         headers: Headers = [("content-type", "application/json")]
-        undo = Undo(tools.names, tools.custom, self._fences, signer=self._signer)
+        undo = Undo(tools.names, tools.custom, self._fences, subset.undone(keys), self._signer)
         return UpstreamCall(*address, headers, members, request, undo)
 
     # ---- what is said

@@ -13,6 +13,7 @@ from ..base import Members
 from ..shared import claude_schema as subset
 from ..shared import freeform
 from ..shared.naming import tool_name
+from ..shared.schemas import repaired, rooted
 from ..shared.tools import allowed, leave_out, renamed
 from .emit_blocks import CachePoints, expanded
 from .words import NAME
@@ -44,11 +45,9 @@ def write_tools(
     called = list(called)
     choice = request.tool_choice
     left = allowed(request, losses)
-    written = [
-        made
-        for tool in request.tools
-        if (left is None or tool.name in left) and (made := _tool(request, tool, points, losses)) is not None
-    ]
+    offered = [tool for tool in request.tools if left is None or tool.name in left]
+    made = [_tool(request, tool, points, losses, claude=claude) for tool in offered]
+    written = [tool for tool in made if tool is not None]
     if not written and called:
         # The API refuses a history of calls without the definitions of their tools.
         written = [_spec(tool_name(name), None, {"type": "object"}) for name in called]
@@ -94,25 +93,31 @@ def _one_at_a_time(request: Request, out: Tools, choice: Members, losses: LossRe
     out.claudes_choice = {"type": kind, **choice[kind], "disable_parallel_tool_use": True}
 
 
-def _tool(request: Request, tool: Tool, points: CachePoints, losses: LossReport) -> Members | None:
+def _tool(request: Request, tool: Tool, points: CachePoints, losses: LossReport, *, claude: bool) -> Members | None:
     """``None`` for a tool that cannot be carried."""
     if tool.kind == "custom":
         return points.mark(_custom(tool, losses), tool.cache, tool.at)
     if tool.kind == "function":
-        return points.mark(_function(request, tool, losses), tool.cache, tool.at)
+        return points.mark(_function(request, tool, losses, claude=claude), tool.cache, tool.at)
     if tool.dialect == NAME and tool.native is not None:
         return tool.native
     leave_out(request, tool, losses)
     return None
 
 
-def _function(request: Request, tool: Tool, losses: LossReport) -> Members:
-    schema = tool.schema if tool.schema is not None else {"type": "object", "properties": {}}
+def _function(request: Request, tool: Tool, losses: LossReport, *, claude: bool) -> Members:
+    schema = repaired(tool.schema) if tool.schema is not None else {"type": "object", "properties": {}}
+    description = tool.description
+    if claude and request.dialect != NAME:
+        schema, description = rooted(tool, schema, losses)
+        if (names := subset.input_names([tool]).get(tool.name)) is not None:
+            losses.rewritten(tool.at, "names of properties, to the characters that the API takes")
+            schema = subset.with_names(schema, names)
     if (kind := schema.get("type")) is None:
         schema = {**schema, "type": "object"}
     elif kind != "object":
         raise Unsupported(tool.at, f"{tool.at}: a tool's parameters must be of type object", "invalid_value")
-    out = _spec(tool_name(tool.name), tool.description, schema)
+    out = _spec(tool_name(tool.name), description, schema)
     if tool.strict is not None and request.dialect == NAME:
         out["toolSpec"]["strict"] = tool.strict
     elif tool.strict:

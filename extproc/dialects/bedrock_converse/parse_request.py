@@ -73,8 +73,8 @@ def parse_request(call: ClientCall, asked: Asked, losses: LossReport) -> Request
         raise ProtocolError("modelId", "is missing: the path names the model")
     fields = Fields(decode(call.body, ""), "")
     extra: dict[str, Member] = {}
-    messages = _messages(fields)
     system = _system(fields)
+    messages = _messages(fields, empty=bool(system))
     more = Fields(fields.take("additionalModelRequestFields", dict, {}), "additionalModelRequestFields")
     tools, choice = _tools(fields)
     parallel = _parallel(more)
@@ -108,9 +108,9 @@ def _system(fields: Fields) -> list[Message]:
     return [Message("system", content, "system")] if content else []
 
 
-def _messages(fields: Fields) -> list[Message]:
+def _messages(fields: Fields, *, empty: bool) -> list[Message]:
     values = fields.take("messages", list)
-    if not values:
+    if not values and not empty:
         raise ProtocolError("messages", "at least one message is required")
     return [_message(value, f"messages[{i}]") for i, value in enumerate(values)]
 

@@ -32,6 +32,7 @@ from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.bedrock import REQUEST_ID, failure_in_stream, failure_of_head
+from ..shared.fragments import fragment, place, says_something, unread
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 
@@ -46,6 +47,9 @@ class _Open(Struct):
     block: int
     kind: str
     signature: list[str] = []
+
+
+_OF_MESSAGE = frozenset({"role", "content"})
 
 
 class ConverseParser(ParserBase):
@@ -86,7 +90,7 @@ class ConverseParser(ParserBase):
             return
         name = headers.get(":event-type")
         on_event = self._on_event.get(name)
-        if on_event is None or (self._stop is not None and name != "metadata"):
+        if on_event is None:
             return
         event = self.decode_message(payload, last=last) if payload else {}
         if type(event) is dict:
@@ -140,9 +144,8 @@ class ConverseParser(ParserBase):
         elif type(tool := delta.get("toolUse")) is dict:
             if opened is None or opened.kind != "tool":
                 raise ProtocolError("contentBlockDelta.delta.toolUse", "the block's start is missing")
-            fragment = tool.get("input")
-            if fragment:
-                yield ToolInputDelta(opened.block, fragment if type(fragment) is str else encode(fragment).decode())
+            if text := fragment(tool.get("input")):
+                yield ToolInputDelta(opened.block, text)
         elif type(reasoning := delta.get("reasoningContent")) is dict:
             yield from self._on_reasoning(index, reasoning)
         elif type(citation := delta.get("citation")) is dict:
@@ -174,22 +177,23 @@ class ConverseParser(ParserBase):
         if self._stop is None:
             self._stop = event
         if self._metadata is not None:
-            yield self._ended()
+            yield from self._ended()
 
     def _on_metadata(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         self._metadata = event
         if self._stop is not None:
-            yield self._ended()
+            yield from self._ended()
 
     def on_close(self) -> Iterator[ResponseEvent]:
         if self._stop is None:
             yield from super().on_close()
         else:
-            yield self._ended()
+            yield from self._ended()
 
-    def _ended(self) -> ResponseEnded:
+    def _ended(self) -> Iterator[ResponseEvent]:
+        yield from self._end_all()
         stop, metadata = self._stop or {}, self._metadata or {}
-        return self._ending(stop.get("stopReason"), {**stop, **metadata})
+        yield self._ending(stop.get("stopReason"), {**stop, **metadata})
 
     # ---- blocks
 
@@ -227,7 +231,7 @@ class ConverseParser(ParserBase):
     # ---- whole
 
     def is_error(self, body: dict[str, Any]) -> bool:
-        says_message = "message" in body or "Message" in body or "__type" in body
+        says_message = any(body.get(name) for name in ("message", "Message", "__type"))
         return super().is_error(body) or (says_message and "output" not in body)
 
     def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
@@ -237,8 +241,14 @@ class ConverseParser(ParserBase):
         yield from self._ensure_started()
         output = body.get("output")
         message = output.get("message") if type(output) is dict else None
-        content = message.get("content") if type(message) is dict else None
+        content = message.get("content") if type(message) is dict else output if message is None else message
+        if type(content) in (str, dict):
+            content = [content]
+        if type(message) is dict:
+            self.losses.extra("response.output.message", unread(message, _OF_MESSAGE))
         for index, block in enumerate(_items(content)):
+            if type(block) is str:
+                block = {"text": block}
             if type(block) is dict:
                 yield from self._on_block(index, block)
                 yield from self._end(index)
@@ -249,12 +259,15 @@ class ConverseParser(ParserBase):
         if type(text := block.get("text")) is str:
             yield from self._on_block_delta({"contentBlockIndex": index, "delta": {"text": text}})
         elif type(tool := block.get("toolUse")) is dict and not _is_server_tool(tool):
+            if not says_something(tool):
+                return
             started = self._start_tool(index, tool)
             yield started
             if tool.get("input") is not None:
                 yield ToolInputDelta(self._open[index].block, encode(tool["input"]).decode())
         elif type(reasoning := block.get("reasoningContent")) is dict:
             shown = reasoning.get("reasoningText")
+            shown = {"text": shown} if type(shown) is str else shown
             yield from self._on_reasoning(index, shown if type(shown) is dict else reasoning)
         elif type(cited := block.get("citationsContent")) is dict:
             for part in _items(cited.get("content")):
@@ -264,17 +277,22 @@ class ConverseParser(ParserBase):
         elif block:
             yield from self._start_opaque(index, block)
 
-    def _ending(self, reason: Any, members: dict[str, Any]) -> ResponseEnded:
+    def _ending(self, reason: Any, members: dict[str, Any]) -> ResponseEnded | ResponseFailed:
         """*members* are the response's top-level ones, in a stream those of its last two events."""
-        extra = {name: value for name, value in members.items() if name not in _UNDERSTOOD and value is not None}
+        extra = unread(members, _UNDERSTOOD) or {}
         stop_sequence, fields = None, extra.get("additionalModelResponseFields")
         if type(fields) is dict and type(fields.get("stop_sequence")) is str:
             stop_sequence = fields["stop_sequence"]
             if len(fields) == 1:
                 del extra["additionalModelResponseFields"]
-        known = type(reason) is str
+        known = type(reason) is str and bool(reason)
+        stop: StopReason | ResponseFailed = StopReason.END
+        if known:
+            stop = self.read_stop(reason, STOPS, "response.stopReason")
+        if isinstance(stop, ResponseFailed):
+            return stop
         return ResponseEnded(
-            STOPS.get(reason, StopReason.OTHER) if known else StopReason.END,
+            stop,
             read_usage(members.get("usage")),
             stop_sequence=stop_sequence,
             native_reason=reason if known else None,
@@ -284,8 +302,7 @@ class ConverseParser(ParserBase):
 
 
 def _index(event: dict[str, Any]) -> int:
-    index = event.get("contentBlockIndex")
-    return index if type(index) is int else 0
+    return place(event.get("contentBlockIndex")) or 0
 
 
 def _is_server_tool(tool: dict[str, Any]) -> bool:

@@ -42,8 +42,6 @@ STOPS = {
     "stop_sequence": StopReason.STOP_SEQUENCE,
     "guardrail_intervened": StopReason.REFUSAL,
     "content_filtered": StopReason.REFUSAL,
-    "malformed_model_output": StopReason.OTHER,
-    "malformed_tool_use": StopReason.OTHER,
     "model_context_window_exceeded": StopReason.CONTEXT_EXCEEDED,
 }
 _WORDS = {

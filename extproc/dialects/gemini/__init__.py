@@ -75,7 +75,7 @@ class Gemini(ModelInPath):
         verbs = (self.verbs[0], self.verbs[1].partition("?")[0]) if array else self.verbs
         return "POST", upstream.at(Asked(model, asked.stream), verbs)
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
+    def mend(self, body: bytes, losses: LossReport, signer: str = "") -> bytes:
         return mend.mend(body, losses)
 
     def parse_request(self, call: ClientCall, losses: LossReport) -> Request:

@@ -10,6 +10,7 @@ from ..base import Headers, Undo, Upstream, UpstreamCall
 from ..shared.history import settled
 from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.output import enforced, instruction
+from ..shared.turns import with_leading_systems
 from . import schema as subset
 from .emit_contents import Contents
 from .emit_tools import write_tools
@@ -35,7 +36,7 @@ def emit_request(request: Request, upstream: Upstream, method: str, path: str, l
 
 class _RequestWriter:
     def __init__(self, request: Request, upstream: Upstream, losses: LossReport) -> None:
-        self._request = request = settled(request, losses)
+        self._request = request = with_leading_systems(settled(request, losses), NAME, losses)
         self._upstream = upstream
         self._row = upstream.capabilities
         self._losses = losses

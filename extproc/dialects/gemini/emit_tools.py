@@ -13,7 +13,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
-from ..shared.schemas import NotInSubset
+from ..shared.schemas import NotInSubset, repaired
 from ..shared.tools import check_choice, leave_out, renamed
 from . import schema as subset
 from .words import NAME
@@ -107,7 +107,7 @@ class _ToolWriter:
             out["description"] = tool.description
         self._strict = self._strict or bool(tool.strict)
         if tool.schema:
-            out |= self._parameters(tool, tool.schema)
+            out |= self._parameters(tool, repaired(tool.schema))
         if tool.extra and self._request.dialect == NAME:
             out |= tool.extra
         else:

@@ -221,7 +221,9 @@ class Reader:
         """The id of the call that is answered."""
         call = self._open.take(id_, name)
         if call is None:
-            raise ProtocolError(at, "the functionResponse answers no functionCall of the content before it")
+            # Its call is not in the history any more: an id that no call has.
+            self._calls += 1
+            return made_tool_id(f"none.{at}", self._calls, "call_")
         return call.id
 
 

@@ -80,9 +80,10 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
     at, extra = dict(AT), dict[str, Member]()
     named = fields.take("model", str, "")
     reader = Reader()
-    messages = reader.messages(fields.take("contents", list), fields.at("contents"))
+    contents = fields.take("contents", list)
     at["system"] = fields.at("systemInstruction")
     system = reader.system(fields.any("systemInstruction"), at["system"])
+    messages = reader.messages(contents, fields.at("contents")) if contents or not system else []
     tools = read_tools(fields.any("tools") or [], "tools")
     choice = read_choice(fields.maybe("toolConfig", dict), fields.at("toolConfig"), tools, extra)
     config = GeminiFields(fields.take("generationConfig", dict, {}), fields.at("generationConfig"))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
 from ...framing.jsonarray import ElementTooLarge, JsonArrayDecoder
 from ...llm.events import (
     NO_USAGE,
@@ -35,12 +37,13 @@ from ...llm.losses import LossReport
 from ...llm.request import Thinking
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.fragments import fragment, place, says_something, unread
 from ..shared.google import ERROR_KINDS, read_failure
 from ..shared.parser import ParserBase
 from .grounding import Grounding
 from .partial import PartialCall
 from .signatures import is_ours, read_carrier, read_seal
-from .words import BROKEN_OFF, FINISH_REASONS, NAME, SIGNER, read_usage
+from .words import FINISH_REASONS, NAME, SIGNER, read_usage
 
 _NO_NEWS = frozenset({
     "candidates", "createTime", "modelVersion", "promptFeedback", "responseId", "sdkHttpResponse", "usageMetadata",
@@ -51,6 +54,12 @@ _CANDIDATE = frozenset({
 })  # fmt: skip
 """Members of a candidate that are understood here, or mean nothing to a client of another API."""
 _TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+
+
+_OF_TEXT = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
+
+
+_OF_CONTENT = frozenset({"role", "parts"})
 
 
 class GeminiParser(ParserBase):
@@ -65,6 +74,8 @@ class GeminiParser(ParserBase):
         self._open: int | None = None  # the open block of text or thinking
         self._thinking = False  # what it is
         self._finish: str | None = None
+        self._stop = StopReason.OTHER
+        self._zero_finish = False  # it has the member, and says nothing in it
         self._explanation: str | None = None
         self._blocked: str | None = None
         self._usage = NO_USAGE
@@ -113,7 +124,7 @@ class GeminiParser(ParserBase):
     # ---- messages
 
     def is_error(self, body: dict[str, Any]) -> bool:
-        return bool(body.get("error"))
+        return super().is_error(body)
 
     def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
         return read_failure(error, status)
@@ -123,6 +134,9 @@ class GeminiParser(ParserBase):
         yield from self._whole_end()
 
     def _whole_end(self) -> Iterator[ResponseEvent]:
+        if self._finish is None and self._zero_finish and self.grammar.next_block:
+            # All of it is there, whatever it does not say.
+            self._finish, self._stop = "STOP", StopReason.END
         if self._finish is None and self._blocked is None:
             yield self.failure("the upstream's answer has no candidate that has finished", status=502)
             return
@@ -143,64 +157,93 @@ class GeminiParser(ParserBase):
             return
         if type(message) is not dict:
             raise ProtocolError("chunk", "expected an object")
+        if type(inner := message.get("response")) is dict and "candidates" not in message:
+            # As Google's Code Assist wraps it.
+            message = inner
         if type(message.get("messages")) is list and "candidates" not in message:
             yield from self.on_message(message["messages"])
             return
-        if message.get("error"):
+        if says_something(message.get("error")):
             yield self.failure_of(message)
             return
+        self._note_usage(message.get("usageMetadata"))
         if not self._started:
             yield self._start(message)
-        self._note_usage(message.get("usageMetadata"))
         feedback = message.get("promptFeedback")
-        candidate = _first(message.get("candidates"))
-        if type(feedback) is dict and type(feedback.get("blockReason")) is str and candidate is None:
+        candidate = self._first(message.get("candidates"))
+        if type(feedback) is dict and _text(feedback, "blockReason") and candidate is None:
             self._blocked = feedback["blockReason"]
             said = feedback.get("blockReasonMessage")
             self._explanation = said if type(said) is str and said else f"the prompt was blocked: {self._blocked}"
         if candidate is not None:
             yield from self._candidate(candidate)
 
+    def _first(self, candidates: Any) -> dict[str, Any] | None:
+        """The candidate with index 0, or without one. More were never asked for."""
+        first: dict[str, Any] | None = None
+        for candidate in candidates if type(candidates) is list else ():
+            if type(candidate) is not dict:
+                continue
+            if first is None and not place(candidate.get("index")):
+                first = candidate
+            elif says_something(candidate.get("content")):
+                self.losses.dropped("response.candidates[1]", "another answer than the first")
+        return first
+
     def _start(self, message: dict[str, Any]) -> ResponseStarted:
         self._started = True
         id_, model = message.get("responseId"), message.get("modelVersion")
-        extra = {name: value for name, value in message.items() if name not in _NO_NEWS and value is not None}
+        extra = unread(message, _NO_NEWS)
         return ResponseStarted(
             id_ if type(id_) is str else "",
             model if type(model) is str and model else self.call.request.model,
+            self._usage if self.streamed else NO_USAGE,
             created=_instant(message.get("createTime")),
-            extra=extra or None,
+            extra=extra,
         )
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[ResponseEvent]:
         content = candidate.get("content")
-        parts = content.get("parts") if type(content) is dict else None
+        parts = content.get("parts") if type(content) is dict else content
+        if type(parts) in (str, dict):
+            parts = [parts]
+        if parts is None and type(content) is dict:
+            parts = [{name: value for name, value in content.items() if name != "role"}]
+        elif type(content) is dict:
+            self.losses.extra("response.candidates[0].content", unread(content, _OF_CONTENT))
         for part in parts if type(parts) is list else ():
-            if type(part) is dict:
+            if type(part) is str:
+                yield from self._part({"text": part})
+            elif type(part) is dict and says_something(part):
                 yield from self._part(part)
         for name, value in candidate.items():
-            if name not in _CANDIDATE and value is not None:
+            if name not in _CANDIDATE and says_something(value):
                 self._extra[name] = value
         yield from self._cite(candidate)
         finish, said = candidate.get("finishReason"), candidate.get("finishMessage")
         if type(said) is str and said:
             self._explanation = said
+        self._zero_finish = self._zero_finish or finish == ""
         if type(finish) is str and finish and finish != "FINISH_REASON_UNSPECIFIED":
             self._finish = finish
-            if finish in BROKEN_OFF:
-                why = f": {self._explanation}" if self._explanation else ""
-                yield self.failure(f"the upstream broke off: {finish}{why}", status=None if self.streamed else 502)
+            stop = self.read_stop(finish, FINISH_REASONS, "response.candidates[0].finishReason")
+            if isinstance(stop, ResponseFailed):
+                yield replace(stop, message=f"{stop.message}: {self._explanation}") if self._explanation else stop
+            else:
+                self._stop = stop
 
     # ---- parts
 
     def _part(self, part: dict[str, Any]) -> Iterator[ResponseEvent]:
         text, signature, call = part.get("text"), part.get("thoughtSignature"), part.get("functionCall")
         signature = signature if type(signature) is str and signature else None
+        if type(call) is dict and not (says_something(call) or self._partial):
+            call = None
         if type(call) is dict and (self._partial or "partialArgs" in call or call.get("willContinue") is True):
             yield from self._piece(call, signature)
         elif type(call) is dict:
             yield from self._call(call, signature)
-        elif type(text) is str or (signature and not part.keys() - {"text", "thought", "thoughtSignature"}):
+        elif (type(text) is str and (text or not unread(part, _OF_TEXT))) or (signature and not unread(part, _OF_TEXT)):
             yield from self._text(text if type(text) is str else "", part.get("thought") is True)
             if signature is not None:
                 yield from self._seal(signature, thought=part.get("thought") is True)
@@ -258,11 +301,14 @@ class GeminiParser(ParserBase):
             signature = None
         id_, name, args = call.get("id"), call.get("name"), call.get("args")
         if type(name) is not str or not name:
+            if not (id_ or args):
+                # What a Go server writes for no call at all.
+                return
             raise ProtocolError("functionCall.name", "is missing")
         block = self.grammar.next_block
         yield ToolCallStarted(block, id_ if type(id_) is str else "", name, signature=signature)
-        if type(args) is dict and args:
-            yield ToolInputDelta(block, encode(args).decode())
+        if args:
+            yield ToolInputDelta(block, fragment(args))
         yield BlockEnded(block)
 
     def _carried(self, thoughts: list[Thinking]) -> Iterator[ResponseEvent]:
@@ -315,10 +361,7 @@ class GeminiParser(ParserBase):
         if self._finish is None:
             stop, native = StopReason.REFUSAL, self._blocked
         else:
-            native = self._finish
-            stop = FINISH_REASONS.get(native, StopReason.OTHER)
-        if stop is StopReason.OTHER:
-            self.losses.rewritten("response.candidates[0].finishReason", f"{native} has no word in other APIs")
+            stop, native = self._stop, self._finish
         yield ResponseEnded(
             stop,
             self._usage,
@@ -329,13 +372,9 @@ class GeminiParser(ParserBase):
         )
 
 
-def _first(candidates: Any) -> dict[str, Any] | None:
-    """The candidate with index 0, or without one. More were never asked for."""
-    if type(candidates) is list:
-        for candidate in candidates:
-            if type(candidate) is dict and not candidate.get("index"):
-                return candidate
-    return None
+def _text(members: dict[str, Any], name: str) -> str:
+    value = members.get(name)
+    return value if type(value) is str else ""
 
 
 def _instant(text: Any) -> int | None:

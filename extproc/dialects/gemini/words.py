@@ -11,6 +11,7 @@ from typing import Any
 
 from ...llm.events import StopReason, Usage
 from ...llm.fields import Fields
+from ..shared.counts import count, settled
 
 NAME = "gemini"
 SIGNER = "google-gemini-v1"
@@ -51,13 +52,7 @@ FINISH_REASONS = {
     "PUP_LIMITED_DISABLED": StopReason.REFUSAL,
     "MODEL_ARMOR": StopReason.REFUSAL,
 }
-"""Words that are not here say nothing that another API knows."""
-
-BROKEN_OFF = frozenset({
-    "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS",
-    "UNEXPECTED_TOOL_CALL",
-})  # fmt: skip
-"""Finish reasons that say that the answer is not whole, through no limit of the client's."""
+"""Those whose meaning their words do not say; the others are read as any vendor's."""
 
 FINISH_NAMES = {
     StopReason.END: "STOP",
@@ -105,25 +100,18 @@ class GeminiFields(Fields):
         return {self._spelled.get(name, name): value for name, value in (self.rest() or {}).items()}
 
 
-def _count(members: dict[str, Any], name: str) -> int | None:
-    value = members.get(name)
-    return value if type(value) is int and value >= 0 else None
-
-
 def read_usage(usage: Any) -> Usage:
     """The prompt includes what came from a cache; what tools read in the prompt's stead, and thoughts, are apart."""
-    if type(usage) is not dict:
-        return Usage()
-    prompt, tools = _count(usage, "promptTokenCount"), _count(usage, "toolUsePromptTokenCount")
-    answer, thoughts = _count(usage, "candidatesTokenCount"), _count(usage, "thoughtsTokenCount")
+    prompt, tools = count(usage, "promptTokenCount"), count(usage, "toolUsePromptTokenCount")
+    answer, thoughts = count(usage, "candidatesTokenCount"), count(usage, "thoughtsTokenCount")
     if prompt is not None and tools:
         prompt += tools
-    if answer is None and prompt is not None and (total := _count(usage, "totalTokenCount")) is not None:
+    if answer is None and prompt is not None and (total := count(usage, "totalTokenCount")) is not None:
         # Left out where it is zero.
         answer = max(0, total - prompt - (thoughts or 0))
     if answer is not None and thoughts:
         answer += thoughts
-    return Usage(prompt, answer, _count(usage, "cachedContentTokenCount"), None, thoughts)
+    return settled(prompt, answer, count(usage, "cachedContentTokenCount"), None, thoughts)
 
 
 def write_usage(usage: Usage) -> dict[str, Any] | None:

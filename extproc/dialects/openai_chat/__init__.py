@@ -42,7 +42,7 @@ class OpenAIChat(DialectBase):
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses)
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
+    def mend(self, body: bytes, losses: LossReport, signer: str = "") -> bytes:
         # What other providers' answers leave in a history, this API ignores; but it bounds the length of an id.
         return without_seals(body, losses)
 

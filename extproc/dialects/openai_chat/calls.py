@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ...llm.failures import ProtocolError
-from ..base import encode
+from ..shared.fragments import place
 from ..shared.naming import unused_id
 from ..shared.toolinput import ToolInput
 
@@ -51,10 +51,7 @@ class StreamedCall:
 
     def is_told_by(self, text: str) -> bool:
         """Whether *text* says its whole input again."""
-        try:
-            return bool(_decode(text) == _decode(self.input.text))
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return text == self.input.text
+        return self.input.is_told_by(text)
 
 
 class Calls:
@@ -71,7 +68,7 @@ class Calls:
 
     def find(self, item: Mapping[str, Any], id_: str, name: str, text: str) -> StreamedCall:
         """The call that *item* of ``tool_calls`` goes on with, or a new one. Raises ProtocolError."""
-        index = _index(item.get("index"))
+        index = place(item.get("index"))
         call = known = self._by_id.get(id_)
         if call is not None:
             if name and _is_whole(text) and call.whole and not call.is_told_by(text):
@@ -157,22 +154,6 @@ class Calls:
         return not call.id or (_is_whole(text) and not call.is_told_by(text))
 
 
-def fragment(value: Any) -> str:
-    """Input as it comes: a piece of its text, nothing, or from some servers the object itself."""
-    if type(value) is str:
-        return value
-    return "" if value is None else encode(value).decode()
-
-
-def _index(value: Any) -> int | None:
-    """An index, as a number of either kind or as text."""
-    if type(value) is float and value.is_integer() and abs(value) < 1e9:
-        return int(value)
-    if type(value) is str and value.isdecimal():
-        return int(value[:9])
-    return value if type(value) is int else None
-
-
 def _is_whole(text: str) -> bool:
     given = ToolInput()
     try:
@@ -184,4 +165,4 @@ def _is_whole(text: str) -> bool:
 
 def choice_index(choice: Mapping[str, Any]) -> int | None:
     """The number of a choice; ``None`` where it has none."""
-    return _index(choice.get("index"))
+    return place(choice.get("index"))

@@ -15,20 +15,19 @@ from ...llm import marker
 from ...llm.events import Extra
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
-from ...llm.request import Block, Image, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
+from ...llm.request import Block, CacheMarker, Image, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
 from ..base import Members, encode
 from ..shared.freeform import wrapped
 from ..shared.history import NO_RESULT, as_aside
 from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.open_calls import OpenCalls
-from .emit_parts import PartWriter, text_part
+from .emit_parts import BARE_TEXT, PartWriter, text_part
 from .signatures import STAND_IN, signed
 
 NO_THOUGHT = " "
 """Of a call that was made without thinking, or with what this server cannot read: DeepSeek and Kimi refuse a call that
 has no thinking beside it, and Kimi an empty one."""
-_BARE_TEXT = frozenset({"type", "text"})
 BETWEEN = "..."
 """What an assistant says of whom nothing is known, for a chat template that wants one to speak."""
 
@@ -82,7 +81,7 @@ class Conversation:
             self._put({"role": self._row.system_role, "content": _joined(texts)})
             return
         self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")
-        if any(text.keys() != _BARE_TEXT for text in texts):
+        if any(text.keys() != BARE_TEXT for text in texts):
             self._losses.dropped(f"{message.at}.cache_control", cost_only=True)
         self._put({"role": "user", "content": as_aside("\n".join(text["text"] for text in texts))})
 
@@ -145,7 +144,7 @@ class Conversation:
     def _content(self, parts: list[Members], at: str) -> str | list[Members]:
         """*parts*; a single text as a string: the two mean the same, and clients change from one to the other between
         two requests, which must not change what the server sees."""
-        if len(parts) == 1 and parts[0].keys() == _BARE_TEXT:
+        if len(parts) == 1 and parts[0].keys() == BARE_TEXT:
             text: str = parts[0]["text"]
             return text
         if self._row.content_parts:
@@ -202,16 +201,16 @@ class Conversation:
     def _result(self, result: ToolResult) -> list[Members]:
         """Writes the result behind its call. One that answers no open call is given as parts of the user's."""
         found = self._open.take(result.id) if result.id else self._open.take_first()
-        self._parts.cached(result.cache)
         self._losses.extra(result.at, result.extra)
         if found is None:
             return self._orphan(result)
         text = self._result_text(result, found[0])
+        mark = self._parts.marks.on_text(_mark_of(result)) if text else {}
         if result.is_error:
             self._losses.rewritten(f"{result.at}.is_error", "as text")
             if not text.lower().startswith("error"):
                 text = f"Error: {text}"
-        self._put({"role": "tool", "tool_call_id": found[0], "content": text})
+        self._put({"role": "tool", "tool_call_id": found[0], "content": [text_part(text) | mark] if mark else text})
         return []
 
     def _orphan(self, result: ToolResult) -> list[Members]:
@@ -221,7 +220,7 @@ class Conversation:
         parts = [text_part(tag("tool_result", id=result.id))]
         for block in content:
             parts += self._parts.parts(block)
-        return [*parts, text_part("</tool_result>")]
+        return [*parts, text_part("</tool_result>") | self._parts.marks.on_text(result.cache)]
 
     def _result_text(self, result: ToolResult, id_: str) -> str:
         """The result as text, which is all that this API's tools can say; media follow in a user's message."""
@@ -258,12 +257,12 @@ class Conversation:
         content: list[Block] = (
             [Text(message.content, message.at)] if type(message.content) is str else message.content  # type: ignore[assignment]
         )
-        texts = [self._parts.text(block) for block in content if type(block) is Text]
+        texts = [block for block in content if type(block) is Text]
         calls = [self._call(block) for block in content if type(block) is ToolCall]
         if calls and self._row.call_signatures and self._row.call_signatures_needed:
             calls[0] = signed(STAND_IN) | calls[0]
         self._report_order(message.at, content)
-        text = "".join(texts)
+        text = self._text_of(texts, _mark_of_calls(content))
         out: Members = {"role": "assistant", "content": text or None}
         out |= self._reasoning([block for block in content if type(block) is Thinking])
         if calls:
@@ -288,6 +287,24 @@ class Conversation:
             self._put(_named(out, message))
             self._open = opened
 
+    def _text_of(self, texts: list[Text], behind: CacheMarker | None) -> str | list[Members]:
+        """What an assistant said, as one text; as parts where a cache mark stands in it. *behind*: the mark of a call,
+        which the last text bears."""
+        parts = [text_part("")]
+        for n, block in enumerate(texts):
+            cache = block.cache
+            if n == len(texts) - 1 and cache is None:
+                cache, behind = behind, None
+            parts[-1]["text"] += self._parts.text(block)
+            if parts[-1]["text"] and (mark := self._parts.marks.on_text(cache)):
+                parts[-1] |= mark
+                parts.append(text_part(""))
+        self._parts.marks.dropped(behind)
+        if len(parts) == 1:
+            only: str = parts[0]["text"]
+            return only
+        return [part for part in parts if part["text"]]
+
     def _continue(self, more: Members) -> None:
         """Make *more* a part of the assistant's turn that came last, whose calls wait for their results."""
         self.written[-1].setdefault("tool_calls", []).extend(more.get("tool_calls", ()))
@@ -306,7 +323,6 @@ class Conversation:
             called = called or type(block) is ToolCall
 
     def _call(self, call: ToolCall) -> Members:
-        self._parts.cached(call.cache)
         self._losses.extra(call.at, call.extra)
         self._calls += 1
         id_ = self._ids(call.id or made_tool_id("", self._calls, "call_"))
@@ -351,9 +367,20 @@ class Conversation:
         return out
 
 
+def _mark_of_calls(content: list[Block]) -> CacheMarker | None:
+    return next((block.cache for block in reversed(content) if type(block) is ToolCall and block.cache), None)
+
+
+def _mark_of(result: ToolResult) -> CacheMarker | None:
+    """The mark of a result, or the last one in it."""
+    if result.cache is not None or type(result.content) is str:
+        return result.cache
+    return next((block.cache for block in reversed(result.content) if getattr(block, "cache", None)), None)  # type: ignore[union-attr]
+
+
 def _joined(texts: list[Members]) -> str | list[Members]:
     """Texts of a system message: one string, unless one of them bears a cache marker."""
-    if all(text.keys() == _BARE_TEXT for text in texts):
+    if all(text.keys() == BARE_TEXT for text in texts):
         return "\n\n".join(text["text"] for text in texts)
     return texts
 
@@ -361,7 +388,7 @@ def _joined(texts: list[Members]) -> str | list[Members]:
 def _only_text(content: str | list[Members]) -> str | None:
     if isinstance(content, str):
         return content
-    if any(part.keys() != _BARE_TEXT for part in content):
+    if any(part.keys() != BARE_TEXT for part in content):
         return None
     return "\n\n".join(part["text"] for part in content)
 

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from msgspec.structs import replace
-
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
-from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, Request, SearchResult, Text
 from ..base import Members
+from ..shared.cache_marks import CacheMarks
 from ..shared.content import between_tags, inner, opaque, search_result
 from ..shared.history import omitted
 from ..shared.media import data_uri, foreign, is_text
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
-MAX_MARKS = 4
-"""In one request: Claude refuses more, whoever asks it. The first ones stay, so that what was sent stays as it was."""
-
 
 class PartWriter:
-    """Writes single parts for one request. *cache_at*: the client's word for cache markers. Texts bear them where the
-    server knows them; else they are dropped: the providers of this API cache by themselves."""
+    """Writes single parts for one *request*."""
 
-    def __init__(self, row: Capabilities, losses: LossReport, cache_at: str) -> None:
+    def __init__(self, request: Request, row: Capabilities, losses: LossReport) -> None:
         self._row = row
         self.losses = losses
-        self._cache_at = cache_at
-        self._marks = MAX_MARKS if row.cache_control and row.content_parts else 0
-
-    def cached(self, cache: CacheMarker | None) -> None:
-        if cache is not None:
-            why = f"texts bear them, {MAX_MARKS} at most" if self._row.cache_control else "this API caches by itself"
-            self.losses.dropped(self._cache_at, why, cost_only=True)
+        self.marks = CacheMarks(request, row, losses, texts=row.content_parts)
 
     def parts(self, block: Block) -> list[Members]:
         """Usually one; none when nothing is left of it. Raises Unsupported."""
         match block:
             case Text():
-                part = self.marked(block)
-                return [part] if block.text else []
+                if not block.text:
+                    self.marks.dropped(block.cache)
+                    return []
+                return [text_part(self.text(block)) | self.marks.on_text(block.cache)]
             case Image():
+                self.marks.dropped(block.cache)
                 return [self._image(block)]
             case Document():
-                return self._document(block)
+                return self._marked(self._document(block), block.cache)
             case SearchResult():
-                return [text_part(self.search_result(block))]
+                return self._marked([text_part(self.search_result(block))], block.cache)
             case Audio():
                 return [self._audio(block)]
             case Opaque():
@@ -55,25 +45,25 @@ class PartWriter:
                 return [] if kept is None else [kept]
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
 
-    def marked(self, block: Text) -> Members:
-        """The text with its cache mark, where the server knows any."""
-        cache = block.cache
-        if cache is None or not block.text or self._marks == 0:
-            return text_part(self.text(block))
-        self._marks -= 1
-        part = text_part(self.text(replace(block, cache=None)))
-        part["cache_control"] = {"type": "ephemeral"} if cache.ttl is None else {"type": "ephemeral", "ttl": cache.ttl}
-        return part
+    def _marked(self, parts: list[Members], cache: CacheMarker | None) -> list[Members]:
+        """*parts*, whose last one bears the mark if it is a text."""
+        if cache is not None and parts and parts[-1]["type"] == "text" and not parts[-1].keys() - BARE_TEXT:
+            parts[-1] |= self.marks.on_text(cache)
+        else:
+            self.marks.dropped(cache)
+        return parts
 
     def text(self, block: Text) -> str:
-        """The bare text; what it bears besides is reported."""
-        self._finished(block)
+        """The bare text; what it bears besides, but for its cache mark, is reported."""
+        self.losses.extra(block.at, block.extra)
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
         return block.text
 
     def search_result(self, block: SearchResult) -> str:
-        self._finished(block)
+        self.losses.extra(block.at, block.extra)
+        for text in block.content:
+            self.marks.dropped(text.cache)
         return search_result(block, (self.text(text) for text in block.content), self.losses)
 
     def plain(self, block: Block) -> str | None:
@@ -88,12 +78,8 @@ class PartWriter:
                 return parts[0]["text"] if len(parts) == 1 else None
         return None
 
-    def _finished(self, block: Any) -> None:
-        self.cached(block.cache)
-        self.losses.extra(block.at, block.extra)
-
     def _image(self, block: Image) -> Members:
-        self._finished(block)
+        self.losses.extra(block.at, block.extra)
         if not self._row.image:
             return self._omitted(block.at, "image", "the model takes no images")
         source = block.source
@@ -119,7 +105,7 @@ class PartWriter:
     # ---- documents
 
     def _document(self, block: Document) -> list[Members]:
-        self._finished(block)
+        self.losses.extra(block.at, block.extra)
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
         inside, source = inner(block), block.source
@@ -138,6 +124,10 @@ class PartWriter:
         if source.kind == "url":
             return [self._omitted(block.at, "document", f"the model cannot open {source.data}")]
         raise foreign(source, block.at)
+
+
+BARE_TEXT = frozenset({"type", "text"})
+"""The members of a text that bears nothing else."""
 
 
 def text_part(text: str) -> Members:

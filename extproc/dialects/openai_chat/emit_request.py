@@ -51,14 +51,14 @@ class _RequestWriter:
         members = self._members
         self._request = request = settled(self._request, self._losses)
         form = self._response_format()
-        parts = PartWriter(self._row, self._losses, request.path_of("cache"))
+        parts = PartWriter(request, self._row, self._losses)
         conversation = Conversation(parts, self._row)
         leading = self._leading()
         conversation.system([*request.system, *request.messages[:leading]], self._instruction)
         for message in request.messages[leading:]:
             conversation.add(message)
         conversation.end()
-        parts.cached(request.cache)
+        parts.marks.dropped(request.cache)
         members["messages"] = conversation.written
         tools = write_tools(request, self._row, conversation.names, parts)
         members |= tools.members

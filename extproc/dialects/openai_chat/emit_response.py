@@ -34,7 +34,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
 from ..shared.emitter import EmitterBase, settled_stop
-from ..shared.naming import made_tool_id
+from ..shared.naming import made_tool_id, unused_id
 from ..shared.openai import error_members, write_meta
 from .parse_request import ChatState
 from .signatures import signed
@@ -68,6 +68,7 @@ class ChatEmitter(EmitterBase):
         self._open: dict[int, _Open] = {}
         self._length = 0  # of the joined text, in code points
         self._calls = 0
+        self._ids: set[str] = set()
         self._refused = False
         self._head = b""  # of every chunk, up to the delta's members
         self._tail = b""
@@ -306,7 +307,11 @@ class ChatEmitter(EmitterBase):
     def _call_id(self, call: ToolCallStarted | ToolCallBlock, position: int) -> str:
         """The call's id, made up if it has none. Behind it the call's signature: many clients keep nothing else."""
         response_id = self.started.id if self.started else ""
-        return marker.sealed_id(call.id or made_tool_id(response_id, position, "call_"), call.signature)
+        id_ = call.id or made_tool_id(response_id, position, "call_")
+        unused = unused_id(id_, self._ids)
+        if unused != id_:
+            self.losses.rewritten("response.tool_calls.id", "another call of the answer has this id")
+        return marker.sealed_id(unused, call.signature)
 
     def _custom(self, call: ToolCallStarted | ToolCallBlock, text: str, position: int) -> Members:
         custom = {"id": self._call_id(call, position), "type": "custom", "custom": {"name": call.name, "input": text}}

@@ -13,7 +13,7 @@ from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
-from ..shared.schemas import repaired
+from ..shared.schemas import repaired, rooted
 from ..shared.tools import allowed, leave_out, renamed
 from .emit_parts import PartWriter
 from .vocabulary import NAME
@@ -90,36 +90,41 @@ class _ToolWriter:
         return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
-        self._parts.cached(tool.cache)
+        mark = self._parts.marks.on_tool(tool.cache)
         self._losses.extra(tool.at, tool.extra)
         function: dict[str, Any] = {"name": tool_name(tool.name)}
-        if tool.description:
-            function["description"] = tool.description
-        if tool.schema is not None:
-            function["parameters"] = repaired(tool.schema, openai=self._request.dialect != NAME)
+        schema, description = tool.schema, tool.description
+        if schema is not None:
+            schema = repaired(schema, openai=self._request.dialect != NAME)
+            if not self._row.schema_choices:
+                schema, description = rooted(tool, schema, self._losses)
+        if description:
+            function["description"] = description
+        if schema is not None:
+            function["parameters"] = schema
         if tool.strict:
             # Optional properties are not made required: the model would have to invent their values.
             if self._row.strict_tools and tool.schema is not None and is_strict(tool.schema):
                 function["strict"] = True
             else:
                 self._losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
-        return {"type": "function", "function": function}
+        return {"type": "function", "function": function, **mark}
 
     def _custom(self, tool: Tool) -> dict[str, Any]:
-        self._parts.cached(tool.cache)
+        mark = self._parts.marks.on_tool(tool.cache)
         self._losses.extra(tool.at, tool.extra)
         if not self._row.custom_tools:
-            return _wrapped(tool, freeform.description(tool, self._losses))
+            return _wrapped(tool, freeform.description(tool, self._losses)) | mark
         custom: dict[str, Any] = {"name": tool_name(tool.name)}
         if tool.description:
             custom["description"] = tool.description
         if tool.grammar is not None:
             inner = {name: value for name, value in tool.grammar.items() if name != "type"}
             custom["format"] = {"type": "grammar", "grammar": inner}
-        return {"type": "custom", "custom": custom}
+        return {"type": "custom", "custom": custom, **mark}
 
     def _web_search(self, tool: Tool, members: dict[str, Any]) -> None:
-        self._parts.cached(tool.cache)
+        self._parts.marks.dropped(tool.cache)
         if not self._row.web_search:
             leave_out(self._request, tool, self._losses, "web search is", "this model does not search the web")
             return

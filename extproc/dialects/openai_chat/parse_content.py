@@ -24,10 +24,11 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.fragments import fragment, says_something
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from . import thoughts
-from .calls import Calls, StreamedCall, fragment
+from .calls import Calls, StreamedCall
 from .signatures import take_signature
 from .thinktags import ThinkTags
 from .vocabulary import CLAUDE, NAME
@@ -351,13 +352,6 @@ class ContentParser(ParserBase):
         block, self._thinking, self._thought_index = self._thinking, None, None
         if block is not None:
             yield BlockEnded(block)
-
-
-def says_something(value: Any) -> bool:
-    """Whether there is more to *value* than the zero values of the language that its server is written in."""
-    if type(value) is dict:
-        return any(says_something(each) for name, each in value.items() if name != "type")
-    return any(map(says_something, value)) if type(value) is list else bool(value)
 
 
 def _inner(item: dict[str, Any]) -> dict[str, Any]:

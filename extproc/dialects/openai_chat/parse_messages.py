@@ -17,13 +17,11 @@ from ...llm.request import Block, CacheMarker, Document, Image, Message, Text, T
 from ..base import encode
 from ..shared.open_calls import OpenCalls
 from ..shared.openai import cache_marker
+from . import thoughts
 from .parse_parts import content
 from .signatures import take_signature
 from .vocabulary import CLAUDE
 
-_THINKING_MEMBERS = frozenset(
-    {"provider_specific_fields", "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"}
-)
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -56,7 +54,7 @@ class _Reader:
             case "user":
                 return self._plain(fields, "user")
             case "assistant":
-                thinking = [] if _THINKING_MEMBERS.isdisjoint(value) else _thinking(fields)
+                thinking = [] if thoughts.MEMBERS.isdisjoint(value) else _thinking(fields)
                 return self._assistant(fields, index, thinking)
             case "tool" | "function":
                 return self._tool(fields, legacy=role == "function")
@@ -205,10 +203,14 @@ def _thinking(fields: Fields) -> list[Thinking]:
     if not blocks and type(inner := nested.get("thinking_blocks")) is list:
         blocks = _claude_blocks(inner, fields.at("provider_specific_fields.thinking_blocks"))
     plain: list[Thinking] = []
-    for name in ("reasoning_content", "reasoning"):
-        text = fields.lenient(name, str, "")
-        if text and not plain:
-            plain.append(Thinking(text, at=fields.at(name)))
+    signature = ""
+    for name in thoughts.SIGNATURES:
+        signature = fields.lenient(name, str, "") or signature
+    for name in thoughts.PLAIN:
+        value = fields.any(name)
+        if value and not plain and (text := thoughts.text_of({"text": value})):
+            own = value.get("signature") if type(value) is dict else signature
+            plain += _claude_blocks([{"type": "thinking", "thinking": text, "signature": own}], fields.at(name))
     return details or blocks or plain
 
 

@@ -24,9 +24,10 @@ from ...llm.grammar import State
 from ...llm.losses import Action, LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.fragments import says_something, text_in, unread
 from ..shared.stops import read_stop
 from .calls import choice_index
-from .parse_content import ContentParser, says_something
+from .parse_content import ContentParser
 from .usage import read_usage
 from .vocabulary import TIERS_READ
 
@@ -62,6 +63,7 @@ class ChatParser(ContentParser):
         self._details: Extra = {}
         self._usage = NO_USAGE
         self._tier: str | None = None
+        self._messages: list[str] | None = None  # what was said, where messages come in place of deltas
 
     # ---- streamed
 
@@ -141,13 +143,31 @@ class ChatParser(ContentParser):
 
     def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
         """A message behind deltas repeats them."""
-        if not self.streamed or self.grammar.next_block == 0:
+        if not self.streamed:
             return dict(message)
-        said = {"content", "refusal"} if self._text_length or self._refused else set()
+        if self.grammar.next_block == 0 or self._messages is not None:
+            if self._messages is None:
+                self._messages = []
+            return {**message, "content": self._news(text_in(message.get("content")))}
+        said = {"refusal"} if self._text_length or self._refused else set()
         if self._calls.all:
             said |= {"tool_calls", "function_call"}
-        return {name: message[name] for name in ("content", "refusal", "tool_calls", "function_call")
+        news: dict[str, Any] = {name: message[name] for name in ("refusal", "tool_calls", "function_call")
                 if name in message and name not in said}  # fmt: skip
+        if text := self._news(text_in(message.get("content"))):
+            news["content"] = text
+        return news
+
+    def _news(self, text: str) -> str:
+        """What *text* of a message adds. It repeats all that was said; where messages come in place of deltas, it may
+        be the next piece of it."""
+        if self._messages is None:
+            return text[self._text_length :]
+        said = "".join(self._messages)
+        piece = text[len(said) :] if text.startswith(said) else text
+        self._messages = [said, piece]
+        self.kept.add(len(piece))
+        return piece
 
     def _owned(self, delta: dict[str, Any], number: int) -> dict[str, Any]:
         """No more than one answer was asked for, so what a choice beside the first says is another answer; but calls
@@ -207,13 +227,13 @@ class ChatParser(ContentParser):
     def _start(self, message: dict[str, Any]) -> ResponseStarted:
         self._started = True
         id_, model, created = message.get("id"), message.get("model"), message.get("created")
-        extra = {n: v for n, v in message.items() if n not in _NO_NEWS and v is not None}
+        extra = unread(message, _NO_NEWS)
         return ResponseStarted(
             id_ if type(id_) is str else "",
             model if type(model) is str and model else self.call.request.model,
             self._usage if self.streamed else Usage(),
             created if type(created) is int and 0 < created < 1 << 40 else None,
-            extra or None,
+            extra,
         )
 
     # ---- the end

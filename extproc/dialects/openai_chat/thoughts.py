@@ -7,15 +7,17 @@ from typing import Any
 from ...frozen import Frozen
 from .vocabulary import CLAUDE
 
-_PLAIN = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content")
+PLAIN = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content")
 """One and the same text under each: DeepSeek's and vLLM's first name, vLLM's second and OpenRouter's, Copilot's, ..."""
 _BLOCKS = "thinking_blocks"
 """Claude's blocks as they are (LiteLLM)."""
 _FIELDS = "provider_specific_fields"
 """In which LiteLLM keeps them, too."""
-_OPAQUE = ("reasoning_opaque", "reasoning_signature", "encrypted_reasoning")
+SIGNATURES = ("reasoning_signature", "thinking_signature", "reasoning_content_signature")
+"""Claude's signature over that text, beside it (agentgateway's name, and others')."""
+_OPAQUE = ("reasoning_opaque", "encrypted_reasoning")
 """What only its own server can read."""
-MEMBERS = frozenset({*_PLAIN, *_OPAQUE, _BLOCKS, _FIELDS, "reasoning_details"})
+MEMBERS = frozenset({*PLAIN, *SIGNATURES, *_OPAQUE, _BLOCKS, _FIELDS, "reasoning_details"})
 
 
 class Thoughts(Frozen):
@@ -41,7 +43,7 @@ def read(delta: dict[str, Any]) -> Thoughts | None:
     details = delta.get("reasoning_details")
     details = details if type(details) is list else []
     text = ""
-    for name in _PLAIN:
+    for name in PLAIN:
         value = delta.get(name)
         if type(value) is dict and value.get("signature"):
             blocks = blocks or [{"type": "thinking", "thinking": text_of(value), "signature": value["signature"]}]
@@ -52,6 +54,8 @@ def read(delta: dict[str, Any]) -> Thoughts | None:
         marked = [{**block, "format": CLAUDE} for block in blocks if type(block) is dict]
         whole = any(text_of(block) or block.get("data") for block in marked)
         return Thoughts(text, marked, whole, opaque, unread)
+    if not details and (signature := signature_of(delta)):
+        details = [{"signature": signature, "format": CLAUDE}]
     return Thoughts(text, details, False, opaque, unread)
 
 
@@ -64,6 +68,12 @@ def text_of(part: Any) -> str:
         if found:
             return found
     return ""
+
+
+def signature_of(members: dict[str, Any]) -> str:
+    """Claude's, over the text that stands beside it."""
+    found = (members.get(name) for name in SIGNATURES)
+    return next((value for value in found if type(value) is str and value), "")
 
 
 def _text(value: Any) -> str:

@@ -65,7 +65,7 @@ class OpenAIResponses(DialectBase):
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses)
 
-    def mend(self, body: bytes, losses: LossReport) -> bytes:
+    def mend(self, body: bytes, losses: LossReport, signer: str = "") -> bytes:
         return mend(body, losses)
 
     def response_parser(

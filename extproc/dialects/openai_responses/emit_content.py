@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
-from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, SearchResult, Text
+from ...llm.request import Audio, Block, Document, Image, Opaque, Request, SearchResult, Text
 from ..base import Members
+from ..shared.cache_marks import CacheMarks
 from ..shared.content import between_tags, inner, opaque, search_result
+from ..shared.history import omitted
 from ..shared.media import data_uri, foreign
 from ..shared.openai import VENDOR
 from .words import NAME
 
 
 class PartWriter:
-    """Writes single parts for one request. *cache_at*: the client's word for cache markers, which are dropped: the
-    provider caches by itself."""
+    """Writes single parts for one *request*."""
 
-    def __init__(self, row: Capabilities, losses: LossReport, cache_at: str) -> None:
+    def __init__(self, request: Request, row: Capabilities, losses: LossReport) -> None:
         self._row = row
         self.losses = losses
-        self._cache_at = cache_at
-
-    def cached(self, cache: CacheMarker | None) -> None:
-        if cache is not None:
-            self.losses.dropped(self._cache_at, "this API caches by itself", cost_only=True)
+        self.marks = CacheMarks(request, row, losses)
 
     def content(self, content: str | list[Block]) -> str | list[Members]:
         """A text as it is, blocks as parts."""
@@ -39,7 +34,10 @@ class PartWriter:
         match block:
             case Text():
                 text = self.text(block)
-                return [text_part(text)] if text else []
+                if not text:
+                    self.marks.dropped(block.cache)
+                    return []
+                return [text_part(text) | self.marks.on_text(block.cache)]
             case Image():
                 return [self._image(block)]
             case Document():
@@ -54,24 +52,26 @@ class PartWriter:
         raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
 
     def text(self, block: Text) -> str:
-        """The bare text; what it bears besides is reported."""
-        self._finished(block)
+        """The bare text; what it bears besides, but for its cache mark, is reported."""
+        self.losses.extra(block.at, block.extra)
         if block.citations:
             self.losses.dropped(f"{block.at}.citations")
         return block.text
 
-    def _finished(self, block: Any) -> None:
-        self.cached(block.cache)
+    def _finished(self, block: Image | Document | SearchResult) -> None:
+        self.marks.dropped(block.cache)
         self.losses.extra(block.at, block.extra)
 
     def _search_result(self, block: SearchResult) -> str:
         self._finished(block)
+        for text in block.content:
+            self.marks.dropped(text.cache)
         return search_result(block, (self.text(text) for text in block.content), self.losses)
 
     def _image(self, block: Image) -> Members:
         self._finished(block)
         if not self._row.image:
-            raise Unsupported(block.at, "image input is not supported for this model")
+            return self._omitted(block.at, "image", "the model takes no images")
         part: Members = {"type": "input_image", "detail": block.detail or "auto"}
         source = block.source
         if source.kind == "base64":
@@ -83,6 +83,11 @@ class PartWriter:
         else:
             raise foreign(source, block.at)
         return part
+
+    def _omitted(self, at: str, what: str, why: str) -> Members:
+        """What stands in place of *what*: it stays in the history, and refusing it would end the conversation."""
+        self.losses.dropped(at, why)
+        return text_part(omitted(what, why))
 
     # ---- documents
 
@@ -97,7 +102,7 @@ class PartWriter:
         if block.context:
             self.losses.dropped(f"{block.at}.context")
         if not self._row.file:
-            raise Unsupported(block.at, "documents are not supported for this model")
+            return [self._omitted(block.at, "document", "the model takes no files")]
         if source.kind == "base64":
             data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "input_file", "filename": block.title or "document.pdf", "file_data": data}]

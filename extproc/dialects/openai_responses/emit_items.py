@@ -12,14 +12,14 @@ from typing import Any
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import Action
-from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolResult
+from ...llm.request import Block, CacheMarker, Message, Opaque, Text, Thinking, ToolCall, ToolResult
 from ..base import Members, encode
 from ..shared.freeform import wrapped
 from ..shared.history import NO_RESULT
 from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.turns import in_order, system_texts
-from .emit_content import PartWriter
+from .emit_content import PartWriter, text_part
 from .words import NAME, SIGNER
 
 Item = dict[str, Any]
@@ -86,9 +86,11 @@ class Conversation:
         self.written.append({"type": "message", "role": role, "content": content})
 
     def _system(self, message: Message) -> None:
-        texts = [text for block in system_texts(message, self._losses) if (text := self._parts.text(block))]
-        if texts:
-            self._put(self._row.system_role, "\n\n".join(texts))
+        parts = [part for block in system_texts(message, self._losses) for part in self._parts.parts(block)]
+        if any(len(part) > 2 for part in parts):
+            self._put(self._row.system_role, parts)
+        elif parts:
+            self._put(self._row.system_role, "\n\n".join(part["text"] for part in parts))
 
     def _user(self, message: Message) -> None:
         content = message.content
@@ -119,13 +121,23 @@ class Conversation:
         call = waiting.popleft()
         if not waiting:
             del self._open[id_]
-        self._parts.cached(result.cache)
         self._losses.extra(result.at, result.extra)
         output = _joined(self._parts.content(result.content))
+        if result.cache is not None:
+            output = self._marked(output, result.cache)
         if result.is_error:
             output = self._failed(result, output)
         self.written.append({"type": call.answer, "call_id": call.id, "output": output})
         return []
+
+    def _marked(self, output: str | list[Members], cache: CacheMarker) -> str | list[Members]:
+        """*output*, the last text of which bears the mark, if it ends with one."""
+        parts = [text_part(output)] if isinstance(output, str) else output
+        if not parts or parts[-1]["type"] != "input_text" or len(parts[-1]) > 2 or not parts[-1]["text"]:
+            self._parts.marks.dropped(cache)
+            return output
+        mark = self._parts.marks.on_text(cache)
+        return [*parts[:-1], parts[-1] | mark] if mark else output
 
     def _failed(self, result: ToolResult, output: Any) -> Any:
         """This API has no mark for a tool that failed: its output says so."""
@@ -154,6 +166,7 @@ class Conversation:
         match block:
             case Text():
                 text = self._parts.text(block)
+                self._parts.marks.dropped(block.cache)
                 content: Any = [{"type": "refusal", "refusal": text}] if block.refusal else text
                 return {"type": "message", "role": "assistant", "content": content} if text else None
             case ToolCall():
@@ -167,7 +180,7 @@ class Conversation:
         return None
 
     def _call(self, call: ToolCall) -> Item:
-        self._parts.cached(call.cache)
+        self._parts.marks.dropped(call.cache)
         self._losses.extra(call.at, call.extra)
         if call.signature:
             self._losses.dropped(f"{call.at}.signature", "of another provider")
@@ -214,7 +227,7 @@ class Conversation:
 
 def _joined(output: str | list[Members]) -> str | list[Members]:
     """A tool's output as a text, if that is all that it is: every server takes one."""
-    if isinstance(output, str) or any(part["type"] != "input_text" for part in output):
+    if isinstance(output, str) or any(part["type"] != "input_text" or len(part) > 2 for part in output):
         return output
     return "\n".join(part["text"] for part in output)
 

@@ -43,14 +43,14 @@ class _RequestWriter:
     def write(self) -> UpstreamCall:
         request, members = self._request, self._members
         self._format()
-        parts = PartWriter(self._row, self._losses, request.path_of("cache"))
+        parts = PartWriter(request, self._row, self._losses)
         if instructions := self._instructions(parts):
             members["instructions"] = instructions
         conversation = Conversation(parts, self._row)
         for message in request.messages:
             conversation.add(message)
         conversation.end(request.path_of("messages"))
-        parts.cached(request.cache)
+        parts.marks.dropped(request.cache)
         members["input"] = conversation.written
         tools = write_tools(request, self._row, conversation.names, parts)
         members |= tools.members
@@ -76,7 +76,10 @@ class _RequestWriter:
             self._losses.extra(message.at, message.extra)
             if message.name is not None:
                 self._losses.dropped(f"{message.at}.name")
-            texts += [text for block in system_texts(message, self._losses) if (text := parts.text(block))]
+            for block in system_texts(message, self._losses):
+                parts.marks.dropped(block.cache)
+                if text := parts.text(block):
+                    texts.append(text)
         if self._instruction is not None:
             texts.append(self._instruction)
         return "\n\n".join(texts)

@@ -14,6 +14,7 @@ from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
+from ..shared.schemas import repaired, rooted
 from ..shared.tools import check_choice, leave_out, renamed
 from .emit_content import PartWriter
 from .words import NAME
@@ -90,7 +91,7 @@ class _ToolWriter:
         return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
-        self._parts.cached(tool.cache)
+        self._parts.marks.dropped(tool.cache)
         self._losses.extra(tool.at, tool.extra)
         strict = False
         if tool.strict:
@@ -98,10 +99,15 @@ class _ToolWriter:
             strict = self._row.strict_tools and tool.schema is not None and is_strict(tool.schema)
             if not strict:
                 self._losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
-        return _function(tool, tool.description or "", _NO_PARAMETERS if tool.schema is None else tool.schema, strict)
+        schema, description = tool.schema, tool.description
+        if schema is not None:
+            schema = repaired(schema, openai=self._request.dialect != NAME)
+            if not self._row.schema_choices:
+                schema, description = rooted(tool, schema, self._losses)
+        return _function(tool, description or "", _NO_PARAMETERS if schema is None else schema, strict)
 
     def _custom(self, tool: Tool) -> dict[str, Any]:
-        self._parts.cached(tool.cache)
+        self._parts.marks.dropped(tool.cache)
         self._losses.extra(tool.at, tool.extra)
         if not self._row.custom_tools:
             return _function(tool, freeform.description(tool, self._losses), freeform.SCHEMA, strict=False)
@@ -113,7 +119,7 @@ class _ToolWriter:
         return out
 
     def _web_search(self, tool: Tool) -> dict[str, Any] | None:
-        self._parts.cached(tool.cache)
+        self._parts.marks.dropped(tool.cache)
         if not self._row.hosted_search:
             leave_out(self._request, tool, self._losses, "web search is", "this model does not search the web")
             return None

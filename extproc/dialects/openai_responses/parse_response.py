@@ -31,6 +31,7 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.fragments import fragment, place, says_something, text_in, unread
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, Carried, read_annotation, read_carrier, read_seal, read_usage
@@ -50,8 +51,11 @@ _NO_NEWS = frozenset(
 )  # fmt: skip
 """Members of a response that are understood here, or echo the request."""
 
-_Key = tuple[int | None, str, int | None]
-"""Where a block stands: the item's number, what it is, the part's number. Servers may leave numbers out."""
+_Place = int | str | None
+"""Where an item stands: its number, else its id. Servers may leave out both."""
+_Key = tuple[_Place, str, int | None]
+"""Where a block stands: the item's place, what it is, the part's number."""
+_WHOLE_TEXTS = {"response.output_text.done": "text", "response.refusal.done": "refusal"}
 
 
 class _Open(Struct):
@@ -66,6 +70,9 @@ class _Open(Struct):
     source: tuple[str, int | None] = ("", None)
 
 
+_OF_MESSAGE = frozenset({"type", "id", "status", "role", "content", "phase"})
+
+
 class ResponsesParser(ParserBase):
     """A part of a message, a reasoning item and a call become a block each. What a stream's deltas left out is taken
     from the events that repeat it whole; a block that has no text never starts."""
@@ -76,6 +83,10 @@ class ResponsesParser(ParserBase):
     def __init__(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> None:
         super().__init__(call, head, limits, losses)
         self._blocks: dict[_Key, _Open] = {}
+        self._places: dict[str, _Place] = {}  # of the items that have an id
+        self._last: _Place = None
+        self._called: set[str] = set()
+        self._said = False
         self._calls = 0
         self._refusal: list[str] = []
         self._on_type: dict[Any, Callable[[dict[str, Any]], Iterator[ResponseEvent]]] = {
@@ -85,6 +96,16 @@ class ResponsesParser(ParserBase):
             "response.custom_tool_call_input.delta": self._on_input_delta,
             "response.reasoning_summary_text.delta": self._on_summary_delta,
             "response.reasoning_text.delta": self._on_reasoning_delta,
+            # LM Studio's and others' names.
+            "response.reasoning.delta": self._on_reasoning_delta,
+            "response.reasoning_summary.delta": self._on_summary_delta,
+            "response.text.delta": self._on_text_delta,
+            "response.output_text.done": self._on_text_done,
+            "response.refusal.done": self._on_text_done,
+            "response.function_call_arguments.done": self._on_input_done,
+            "response.custom_tool_call_input.done": self._on_input_done,
+            "response.reasoning_summary_text.done": self._on_summary_done,
+            "response.reasoning_text.done": self._on_summary_done,
             "response.created": self._on_lifecycle,
             "response.queued": self._on_lifecycle,
             "response.in_progress": self._on_lifecycle,
@@ -110,6 +131,8 @@ class ResponsesParser(ParserBase):
                 return on_type(message)
             if message.get("error"):
                 return iter([self.failure_of(message)])
+            if type(kind) is str and kind.endswith(".delta") and message.get("delta"):
+                self.losses.dropped(kind, "an event of a kind that is not known")
         return iter(())
 
     def _on_keepalive(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
@@ -134,19 +157,48 @@ class ResponsesParser(ParserBase):
             created=int(created) if type(created) in (int, float) and abs(created) < 1e12 else None,
         )
 
+    def _place_of(self, event: dict[str, Any]) -> _Place:
+        """Where the item of an *event* stands. A known id says it, whatever the number; who says nothing means the item
+        that came last."""
+        item = event.get("item")
+        id_ = _text(event, "item_id") or (_text(item, "id") if type(item) is dict else "")
+        known = self._places.get(id_)
+        if known is None:
+            index = place(event.get("output_index"))
+            if index is None and not id_:
+                return self._last
+            known = id_ if index is None else index
+            if id_:
+                self._places[id_] = known
+        self._last = known
+        return known
+
+    def _part_key(self, event: dict[str, Any]) -> _Key:
+        return self._place_of(event), "text", place(event.get("content_index"))
+
     def _on_text_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        return self._text(_part_key(event), event.get("delta"), refusal=False)
+        return self._text(self._part_key(event), event.get("delta"), refusal=False)
+
+    def _on_text_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        """The whole of a text, of which some may not have come in pieces."""
+        key, text = self._part_key(event), event.get(_WHOLE_TEXTS[event["type"]])
+        opened = self._blocks.get(key)
+        if type(text) is str and (opened is None or not opened.ended):
+            rest = text[opened.sent :] if opened else text
+            yield from self._text(key, rest, refusal=event["type"] == "response.refusal.done")
 
     def _on_refusal_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        return self._text(_part_key(event), event.get("delta"), refusal=True)
+        return self._text(self._part_key(event), event.get("delta"), refusal=True)
 
     def _text(self, key: _Key, text: Any, *, refusal: bool) -> Iterator[ResponseEvent]:
-        if type(text) is not str or not text:
+        text = text_in(text)
+        if not text:
             return
         opened = self._blocks.get(key)
         if opened is None or opened.ended:
             opened = yield from self._start_text(key, refusal=refusal)
         opened.sent += len(text)
+        self._said = True
         if refusal:
             self._refusal.append(text)
             self.kept.add(len(text))
@@ -159,7 +211,7 @@ class ResponsesParser(ParserBase):
         return opened
 
     def _on_annotation(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        annotation, key = event.get("annotation"), _part_key(event)
+        annotation, key = event.get("annotation"), self._part_key(event)
         if type(annotation) is not dict:
             return
         opened = self._blocks.get(key)
@@ -168,18 +220,19 @@ class ResponsesParser(ParserBase):
         yield CitationAdded(opened.block, read_annotation(annotation))
 
     def _on_part_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        return self._finish_part(_part_key(event), event.get("part"))
+        return self._finish_part(self._part_key(event), event.get("part"))
 
     def _finish_part(self, key: _Key, part: Any) -> Iterator[ResponseEvent]:
         """End a part of a message, and tell what its deltas left out."""
         opened = self._blocks.get(key)
         if opened is not None and opened.ended:
             return
-        if type(part) is dict and part.get("type") in ("output_text", "refusal"):
-            refusal = part["type"] == "refusal"
-            text = part.get("refusal" if refusal else "text")
-            if type(text) is str:
-                yield from self._text(key, text[opened.sent :] if opened else text, refusal=refusal)
+        refusal = type(part) is dict and part.get("type") == "refusal"
+        text = part.get("refusal") if refusal else text_in(part)
+        if type(text) is str:
+            yield from self._text(key, text[opened.sent :] if opened else text, refusal=refusal)
+        if not text and says_something(part):
+            self.losses.dropped("response.output.message.content")
         opened = self._blocks.get(key)
         if opened is not None:
             opened.ended = True
@@ -188,17 +241,24 @@ class ResponsesParser(ParserBase):
     # ---- reasoning
 
     def _on_summary_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        return self._thinking(event, ("summary", _number(event, "summary_index")))
+        return self._thinking(event, ("summary", place(event.get("summary_index"))))
 
     def _on_reasoning_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        return self._thinking(event, ("content", _number(event, "content_index")))
+        return self._thinking(event, ("content", place(event.get("content_index"))))
+
+    def _on_summary_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        """The whole of it, where it did not come in pieces."""
+        if (self._place_of(event), "reasoning", None) not in self._blocks:
+            kind = "summary" if "summary" in event["type"] else "content"
+            source = (kind, place(event.get(f"{kind}_index")))
+            yield from self._thinking({**event, "delta": event.get("text")}, source)
 
     def _thinking(self, event: dict[str, Any], source: tuple[str, int | None]) -> Iterator[ResponseEvent]:
         """The text itself or a summary of it, whichever comes first: both would say it twice."""
         text = event.get("delta")
         if type(text) is not str or not text:
             return
-        opened = yield from self._start_thinking(_number(event, "output_index"))
+        opened = yield from self._start_thinking(self._place_of(event))
         if opened.source != source:
             if opened.source[0] and opened.source[0] != source[0]:
                 return
@@ -208,8 +268,8 @@ class ResponsesParser(ParserBase):
         opened.texts.append(text)
         yield ThinkingDelta(opened.block, text)
 
-    def _start_thinking(self, output_index: int | None) -> Generator[ResponseEvent, None, _Open]:
-        key = (output_index, "reasoning", None)
+    def _start_thinking(self, where: _Place) -> Generator[ResponseEvent, None, _Open]:
+        key = (where, "reasoning", None)
         opened = self._blocks.get(key)
         if opened is None or opened.ended:
             yield from self._ensure_started()
@@ -217,7 +277,7 @@ class ResponsesParser(ParserBase):
             yield ThinkingStarted(opened.block)
         return opened
 
-    def _finish_reasoning(self, index: int | None, item: dict[str, Any]) -> Iterator[ResponseEvent]:
+    def _finish_reasoning(self, index: _Place, item: dict[str, Any]) -> Iterator[ResponseEvent]:
         sealed = _text(item, "encrypted_content")
         carried = read_carrier(sealed)
         opened = self._blocks.get((index, "reasoning", None))
@@ -237,7 +297,7 @@ class ResponsesParser(ParserBase):
             yield BlockEnded(opened.block)
 
     def _carried(
-        self, index: int | None, opened: _Open | None, text: str, carried: list[Carried]
+        self, index: _Place, opened: _Open | None, text: str, carried: list[Carried]
     ) -> Iterator[ResponseEvent]:
         """Claude's thinking in an item: the shown *text* gets its own seal, what was never shown its own block."""
         if opened is not None:
@@ -257,29 +317,38 @@ class ResponsesParser(ParserBase):
 
     # ---- calls
 
-    def _start_call(self, index: int | None, item: dict[str, Any]) -> Generator[ResponseEvent, None, _Open]:
+    def _start_call(self, index: _Place, item: dict[str, Any]) -> Generator[ResponseEvent, None, _Open]:
         yield from self._ensure_started()
         opened = self._blocks[(index, "call", None)] = _Open(self.grammar.next_block)
         self._calls += 1
         extra = {name: item[name] for name in ("namespace", "caller") if item.get(name) is not None}
         kind = _CALLS[item["type"]][0]
-        id_, signature = marker.unsealed_id(_text(item, "call_id"))
+        call_id = _text(item, "call_id") or _text(item, "id")
+        self._called.add(call_id)
+        id_, signature = marker.unsealed_id(call_id)
         yield ToolCallStarted(opened.block, id_, _text(item, "name"), kind, extra or None, signature)
         return opened
 
     def _on_input_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        opened, fragment = self._blocks.get((_number(event, "output_index"), "call", None)), event.get("delta")
+        opened, text = self._blocks.get((self._place_of(event), "call", None)), fragment(event.get("delta"))
         # Input of an item that is not known comes again, whole, with the item's end.
-        if opened is not None and not opened.ended and type(fragment) is str and fragment:
-            opened.sent += len(fragment)
-            yield ToolInputDelta(opened.block, fragment)
+        if opened is not None and not opened.ended and text:
+            opened.sent += len(text)
+            yield ToolInputDelta(opened.block, text)
 
-    def _finish_call(self, index: int | None, item: dict[str, Any]) -> Iterator[ResponseEvent]:
+    def _on_input_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
+        opened = self._blocks.get((self._place_of(event), "call", None))
+        whole = fragment(event.get("arguments") or event.get("input"))
+        if opened is not None and not opened.ended and len(whole) > opened.sent:
+            yield ToolInputDelta(opened.block, whole[opened.sent :])
+            opened.sent = len(whole)
+
+    def _finish_call(self, index: _Place, item: dict[str, Any]) -> Iterator[ResponseEvent]:
         opened = self._blocks.get((index, "call", None))
         if opened is None:
             opened = yield from self._start_call(index, item)
-        whole = item.get(_CALLS[item["type"]][1])
-        if type(whole) is str and len(whole) > opened.sent:
+        whole = fragment(item.get(_CALLS[item["type"]][1]))
+        if len(whole) > opened.sent:
             yield ToolInputDelta(opened.block, whole[opened.sent :])
         yield BlockEnded(opened.block)
 
@@ -289,21 +358,24 @@ class ResponsesParser(ParserBase):
         item = event.get("item")
         if type(item) is not dict or _text(item, "type") not in _CALLS:
             return
-        index = _number(event, "output_index")
-        if (index, "call", None) not in self._blocks:
+        index = self._place_of(event)
+        # Without a name it is told when it is whole.
+        if (index, "call", None) not in self._blocks and _text(item, "name"):
             opened = yield from self._start_call(index, item)
-            already = item.get(_CALLS[item["type"]][1])
-            if type(already) is str and already:
+            if already := fragment(item.get(_CALLS[item["type"]][1])):
                 opened.sent = len(already)
                 yield ToolInputDelta(opened.block, already)
 
     def _on_item_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        item, index = event.get("item"), _number(event, "output_index")
+        item, index = event.get("item"), self._place_of(event)
         if type(item) is not dict:
             return
         kind = _text(item, "type")
         if kind == "message":
             content = item.get("content")
+            if type(content) in (str, dict):
+                content = [content]
+            self.losses.extra("response.output.message", unread(item, _OF_MESSAGE))
             # A server that numbers no parts (llama.cpp) has told them one by one: here they would be told again.
             told = (index, "text", None) in self._blocks
             for position, part in enumerate(content if type(content) is list and not told else ()):
@@ -311,7 +383,10 @@ class ResponsesParser(ParserBase):
         elif kind == "reasoning":
             yield from self._finish_reasoning(index, item)
         elif kind in _CALLS:
-            yield from self._finish_call(index, item)
+            if (index, "call", None) in self._blocks or says_something({**item, "status": None}):
+                yield from self._finish_call(index, item)
+        elif kind in ("output_text", "text"):
+            yield from self._whole_part((index, "text", 0), item)
         elif kind:
             yield from self._ensure_started()
             block = self.grammar.next_block
@@ -328,7 +403,7 @@ class ResponsesParser(ParserBase):
                     yield CitationAdded(self._blocks[key].block, read_annotation(annotation))
         yield from self._finish_part(key, part)
 
-    def _forget(self, index: int | None) -> Iterator[ResponseEvent]:
+    def _forget(self, index: _Place) -> Iterator[ResponseEvent]:
         """The item at *index* is over: its number may not come again, but a server without numbers has only one."""
         for key in [key for key in self._blocks if key[0] == index]:
             opened = self._blocks.pop(key)
@@ -353,35 +428,56 @@ class ResponsesParser(ParserBase):
         if self.grammar.next_block == 0:
             # A server that streams nothing but its end.
             yield from self._output(members)
+        else:
+            yield from self._left_out(members)
         yield from self.close_blocks()
         yield self._ending(members, incomplete=event["type"] == "response.incomplete")
+
+    def _left_out(self, response: dict[str, Any]) -> Iterator[ResponseEvent]:
+        """What of the output no event told: calls, the rest of those not ended, a message if there was none."""
+        output = response.get("output")
+        for index, item in enumerate(output if type(output) is list else ()):
+            if type(item) is not dict:
+                continue
+            kind, id_ = _text(item, "type"), _text(item, "id")
+            where = self._places.get(id_, index)
+            told = (_text(item, "call_id") or id_) in self._called
+            if kind in _CALLS and (not told or (where, "call", None) in self._blocks):
+                yield from self._on_item_done({"output_index": where, "item": item})
+            elif kind == "message" and not self._said:
+                yield from self._on_item_done({"output_index": index, "item": item})
 
     def _output(self, response: dict[str, Any]) -> Iterator[ResponseEvent]:
         output = response.get("output")
         for index, item in enumerate(output if type(output) is list else ()):
             yield from self._on_item_done({"output_index": index, "item": item})
 
-    def _ending(self, response: dict[str, Any], *, incomplete: bool) -> ResponseEnded:
+    def _ending(self, response: dict[str, Any], *, incomplete: bool) -> ResponseEnded | ResponseFailed:
         details = response.get("incomplete_details")
         details = details if type(details) is dict else {}
         reason = _text(details, "reason")
-        if incomplete:
-            stop = {"max_output_tokens": StopReason.MAX_TOKENS, "content_filter": StopReason.REFUSAL}.get(
-                reason, StopReason.PAUSED if reason else StopReason.MAX_TOKENS
-            )
+        stop = StopReason.MAX_TOKENS
+        if incomplete and reason:
+            meaning = self.read_stop(reason, {}, "response.incomplete_details.reason")
+            if isinstance(meaning, ResponseFailed):
+                return meaning
+            # Whatever it is, it says that there would be more.
+            stop = StopReason.PAUSED if meaning in (StopReason.OTHER, StopReason.END) else meaning
+        elif incomplete:
+            pass
         elif self._refusal:
             stop = StopReason.REFUSAL
         else:
             stop = StopReason.TOOL_CALL if self._calls else StopReason.END
         tier = _text(response, "service_tier")
-        extra = {name: value for name, value in response.items() if name not in _NO_NEWS and value is not None}
+        extra = unread(response, _NO_NEWS)
         return ResponseEnded(
             stop,
             read_usage(response.get("usage")),
             native_reason=reason or ("incomplete" if incomplete else "completed"),
             explanation="".join(self._refusal) or _text(details, "explanation") or None,
             service_tier="standard" if tier == "default" else tier or None,
-            extra=extra or None,
+            extra=extra,
         )
 
     # ---- whole
@@ -401,21 +497,16 @@ class ResponsesParser(ParserBase):
             return
         yield from self._ensure_started(body)
         yield from self._output(body)
+        if self.grammar.next_block == 0 and (text := _text(body, "output_text")):
+            # The SDK's own member: what it joins is not there.
+            yield from self._text((0, "text", 0), text, refusal=False)
+            yield from self.close_blocks()
         yield self._ending(body, incomplete=status == "incomplete")
-
-
-def _part_key(event: dict[str, Any]) -> _Key:
-    return _number(event, "output_index"), "text", _number(event, "content_index")
 
 
 def _text(members: dict[str, Any], name: str) -> str:
     value = members.get(name)
     return value if type(value) is str else ""
-
-
-def _number(members: dict[str, Any], name: str) -> int | None:
-    value = members.get(name)
-    return value if type(value) is int else None
 
 
 def _joined(parts: Any) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .schemas import NotInSubset, names
+from ...llm.request import Tool
+from .naming import property_names
+from .schemas import NotInSubset, as_object, names, repaired
 
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 MAX_OPTIONAL = 24
@@ -228,3 +230,30 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 def _primitive(value: Any) -> bool:
     return value is None or type(value) in (str, int, float, bool)
+
+
+# ---- names of properties
+
+
+def input_names(tools: list[Tool]) -> dict[str, dict[str, str]]:
+    """By tool: members of its input that Claude's API refuses by their names -> as they are sent."""
+    found: dict[str, dict[str, str]] = {}
+    for tool in tools:
+        if tool.kind == "function" and tool.schema is not None:
+            properties = as_object(repaired(tool.schema))[0].get("properties")
+            if type(properties) is dict and (renamed := property_names(properties)):
+                found[tool.name] = renamed
+    return found
+
+
+def with_names(schema: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """*schema* with its properties renamed."""
+    out = {**schema, "properties": {names.get(key, key): value for key, value in schema["properties"].items()}}
+    if type(required := schema.get("required")) is list:
+        out["required"] = [names.get(key, key) if type(key) is str else key for key in required]
+    return out
+
+
+def undone(keys: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """*keys* for the answer: as sent -> as the client knows them."""
+    return {tool: {sent: name for name, sent in names.items()} for tool, names in keys.items()}

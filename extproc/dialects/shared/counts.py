@@ -25,7 +25,9 @@ def count(members: Any, *names: str) -> int | None:
 
 
 def whole(value: Any) -> int | None:
-    """A count as a number; JSON of some languages writes it with a fraction of zero."""
+    """A count as a number; JSON of some languages writes it with a fraction of zero, or as text."""
+    if type(value) is str and value.isdecimal():
+        value = int(value[:17])
     if type(value) is float and value.is_integer() and value < _MOST:
         value = int(value)
     return value if type(value) is int and 0 <= value < _MOST else None

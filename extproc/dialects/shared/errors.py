@@ -11,6 +11,7 @@ import msgspec
 from ...llm.events import ResponseFailed
 from ...llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from ..base import encode
+from .fragments import says_something
 from .overflow import CODE, read_overflow
 
 MAX_MESSAGE = 4096
@@ -24,7 +25,7 @@ _CODES = ("code", "status_code", "error_code", "http_code", "errcode")
 _EMPTY_QUOTA = re.compile(
     r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota)|billing_(?:hard_limit|not_active)"
     r"|credit balance is too low|(?:out of|no|not enough) credits?\b|payment required|account is in arrears|arrearage"
-    r"|run out of credits|balance is not enough"
+    r"|run out of credits|balance is not enough|credits? (?:are|is|have been|has been) (?:depleted|exhausted|used up)"
 )
 """What was paid for is used up. It is no rate: asking again later changes nothing."""
 
@@ -50,15 +51,11 @@ def no_use_in_retrying(failed: ResponseFailed) -> bool:
 def says_error(body: Mapping[str, Any]) -> bool:
     """Whether *body* holds an error in one of the ways that mean nothing else. An error of empty members is none:
     servers in Go write it beside a good answer."""
-    if _says_something(body.get("error")) or body.get("object") == "error" or body.get("type") == "error":
+    if says_something(body.get("error")) or body.get("object") == "error" or body.get("type") == "error":
         return True
     return _vendor_error(body) is not None or (
-        body.get("success") is False and any(_says_something(body.get(name)) for name in _MESSAGES)
+        body.get("success") is False and any(says_something(body.get(name)) for name in _MESSAGES)
     )
-
-
-def _says_something(value: Any) -> bool:
-    return any(value.values()) if type(value) is dict else bool(value)
 
 
 def _vendor_error(body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -87,7 +84,7 @@ def read_error(
     error = body
     if type(body) is dict:
         vendor = _vendor_error(body)
-        error = body["error"] if _says_something(body.get("error")) else vendor if vendor is not None else body
+        error = body["error"] if says_something(body.get("error")) else vendor if vendor is not None else body
     if type(error) is not dict:
         error = {"message": error}
     message = _message(error, 0)
@@ -113,7 +110,8 @@ def read_error(
 def _is_empty_quota(kind: ErrorKind, status: int | None, code: str | None, said: str) -> bool:
     if status == 429 and code == INSUFFICIENT_QUOTA:
         return False  # OpenAI's own, by which its SDKs choose their exception: see ``no_use_in_retrying``
-    told_by_status = status is not None and 400 <= status != 429
+    # Anthropic says it under 400, others under 403.
+    told_by_status = status is not None and 400 <= status not in (400, 403, 429)
     return not told_by_status and kind is not ErrorKind.BILLING and _EMPTY_QUOTA.search(said) is not None
 
 

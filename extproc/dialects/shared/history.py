@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...llm.losses import Action, LossReport
-from ...llm.request import Message, Request, Text, Tool, ToolChange, ToolReference, ToolResult
+from ...llm.request import Message, Request, Source, Text, Tool, ToolChange, ToolReference, ToolResult
 from .client_tools import as_function
 from .naming import tool_name
 
@@ -29,16 +29,36 @@ def omitted(what: str, why: str) -> str:
     return f"[{what} omitted: {why}]"
 
 
+def cannot_open(source: Source) -> str:
+    """Why a medium at an address is left out."""
+    return f"the model cannot open {source.data}"
+
+
 def settled(request: Request, losses: LossReport) -> Request:
     """*request* for an API that knows all tools from the start, and no tools but functions: without what only changes
     which may be called, with the tools that are defined on the way among the others, with those that clients of
     Anthropic's run as functions, and without system messages that count no longer."""
-    tools = [_function(tool, losses) for tool in request.tools]
+    tools = _distinct([_function(tool, losses) for tool in request.tools], losses)
     messages = request.messages
     if any(map(_changes, messages)):
         messages = _unchanging(messages, tools, losses)
     messages = [_with_names(message, losses) for message in messages]
     return replace(request, messages=messages, tools=tools)
+
+
+def _distinct(tools: list[Tool], losses: LossReport) -> list[Tool]:
+    """*tools* without a function that has another one's name: most APIs refuse it."""
+    names: set[str] = set()
+    kept = []
+    for tool in tools:
+        name = tool_name(tool.name) if tool.kind in ("function", "custom") else ""
+        if name in names:
+            losses.dropped(tool.at, f"another tool is called {name}")
+            continue
+        if name:
+            names.add(name)
+        kept.append(tool)
+    return kept
 
 
 def _function(tool: Tool, losses: LossReport) -> Tool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -28,13 +28,15 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.grammar import Grammar, State
 from ...llm.jsonkeys import KeyRenamer
 from ...llm.kept import Kept
-from ...llm.losses import LossReport
+from ...llm.losses import Action, LossReport
 from ...llm.weight import is_heavier
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
 from .errors import read_error, says_error
 from .fences import Fence
+from .fragments import may_hold_text
 from .reading import Halves, decode, decode_cut, may_be_cut
+from .stops import read_stop
 from .toolinput import ToolInput
 
 TOO_MANY = "holds more values than can be handled at once"
@@ -71,6 +73,7 @@ class ParserBase:
         self.inputs: dict[int, ToolInput] = {}
         """Of each open call of a function, what has come of its input."""
         self._half_call = False  # a call was told whose input never closed
+        self._unheard = False  # nothing was read from a piece that looks as if it says something
         self._halves: dict[int, Halves] = {}  # block -> a text in which characters were cut in two
         self._cut = False  # whether there may be any
         self._fences: dict[int, Fence] = {}  # block -> a text that may stand in a fence
@@ -79,6 +82,11 @@ class ParserBase:
         self._sniffing = True
         self._custom: dict[int, list[str]] = {}  # block -> input of a free-form tool, so far wrapped in JSON
         self._renamers: dict[int, KeyRenamer] = {}
+        self._told: dict[tuple[str, str], ToolInput] = {}  # id and name of each call -> its input
+        self._calling: dict[int, tuple[str, str]] = {}  # block -> id and name of an open call
+        self._again: set[int] = set()  # blocks of calls that may be told for the second time
+        self._repeated: set[int] = set()  # and of those that are
+        self._waiting: list[ResponseEvent] = []  # behind them
         self.streamed = head.status < 400 and head.media_type in self.stream_types
         self._framing = self.make_framing(limits)
 
@@ -227,6 +235,17 @@ class ParserBase:
     ) -> ResponseFailed:
         return ResponseFailed(kind, message, status, code, param)
 
+    def read_stop(self, word: str, known: Mapping[str, StopReason], at: str) -> StopReason | ResponseFailed:
+        """What the finish *word* means: by the API's own table, else as any vendor may mean it. What nobody knows is a
+        loss at the path *at*; what says that the answer broke off is a failure."""
+        meaning = known.get(word) or read_stop(word)
+        if isinstance(meaning, ErrorKind):
+            return self.failure(f"the upstream broke off: {word}", meaning, status=None if self.streamed else 502)
+        if meaning is None:
+            self.losses.add(at, Action.DOWNGRADED, f"{word!r} is not known")
+            return StopReason.OTHER
+        return meaning
+
     def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
         """What an error object means, however the server spells it. *status* is ``None`` within a stream."""
         return read_error(error, status, self.error_kinds)
@@ -281,7 +300,7 @@ class ParserBase:
                 for event in produced:
                     if self.grammar.state is State.ENDED:
                         return events
-                    if type(event) is TextDelta and plain and not self._cut:
+                    if type(event) is TextDelta and plain and not self._cut and not self._again:
                         # By far the most events: nothing in them is ever undone. Beside an open call they may wait.
                         events.append(self.grammar.check(event))
                         if self.kept.texts or len(self.grammar.open) > 1:
@@ -291,14 +310,17 @@ class ParserBase:
                         continue
                     told.append(event)
                     for whole in self._whole_characters(event) if self._cut else (event,):
-                        events += [self.grammar.check(e) for e in self._undone(whole)]
+                        for undone in self._undone(whole):
+                            events += self._once(self.grammar.check(undone))
             except ProtocolError as error:
                 if self.grammar.state is not State.ENDED:
                     message = f"the upstream broke its protocol: {error}"
                     events.append(self.grammar.check(self.failure(message, status=502, code="upstream_error")))
             if items and self.grammar.state is not State.ENDED:
                 if told or not passed:
-                    self.kept.add_events(told, self.bytes_of(items[number]))
+                    piece = self.bytes_of(items[number])
+                    self.kept.add_events(told, piece)
+                    self._unheard = self._unheard or (not told and may_hold_text(piece))
                 if self.kept.full:
                     events.append(self.grammar.check(self.kept.failure()))
         return events
@@ -315,6 +337,8 @@ class ParserBase:
             return self._block_ended(event.block)  # type: ignore[union-attr]
         if kind is ToolCallStarted:
             return (self._call_started(event),)  # type: ignore[arg-type]
+        if kind is ResponseEnded and self.grammar.next_block == 0 and (self._unheard or may_hold_text(self._body)):
+            self.losses.dropped("response", "it says something, and nothing of it could be read")
         if kind is ResponseEnded and self._half_call and event.stop in _LOOKS_WHOLE:  # type: ignore[union-attr]
             message = "the input of a call is not whole, and nothing says that it was cut off"
             return (self.failure(message, status=502, code="upstream_error"),)
@@ -329,8 +353,32 @@ class ParserBase:
         text = event.text if fence is None else fence.feed(event.text)
         return (TextDelta(event.block, text),) if text else ()
 
+    def _once(self, event: ResponseEvent) -> list[ResponseEvent]:
+        """What is told of *event*, now or of those before it. From a call on that has id and name of one before it, all
+        waits until its input is whole: the same again is told as a block in which nothing is said."""
+        kind = type(event)
+        if not self._again:
+            return [event]
+        self._waiting.append(event)
+        if kind is BlockEnded:
+            self._again.discard(event.block)  # type: ignore[union-attr]
+        if self._again and kind is not ResponseFailed and kind is not ResponseEnded:
+            return []
+        told, self._waiting = self._waiting, []
+        self._again.clear()
+        return [each for one in told if (each := self._unless_repeated(one)) is not None] if self._repeated else told
+
+    def _unless_repeated(self, event: Any) -> ResponseEvent | None:
+        kind = type(event)
+        if getattr(event, "block", None) not in self._repeated or kind is BlockEnded:
+            told: ResponseEvent = event
+            return told
+        return ThinkingStarted(event.block) if kind is ToolCallStarted else None
+
     def _call_started(self, event: ToolCallStarted) -> ToolCallStarted:
         undo = self.call.undo
+        if not event.name:
+            raise ProtocolError("tool call", "has no name")
         if event.kind == "function":
             self.inputs[event.block] = ToolInput()
         if marker.IN_ID in event.id or marker.FITTED in event.id:
@@ -338,6 +386,11 @@ class ParserBase:
             id_, signature = marker.unsealed_id(event.id)
             event = replace(event, id=id_, signature=event.signature or signature)
         name = undo.names.get(event.name, event.name)
+        if event.id and event.kind == "function":
+            key = self._calling[event.block] = event.id, name
+            given = self.inputs[event.block]
+            if self._told.setdefault(key, given) is not given:
+                self._again.add(event.block)
         if name in undo.keys:
             self._renamers[event.block] = KeyRenamer(undo.keys[name])
         if name in undo.custom and event.kind == "function":
@@ -364,6 +417,12 @@ class ParserBase:
             return (TextDelta(block, held), BlockEnded(block))
         given = self.inputs.pop(block, None)
         rest = "" if given is None else given.end()
+        call = self._calling.pop(block, None)
+        if given is not None and call is not None:
+            before = self._told[call]
+            if before is not given and before.is_told_by(given.text):
+                self._repeated.add(block)
+                self.losses.dropped("response.tool_calls", "the same call again")
         self._half_call = self._half_call or (self.streamed and given is not None and given.half)
         if (renamer := self._renamers.pop(block, None)) is not None:
             rest = renamer.feed(rest) + renamer.end()

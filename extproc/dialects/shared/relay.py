@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ...capabilities import Capabilities
+from ...llm import signers
 from ...llm.embeddings import EmbedRequest
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
@@ -69,7 +70,8 @@ def relayed(dialect: Dialect, request: Request, upstream: Upstream, losses: Loss
     if request.source is None or request.dialect != dialect.name:
         return None
     call: ClientCall = request.source.call
-    if dialect.mend(call.body, LossReport()) is not call.body:
+    signer = signers.signer(upstream.provider, upstream.model or request.model)
+    if dialect.mend(call.body, LossReport(), signer) is not call.body:
         return None
     before = dialect.parse_request(call, LossReport())
     body = call.body if before == request else edited(dialect, call, before, request, losses)

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from ...llm.fields import Fields
+from ...llm.losses import Action, LossReport
+from ...llm.request import Tool
 from ..base import encode
 
 MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -136,6 +138,14 @@ def as_object(schema: Schema) -> tuple[Schema, str]:
 
 
 _COMBINERS = frozenset({"anyOf", "oneOf", "allOf"})
+
+
+def rooted(tool: Tool, schema: Schema, losses: LossReport) -> tuple[Schema, str]:
+    """*schema* with an object at its root, and the description of its *tool*, with what the object cannot say."""
+    schema, words = as_object(schema)
+    if words:
+        losses.add(tool.at, Action.DOWNGRADED, "its schema's choices are described, not enforced")
+    return schema, "\n\n".join(text for text in (tool.description, words) if text)
 
 
 def _branch(branch: Schema, root: Schema) -> Schema:

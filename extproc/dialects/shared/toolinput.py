@@ -26,7 +26,7 @@ class ToolInput:
     """One function's input. What begins as an object passes as it comes; anything else waits for its end, because it
     may be another way to write an object. Linear in what comes: each text is scanned once, and only if it has to be."""
 
-    __slots__ = ("_again", "_length", "_parts", "_scanner", "_unscanned", "live")
+    __slots__ = ("_again", "_doubted", "_length", "_parts", "_scanner", "_unscanned", "live")
 
     def __init__(self) -> None:
         self.live = False
@@ -36,6 +36,7 @@ class ToolInput:
         self._scanner = JsonScanner()
         self._unscanned: list[str] = []
         self._again: ToolInput | None = None  # what comes behind the whole input, and may only say it again
+        self._doubted = ""  # it begins with all that came before: it goes on, or tells everything so far
 
     @property
     def text(self) -> str:
@@ -57,26 +58,42 @@ class ToolInput:
         """An object that was left open. What is no beginning of JSON at all is none: its reader will say so."""
         return self.live and not self.whole and could_go_on(self.text, "")
 
+    def is_told_by(self, text: str) -> bool:
+        """Whether *text* says the whole input again."""
+        return text == self.text or _value(text) == _value(self.text)
+
     def feed(self, fragment: str) -> str:
         """What *fragment* adds for the client. Raises ProtocolError for another input behind a whole one."""
         if not fragment:
             return ""
         if not self.live:
             return self._before(fragment)
+        if self._doubted:
+            return self._settled(fragment)
         if fragment[0] in _BLANK_OR_OBJECT or self._again is not None:
             if (self._again is not None or fragment.lstrip().startswith("{")) and self.whole:
                 return self._behind(fragment)
-            if (
-                len(fragment) >= self._length
-                and fragment.startswith(self.text)
-                and not could_go_on(self.text, fragment)
-            ):
-                # Each fragment holds everything so far.
+            if len(fragment) >= self._length and fragment.startswith(self.text):
+                if could_go_on(self.text, fragment):
+                    # An object in the object, with the same first member; or, most likely, everything so far.
+                    self._doubted = fragment
+                    return ""
                 fragment = fragment[self._length :]
         return self._added(fragment)
 
+    def _settled(self, fragment: str) -> str:
+        """What *fragment* adds, now that it tells what the one before it was."""
+        doubted, self._doubted = self._doubted, ""
+        if len(fragment) >= len(doubted) and fragment.startswith(doubted):
+            return self._added(fragment[self._length :])
+        return self._added(doubted) + self.feed(fragment)
+
     def end(self) -> str:
         """What is still to be told when nothing more comes; nothing at all was told of an input that is empty."""
+        if self._doubted:
+            doubted, self._doubted = self._doubted, ""
+            repeats = _is_object(doubted) and not _is_object(self.text + doubted)
+            return self._added(doubted[self._length :] if repeats else doubted)
         if self.live:
             self._refuse_a_second()
             return ""
@@ -141,6 +158,10 @@ def _value(text: str) -> Any:
         return _decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return text.strip()
+
+
+def _is_object(text: str) -> bool:
+    return type(_value(text)) is dict
 
 
 def _inner(text: str) -> str:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
-from ...llm.request import Block, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
+from ...llm.request import Block, Message, Opaque, Request, Text, Thinking, ToolCall, ToolChange, ToolResult
 from ..base import Members
 from .history import NO_RESULT, as_aside
 from .media import tag
@@ -321,6 +322,19 @@ class Turns:
             written = [self._writer.text(block) for block in system_texts(message, self._losses)]
             text = message.content if type(message.content) is str else None
             self.turns.append(Turn("system", blocks=[block for block in written if block is not None], text=text))
+
+
+def with_leading_systems(request: Request, dialect: str, losses: LossReport) -> Request:
+    """*request* of another *dialect*, whose system messages before anybody has spoken belong to the system prompt."""
+    if request.dialect == dialect:
+        return request
+    messages = request.messages
+    leading = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
+    if not leading:
+        return request
+    for message in messages[:leading]:
+        losses.add(message.at, Action.MOVED, "to the system prompt")
+    return replace(request, system=[*request.system, *messages[:leading]], messages=messages[leading:])
 
 
 def system_texts(message: Message, losses: LossReport) -> list[Text]:

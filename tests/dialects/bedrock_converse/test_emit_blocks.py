@@ -40,10 +40,11 @@ def test_cache_points_follow_what_they_mark() -> None:
         messages=[Message("user", [Text("a", "a", CacheMarker("1h")), Text("b", "b")], "messages[0]")],
         tools=[Tool("f", schema={}, at="tools[0]", cache=mark)],
     )
+    # The hour stands behind five minutes, which the API refuses.
     assert made.body["system"] == [{"text": "s"}, {"cachePoint": {"type": "default"}}]
     assert made.messages[0]["content"] == [
         {"text": "a"},
-        {"cachePoint": {"type": "default", "ttl": "1h"}},
+        {"cachePoint": {"type": "default"}},
         {"text": "b"},
     ]
     assert made.body["toolConfig"]["tools"][1] == {"cachePoint": {"type": "default"}}
@@ -101,7 +102,6 @@ def test_kinds_of_documents(source: Source, format_: str, sent: Any) -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        Image(Source("url", "https://h/x.png"), "at"),
         Image(Source("base64", "AA==", "image/tiff"), "at"),
         Document(Source("base64", "AA==", "application/zip"), at="at"),
         Document(Source("file", "file-1", dialect="openai_chat"), at="at"),
@@ -111,6 +111,59 @@ def test_what_cannot_be_carried(block: Any) -> None:
     with pytest.raises(Unsupported) as error:
         user(block)
     assert error.value.path == "at"
+
+
+@pytest.mark.parametrize(
+    ("block", "kind"),
+    [
+        (Image(Source("url", "https://h/x.png"), "at"), "image"),
+        (Document(Source("url", "https://h/x.png"), at="at"), "document"),
+    ],
+)
+def test_what_stands_elsewhere_is_left_out_and_said(block: Any, kind: str) -> None:
+    """It stays in the history: refusing it would end the conversation."""
+    made = user(block, Text("t", "t"))
+    left_out = {"text": f"[{kind} omitted: the model cannot open https://h/x.png]"}
+    assert made.messages[0]["content"] == [left_out, {"text": "t"}]
+    assert made.losses == ["at:dropped"]
+
+
+def test_an_image_has_the_type_of_its_bytes() -> None:
+    made = user(Image(Source("base64", "/9j/4AAQSkZJRg==", "image/png"), "at"))
+    assert made.messages[0]["content"][0]["image"]["format"] == "jpeg" and made.losses == ["at:rewritten"]
+
+
+TIMES = ["", "1h", "5m"]
+
+
+@pytest.mark.parametrize("times", [(a, b, c) for a in TIMES for b in TIMES for c in TIMES])
+def test_no_longer_time_stands_behind_a_shorter_one(times: tuple[str, str, str]) -> None:
+    """In the order in which the model reads: tools, system, messages."""
+    tool, system, said = (CacheMarker(time or None) for time in times)
+    made = written(
+        system=[Message("system", [Text("s", "system[0]", system)], "system")],
+        messages=[Message("user", [Text("a", "a", said)], "messages[0]")],
+        tools=[Tool("f", schema={}, at="tools[0]", cache=tool)],
+    )
+    lists = [made.body["toolConfig"]["tools"], made.body["system"], made.messages[0]["content"]]
+    points = [block["cachePoint"].get("ttl", "5m") for blocks in lists for block in blocks if "cachePoint" in block]
+    assert len(points) == 3 and points == sorted(points), "1h sorts before 5m"
+    assert ("cache:downgraded" in made.losses) is (points.count("1h") < times.count("1h"))
+
+
+def test_tools_have_the_first_of_few_cache_points() -> None:
+    texts: list[Any] = [Text(str(n), f"t{n}", CacheMarker()) for n in range(4)]
+    tool = Tool("f", schema={}, at="tools[0]", cache=CacheMarker())
+    made = written(messages=[Message("user", texts, "messages[0]")], tools=[tool])
+    assert "cachePoint" in made.body["toolConfig"]["tools"][-1] and made.losses == ["t3.cache:dropped"]
+
+
+def test_systems_before_anybody_has_spoken_are_the_prompts() -> None:
+    systems = [Message("system", text, f"messages[{n}]") for n, text in enumerate(("a", "b"))]
+    made = written(messages=[*systems, *HI, Message("system", "c", "messages[3]"), *HI])
+    assert made.body["system"] == [{"text": "a"}, {"text": "b"}]
+    assert made.messages[0]["role"] == "user"
+    assert made.losses[:2] == ["messages[0]:moved", "messages[1]:moved"]
 
 
 def test_audio() -> None:

@@ -185,7 +185,6 @@ def test_losses() -> None:
     [
         (e.StopReason.END, None, "end_turn"),
         (e.StopReason.OTHER, "new", "end_turn"),
-        (e.StopReason.OTHER, "malformed_tool_use", "malformed_tool_use"),
         (e.StopReason.MAX_TOKENS, "length", "max_tokens"),
         (e.StopReason.PAUSED, "pause_turn", "max_tokens"),
         (e.StopReason.COMPACTED, None, "max_tokens"),

@@ -153,7 +153,7 @@ STREAMS: dict[str, tuple[bytes, list[object]]] = {
                                         [("thinking", "", TWO), STOP.END]),
     "metadata first": (STARTED + METADATA + frame("messageStop", {"stopReason": "max_tokens"}), [STOP.MAX_TOKENS]),
     "more behind the stop": (STARTED + frame("messageStop", {"stopReason": "end_turn"}) + delta(0, text="x") + METADATA,
-                             [STOP.END]),
+                             [("text", "x"), STOP.END]),
     "an unknown reason": (STARTED + stopped("new"), [STOP.OTHER]),
     "no reason": (STARTED + stopped(None), [STOP.END]),
     "unknown events and deltas": (frame("initial-response", b"") + STARTED + frame("new", {"a": 1}) + delta(0, new=1)

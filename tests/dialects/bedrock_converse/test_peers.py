@@ -48,7 +48,6 @@ REFUSED = {
 }
 JUDGED = {
     ("chat", 2): ("a model that does not think: the effort is dropped", "additionalModelRequestFields"),
-    ("chat", 3): ("reasoning_signature is a peer's own member: without one, reasoning cannot be sent back", "messages"),
     ("chat", 9): ("reserved is no service tier that the Chat API has", "serviceTier"),
     ("chat", 10): ("inputSchema may not be null", "toolConfig"),
     ("chat", 11): ("inputSchema may not be null", "toolConfig"),
@@ -73,13 +72,12 @@ JUDGED = {
     ("messages", 12): ("a model of which nobody knows that it thinks", "additionalModelRequestFields"),
     ("messages", 13): ("the same; a call without its result gets one; calls in a history need toolConfig",
                        "messages", "toolConfig"),
-    ("messages", 16): ("as 19; a result needs its call", "messages", "system"),
+    ("messages", 16): ("a result needs its call", "messages"),
     ("messages", 17): ("two turns of a user are one: Bedrock wants roles to alternate", "messages"),
-    ("messages", 19): ("instructions within the turns stay where they are", "messages", "system"),
     ("messages", 20): ("results come first; calls in a history need toolConfig", "messages", "toolConfig"),
     ("messages", 21): ("a model of which nobody knows that it caches; a result needs its call",
                        "messages", "system", "toolConfig"),
-    ("messages", 22): ("the same", "messages", "system"),
+    ("messages", 22): ("a model of which nobody knows that it caches", "system"),
 }  # fmt: skip
 """Why ours is another, and the members in which it is, all of them."""
 

@@ -158,7 +158,6 @@ def test_media_in_a_result() -> None:
         ([{"parts": [{}]}], "contents[0].parts[0]: the part is empty"),
         ([{"parts": [{"inlineData": {"mimeType": "image/png"}}]}], "contents[0].parts[0].inlineData.data: is missing"),
         ([{"parts": [{"functionCall": {"name": "f"}}]}], "can only be in a model's content"),
-        ([{"parts": [{"functionResponse": {"name": "f"}}]}], "answers no functionCall"),
         ([{"parts": [{"text": "t", "thought": True}]}], "only a model's content holds thoughts"),
         ([ASKED, {"role": "model", "parts": [{"functionResponse": {}}]}], "can only be in a user's content"),
     ],

@@ -178,7 +178,7 @@ def test_why_it_was_refused(body: Json, explanation: str, native: str) -> None:
 def test_a_word_that_nobody_knows_is_said_to_be_lost() -> None:
     losses = LossReport()
     parsed(answer({"text": "a"}, finish="NEW_WORD"), losses=losses)
-    assert [str(loss) for loss in losses] == ["response.candidates[0].finishReason:rewritten"]
+    assert [str(loss) for loss in losses] == ["response.candidates[0].finishReason:downgraded"]
 
 
 def test_what_is_not_known_is_kept() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from extproc.dialects.gemini.words import (
-    BROKEN_OFF,
     FINISH_NAMES,
     FINISH_REASONS,
     GeminiFields,
@@ -28,7 +27,6 @@ def test_both_spellings_of_a_name(snakes: str, humps: str) -> None:
 
 def test_every_end_has_a_word_and_no_word_two_meanings() -> None:
     assert set(FINISH_NAMES) == set(StopReason)
-    assert BROKEN_OFF.isdisjoint(FINISH_REASONS)
     # What is said to Gemini's clients is read back as no less of an end.
     for reason, word in FINISH_NAMES.items():
         back = FINISH_REASONS.get(word, StopReason.OTHER)
@@ -51,7 +49,9 @@ def test_members_in_either_spelling() -> None:
         ({"promptTokenCount": 3, "totalTokenCount": 3}, Usage(3, 0)),
         ({"promptTokenCount": 3, "toolUsePromptTokenCount": 4, "totalTokenCount": 9}, Usage(7, 2)),
         ({"promptTokenCount": 9, "cachedContentTokenCount": 5}, Usage(9, None, 5)),
-        ({"promptTokenCount": "3", "candidatesTokenCount": -1}, Usage()),
+        ({"promptTokenCount": "x", "candidatesTokenCount": -1}, Usage()),
+        ({"promptTokenCount": "3", "candidatesTokenCount": 2.0}, Usage(3, 2)),
+        ({"promptTokenCount": 3, "cachedContentTokenCount": 9}, Usage(3, None, 3)),
         ([], Usage()),
         (None, Usage()),
     ],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.openai_chat.calls import Calls, fragment
+from extproc.dialects.openai_chat.calls import Calls
 from extproc.llm.failures import ProtocolError
 
 TOOLS = frozenset({"f", "g", "edit_file", "edit_all"})
@@ -67,8 +67,3 @@ def test_which_call(items: list[Item], expected: list[int]) -> None:
 def test_no_guess_between_two_calls() -> None:
     with pytest.raises(ProtocolError, match="one of several"):
         found((0, "a", "f", ""), (1, "b", "g", ""), (2, "", "", "{}"))
-
-
-def test_fragments() -> None:
-    values: list[Any] = ["{", None, {"a": 1}, []]
-    assert [fragment(value) for value in values] == ["{", "", '{"a":1}', "[]"]

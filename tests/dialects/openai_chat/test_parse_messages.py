@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from extproc.dialects.openai_chat import thoughts
 from extproc.llm import marker
 from extproc.llm.failures import ProtocolError
 from extproc.llm.request import CacheMarker, Message, Text, Thinking, ToolCall, ToolResult
@@ -253,6 +254,17 @@ def test_pieces_of_a_stream_are_put_together() -> None:
 def test_our_own_marker_is_known_again() -> None:
     [block] = thinking(reasoning_details=[detail("t", marker.mark("t"))])
     assert block.signer == marker.SIGNER
+
+
+@pytest.mark.parametrize("name", thoughts.PLAIN)
+def test_plain_thinking_goes_by_many_names_and_its_signature_beside_it(name: str) -> None:
+    at = f"messages[1].{name}"
+    assert thinking(**{name: "r"}) == thinking(**{name: {"text": "r"}}) == [Thinking("r", at=at)]
+    signed = [Thinking("r", "S", None, CLAUDE, at=at)]
+    assert thinking(**{name: {"text": "r", "signature": "S"}}) == signed
+    for signature in thoughts.SIGNATURES:
+        assert thinking(**{name: "r", signature: "S"}) == signed
+        assert thinking(**{signature: "S"}) == []
 
 
 def test_junk_is_not_thinking() -> None:

@@ -94,7 +94,7 @@ def test_a_document_with_an_image_in_it() -> None:
     [
         (
             Text("a", AT, CacheMarker(), [{"x": 1}], extra={"y": 2}),
-            ["cache:dropped", f"{AT}.y:dropped", f"{AT}.citations:dropped"],
+            [f"{AT}.y:dropped", f"{AT}.citations:dropped", "cache:dropped"],
         ),
         (
             Document(Source("url", "https://e.x"), at=AT, title="t", context="c", citations=True),
@@ -111,9 +111,24 @@ def test_what_is_lost_is_said(block: Any, losses: list[str]) -> None:
 @pytest.mark.parametrize(
     ("block", "quirks", "says"),
     [
-        (Image(Source("url", "https://e.x"), AT), {"image": False}, "image input is not supported"),
+        (Image(Source("url", "https://e.x"), AT), {"image": False}, "[image omitted: the model takes no images]"),
+        (
+            Document(Source("url", "https://e.x"), at=AT),
+            {"file": False},
+            "[document omitted: the model takes no files]",
+        ),
+    ],
+)
+def test_what_a_model_cannot_take_is_left_out_and_said(block: Any, quirks: dict[str, Any], says: str) -> None:
+    made = user(block, Text("b"), quirks=quirks)
+    assert made.body["input"][0]["content"][0] == {"type": "input_text", "text": says}
+    assert made.losses == [f"{AT}:dropped"]
+
+
+@pytest.mark.parametrize(
+    ("block", "quirks", "says"),
+    [
         (Image(Source("file", "f", dialect="anthropic_messages"), AT), {}, "file ids of another provider"),
-        (Document(Source("url", "https://e.x"), at=AT), {"file": False}, "documents are not supported"),
         (Document(Source("file", "f", dialect="anthropic_messages"), at=AT), {}, "file ids of another provider"),
         (Audio("AA", "wav", AT), {}, "audio input is not supported"),
         (Opaque("x", {"type": "y"}, AT, essential=True), {}, "content of type 'y' is not supported"),
