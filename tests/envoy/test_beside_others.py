@@ -4,7 +4,6 @@ field's cases, 16 of the hardening's)."""
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import ScriptedAnswer, ScriptedProvider, json_answer
 from tests.support import placements
 from tests.support.gateway import KEYS, PLACEMENTS, Backends, Gateway, configured
+from tests.support.raw import raw
 
 BROWSERS = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "browsers.yaml").read_text("utf-8"))
 ORIGIN = {"origin": "https://app.example"}
@@ -29,18 +29,6 @@ ASKS = {
 }
 CHAT = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}]}).encode()
 MESSAGES = json.dumps({"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}).encode()
-
-
-def raw(port: int, data: bytes) -> tuple[int, bytes]:
-    """The status and the body that come for *data*, as bytes on a connection of its own; status 0: not a byte came."""
-    with closing(socket.create_connection(("127.0.0.1", port), 10)) as connection:
-        connection.sendall(data)
-        got = b""
-        while chunk := connection.recv(65536):
-            got += chunk
-    head, _, body = got.partition(b"\r\n\r\n")
-    found = re.match(rb"HTTP/1\.\d (\d+)", head)
-    return (int(found[1]) if found else 0), body
 
 
 def post(

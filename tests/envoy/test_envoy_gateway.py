@@ -14,6 +14,7 @@ from extproc.demo.provider import sse_answer
 from tests.support import envoygateway
 from tests.support.binaries import CURRENT, VERSIONS, Unavailable, binary
 from tests.support.gateway import Backends, Gateway
+from tests.support.raw import raw
 from tests.support.upstream import ScriptedUpstream, events, message_events, text_block
 
 SECRETS = {"OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
@@ -34,7 +35,8 @@ def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with openai, anthropic, Sidecar(folder, arguments=["--secrets", f"{folder}/*"]) as sidecar:
         assert sidecar.socket
         ports = {"api.openai.com": openai.port, "api.anthropic.com": anthropic.port}
-        config = envoygateway.bootstrap(sidecar.socket, ports, {"/run/keys": str(folder)})
+        objects = envoygateway.with_upgrades()
+        config = envoygateway.bootstrap(sidecar.socket, ports, {"/run/keys": str(folder)}, objects)
         with Envoy(folder, config, binary=envoy) as running:
             yield Gateway("listener", running, Backends(folder, sidecar, openai, anthropic), Path())
 
@@ -52,6 +54,24 @@ def test_the_annotation_arrives_and_its_route_is_obeyed(gateway: Gateway) -> Non
     sent = gateway.openai_upstream.last
     assert sent.path == "/v1/chat/completions" and sent.json()["model"] == "gpt-5"
     assert sent.header("authorization") == "Bearer key-of-openai" and sent.header("host") == "api.openai.com"
+
+
+@pytest.mark.parametrize(
+    ("version", "header"),
+    [
+        (b"1.1", b"session_id: 1\r\n"),
+        (b"1.0", b""),
+        (b"1.1", b"Upgrade: TLS/1.2\r\nConnection: Upgrade\r\n"),
+    ],
+    ids=["underscore", "HTTP/1.0", "Java's offer of TLS"],
+)
+def test_odd_clients_are_served(gateway: Gateway, version: bytes, header: bytes) -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+    head = b"POST /v1/chat/completions HTTP/%b\r\nHost: x\r\nConnection: close\r\n%b" % (version, header)
+    status, answer = raw(
+        gateway.envoy.port, head + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+    assert status == 200 and b'"chat.completion"' in answer
 
 
 def test_the_other_direction_with_the_sdk(gateway: Gateway) -> None:

@@ -28,6 +28,11 @@ def manifests() -> list[dict[str, Any]]:
     return [item for file in files for item in yaml.safe_load_all((MANIFESTS / file).read_text("utf-8"))]
 
 
+def with_upgrades() -> list[dict[str, Any]]:
+    """The kustomization's objects, and the patch beside it."""
+    return [*manifests(), *yaml.safe_load_all((MANIFESTS / "upgrades.yaml").read_text("utf-8"))]
+
+
 def of_kind(kind: str, objects: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Those of *objects*, by default of the kustomization, that are of *kind*."""
     return [item for item in (manifests() if objects is None else objects) if item["kind"] == kind]
@@ -63,6 +68,10 @@ def bootstrap(
             },
         ],
     }
+    _admit(manager, client["spec"])
+    for patch in of_kind("EnvoyPatchPolicy", objects):
+        for each in patch["spec"]["jsonPatches"]:
+            _patch(manager, each)
     listener = {
         "name": "llm",
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
@@ -74,6 +83,22 @@ def bootstrap(
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "static_resources": {"listeners": [listener], "clusters": [*clusters, _sidecar(processor, sidecar)]},
     }
+
+
+def _admit(manager: dict[str, Any], client: dict[str, Any]) -> None:
+    """Which requests a ClientTrafficPolicy lets in, in a connection manager's words."""
+    actions = {"Allow": "ALLOW", "DropHeader": "DROP_HEADER", "RejectRequest": "REJECT_REQUEST"}
+    action = actions[client.get("headers", {}).get("withUnderscoresAction", "RejectRequest")]
+    manager["common_http_protocol_options"] = {"headers_with_underscores_action": action}
+    manager["http_protocol_options"] = {"accept_http_10": "http10" in client.get("http1", {})}
+
+
+def _patch(manager: dict[str, Any], patch: dict[str, Any]) -> None:
+    """A patch of the listener, as far as it concerns a member of its connection manager."""
+    assert (patch["name"], patch["operation"]["op"]) == ("default/llm/http", "add")
+    before, _, member = patch["operation"]["path"].rpartition("/")
+    assert before == "/default_filter_chain/filters/0/typed_config"
+    manager[member] = patch["operation"]["value"]
 
 
 def _routes(
