@@ -253,7 +253,8 @@ def _routes(wanted: Wanted, retry: dict[str, Any]) -> list[dict[str, Any]]:
     base = dict(wanted.route)
     level = {} if wanted.alone else dict(wanted.level)
     if wanted.costs:
-        level["metadata"] = {"namespace": COSTS_NAMESPACE, "costs": dict(wanted.costs)}
+        own = level.get("metadata", {})
+        level["metadata"] = {**own, "namespace": COSTS_NAMESPACE, "costs": dict(wanted.costs)}
     if level:
         base["metadata"] = metadata(level)
     made = []

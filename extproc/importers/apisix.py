@@ -184,6 +184,9 @@ def _shared(plugin: dict[str, Any], wanted: Wanted, made: Made, path: str) -> No
 def _logging(level: dict[str, Any], made: Made, path: str) -> None:
     if "logging" in level:
         made.note(f"{path}.logging", "is kept: say where the sidecar writes to, by its setting --records")
+        if (level["logging"] or {}).get("summaries"):
+            # What APISIX's own access log shows of each request, by the same names.
+            level.setdefault("metadata", {})["variables"] = "all"
 
 
 _TOKENS = {"total_tokens": "total_tokens", "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}

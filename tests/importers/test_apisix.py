@@ -60,7 +60,11 @@ def test_what_is_ours_goes_into_the_metadata() -> None:
     )
     assert level["override"] == override
     settings = yaml.safe_load(route["metadata"]["filter_metadata"]["extproc"]["route"])
-    assert settings == {"logging": {"summaries": True, "payloads": False}, "max_response_bytes": 5000}
+    assert settings == {
+        "logging": {"summaries": True, "payloads": False},
+        "metadata": {"variables": "all"},
+        "max_response_bytes": 5000,
+    }
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "x.example", "port_value": 443}
     assert len(notes) == 2 and any("--records" in note for note in map(str, notes))

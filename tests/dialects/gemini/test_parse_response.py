@@ -104,7 +104,9 @@ def test_an_array_that_was_cut_never_looks_complete(name: str) -> None:
 
 def test_start_and_end() -> None:
     events = parsed(golden("thinking_and_call"))
-    assert events[0] == e.ResponseStarted("kX8oaYb2Gp6V", "gemini-2.5-flash")
+    # What the first chunk counts: a Messages client is told it at the start.
+    first = e.Usage(40, 21, None, None, 21)
+    assert events[0] == e.ResponseStarted("kX8oaYb2Gp6V", "gemini-2.5-flash", first)
     usage = e.Usage(40, 56, 16, None, 31)
     assert events[-1] == e.ResponseEnded(STOP.END, usage, native_reason="STOP")
 
