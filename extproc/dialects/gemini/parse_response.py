@@ -214,7 +214,7 @@ class GeminiParser(ParserBase):
         for part in parts if type(parts) is list else ():
             if type(part) is str:
                 yield from self._part({"text": part})
-            elif type(part) is dict and says_something(part):
+            elif type(part) is dict:
                 yield from self._part(part)
         for name, value in candidate.items():
             if name not in _CANDIDATE and says_something(value):
@@ -247,7 +247,7 @@ class GeminiParser(ParserBase):
             yield from self._text(text if type(text) is str else "", part.get("thought") is True)
             if signature is not None:
                 yield from self._seal(signature, thought=part.get("thought") is True)
-        elif part:
+        elif says_something(part):
             yield from self._close()
             block = self.grammar.next_block
             yield OpaqueStarted(block, NAME, part)
