@@ -63,7 +63,18 @@ def test_what_only_anthropic_serves(upstream: str) -> None:
         asked(
             translation("anthropic_messages", upstream), body | {"mcp_servers": [{"url": "https://x"}]}, "/v1/messages"
         )
-    image = {"type": "image", "source": {"type": "url", "url": "https://h/x.png"}}
+    said = {"type": "text", "text": "?"}
+    image = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
     with pytest.raises(Refused, match="base64"):
-        said = {"messages": [{"role": "user", "content": [image]}]}
-        asked(translation("anthropic_messages", upstream), body | said, "/v1/messages")
+        asked(
+            translation("anthropic_messages", upstream),
+            body | {"messages": [{"role": "user", "content": [image, said]}]},
+            "/v1/messages",
+        )
+    # An address stays in the history: refusing it would end the conversation.
+    image = {"type": "image", "source": {"type": "url", "url": "https://h/x.png"}}
+    t = translation("anthropic_messages", upstream)
+    made = asked(t, body | {"messages": [{"role": "user", "content": [image, said]}]}, "/v1/messages")
+    left_out = {"type": "text", "text": "[image omitted: the model cannot open https://h/x.png]"}
+    assert json.loads(made.body)["messages"][0]["content"] == [left_out, said]
+    assert "messages[0].content[0]:dropped" in map(str, t.losses)
