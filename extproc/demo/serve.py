@@ -15,10 +15,10 @@ PAUSE = 0.02
 
 
 def openai(request: Received) -> ScriptedAnswer:
-    """The scripted OpenAI: knows one key and one path."""
+    """The scripted OpenAI: knows one key and two paths."""
     if request.header("authorization") != f"Bearer {OPENAI_KEY}":
         return as_openai.failure(401, "Incorrect API key provided", code="invalid_api_key")
-    if request.path != "/v1/chat/completions":
+    if request.path not in ("/v1/chat/completions", "/v1/responses"):
         return as_openai.failure(404, f"Invalid URL ({request.method} {request.path})")
     return as_openai.answer(request, pause=PAUSE)
 

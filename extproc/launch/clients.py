@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 ANY_KEY = "any"
 """The gateway takes every key, and sends none of a client's on."""
@@ -21,15 +22,29 @@ class Pointed:
     """Before those of the user."""
     without: tuple[str, ...] = ()
     """Variables that would lead it elsewhere, or carry a key that is nobody's business here."""
+    settings: tuple[str, str, str] | None = None
+    """A variable that names a file of settings, what the file is called, and what stands in it."""
 
     def applied(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """*environ* for the client."""
-        return {name: value for name, value in environ.items() if name not in self.without} | dict(self.environ)
+        """*environ* for the client. Writes its file of settings, if it has one."""
+        made = {name: value for name, value in environ.items() if name not in self.without} | dict(self.environ)
+        if self.settings is not None:
+            variable, name, text = self.settings
+            home = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME') or Path.home()}/.cache"
+            folder = Path(home, "extproc")
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            (folder / name).write_text(text, "utf-8")
+            made[variable] = str(folder / name)
+        return made
 
     def lines(self, program: str) -> list[str]:
         """The same as lines of a shell."""
         found = [f"export {name}={shlex.quote(value)}" for name, value in self.environ.items()]
         found += [f"unset {' '.join(self.without)}"] if self.without else []
+        if self.settings is not None:
+            variable, name, text = self.settings
+            found.append(f'export {variable}="${{XDG_CACHE_HOME:-$HOME/.cache}}/extproc/{name}"')
+            found.append(f'mkdir -p -m 700 "${{{variable}%/*}}" && printf %s {shlex.quote(text)} > "${variable}"')
         if self.arguments:
             found.append(f'{program}() {{ command {program} {shlex.join(self.arguments)} "$@"; }}')
         return found
@@ -82,7 +97,10 @@ def _codex(url: str, model: str, small: str) -> Pointed:
 
 def _gemini(url: str, model: str, small: str) -> Pointed:
     environ = {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": ANY_KEY, "GEMINI_MODEL": model}
-    return Pointed(environ, (), ("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA"))
+    without = ("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA")
+    # It takes another base URL only by an API key that its settings choose.
+    settings = json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}})
+    return Pointed(environ, (), without, ("GEMINI_CLI_SYSTEM_SETTINGS_PATH", "gemini-cli.json", settings))
 
 
 def _opencode(url: str, model: str, small: str) -> Pointed:
@@ -131,7 +149,7 @@ CLIENTS = {
     ),
     "gemini": ClientProgram(
         "Gemini CLI", "gemini", "npm install -g @google/gemini-cli", ("gemini",), _gemini,
-        "Where it is logged in with Google, `/auth` must choose the API key once: its settings go first.",
+        "It takes another base URL only where its settings choose the API key, so a file of settings goes over yours.",
     ),
     "opencode": ClientProgram(
         "opencode", "opencode", "npm install -g opencode-ai", (), _opencode,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +16,11 @@ KEYS = {"ANTHROPIC_API_KEY": "sk-1", "OPENAI_API_KEY": "sk-2", "GEMINI_API_KEY":
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_it_asks_the_gateway_and_bears_no_key(name: str) -> None:
+def test_it_asks_the_gateway_and_bears_no_key(name: str, tmp_path: Path) -> None:
     made = pointed(name, URL + "/", "a-model", "a-small-one")
     said = json.dumps([dict(made.environ), made.arguments])
     assert URL in said and f"{URL}//" not in said
-    environ = made.applied({**KEYS, "PATH": "/bin"})
+    environ = made.applied({**KEYS, "PATH": "/bin", "HOME": str(tmp_path)})
     assert environ["PATH"] == "/bin"
     own = {"claude": "ANTHROPIC", "codex": "OPENAI", "gemini": "G", "opencode": "OPENCODE", "aider": "OPENAI",
            "openai": "OPENAI", "anthropic": "ANTHROPIC", "google": "G"}[name]  # fmt: skip
@@ -48,7 +49,9 @@ def test_opencodes_configuration_is_json() -> None:
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_a_shell_understands_the_lines(name: str) -> None:
+def test_a_shell_understands_the_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     made = pointed(name, URL, "it's a model")
     program = CLIENTS[name].program
     script = "\n".join([*(f"export {key}={value}" for key, value in KEYS.items()), *made.lines(program)])
@@ -57,6 +60,11 @@ def test_a_shell_understands_the_lines(name: str) -> None:
     environ = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
     assert {key: environ.get(key) for key in made.environ} == dict(made.environ)
     assert not set(made.without) & set(environ) and ANY_KEY == "any"
+    if made.settings is not None:
+        variable, _, text = made.settings
+        assert Path(environ[variable]).read_text() == text
+        assert made.applied({"HOME": str(tmp_path)})[variable] == environ[variable], "and so does `launch`"
+        assert Path(environ[variable]).parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
