@@ -184,7 +184,7 @@ def said(screen: Screen, asked: RunPlan, running: Running) -> None:
     screen.labelled("Anthropic clients", url)
     screen.labelled("Gemini clients", url)
     screen.title("Paste into another terminal")
-    for line in lines(asked.layout, url):
+    for line in lines(asked.layout, url, running.admin_url):
         screen.line(line)
     screen.title(f"Ready: {url}   (Ctrl-C ends it)")
     screen.line(f"Envoy's admin {running.admin_url}   logs {running.folder}", "dim")
@@ -192,8 +192,8 @@ def said(screen: Screen, asked: RunPlan, running: Running) -> None:
         screen.line(f"{running.host}: whoever reaches this port spends your keys", "yellow")
 
 
-def lines(layout: Layout, url: str) -> list[str]:
-    """Lines of a shell that ask the gateway at *url*, and start clients on it."""
+def lines(layout: Layout, url: str, admin: str) -> list[str]:
+    """Lines of a shell that ask the gateway at *url*, whose Envoy has *admin*, and start clients on it."""
     names = list(dict.fromkeys(layout.samples.values())) or ["MODEL"]
     first, last = names[0], names[-1]
     named = shlex.quote(first)
@@ -206,7 +206,7 @@ def lines(layout: Layout, url: str) -> list[str]:
         f"""-d '{{"model": "{last}", "stream": true, {question}}}'""",
         f"extproc launch claude{away} --model {named}",
         f"extproc launch codex{away} --model {named}",
-        f"extproc doctor {url}",
+        f"extproc doctor {url} --admin {admin}",
     ]
 
 
