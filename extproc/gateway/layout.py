@@ -257,8 +257,8 @@ class _Plan:
             wanted = Wanted(route, [_matching(ROUTE_HEADER, {"exact": route})], [])
             wanted.alone = True
             wanted.targets = [self.destination(target, level)]
-            if "aws" in _mapping(level.get("auth")):
-                # The host is part of what is signed.
+            if "aws" in _mapping(level.get("auth")) or "endpoint" in level.get("override", {}):
+                # The sidecar says the host: it is part of what is signed, or may have a port of its own.
                 wanted.action["auto_host_rewrite"] = False
             self.made.wanted.append(wanted)
         return route

@@ -15,6 +15,7 @@ import pytest
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, ScriptedAnswer, json_answer
+from extproc.gateway import lay_out, read
 from extproc.reference import config as envoy_config
 from tests.support import as_bedrock, as_embeddings, envoygateway
 from tests.support.gateway import Backends, Gateway
@@ -121,6 +122,15 @@ class World:
         if name.startswith("policy-"):
             config = _beside(config, self.side.url)
         return self.run(name, envoy_config.rewrite(config, sidecar=sidecar, upstreams=upstreams))
+
+    def few_words(self, name: str) -> Gateway:
+        """The example's ``extproc.yaml``, in place of its own Envoy configuration."""
+        laid = lay_out(read((ROOT / name / "extproc.yaml").read_text("utf-8")))
+        sidecar = self.backends.sidecar.socket
+        assert sidecar is not None
+        upstreams = {host: ("127.0.0.1", port) for host, port in self.ports.items()}
+        made = envoy_config.rewrite(laid.config, sidecar=sidecar, upstreams=upstreams)
+        return self.run(f"{name}-few-words", _beside(made, self.side.url) if name.startswith("policy-") else made)
 
     def on_envoy_gateway(self, name: str, objects: list[dict[str, Any]]) -> Gateway:
         """*objects* in the form in which Envoy Gateway's Envoy gets them."""

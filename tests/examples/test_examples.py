@@ -249,6 +249,37 @@ def test_envoy_takes_it_as_it_is(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# ---- for extproc run
+
+
+IN_FEW_WORDS = [name for name in NAMES if (ROOT / name / "extproc.yaml").exists()]
+NOT_IN_FEW_WORDS = {
+    "bedrock-embeddings", "by-model", "cohere", "envoy-credentials", "logging", "openai-embeddings",
+    "policy-prompt-template", "two-keys", "vertex-ai-embeddings",
+}  # fmt: skip
+"""The index says why."""
+
+
+@pytest.mark.rows("E10")
+@pytest.mark.parametrize("example", IN_FEW_WORDS)
+def test_it_works_for_extproc_run(world: World, example: str) -> None:
+    """The same request as to the example's own Envoy, and the same arrives at the provider."""
+    gateway = world.few_words(example)
+    reply = ask(gateway, example)
+    assert reply.status == 200, reply.body
+    check_sent(sent(gateway, EXPECTED[example]), EXPECTED[example])
+    member, value = SHAPES[asked(example).path]
+    assert reply.json[member] == value
+
+
+@pytest.mark.rows("E10")
+def test_where_there_is_no_form_for_extproc_run_the_index_says_so() -> None:
+    assert set(NAMES) - set(IN_FEW_WORDS) == NOT_IN_FEW_WORDS
+    index = (ROOT / "README.md").read_text("utf-8")
+    (said,) = re.findall(r"^Where a folder has an `extproc.yaml`.*?(?=\n\n)", index, re.MULTILINE | re.DOTALL)
+    assert all(f"({name}/README.md)" in said for name in NOT_IN_FEW_WORDS)
+
+
 # ---- for Envoy Gateway
 
 

@@ -173,10 +173,12 @@ def test_a_credential_is_the_providers_usual_one_or_as_given(entry: str, auth: A
     assert made.secrets == secrets
 
 
-def test_what_is_signed_keeps_its_host() -> None:
-    made = laid("providers: {bedrock: {provider_conf: {region: us-east-1}, auth: {aws: {}}}, openai: }")
+def test_where_the_sidecar_says_the_host_envoy_does_not() -> None:
+    local = "local: {provider: openai-compatible, url: 'http://127.0.0.1:8000'}"
+    bedrock = "bedrock: {provider_conf: {region: us-east-1}, auth: {aws: {}}}"
+    made = laid(f"providers: {{{bedrock}, {local}, openai: }}")
     rewritten = {route["name"]: route["route"].get("auto_host_rewrite") for route in host_of(made)["routes"]}
-    assert rewritten == {"bedrock": False, "openai": True, "no_such_model": None}
+    assert rewritten == {"bedrock": False, "local": False, "openai": True, "no_such_model": None}
 
 
 @pytest.mark.parametrize(
