@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..headers import CREDENTIAL_HEADERS
@@ -16,6 +17,9 @@ _HEADERS = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz
 _PARAMETERS = frozenset({
     "key", "api_key", "api-key", "apikey", "token", "access_token", "secret", "subscription-key", "sig", "password",
 })  # fmt: skip
+
+_MEMBERS = _HEADERS | {"api_key", "access_key_id", "access_key_secret", "secret_access_key", "session_token"}
+"""Of policies, those that hold a credential."""
 
 
 @rule(
@@ -36,6 +40,8 @@ def secret_literal(config: Config) -> Found:
         yield from ((node, f"a probe's path has a literal {name}") for name in _keys_in(node.text))
     for found in _levels(config):
         yield from ((found.node, f"override.endpoint has a literal {name}") for name in _keys_in(_endpoint(found.text)))
+        listed = _member(found.text, "policies")
+        yield from ((found.node, f"{path} is a literal credential") for path in _literals(listed, "policies"))
     for _, node in config.root.walk():
         if node.get("inline_string").text and not _is_reference(node.get("inline_string").text) and _is_secret(node):
             yield node.get("inline_string"), "a secret stands in the configuration itself"
@@ -92,10 +98,27 @@ def _levels(config: Config) -> Iterator[MetadataLevel]:
         yield from map(level, cluster.endpoints)
 
 
-def _endpoint(text: str | None) -> str:
+def _literals(value: Any, path: str) -> Iterator[str]:
+    """Where in the members of policies a credential stands as it is."""
+    if isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _literals(each, f"{path}[{at}]")
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if isinstance(each, str) and str(name).lower() in _MEMBERS and not _is_reference(each):
+                yield f"{path}.{name}"
+            yield from _literals(each, f"{path}.{name}")
+
+
+def _member(text: str | None, name: str) -> Any:
+    """A member of a level; ``None`` where it has none, or cannot be read."""
     try:
-        override = read(text, "route").get("override") if text is not None else None
+        return read(text, "route").get(name) if text is not None else None
     except RouteError:
-        return ""
+        return None
+
+
+def _endpoint(text: str | None) -> str:
+    override = _member(text, "override")
     found = override.get("endpoint") if isinstance(override, dict) else None
     return found if isinstance(found, str) else ""

@@ -133,6 +133,16 @@ def translated_twice(places: Places) -> None:
     )
 
 
+_REWRITING = """\
+policies:
+- request_rewrite:
+    prompt: be brief
+    provider: openai
+    auth: {header: {Authorization: Bearer sk-1}}
+    options: {model: m}
+"""
+
+
 def _impatient(places: Places) -> None:
     """A policy that waits for a service, and an Envoy that does not."""
     asks = "policies: [{moderation: {endpoint: 'http://guard.test'}}]"
@@ -318,6 +328,8 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("duplicate-cluster", "", _again),
     ("no-such-cluster", "", put("action", "cluster", "opnai")),
     ("no-such-cluster", "catch-all", put("table", "validate_clusters", GONE)),
+    ("secret-literal", "policy", leaf("route", "policies: [{moderation: {provider: openai, api_key: sk-1}}]\n")),
+    ("secret-literal", "policy's auth", leaf("route", _REWRITING)),
     ("secret-literal", "route", adding("route", "x-api-key", "sk-1")),
     ("secret-literal", "host", adding("host", "Authorization", "Bearer sk-1")),
     ("secret-literal", "probe", put("cluster", "health_checks", [{"http_health_check": PROBE}])),

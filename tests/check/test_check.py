@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from extproc.check import RULES, Unreadable, check, markdown
 from extproc.cli import main
 from extproc.reference import config as envoy_config
 from tests.check.edits import Places
 from tests.check.judged import TEXT, edited, line_of
+from tests.support import placements
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_finding_says_line_path_and_what_to_write() -> None:
@@ -24,6 +28,25 @@ def test_a_finding_says_line_path_and_what_to_write() -> None:
     first, *rest = str(found).splitlines()
     assert first == f"e.yaml:{found.line}: warning: message_timeout is shorter than a second [message-timeout]"
     assert [line.split()[0] for line in rest] == ["at:", "then:", "write:"]
+
+
+@pytest.mark.parametrize(
+    ("policies", "says"),
+    [
+        ("[{redcat: {}}]", "policies[0]: unknown policy 'redcat'; choose one of: "),
+        ("[{redact: {}}, {redact: {recognizers: [email]}}]", "policies[1].redact.recognizers: unknown key; choose one"),
+        ("[{rag: {search: {kind: chroma}}}]", "policies[0].rag.search.endpoint: is needed"),
+        ("[{moderation: {provider: aliyun}}]", "policies[0].moderation.region_id: is needed"),
+        ("[{request_rewrite: {prompt: x, provider: nobody, options: {model: m}}}]", "unknown provider 'nobody'"),
+    ],
+)
+def test_what_is_wrong_with_a_policy_is_said_with_its_path(policies: str, says: str) -> None:
+    config = envoy_config.load(ROOT / "examples" / "openai" / "envoy.yaml")
+    leaf = placements.routes(config)[0]["metadata"]["filter_metadata"]["extproc"]
+    leaf["route"] += f"policies: {policies}\n"
+    found = check(yaml.safe_dump(config))
+    (wrong,) = [each for each in found if each.code == "route"]
+    assert says in wrong.problem and {each.code for each in found} <= {"route", "max-message-timeout"}
 
 
 def test_a_shared_filter_is_named_once() -> None:
