@@ -72,6 +72,19 @@ class Mask:
         """Whether *data* holds a secret as it is: a quick look, for each piece of a stream."""
         return any(secret in data for secret in self._raw)
 
+    def begun_in(self, data: bytes) -> int:
+        """How many bytes at the end of *data* are the beginning of a secret: what comes next may be the rest of it."""
+        # Nearly every piece of a stream ends with a line, and no secret has one in it.
+        if data.endswith(b"\n"):
+            return 0
+        longest = 0
+        for secret in self._raw:
+            for size in range(min(len(secret) - 1, len(data)), longest, -1):
+                if data.endswith(secret[:size]):
+                    longest = size
+                    break
+        return longest
+
 
 @lru_cache(maxsize=64)
 def mask_of(secrets: tuple[str, ...]) -> Mask:

@@ -133,6 +133,8 @@ class Translation(Course):
         self._reported = ""
         self._response: Response | None = None
         self._received = 0
+        self._begun = b""
+        """The end of what came for the client, which may be the beginning of a secret of ours."""
         self._sent: Headers = []
         self.kept = 0
         """Bytes, about, that are kept of the request until the answer has ended."""
@@ -634,8 +636,13 @@ class Translation(Course):
     def _told(self, response: Response, out: bytes, end_of_stream: bool) -> bytes:
         if end_of_stream:
             self.head = response.head()
+        if self._begun:
+            out, self._begun = self._begun + out, b""
         if out and (self.failed is not None or self.head.status >= 400 or self._mask.shows_in(out)):
             out = self._mask.data(out)
+        if out and not end_of_stream and (begun := self._mask.begun_in(out)):
+            # A secret that comes in two pieces is one all the same.
+            out, self._begun = out[:-begun], out[-begun:]
         return out
 
     def _abort(self, response: Response, failed: ResponseFailed, end_of_stream: bool) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,30 +22,62 @@ from extproc.settings import Settings
 CORPUS = Path(__file__).parent / "corpus"
 GOLDEN = Path(__file__).parent.parent / "golden"
 ASKED = b'{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
-PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
-PROVIDERS = ("openai", "anthropic")
+PATHS = {
+    "openai_chat": "/v1/chat/completions",
+    "anthropic_messages": "/v1/messages",
+    "openai_responses": "/v1/responses",
+    "gemini": "/v1beta/models/m:streamGenerateContent?alt=sse",
+    "bedrock_converse": "/model/m/converse-stream",
+}
+OTHERS = ("/v1/embeddings", "/v1/messages/count_tokens", "/")
+UPSTREAMS = {
+    "openai_chat": "openai",
+    "anthropic_messages": "anthropic",
+    "openai_responses": "openai",
+    "gemini": "gemini",
+    "bedrock_converse": "bedrock",
+}
+"""A provider of each API."""
+PROMPTS = {
+    "openai_responses": b'{"model":"m","input":"hi","store":false,"stream":true}',
+    "gemini": b'{"contents":[{"parts":[{"text":"hi"}]}]}',
+    "bedrock_converse": b'{"messages":[{"role":"user","content":[{"text":"hi"}]}]}',
+}
 _SERVICE = Service(Settings())
 _MASK = Mask(["sk-secret-0123456789"])
 
 
-def request(data: bytes) -> None:
-    for path in (*PATHS.values(), "/v1/responses", "/v1/embeddings", "/"):
-        for provider in PROVIDERS:
-            with contextlib.suppress(Refused, RouteError):
-                Translation(route={"provider": provider, "auth": "none"}, now=1.0).request(data, "POST", path, [])
+def translation(upstream: str) -> Translation:
+    return Translation(
+        upstream=upstream, route={"provider": UPSTREAMS[upstream], "auth": "none", "losses": "report"}, now=1.0
+    )
 
 
-def answer(data: bytes) -> None:
-    status = 200 if not data or data[0] & 1 else 500
-    for path in PATHS.values():
-        for provider in PROVIDERS:
-            for kind in ("text/event-stream", "application/json"):
-                t = Translation(route={"provider": provider, "auth": "none"}, now=1.0)
-                t.request(ASKED, "POST", path, [])
+def request_at(*paths: str) -> Callable[[bytes], None]:
+    def request(data: bytes) -> None:
+        for path in paths:
+            for upstream in UPSTREAMS:
+                with contextlib.suppress(Refused, RouteError):
+                    translation(upstream).request(data, "POST", path, [])
+
+    return request
+
+
+def answer_of(upstream: str) -> Callable[[bytes], None]:
+    kinds = (dialects.get(upstream).stream_type, "application/json")
+
+    def answer(data: bytes) -> None:
+        status = 200 if not data or data[0] & 3 else 500
+        for client, path in PATHS.items():
+            for kind in kinds:
+                t = translation(upstream)
+                t.request(PROMPTS.get(client, ASKED), "POST", path, [])
                 t.response_head(status, [("content-type", kind)])
                 half = len(data) // 2
                 t.response_body(data[:half])
                 t.response_body(data[half:], True)
+
+    return answer
 
 
 def connection(data: bytes) -> None:
@@ -81,13 +115,31 @@ def name(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "a request's body": request,
-    "an upstream's answer": answer,
+    **{f"a request of {name}": request_at(path) for name, path in PATHS.items()},
+    "a request of another kind": request_at(*OTHERS),
+    **{f"an answer of {name}": answer_of(name) for name in UPSTREAMS},
     "an HTTP/2 connection": connection,
     "a message of Envoy's": message,
     "a route's text": route,
     "names, and what is masked": name,
 }
+
+
+class Bugs(logging.Handler):
+    """Exceptions that were caught and logged: a bug all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.seen.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+def slug(name: str) -> str:
+    """A target's folder in the corpus."""
+    return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
 def seeds() -> list[bytes]:

@@ -107,3 +107,22 @@ def test_a_compressed_error_that_cannot_be_read_is_replaced() -> None:
     assert t.response_body(b"\x0b\x02", False) == b""
     out = t.response_body(b"\x80more", True)
     assert "'br'" in json.loads(out)["error"]["message"] and ("content-encoding", "br") not in t.head.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_a_key_in_a_good_answer_is_replaced_however_it_is_cut(
+    path: str, kind: str, asked: Callable[..., Translation]
+) -> None:
+    said = {"choices": [{"index": 0, "delta": {"content": f"<{SECRET}>"}, "message": {"content": f"<{SECRET}>"}}]}
+    data = json.dumps(said, separators=(",", ":")).encode()
+    body = b"data: %s\n\ndata: [DONE]\n\n" % data if kind == "text/event-stream" else data
+    whole = b""
+    for size in (1, 3, 7, 1000):
+        t = asked(path, kind == "text/event-stream")
+        t.response_head(200, [("content-type", kind)])
+        cut = [body[at : at + size] for at in range(0, len(body), size)]
+        out = b"".join([*(t.response_body(each) for each in cut), t.response_body(b"", True)])
+        assert not shows(out) and b"<***>" in out, out
+        assert whole in (b"", out) or path == PATHS[0]
+        whole = out

@@ -113,9 +113,22 @@ def unused_id(id_: str, used: set[str]) -> str:
     """*id_*, or where a call in *used* has it already, *id_* and a hash; adds it to *used*. Some servers count their
     calls anew in each answer (``call_0``), and clients of APIs whose ids are unique drop the second one from the
     conversation without a word, with its result (Claude Code 2.1.197)."""
-    made, turn = id_, 0
-    while made in used:
-        turn += 1
-        made = f"{id_}_{hash8(f'{id_}:{turn}')}"
+    made = id_
+    if made in used:
+        # Those before it have taken the first of these names: the next is found without trying each.
+        taken, free = 0, 1
+        while _name(id_, free) in used:
+            taken, free = free, free * 2
+        while free - taken > 1:
+            middle = (taken + free) // 2
+            if _name(id_, middle) in used:
+                taken = middle
+            else:
+                free = middle
+        made = _name(id_, free)
     used.add(made)
     return made
+
+
+def _name(id_: str, turn: int) -> str:
+    return f"{id_}_{hash8(f'{id_}:{turn}')}"

@@ -25,6 +25,9 @@ RATES = (
 )  # fmt: skip
 """The bounds that are counted over a time."""
 
+STREAMS_A_FRAME = 16
+"""Streams whose windows are moved in the time that another frame takes."""
+
 DRAIN_PING = b"draining"
 HEADERS_TOO_LARGE = block((":status", "431"))
 
@@ -60,6 +63,8 @@ class Connection:
         self._block: list[bytes] | None = None
         self._block_stream = 0
         self._block_flags = 0
+        self._more_work = 0
+        """Frames that the last one counts for, beside itself, in this turn."""
         self._unread: deque[Iterator[tuple[int, int, int, bytes]]] = deque()
         self._rates = {name: Rate(getattr(limits, name), limits.flood_seconds) for name in RATES}
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
@@ -132,9 +137,10 @@ class Connection:
             except StreamFault as broken:
                 self._counters.stream_errors += 1
                 self._reset(stream_id, broken.code)
-            left -= 1
-            if not left:
-                break
+            left -= 1 + self._more_work
+            self._more_work = 0
+            if left <= 0:
+                return 0
         return left
 
     def count(self, name: str) -> None:
@@ -406,6 +412,7 @@ class Connection:
         if window is not None:
             # Once a frame, however often it says it: each time concerns every stream.
             self.outbox.resize(self.streams.values(), window)
+            self._more_work = len(self.streams) // STREAMS_A_FRAME
         self.phase = CONNECTION[self.phase][ConnectionStep.RECV_SETTINGS]
         self.outbox.push(frames.frame(frames.SETTINGS, frames.ACK))
 

@@ -109,6 +109,11 @@ class Inbox:
         """Bytes of the message that is not whole yet, with its prefix; 0 if none has begun."""
         return 0 if self._length is None else self._length + PREFIX.size
 
+    @property
+    def whole(self) -> int:
+        """Bytes of a message over many frames that is there; 0 while it is not, and for others."""
+        return self._length if self._length is not None and self._size >= self._length else 0
+
     def feed(self, data: bytes) -> None:
         """Add what came."""
         chunks = self._chunks

@@ -7,7 +7,9 @@ is asked. Deadlines (``grpc-timeout``) are ignored: whoever set one resets the s
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 from ..memory import Budget
@@ -35,6 +37,12 @@ log = logging.getLogger(__name__)
 
 CALL_BYTES = 2048
 """Bytes of memory that an open call takes beside the messages that come on it."""
+
+TURN_CALLS = 512
+"""Calls that are closed at once."""
+
+MAX_PUT_OFF = 16
+"""Turns of what is short before a long message has its own all the same."""
 
 COPIED = 32 * 1024
 """Up to here a message is copied behind its prefix; above, the prefix travels in a frame of its own."""
@@ -151,6 +159,12 @@ class Session:
         self._left = limits.turn_messages
         self._ready: dict[_Call, None] = {}
         """Calls with messages that have not had their turn."""
+        self._long: OrderedDict[_Call, None] = OrderedDict()
+        """Calls whose next message is long, and whole. Each has a turn of its own, behind all that is short: a
+        connection is shared by everybody's exchanges, and a long message takes as long as thousands of others."""
+        self._alone: _Call | None = None
+        self._put_off = 0
+        """Turns for which the first of those has waited behind others."""
         self._now = now
 
     def receive(self, data: bytes, now: float) -> None:
@@ -163,6 +177,11 @@ class Session:
     @property
     def more(self) -> bool:
         """Something that came has not had its turn."""
+        return self.is_behind or bool(self._long)
+
+    @property
+    def is_behind(self) -> bool:
+        """Something short that came has not had its turn: there is no use in reading more."""
         return bool(self._ready) or self._connection.more
 
     @property
@@ -181,6 +200,15 @@ class Session:
         self._take(self._connection.pending())
         if not self._ready:
             self._take(self._connection.proceed(now))
+        if self._long:
+            self._put_off += 1
+            if not self.is_behind or self._put_off > MAX_PUT_OFF:
+                self._put_off = 0
+                self._alone, _ = self._long.popitem(last=False)
+                self._left = 1
+                self._handle(self._alone)
+                self._alone = None
+                self._take(self._connection.pending())
 
     def output(self, now: float) -> bytes:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
@@ -206,8 +234,13 @@ class Session:
         self._take(self._connection.pending())
 
     def _check_calls(self, now: float) -> None:
+        left = TURN_CALLS
         for call in list(self._calls.values()):
             if call.silent and call.answerer is not None and now - call.moved_at >= self._limits.silent_seconds:
+                left -= 1
+                if left < 0:
+                    # The others have been silent for so long that another second does not matter.
+                    break
                 self._counters.met("silent_seconds")
                 self._connection.reset(call.stream_id, Code.CANCEL)
             elif (call.shut or (call.reserved and not call.waits)) and now - call.moved_at >= self._limits.room_seconds:
@@ -218,12 +251,14 @@ class Session:
         """Take no new calls; those that are open go on."""
         self._connection.drain(now)
 
-    def abandon(self) -> None:
-        """The peer is gone: every call is over."""
-        for call in list(self._calls.values()):
+    def abandon(self, most: int | None = None) -> bool:
+        """The peer is gone: every call is over, or *most* of them. Whether all of them are: closing many thousands at
+        once holds up everybody else."""
+        for call in list(islice(self._calls.values(), most)):
             self._forget(call)
         self._budget.change(-self._queued)
         self._queued = 0
+        return not self._calls
 
     @property
     def over(self) -> bool:
@@ -252,7 +287,7 @@ class Session:
                         self._forget(call)
                 else:
                     log.info("HTTP/2 connection ended: %s, %s", event.code.name, event.reason)
-                    self.abandon()
+                    self.abandon(TURN_CALLS)
             events = self._connection.pending()
 
     def _on_request(self, stream_id: int, head: Head) -> None:
@@ -319,6 +354,10 @@ class Session:
                 if self._left <= 0:
                     call.waits = True
                     self._ready[call] = None
+                    break
+                if inbox.whole > LONG_MESSAGE and call is not self._alone:
+                    call.waits = True
+                    self._long[call] = None
                     break
                 message = inbox.next()
                 if message is None:
@@ -434,6 +473,7 @@ class Session:
         call.over = True
         del self._calls[call.stream_id]
         self._ready.pop(call, None)
+        self._long.pop(call, None)
         self._budget.waiting.pop(call, None)
         self._budget.silent.pop(call, None)
         held, call.held = call.held, 0

@@ -15,7 +15,7 @@ from typing import cast
 from ..memory import Budget
 from .heads import Head
 from .limits import Counters, H2Limits
-from .session import Method, Session
+from .session import TURN_CALLS, Method, Session
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,8 @@ class H2Protocol(asyncio.Protocol):
             self.flush()
 
     def _queue_up(self) -> None:
-        """Wait for a turn if there is more to do than one turn does; nothing more is read meanwhile."""
+        """Wait for a turn if there is more to do than one turn does; nothing more is read meanwhile, unless all that
+        waits is long."""
         session = self._session
         self._waiting = session is not None and session.more and not self._closing and not self._paused
         if self._waiting:
@@ -90,7 +91,8 @@ class H2Protocol(asyncio.Protocol):
         self._read()
 
     def _read(self) -> None:
-        wanted = not (self._paused or self._waiting)
+        session = self._session
+        wanted = not (self._paused or (self._waiting and session is not None and session.is_behind))
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
@@ -136,8 +138,13 @@ class H2Protocol(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._session is not None:
-            self._session.abandon()
             self._owner.lost(self)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the calls that are left, some at a time."""
+        if self._session is not None and not self._session.abandon(TURN_CALLS):
+            self._loop.call_soon(self._loop.call_soon, self._let_go)
 
     def tick(self, now: float) -> None:
         """Once a second."""
@@ -270,8 +277,12 @@ class H2Listener:
         """Give a connection a turn: one in each round of the loop, so that all the others are heard in between."""
         self._turns[connection] = None
         if not self._is_turning:
-            self._is_turning = True
-            self.loop.call_soon(self._take_turn)
+            self._soon()
+
+    def _soon(self) -> None:
+        """Take a turn behind whatever is readable now: in the next round of the loop but one."""
+        self._is_turning = True
+        self.loop.call_soon(self.loop.call_soon, self._take_turn)
 
     def _take_turn(self) -> None:
         self._is_turning = False
@@ -286,8 +297,7 @@ class H2Listener:
             log.exception("a bug in a connection")
             connection.abort()
         if self._turns and not self._is_turning:
-            self._is_turning = True
-            self.loop.call_soon(self._take_turn)
+            self._soon()
 
     def _on_room(self) -> None:
         if not self._admitting:

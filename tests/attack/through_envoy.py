@@ -1,0 +1,184 @@
+"""Attacks that any client can make, through an Envoy with the shipped configuration, and a witness beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from extproc.demo.provider import Received, ScriptedAnswer, sse_answer
+from tests.support.gateway import Gateway, backends, gateway
+from tests.support.upstream import ScriptedUpstream, chat, events
+
+from .attacks import HI, MAX_BYTES, MIB, Told, at_once, cpu_seconds
+
+ENVOY_BYTES = 1024 * MIB
+"""The limit of Envoy's container in the manifests."""
+MESSAGES, CHAT, RESPONSES = "/v1/messages", "/v1/chat/completions", "/v1/responses"
+HEAD = f"POST {MESSAGES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+Attack = Callable[[int], None]
+
+
+def answers(request: Received) -> ScriptedAnswer:
+    """Something small; to who asks for ``endless`` a stream that has no end worth waiting for."""
+    if b"endless" not in request.body[:2000]:
+        return chat("hi")
+    (one,) = events({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+                     "choices": [{"index": 0, "delta": {"content": "x" * 60_000}, "finish_reason": None}]})  # fmt: skip
+    return sse_answer([one] * 500)
+
+
+class Witness(threading.Thread):
+    """Somebody else, who asks something small all the while."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.took: list[float] = []
+        self.failed = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.02):
+            began = time.monotonic()
+            status = asked(self.port, MESSAGES, HI % (b"hi", b""), patience=60)
+            self.took.append(time.monotonic() - began)
+            self.failed += status != 200
+
+
+def asked(port: int, path: str, body: bytes, headers: dict[str, str] | None = None, patience: float = 30) -> int:
+    """The status of one exchange; 0 if the connection broke."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("POST", path, body, {"content-type": "application/json", **(headers or {})})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    return 0
+
+
+def bodies(path: str, body: bytes, clients: int, encoding: str = "") -> Attack:
+    """*clients* who ask the same at once."""
+    headers = {"content-encoding": encoding} if encoding else {}
+
+    def one(port: int) -> None:
+        asked(port, path, body, headers)
+
+    return lambda port: at_once(lambda: one(port), clients)
+
+
+def half_bodies(clients: int, size: int, seconds: float) -> Attack:
+    """Bodies of which half comes, and then nothing."""
+
+    def one(port: int) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(f"{HEAD}content-length: {size}\r\n\r\n".encode() + bytes(size // 2))
+            time.sleep(seconds)
+
+    return lambda port: at_once(lambda: one(port), clients)
+
+
+def unread(clients: int, seconds: float) -> Attack:
+    """Long streams that nobody reads."""
+    body = HI % (b"endless", b',"stream":true')
+    head = (
+        f"POST {MESSAGES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+
+    def one(port: int) -> None:
+        with contextlib.suppress(OSError), socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(head.encode() + body)
+            time.sleep(seconds)
+
+    return lambda port: at_once(lambda: one(port), clients)
+
+
+def many_small(clients: int, each: int) -> Attack:
+    """Requests of the Responses API whose tools and instructions the answer repeats."""
+    tools = [{"type": "function", "name": f"f{i}", "parameters": {"type": "object"}} for i in range(2000)]
+    body = json.dumps({"model": "gpt-5-by-chat", "input": "hi", "store": False, "tools": tools}).encode()
+
+    def one(port: int) -> None:
+        for _ in range(each):
+            asked(port, RESPONSES, body)
+
+    return lambda port: at_once(lambda: one(port), clients)
+
+
+def reversed_results(count: int) -> bytes:
+    calls = [{"type": "tool_use", "id": f"t{i}", "name": "f", "input": {}} for i in range(count)]
+    results = [{"type": "tool_result", "tool_use_id": f"t{i}", "content": "r"} for i in reversed(range(count))]
+    asked, answer = {"role": "user", "content": "hi"}, {"role": "assistant", "content": calls}
+    said: list[Any] = [asked, answer, {"role": "user", "content": results}]
+    return json.dumps({"model": "gpt-5", "max_tokens": 9, "messages": said}).encode()
+
+
+def bomb(size: int) -> bytes:
+    return HI % (b"x" * size, b"")
+
+
+SECONDS = 5.0
+HI = HI.replace(b'"m"', b'"gpt-5"')
+ATTACKS: dict[str, Callable[[], Attack]] = {
+    "30 MB of text, 8 clients": lambda: bodies(MESSAGES, bomb(30_000_000), 8),
+    "60 MB of [], 8 clients": lambda: bodies(MESSAGES, HI % (b"hi", b',"metadata":[' + b"[]," * 20_000_000 + b"1]"), 8),
+    "12 MB of escapes, 4 clients": lambda: bodies(MESSAGES, HI % (b"\\ud83d\\ude00" * 1_000_000, b""), 4),
+    "50,000 results in reverse": lambda: bodies(MESSAGES, reversed_results(50_000), 2),
+    "deep nesting, 8 clients": lambda: bodies(CHAT, HI % (b"hi", b',"x":' + b"[" * 2_000_000 + b"]" * 2_000_000), 8),
+    "gzip bombs, 20 clients": lambda: bodies(MESSAGES, gzip.compress(bomb(60_000_000)), 20, "gzip"),
+    "zstd bombs, 20 clients": lambda: bodies(MESSAGES, zstandard.compress(bomb(200_000_000)), 20, "zstd"),
+    "half bodies of 40 MB, 30 clients": lambda: half_bodies(30, 40_000_000, SECONDS),
+    "unread streams of 30 MB, 40": lambda: unread(40, SECONDS),
+    "tools that answers repeat, 16 x 20": lambda: many_small(16, 20),
+}
+
+
+@contextlib.contextmanager
+def world() -> Iterator[Gateway]:
+    with backends() as shared:
+        assert isinstance(shared.openai, ScriptedUpstream)
+        shared.openai.always(answers)
+        with gateway(shared, "upstream") as gate:
+            yield gate
+
+
+def carried_out(folder: Path, name: str) -> Told:
+    """What came of the attack *name* on an Envoy and a sidecar of its own."""
+    with world() as gate:
+        sidecar = gate.backends.sidecar
+        witness = Witness(gate.envoy.port)
+        witness.start()
+        attack = ATTACKS[name]()
+        while len(witness.took) < 5:
+            time.sleep(0.05)
+        witness.took.clear()
+        began = time.monotonic()
+        attack(gate.envoy.port)
+        time.sleep(0.5)
+        seconds = time.monotonic() - began
+        alive = sidecar.alive() and gate.envoy.alive()
+        cpu = cpu_seconds(sidecar.pid) if alive else 0.0
+        peaks = [peak(each.pid) for each in (sidecar, gate.envoy)] if alive else [0, 0]
+        witness.over.set()
+        witness.join(65)
+        return Told(seconds, peaks[0], witness.took, alive, 10.0, peaks[1], witness.failed, cpu)
+
+
+def peak(pid: int) -> int:
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"))
+    return int(found[1]) * 1024 if found else 0
+
+
+assert MAX_BYTES < ENVOY_BYTES
