@@ -4,6 +4,7 @@ and many clients at once."""
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import threading
 import urllib.request
@@ -19,18 +20,51 @@ from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, Respond, ScriptedAnswer
 from extproc.reference import config as envoy_config
-from tests.support.gateway import Backends, Gateway, Reply
-from tests.support.placements import add_cluster, add_route, clusters, http_options, route, two_streams
+from tests.support.gateway import PLACEMENTS, Backends, Gateway, Reply
+from tests.support.placements import (
+    add_cluster,
+    add_model,
+    add_route,
+    clusters,
+    http_options,
+    on_listener,
+    route,
+    two_streams,
+)
 from tests.support.tapped import TappedUpstream
-from tests.support.upstream import eventually
+from tests.support.token_endpoint import TokenEndpoint
+from tests.support.upstream import chat, chat_stream, eventually
 
 KEYS = {
     "OPENAI_API_KEY": "secret-openai-1f3a", "ANTHROPIC_API_KEY": "secret-anthropic-77b0",
     "DEEPSEEK_API_KEY": "secret-deepseek-c41d", "MIRROR_API_KEY": "secret-mirror-90ee",
+    "QUERY_API_KEY": "secret-query-2c9d", "FILE_API_KEY": "secret-file-55aa", "GOOGLE_API_KEY": "secret-google-6b1e",
+    "BASIC_API_KEY": "dXNlcjpzZWNyZXQtYmFzaWMtMDdmZg",
 }  # fmt: skip
-CLIENT = {"bearer": "secret-of-client-aa", "x-api-key": "secret-of-client-bb", "api-key": "secret-of-client-cc"}
+"""By the upstream that is to get it."""
+SIGNS = "secret-that-signs-31d8"
+"""Nobody is to get it: requests are signed with it."""
+KINDS = {
+    "query": "provider: openai\nauth: {query: {key: '${QUERY_API_KEY}'}}\n",
+    "basic": "provider: openai\nauth: {header: {Authorization: 'Basic ${BASIC_API_KEY}'}}\n",
+    "file": "provider: openai\nauth: {header: {x-api-key: '${file:%s/file-key}'}}\n",
+    "signed": "provider: bedrock\nupstream: openai_chat\nprovider_conf: {region: eu-west-1}\nauth: {aws: {}}\n",
+    "google": "provider: vertex-ai\nupstream: openai_chat\nprovider_conf: {project_id: p, region: r}\n"
+    "auth: {gcp: {}}\n",
+}
+"""Ways to give a credential, each with a model and an upstream of its name. The reference has bearers and x-api-key."""
+CLIENT = {
+    "bearer": "secret-of-client-aa", "x-api-key": "secret-of-client-bb", "api-key": "secret-of-client-cc",
+    "cookie": "secret-of-client-dd", "proxy-authorization": "secret-of-client-ee",
+    "x-goog-api-key": "secret-of-client-ff",
+    "x_auth_token": "secret-of-client-gg", "x-forwarded-access-token": "secret-of-client-hh",
+    "X-Amz-Security-Token": "secret-of-client-ii", "dpop": "secret-of-client-jj", "x-my-jwt": "secret-of-client-kk",
+}  # fmt: skip
+NAMES_OF_KEYS = ("key", "KEY", "api%5Fkey", "%6bey", "access_token", "x;key", "sig")
+"""Of a query's parameters."""
 NEVER_UPSTREAM = (
-    *CLIENT.values(), "x-extproc", "openai-organization", "openai-project", "x-stainless", "org-of-client",
+    *CLIENT.values(), SIGNS, "private key", "x-extproc", "openai-organization", "openai-project", "x-stainless",
+    "org-of-client",
     "x-envoy-", "x-forwarded-",
 )  # fmt: skip
 DEEPSEEK = """
@@ -39,7 +73,7 @@ options: {model: deepseek-chat}
 auth: {header: {Authorization: "Bearer ${DEEPSEEK_API_KEY}"}}
 """
 MIRROR = DEEPSEEK.replace("DEEPSEEK_API_KEY", "MIRROR_API_KEY")
-CLIENTS, EACH = 6, 40
+CLIENTS, EACH = 6, 48
 HI: Any = [{"role": "user", "content": "hi"}]
 
 
@@ -90,6 +124,27 @@ def unsteady(usual: Respond, seed: int) -> Respond:
     return respond
 
 
+def repeating(usual: Respond, seed: int) -> Respond:
+    """*usual*, but half of the answers say what the request was: in an error, a header, a redirect, a good answer."""
+    chance = random.Random(seed)
+
+    def respond(request: Received) -> ScriptedAnswer:
+        said = f"{request.path} {request.headers}"
+        turn = chance.random()
+        if turn < 0.15:
+            return as_openai.failure(401, f"not with {said}")
+        if turn < 0.25:
+            headers = (("content-type", "application/json"), ("x-echo", said[:2000]), ("location", request.path))
+            return ScriptedAnswer((b"{}",), chance.choice([200, 307, 400]), headers)
+        if turn < 0.35:
+            return chat(said)
+        if turn < 0.5:
+            return chat_stream(*({"content": said[at : at + 11]} for at in range(0, len(said), 11)))
+        return usual(request)
+
+    return respond
+
+
 def config(
     world_folder: Path, sidecar: str, ports: dict[str, int], *, filtered_mirror: bool, placement: str
 ) -> dict[str, Any]:
@@ -99,6 +154,9 @@ def config(
         two_streams(reference) if placement == "upstream" else reference,
         sidecar=sidecar, upstreams=upstreams, access_log=str(world_folder / "access.log"),
     )  # fmt: skip
+    if placement == "listener":
+        # Without a router there is one provider for each route.
+        reference = two_streams(reference)
     if placement == "upstream":
         mirror = add_cluster(made, "mirror", "openai", ports["mirror"], MIRROR)
         if not filtered_mirror:
@@ -114,6 +172,10 @@ def config(
     three = add_route(made, "three", "any_provider", cluster="three")
     three["route"]["retry_policy"]["num_retries"] = 2
     route(made, "openai")["route"]["retry_policy"]["num_retries"] = 2
+    if placement == "listener":
+        made = on_listener(made)
+    for name, text in KINDS.items():
+        add_model(made, name, ports[name], text % world_folder if "%s" in text else text)
     log_bodies(made)
     return made
 
@@ -139,10 +201,20 @@ def running(folder: Path, *, filtered_mirror: bool = True, placement: str = "ups
             "deepseek": TappedUpstream(as_openai.answer),
             "mirror": TappedUpstream(unsteady(as_openai.answer, 3)),
         }
+        made |= {name: TappedUpstream(repeating(as_openai.answer, 4)) for name in KINDS}
         for upstream in made.values():
             stack.enter_context(upstream)
+        tokens = TokenEndpoint()
+        stack.callback(tokens.close)
+        token = {"access_token": KEYS["GOOGLE_API_KEY"], "expires_in": 3600, "token_type": "Bearer"}
+        tokens.answer = json.dumps(token).encode()
+        (folder / "file-key").write_text(KEYS["FILE_API_KEY"])
+        environ = {
+            **KEYS, "AWS_ACCESS_KEY_ID": "AKIDSCAN", "AWS_SECRET_ACCESS_KEY": SIGNS,
+            "GCP_SERVICE_ACCOUNT": tokens.key(),
+        }  # fmt: skip
         arguments = ("--log-level", "debug", "--admin", "127.0.0.1:0", "--records", str(folder / "records"))
-        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=arguments))
+        sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=arguments))
         assert sidecar.socket is not None
         ports = {name: upstream.port for name, upstream in made.items()}
         envoy = stack.enter_context(
@@ -154,15 +226,16 @@ def running(folder: Path, *, filtered_mirror: bool = True, placement: str = "ups
 def requests(seed: int) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
     """Mixed requests without end: path, body and headers."""
     chance = random.Random(seed)
-    models = ["gpt-5", "gpt-mirrored", "claude-haiku-4-5", "best", "three", "fast", "nobody-serves-this"]
+    models = ["gpt-5", "gpt-mirrored", "claude-haiku-4-5", "best", "three", "fast", "nobody-serves-this", *KINDS]
     for model in itertools.chain.from_iterable(itertools.repeat(models)):
         headers = {"x-stainless-lang": "python", "openai-organization": "org-of-client", "openai-project": "p"}
         kind = chance.choice(list(CLIENT))
         headers["x-extproc-route"] = chance.choice(["openai", "anthropic", "no_such_model"])
         headers |= {"authorization": f"Bearer {CLIENT[kind]}"} if kind == "bearer" else {kind: CLIENT[kind]}
+        headers["authorization"] = headers.get("authorization", f"Bearer {CLIENT['bearer']}")
         path = chance.choice(["/v1/chat/completions", "/v1/messages"])
         body = {"model": model, "max_tokens": 50, "messages": HI, "stream": chance.random() < 0.5}
-        yield f"{path}?key={CLIENT['api-key']}", body, headers
+        yield f"{path}?{chance.choice(NAMES_OF_KEYS)}={CLIENT['api-key']}", body, headers
 
 
 def send(world: World, path: str, body: dict[str, Any], headers: dict[str, str]) -> Reply:
@@ -189,22 +262,25 @@ def load(world: World) -> list[Reply]:
 
 
 @pytest.mark.rows("B10", "B26")
-@pytest.mark.parametrize("placement", ["upstream", "one-stream"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_no_key_is_seen_where_it_does_not_belong(tmp_path: Path, placement: str) -> None:
     with running(tmp_path, placement=placement) as world:
-        # Chance leads here seldom: the third provider after the first and the second.
-        for name in ("openai", "anthropic"):
-            world.upstreams[name].will(as_openai.failure(503, "not now", "server_error"))
-        path, body, headers = next(requests(0))
-        assert send(world, path, {**body, "model": "three"}, headers).status == 200
+        if placement != "listener":
+            # Chance leads here seldom: the third provider after the first and the second.
+            for name in ("openai", "anthropic"):
+                world.upstreams[name].will(as_openai.failure(503, "not now", "server_error"))
+            path, body, headers = next(requests(0))
+            assert send(world, path, {**body, "model": "three"}, headers).status == 200
         replies = load(world)
-        asked = {name: each for name, each in world.upstreams.items() if name != "mirror" or placement == "upstream"}
+        absent = {"upstream": set(), "one-stream": {"mirror"}, "listener": {"mirror", "deepseek"}}[placement]
+        asked = {name: each for name, each in world.upstreams.items() if name not in absent}
         assert all(upstream.received for upstream in asked.values()), "each had its part"
         for name, upstream in asked.items():
-            assert KEYS[f"{name.upper()}_API_KEY"].encode() in upstream.raw
+            own = b"Credential=AKIDSCAN/" if name == "signed" else KEYS[f"{name.upper()}_API_KEY"].encode()
+            assert own in upstream.raw, name
         assert world.leaks() == []
         assert sum(reply.status == 200 for reply in replies) > len(replies) / 3
-        secrets = [*KEYS.values(), *CLIENT.values()]
+        secrets = [*KEYS.values(), *CLIENT.values(), SIGNS]
         told = b"".join(reply.body + repr(reply.headers).encode() for reply in replies)
         for where, text in {"an answer": told, **world.everything_else()}.items():
             assert not [secret for secret in secrets if secret.encode() in text], where

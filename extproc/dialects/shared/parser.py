@@ -43,6 +43,7 @@ TOO_MANY = "holds more values than can be handled at once"
 
 _decode = msgspec.json.Decoder().decode
 _BOM = b"\xef\xbb\xbf"
+SSE = "text/event-stream"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How the lines of a stream of events begin."""
 _PINGS = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
@@ -58,7 +59,7 @@ class ParserBase:
     which kinds its error types stand for (``error_kinds``).
     """
 
-    stream_types: ClassVar[tuple[str, ...]] = ("text/event-stream",)
+    stream_types: ClassVar[tuple[str, ...]] = (SSE,)
     error_kinds: ClassVar[dict[str, ErrorKind]] = {}
     event_names: ClassVar[tuple[bytes, ...]] = ()
     """How the names begin of events that carry content; empty where names mean nothing."""
@@ -187,7 +188,7 @@ class ParserBase:
         return data
 
     def _ended_whole(self, body: bytes) -> list[ResponseEvent]:
-        if not body.lstrip()[:6].startswith(_FIELDS):
+        if not (body.lstrip()[:6].startswith(_FIELDS) and SSE in self.stream_types):
             return self._checked([self._on_body(body)])
         if self.head.status >= 400:
             return self._checked([self._on_error_stream(body)])
