@@ -91,6 +91,18 @@ class Settings:
         "sent. A long message waits for room, for 5 seconds; then the client is told that the gateway is overloaded. "
         "With the bound on what one body may take, and 96 MiB for the program, it makes what a process needs at most.",
     )
+    handover_bytes: int = _setting(
+        32 * MIB,
+        "bytes",
+        "What the router's streams may keep of requests, for first attempts behind them that reach the same process: "
+        "such a body is not carried twice. Where there is no more room, Envoy carries it.",
+    )
+    handover_seconds: float = _setting(
+        0.0,
+        "seconds",
+        "How long such a body is of use; 0: none is kept. The clusters of upstreams need the filter `header_mutation` "
+        "of `deploy/envoy.yaml` then, or upstreams that do without a content-length.",
+    )
     max_concurrent_streams: int = _setting(
         16384, "count", "How many streams are served at once; the next ones are told that the gateway is overloaded."
     )

@@ -12,6 +12,10 @@ MEMORY = "memory"
 """The member of our dynamic metadata that one attempt leaves for the next."""
 
 
+HELD = "held"
+"""The member by which the router's stream names the body that it has left for the first attempt."""
+
+
 class Memory(Frozen):
     """What the first attempt knew and later ones need: Envoy hands each attempt the headers that the one before it
     left. Holds no credential."""
@@ -40,6 +44,14 @@ def recall(message: ProcessingRequest) -> Memory | None:
         return _decode_memory(spaces[NAMESPACE].fields[MEMORY].string_value)
     except msgspec.DecodeError:
         return None
+
+
+def held(message: ProcessingRequest) -> str:
+    """By which key the router's stream has left the body, empty if it has not."""
+    spaces = message.metadata_context.filter_metadata
+    if NAMESPACE not in spaces or HELD not in spaces[NAMESPACE].fields:
+        return ""
+    return str(spaces[NAMESPACE].fields[HELD].string_value)
 
 
 def remember(memory: Memory) -> str:

@@ -37,6 +37,7 @@ from ..translation.calls import TOO_HEAVY, Refused, not_inflated, plain_body, re
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
+from .handover import Handover
 from .mutations import UNCHANGED, diff, immediate, let_by, proceed, read_headers, set_header, with_metadata
 from .phases import KINDS, Kind, Phase, Unexpected, expect
 from .variables import Times, between, first
@@ -79,6 +80,8 @@ class Shared(Frozen):
     """What of each body is kept for whom a route has it logged."""
     room: Callable[[], int] = lambda: NO_BOUND
     """Bytes that a body may take now, while it is translated: of ``max_decoded_bytes`` what no exchange keeps."""
+    handover: Handover | None = None
+    """Where the router's streams leave bodies for translators; ``None``: Envoy carries each of them twice."""
 
 
 _OPERATIONS = {Operation.ANSWER: "chat", Operation.EMBED: "embeddings", Operation.COUNT: "count_tokens"}

@@ -20,7 +20,9 @@ from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
 from ..route import RouteError, compile_route
 from ..route.catalogue import EMPTY, Catalogue, read_catalogue
+from ..telemetry.outcome import Outcome
 from ..translation.calls import ENCODING, Call
+from .attempts import HELD
 from .attributes import MODELS, OURS, ROUTES, Attributes
 from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
 from .mutations import HOLDING, UNCHANGED, immediate, let_by, proceed, set_header, with_metadata
@@ -60,6 +62,8 @@ class Router(Translator):
         """What the virtual host says of the routes that its list of models names."""
         self._named = ""
         """The route by which this stream translates."""
+        self._left = ""
+        """By which key the body can be taken by who translates it."""
 
     def on_request(self, message: ProcessingRequest) -> Reply:
         attributes = Attributes(message)
@@ -180,7 +184,10 @@ class Router(Translator):
         if ENCODING in names:
             mutation.remove_headers.append(ENCODING)
         answer = proceed(Kind.REQUEST_BODY, mutation, body if changed else None, clear_route_cache=True)
-        return with_metadata(answer, self.facts()), Phase.SENT
+        facts = self.facts()
+        if self.shared.handover is not None and (key := self.shared.handover.leave(body)):
+            self._left = facts[HELD] = key
+        return with_metadata(answer, facts), Phase.SENT
 
     def _translated_here(self, name: str, path: str, body: bytes, held: bytes) -> Reply | Steps:
         text = self._texts[name]
@@ -230,6 +237,11 @@ class Router(Translator):
             message = (self._catalogue or EMPTY).unknown(self._model)
             return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)
         return super().in_our_words(status, details)
+
+    def close(self) -> Outcome:
+        if self._left and self.shared.handover is not None:
+            self.shared.handover.withdraw(self._left)
+        return super().close()
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()

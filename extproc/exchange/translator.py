@@ -25,7 +25,7 @@ from ..telemetry.payloads import Payloads
 from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
-from .attempts import MEMORY, Memory, recall, remember
+from .attempts import MEMORY, Memory, held, recall, remember
 from .attributes import CODE_DETAILS, OURS, ROUTE_NAME, Attributes
 from .ending import ending
 from .machine import (
@@ -99,6 +99,8 @@ class Translator(Exchange):
             if dialects.unread(self.client) is not None:
                 empty = message.request_headers.end_of_stream
                 return self._unread(self._route, empty) if fetched is None else self._waiting_unread(fetched, empty)
+        if self.attempt == 1 and (body := self._handed_over(message)) is not None:
+            return self._whole(body)
         return self._held()
 
     def _held(self) -> Reply:
@@ -106,6 +108,15 @@ class Translator(Exchange):
             self.response_mode = ProcessingMode.BUFFERED
             return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+
+    def _handed_over(self, message: ProcessingRequest) -> bytes | None:
+        """The body that the router's stream has left in this process, if it is the one that Envoy has: another filter
+        may have changed it since."""
+        if self.shared.handover is None or not (key := held(message)):
+            return None
+        body = self.shared.handover.take(key)
+        length = next((value for name, value in self.came if name == "content-length"), None)
+        return body if body is not None and length in (None, str(len(body))) else None
 
     def _waiting_unread(self, fetched: Effect, empty: bool) -> Steps:
         yield fetched
@@ -146,7 +157,10 @@ class Translator(Exchange):
         self.original += memory.saved
 
     def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
-        held = message.request_body.body
+        return self._whole(message.request_body.body)
+
+    def _whole(self, held: bytes) -> Reply | Steps:
+        """The request with the body *held*, as it came."""
         body = self.inflated(held, self.original)
         route = self._route
         self.settle(body, route.prefixes if route is not None else dialects.ANYWHERE)
@@ -206,7 +220,11 @@ class Translator(Exchange):
         self.client = translation.client
         if isinstance(call, Answer):
             raise Answered(immediate(call.status, call.headers, call.body, OURS + call.why), call.status, "")
-        return self._sent(translation, call, self.send(call, held))
+        answer = self.send(call, held)
+        if self.shared.handover is not None and self.attempt != 0:
+            # Of a body that is put in at the head Envoy says no length; another filter of its does, by this.
+            answer = with_metadata(answer, {"content_length": str(len(call.body))})
+        return self._sent(translation, call, answer)
 
     def _sent(self, translation: Translation, call: Call, answer: ProcessingResponse) -> Reply:
         self.times.sent = self.shared.now()
@@ -227,7 +245,14 @@ class Translator(Exchange):
         if changed or length is not None:
             # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
             wanted = [*wanted, ("content-length", str(len(call.body)))]
-        return proceed(Kind.REQUEST_BODY, self._mutation(call, wanted), call.body if changed else None)
+        mutation = self._mutation(call, wanted)
+        if self.phase is not Phase.OPEN:
+            return proceed(Kind.REQUEST_BODY, mutation, call.body if changed else None)
+        # At the head: no message with the body is to follow.
+        if changed:
+            return proceed(Kind.REQUEST_HEADERS, mutation, call.body, replace=True)
+        self.response_mode = ProcessingMode.STREAMED
+        return passing_on(mutation, ProcessingMode.STREAMED)
 
     def _mutation(self, call: Call, wanted: Headers) -> HeaderMutation:
         """What turns the request's head into that of *call* with the headers *wanted*."""

@@ -18,6 +18,7 @@ from ..credentials.permitted import permitted
 from ..effects import Ask, Effect, Result
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from ..exchange import pieces
+from ..exchange.handover import Handover
 from ..exchange.machine import Exchange, Refusal, Shared, log_once
 from ..exchange.phases import Phase
 from ..exchange.router import Router
@@ -191,6 +192,9 @@ class Service:
             records=self.ring is not None or any(sink.name != "otlp" for sink in self.queued),
             payload_bytes=settings.records_payload_bytes,
             room=lambda: self.budget.room,
+            handover=Handover(time.monotonic, settings.handover_bytes, settings.handover_seconds)
+            if settings.handover_seconds
+            else None,
         )
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()
