@@ -312,8 +312,8 @@ class Translator(Exchange):
         if self.status == SWITCHING_PROTOCOLS:
             return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
         translation.response_head(self.status, self.came)
-        if self.payloads is not None and translation.passthrough and any(name == ENCODING for name, _ in self.came):
-            self.payloads.encoded()
+        if self.payloads is not None and any(name == ENCODING for name, _ in self.came):
+            self.payloads.encoded(passes=translation.passthrough)
         if message.response_headers.end_of_stream:
             return self._without_body(translation)
         if translation.whole:

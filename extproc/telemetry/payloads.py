@@ -48,7 +48,7 @@ class Payloads:
         self._sent = _Body(bound)
         self._came = _Body(bound)
         self._got = _Body(bound)
-        self._encoded = False
+        self._encoded = self._passes = False
         self._answer: list[str] = []
         self._room = bound + MARGIN_BYTES
 
@@ -72,9 +72,10 @@ class Payloads:
         """The provider's request."""
         self._sent.add(body)
 
-    def encoded(self) -> None:
-        """The answer passes compressed: what it says is not known."""
+    def encoded(self, *, passes: bool) -> None:
+        """The provider's answer is compressed, and with *passes* the client's too: what such bytes say is not known."""
         self._encoded = True
+        self._passes = passes
 
     def came(self, piece: bytes) -> None:
         """A piece of the provider's answer."""
@@ -97,7 +98,7 @@ class Payloads:
         hides = self._mask(self._secrets)
         made: dict[str, Any] = {"client": {}, "upstream": {}}
         asked = self._shown(self._asked, hides)
-        made["client"]["request"], made["client"]["response"] = asked, self._shown(self._got, hides, self._encoded)
+        made["client"]["request"], made["client"]["response"] = asked, self._shown(self._got, hides, self._passes)
         for name, theirs, ours in (("request", self._sent, self._asked), ("response", self._came, self._got)):
             if theirs.told and not theirs.same(ours):
                 encoded = self._encoded and theirs is self._came

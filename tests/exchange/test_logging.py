@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -151,6 +152,16 @@ def test_a_compressed_answer_that_passes() -> None:
     envoy.answer(200, {**JSON, "content-encoding": "br"})
     envoy.chunk(b"\x8b\x00", end=True)
     assert told(envoy, kept)["payloads"]["client"]["response"] == {"bytes": 2, "omitted": "it is compressed"}
+
+
+def test_a_compressed_answer_that_is_translated() -> None:
+    envoy, kept = logged("{payloads: true}")
+    envoy.body(ASKED)
+    envoy.answer(200, {**JSON, "content-encoding": "gzip"})
+    envoy.chunk(gzip.compress(msgspec.json.encode(CHAT)), end=True)
+    shown = told(envoy, kept)["payloads"]
+    assert shown["upstream"]["response"]["omitted"] == "it is compressed"
+    assert shown["client"]["response"]["body"]["content"][0]["text"] == "1+1 equals 2."
 
 
 def test_members_that_the_route_names_are_left_out() -> None:
