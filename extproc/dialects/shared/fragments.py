@@ -26,9 +26,16 @@ def fragment(value: Any) -> str:
 
 def says_something(value: Any) -> bool:
     """Whether there is more to *value* than the zero values of the language that its server is written in."""
-    if type(value) is dict:
-        return any(says_something(each) for name, each in value.items() if name != "type")
-    return any(map(says_something, value)) if type(value) is list else bool(value)
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if type(each) is dict:
+            waiting += [inner for name, inner in each.items() if name != "type"]
+        elif type(each) is list:
+            waiting += each
+        elif each:
+            return True
+    return False
 
 
 def unread(members: dict[str, Any], known: frozenset[str]) -> dict[str, Any] | None:
@@ -40,13 +47,15 @@ def _is_set(value: Any) -> bool:
     return any(value.values()) if type(value) is dict else bool(value)
 
 
-def text_in(value: Any) -> str:
-    """The text of a part, or of a list of parts, in whatever member it stands."""
+def text_in(value: Any, depth: int = 8) -> str:
+    """The text of a part, or of a list of parts, in whatever member it stands, no deeper than *depth*."""
     if type(value) is str:
         return value
+    if not depth:
+        return ""
     if type(value) is dict:
-        return next((found for name in _TEXTS if (found := text_in(value.get(name)))), "")
-    return "".join(map(text_in, value)) if type(value) is list else ""
+        return next((found for name in _TEXTS if (found := text_in(value.get(name), depth - 1))), "")
+    return "".join([text_in(each, depth - 1) for each in value]) if type(value) is list else ""
 
 
 _TEXTS = ("text", "content", "value", "output_text")

@@ -11,7 +11,7 @@ from extproc.llm.events import Usage
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(3, 3), (0, 0), (3.0, 3), (0.0, 0), (3.5, None), (-1, None), (-1.0, None), (True, None), ("3", None), (None, None),
+    [(3, 3), (0, 0), (3.0, 3), (0.0, 0), (3.5, None), (-1, None), (-1.0, None), (True, None), ("3", 3), (None, None),
      (1e300, None), (float("inf"), None), (float("nan"), None), (1 << 70, None)],
 )  # fmt: skip
 def test_a_count_is_a_whole_number(value: Any, number: int | None) -> None:
