@@ -14,7 +14,7 @@ from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
 from ..shared.naming import tool_name
 from ..shared.schemas import NotInSubset, repaired
-from ..shared.tools import check_choice, leave_out, renamed
+from ..shared.tools import carried, check_choice, leave_out, renamed
 from . import schema as subset
 from .words import NAME
 
@@ -55,7 +55,12 @@ class _ToolWriter:
         self._strict = False
 
     def write(self) -> dict[str, Any]:
-        written = [(tool, out) for tool in self._request.tools if (out := self._tool(tool)) is not None]
+        writers = {"function": self._function, "custom": self._custom, "web_search": self._web_search}
+        written = [
+            (tool, out)
+            for tool in self._request.tools
+            if (out := carried(self._request, tool, NAME, self._losses, writers)) is not None
+        ]
         declared = [out for tool, out in written if tool.kind in ("function", "custom")]
         groups: list[dict[str, Any]] = [{"functionDeclarations": declared}] if declared else []
         groups += [out for tool, out in written if tool.kind not in ("function", "custom")]
@@ -86,20 +91,6 @@ class _ToolWriter:
         return {"mode": mode, "allowedFunctionNames": names} if names and mode != "NONE" else {"mode": mode}
 
     # ---- the tools
-
-    def _tool(self, tool: Tool) -> dict[str, Any] | None:
-        """``None`` for a tool that cannot be carried."""
-        match tool.kind:
-            case "function":
-                return self._function(tool)
-            case "custom":
-                return self._custom(tool)
-            case "web_search":
-                return self._web_search(tool)
-        if tool.dialect == NAME and tool.native is not None:
-            return tool.native
-        leave_out(self._request, tool, self._losses)
-        return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
         out: dict[str, Any] = {"name": function_name(tool.name)}

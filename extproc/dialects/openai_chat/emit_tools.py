@@ -14,7 +14,7 @@ from ..shared.naming import tool_name
 from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
 from ..shared.schemas import repaired, rooted
-from ..shared.tools import allowed, leave_out, renamed
+from ..shared.tools import allowed, carried, leave_out, renamed
 from .emit_parts import PartWriter
 from .vocabulary import NAME
 
@@ -48,13 +48,16 @@ class _ToolWriter:
         self._losses = parts.losses
 
     def write(self) -> dict[str, Any]:
+        writers = {"function": self._function, "custom": self._custom}
         members: dict[str, Any] = {}
         written, kinds = [], dict[str, str]()
         left = allowed(self._request, self._losses)
         for tool in self._request.tools:
             if tool.kind == "web_search":
                 self._web_search(tool, members)
-            elif (left is None or tool.name in left) and (each := self._tool(tool)) is not None:
+            elif (left is None or tool.name in left) and (
+                each := carried(self._request, tool, NAME, self._losses, writers)
+            ) is not None:
                 written.append(each)
                 kinds[tool.name] = tool.kind
         if written:
@@ -77,17 +80,6 @@ class _ToolWriter:
         return "required" if choice.mode == "tool" else choice.mode
 
     # ---- the tools
-
-    def _tool(self, tool: Tool) -> dict[str, Any] | None:
-        """``None`` for a tool that cannot be carried."""
-        if tool.kind == "function":
-            return self._function(tool)
-        if tool.kind == "custom":
-            return self._custom(tool)
-        if tool.dialect == NAME and tool.native is not None:
-            return tool.native
-        leave_out(self._request, tool, self._losses)
-        return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
         mark = self._parts.marks.on_tool(tool.cache)

@@ -15,7 +15,7 @@ from ..shared.naming import tool_name
 from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
 from ..shared.schemas import repaired, rooted
-from ..shared.tools import check_choice, leave_out, renamed
+from ..shared.tools import carried, check_choice, leave_out, renamed
 from .emit_content import PartWriter
 from .words import NAME
 
@@ -45,9 +45,10 @@ class _ToolWriter:
         self._losses = parts.losses
 
     def write(self) -> dict[str, Any]:
+        writers = {"function": self._function, "custom": self._custom, "web_search": self._web_search}
         written, kinds = [], dict[str, dict[str, Any]]()
         for tool in self._request.tools:
-            each = self._tool(tool)
+            each = carried(self._request, tool, NAME, self._losses, writers)
             if each is not None:
                 written.append(each)
                 kinds[tool.name] = _choice_of(each)
@@ -75,20 +76,6 @@ class _ToolWriter:
         return mode
 
     # ---- the tools
-
-    def _tool(self, tool: Tool) -> dict[str, Any] | None:
-        """``None`` for a tool that cannot be carried."""
-        match tool.kind:
-            case "function":
-                return self._function(tool)
-            case "custom":
-                return self._custom(tool)
-            case "web_search":
-                return self._web_search(tool)
-        if tool.dialect == NAME and tool.native is not None:
-            return tool.native
-        leave_out(self._request, tool, self._losses)
-        return None
 
     def _function(self, tool: Tool) -> dict[str, Any]:
         self._parts.marks.dropped(tool.cache)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
+from ..base import Members
 from .naming import tool_name
 
 
@@ -30,6 +31,20 @@ def check_choice(request: Request, known: Collection[str]) -> None:
         if name not in known:
             path = request.path_of("tool_choice")
             raise Unsupported(path, f"{path} names {name!r}, which is not among the tools", "invalid_value")
+
+
+def carried(
+    request: Request, tool: Tool, name: str, losses: LossReport, writers: Mapping[str, Callable[[Tool], Members | None]]
+) -> Members | None:
+    """*tool* by the writer of its kind; one that the dialect called *name* has for itself as it came; ``None`` for any
+    other, which is reported. Raises Unsupported."""
+    write = writers.get(tool.kind)
+    if write is not None:
+        return write(tool)
+    if tool.dialect == name and tool.native is not None:
+        return tool.native
+    leave_out(request, tool, losses)
+    return None
 
 
 def leave_out(request: Request, tool: Tool, losses: LossReport, problem: str = "", why: str = "") -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.dialects.shared.naming import tool_name
-from extproc.dialects.shared.tools import allowed, check_choice, leave_out, renamed
+from extproc.dialects.shared.tools import allowed, carried, check_choice, leave_out, renamed
 from extproc.llm.failures import Unsupported
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Request, Tool, ToolChoice
@@ -76,3 +76,13 @@ def test_names_that_were_changed() -> None:
     request = asked(A, Tool("x.y"))
     assert renamed(request, ["a", "u.v"]) == {tool_name("x.y"): "x.y", tool_name("u.v"): "u.v"}
     assert renamed(request, ["b"], lambda name: f"f_{name}") == {"f_a": "a", "f_x.y": "x.y", "f_b": "b"}
+
+
+def test_each_tool_by_the_writer_of_its_kind() -> None:
+    native = {"type": "x"}
+    tools = [Tool("f"), Tool("p", "provider", native=native, dialect="mine"), Tool("q", "provider", dialect="other")]
+    losses, request = LossReport(), asked(*tools)
+    writers = {"function": lambda tool: {"name": tool.name}}
+    written = [carried(request, tool, "mine", losses, writers) for tool in tools]
+    assert written == [{"name": "f"}, native, None] and written[1] is native
+    assert [loss.action.value for loss in losses] == ["dropped"]
