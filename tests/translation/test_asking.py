@@ -89,6 +89,36 @@ def test_a_vector_of_another_api_is_that_of_a_question() -> None:
     assert vector(steps, answer) == [0.25, 1.0]
 
 
+VECTOR = [0.25, 1.0]
+US: dict[str, Any] = {"provider_conf": {"region": "us-east-1"}}
+EMBEDDERS: list[tuple[dict[str, Any], str, Any]] = [
+    (
+        {"provider": "vertex-ai", "provider_conf": {"project_id": "p", "region": "r"},
+         "options": {"model": "text-embedding-005"}},
+        "/v1/projects/p/locations/r/publishers/google/models/text-embedding-005:predict",
+        {"predictions": [{"embeddings": {"values": VECTOR, "statistics": {"truncated": False, "token_count": 1}}}]},
+    ),
+    (
+        {"provider": "gemini", "upstream": "gemini_embeddings", "options": {"model": "gemini-embedding-001"}},
+        "/v1beta/models/gemini-embedding-001:batchEmbedContents",
+        {"embeddings": [{"values": VECTOR}]},
+    ),
+    (
+        {"provider": "bedrock", **US, "options": {"model": "amazon.titan-embed-text-v2:0"}},
+        "/model/amazon.titan-embed-text-v2%3A0/invoke",
+        {"embedding": VECTOR, "inputTextTokenCount": 1},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "path", "answer"), EMBEDDERS, ids=lambda each: str(each)[:20])
+def test_a_vector_of_each_maker(route: dict[str, Any], path: str, answer: Any) -> None:
+    steps = embeds(route)
+    call = next(steps)
+    assert isinstance(call, HttpCall) and call.url == f"http://model.test{path}" and b"hi" in call.body
+    assert vector(steps, answer) == VECTOR
+
+
 @pytest.mark.parametrize("answer", [{}, {"data": []}, {"data": [{"index": 0, "embedding": ["x"]}]}, []])
 def test_what_is_no_vector(answer: Any) -> None:
     steps = embeds({"provider": "openai", "options": {"model": "m"}})
