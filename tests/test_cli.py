@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,28 @@ def test_a_reader_that_goes_away_is_no_drama() -> None:
         child.stdin.close()
         assert child.stderr.read() == b""
         assert child.wait(10) == 1
+
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")])
+
+
+def shown(page: Path) -> Iterator[str]:
+    """The lines of a shell that a page shows and in which we are called."""
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        yield from (line for line in block.replace("\\\n", " ").splitlines() if re.search(r"\bextproc [a-z]", line))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_shows_commands_that_are_understood(page: Path) -> None:
+    for line in shown(page):
+        with contextlib.suppress(ValueError):  # a quotation that goes on in the next line
+            for call in lines(line):
+                assert callable(parsed(call).run), line
+
+
+def test_the_pages_do_show_some() -> None:
+    assert sum(len(list(shown(page))) for page in PAGES) > 40
 
 
 def lines(example: str) -> list[list[str]]:

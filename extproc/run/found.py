@@ -70,6 +70,9 @@ def find(environ: Mapping[str, str], own: str = "", *, probe: bool = True) -> Fi
     _aws(environ, found)
     if probe:
         _locals(environ, found, own)
+    proxy = next((name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY") if environ.get(name)), None)
+    if proxy is not None:
+        found.notes.append(f"{proxy} is set, and Envoy does not use it: providers are asked directly")
     return found
 
 

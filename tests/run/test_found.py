@@ -86,6 +86,7 @@ def test_the_environment(environ: dict[str, str], providers: dict[str, Any]) -> 
         ({"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}, "No such file"),
         ({"GCP_SERVICE_ACCOUNT": json.dumps(ACCOUNT | {"project_id": ""})}, "GOOGLE_CLOUD_PROJECT=..."),
         ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": f"http://{OWN}"}, "leads to this gateway itself"),
+        ({"https_proxy": "http://proxy:3128"}, "https_proxy is set, and Envoy does not use it"),
     ],
 )
 def test_half_of_it_is_said_with_the_other_half(environ: dict[str, str], word: str) -> None:
