@@ -197,10 +197,16 @@ def test_envoys_errors_are_in_the_clients_shape(shared: Backends, tmp_path: Path
             assert gateway.chat("gpt-5").status == 200
             sidecar.kill()
             chat, messages, other = gateway.chat("gpt-5"), gateway.messages("gpt-5"), gateway.send("/web", method="GET")
+            gemini = gateway.send("/v1beta/models/gpt-5:generateContent", {"contents": []})
+            converse = gateway.send("/model/gpt-5/converse", {"messages": []})
     assert (chat.status, messages.status) == (503, 503) and chat.headers["retry-after"] == "1"
     assert chat.headers["content-type"] == messages.headers["content-type"] == "application/json"
     assert chat.json["error"]["type"] == "server_error" and chat.json["error"]["code"] == "gateway_error"
     assert messages.json["type"] == "error" and messages.json["error"]["type"] == "api_error"
+    assert gemini.json["error"]["status"] == "UNAVAILABLE" and gemini.json["error"]["code"] == gemini.status == 503
+    assert converse.status == 503 and set(converse.json) == {"message"}
+    assert converse.headers["x-amzn-errortype"] == "ServiceUnavailableException"
+    assert gemini.headers["retry-after"] == converse.headers["retry-after"] == "1"
     assert other.status == 500 and other.body == b"", "another's path keeps Envoy's own answer"
 
 

@@ -13,6 +13,7 @@ from extproc.reference import config as envoy_config
 from extproc.reference.config import REFERENCE
 from extproc.route import compile_route
 from extproc.route.catalogue import read_catalogue
+from extproc.settings import Settings
 from tests.support import placements
 from tests.support.gateway import KEYS
 
@@ -53,6 +54,19 @@ def test_the_sidecars_cluster_holds_more_than_the_largest_body(config: dict[str,
     window = options["explicit_http_config"]["http2_protocol_options"]["initial_stream_window_size"]
     assert min(own, window) >= 4 * largest_body
     assert max(limits.values()) <= 1024 * 1024
+
+
+def test_what_is_shipped_keeps_within_its_containers(config: dict[str, Any]) -> None:
+    deployment = yaml.safe_load((ROOT / "deploy/kubernetes/socket/deployment.yaml").read_text("utf-8"))
+    pod = deployment["spec"]["template"]["spec"]
+    limits = {each["name"]: each["resources"]["limits"]["memory"] for each in pod["initContainers"] + pod["containers"]}
+    assert limits == {"extproc": "512Mi", "envoy": "1Gi"}
+    monitors = {each["name"]: each["typed_config"] for each in config["overload_manager"]["resource_monitors"]}
+    heap = monitors["envoy.resource_monitors.fixed_heap"]["max_heap_size_bytes"]
+    assert heap <= 0.8 * 1024**3 + 1, "what is no heap needs room too"
+    settings = Settings()
+    program = 96 * 1024**2
+    assert program + settings.max_held_bytes + settings.limits.max_decoded_bytes <= 512 * 1024**2
 
 
 def test_no_translation_is_ever_skipped(config: dict[str, Any]) -> None:
