@@ -19,8 +19,8 @@ from ..providers import PROVIDERS, native_to
 from ..settings import Limits
 
 MODELS = {
-    "openai_chat": ("gpt-5.4-mini", "gpt-4.1-mini"),
-    "openai_responses": ("gpt-5.4-mini", "gpt-4.1-mini"),
+    "openai_chat": ("gpt-5.4-mini", "gpt-audio"),
+    "openai_responses": ("gpt-5.4-mini", "gpt-audio"),
     "anthropic_messages": ("claude-opus-4-8", "claude-haiku-4-5"),
     "bedrock_converse": ("anthropic.claude-opus-4-8", "anthropic.claude-haiku-4-5"),
     "gemini": ("gemini-2.5-flash", "gemini-2.5-flash"),
