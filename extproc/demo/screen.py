@@ -68,7 +68,7 @@ class Screen:
 
     def started(self, port: int, admin: int, providers: Sequence[int]) -> None:
         self.line(f"Envoy         http://127.0.0.1:{port}  (admin http://127.0.0.1:{admin})")
-        self.line("sidecar       extproc serve, on a Unix socket: an upstream filter of Envoy's clusters calls it")
+        self.line("sidecar       extproc serve, on a Unix socket: Envoy's listener calls it")
         self.line(f"providers     scripted: OpenAI at 127.0.0.1:{providers[0]}, Anthropic at 127.0.0.1:{providers[1]}")
         self.line("configuration deploy/envoy.yaml, with these addresses in place of the real ones")
 
