@@ -17,7 +17,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from tests.support import placements
 from tests.support.gateway import KEYS, PLACEMENTS, Backends, Gateway, configured
 from tests.support.side_service import SideService
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 GUARDED = "policies: [{{service: {{url: '{url}', answers: {answers}}}}}]\n"
@@ -95,7 +95,9 @@ def test_what_is_denied_never_reaches_the_provider(gateway: Gateway, side: SideS
     reply = gateway.messages("guarded")
     assert reply.status == 200 and reply.json["stop_reason"] == "refusal", reply.body
     assert gateway.openai_upstream.received == []
-    assert 'extproc_denied_total{policy="service",client="anthropic_messages"}' in gateway.backends.metrics()
+    # It is counted when Envoy has ended the stream, which may be after the client has its answer.
+    counted = 'extproc_denied_total{policy="service",client="anthropic_messages"}'
+    assert eventually(lambda: counted in gateway.backends.metrics())
 
 
 def test_a_service_that_hangs_costs_other_streams_nothing(gateway: Gateway, side: SideService) -> None:
