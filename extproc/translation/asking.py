@@ -88,7 +88,7 @@ class ModelAsker:
         try:
             (item,) = cast(GivesVectors, asker).read_vectors(ResponseHead(200, JSON), body).items
             vector: list[float] = msgspec.json.decode(item, type=list[float])
-        except (ProtocolError, ValueError):
+        except (ProtocolError, msgspec.DecodeError, ValueError):
             raise policy.Unavailable("the embedding model's answer has no vector in it") from None
         return vector
 
