@@ -68,6 +68,23 @@ def test_two_kinds_of_exception_have_two_names(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", HOT)
+def test_no_private_name_becomes_a_word_of_the_c_compiler(path: str) -> None:
+    """It puts an underscore before each: ``_signed`` would be ``__signed``, a type."""
+    words = {"_signed", "_const", "_inline", "_volatile", "_asm", "_restrict", "_typeof", "_thread", "_real"}
+    named = {node.attr for node in every(ast.Attribute, path)} | {node.id for node in every(ast.Name, path)}
+    assert not named & words
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_what_is_walked_backwards_has_a_type(path: str) -> None:
+    """Of a call into what is not compiled it knows none, and fails at ``reversed``: take a slice."""
+    for node in every(ast.For, path):
+        call = node.iter
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "reversed":
+            assert not isinstance(call.args[0], ast.Call), ast.unparse(call)
+
+
+@pytest.mark.parametrize("path", HOT)
 def test_nothing_is_decoded_into_a_class_of_a_compiled_module(path: str) -> None:
     """Its annotations are not what the source says: msgspec would check against something else."""
     own = {node.name for node in every(ast.ClassDef, path)}

@@ -142,7 +142,7 @@ def test_what_an_api_has_no_words_for_does_not_concern_it(name: str, client: str
     [
         ("json", "openai_chat", "anthropic_messages", Grade.EMULATED),
         ("one_call", "openai_chat", "gemini", Grade.LOST),
-        ("image_urls", "openai_chat", "bedrock_converse", Grade.REFUSED),
+        ("audio", "openai_chat", "anthropic_messages", Grade.REFUSED),
         ("documents", "openai_chat", "bedrock_converse", Grade.MAPPED),
     ],
 )

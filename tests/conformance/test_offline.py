@@ -17,7 +17,7 @@ def test_an_exchange() -> None:
 
 
 def test_a_refusal_asks_nobody() -> None:
-    client, provider = AskingSide("openai_chat", "claude-opus-4-8"), AskedSide("bedrock_converse")
-    call, _ = client.asks(BY_NAME["image_urls"].request)
+    client, provider = AskingSide("openai_chat", "claude-opus-4-8"), AskedSide("anthropic_messages")
+    call, _ = client.asks(BY_NAME["audio"].request)
     seen = Offline("openai_chat").ask(call, provider, lambda request: provider.answers(request, HELLO))
     assert seen.received is None and seen.head.status == 400 and b'"error"' in seen.body

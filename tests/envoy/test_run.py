@@ -41,7 +41,7 @@ def running(folder: Path, environ: Mapping[str, str], *arguments: str) -> Iterat
         text = log.read_text()
         yield found[1], text, child.pid
     finally:
-        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)  # SIGINT is ignored by what a shell runs in the background
         status = child.wait(30)
     assert status == 0 and log.read_text().endswith("Ended.\n")
     (logs,) = re.findall(r"logs (\S+)", text)

@@ -67,7 +67,7 @@ def test_one_asks_behind_the_other() -> None:
 
 
 def test_all_of_them_together_have_one_bound_of_time() -> None:
-    now = [NOW]
+    now = [float(NOW)]
     exchange = Translator(shared(Limits(max_wait_seconds=10.0), now=lambda: now[0]))
     envoy = begun(SERVICE, SERVICE, exchange=exchange)
     assert exchange.patience().override_message_timeout.ToMilliseconds() == 1000 * (10 + MARGIN_SECONDS)

@@ -29,7 +29,7 @@ class SignatureLabels:
         self._signer = signer
         self._max = max_event_bytes
         self._begun = b""
-        self._signed: set[Any] = set()  # the blocks that have their label: a signature may come in pieces
+        self._labelled: set[Any] = set()  # the blocks that have their label: a signature may come in pieces
 
     def feed(self, chunk: bytes) -> bytes:
         data = self._begun + chunk
@@ -76,16 +76,16 @@ class SignatureLabels:
         """Whether anything in *message* got a label; it is changed in place."""
         kind, index = message.get("type"), message.get("index")
         if kind == "content_block_start":
-            self._signed.discard(index)
+            self._labelled.discard(index)
             labelled = self._block(message.get("content_block"))
             if labelled:
-                self._signed.add(index)
+                self._labelled.add(index)
             return labelled
         if kind == "content_block_delta":
             delta = message.get("delta")
-            if type(delta) is not dict or delta.get("type") != "signature_delta" or index in self._signed:
+            if type(delta) is not dict or delta.get("type") != "signature_delta" or index in self._labelled:
                 return False
-            self._signed.add(index)
+            self._labelled.add(index)
             return self._label(delta, "signature")
         started = message.get("message")
         return self._blocks((started if type(started) is dict else message).get("content"))

@@ -139,11 +139,11 @@ def _tool_use(fields: Fields, at: str, index: int) -> Block:
         return Opaque(NAME, {"toolUse": {**(fields.rest() or {}), "type": "server_tool_use"}}, at)
     id_, signature = marker.unsealed_id(fields.take("toolUseId", str))
     name, given = fields.take("name", str), fields.any("input")
-    arguments = None
-    if type(given) is not dict:
-        # The API takes any document; a call's input is an object everywhere else.
-        given, arguments = None, encode(given).decode() if given is not None else "{}"
-    return ToolCall(id_, name, arguments, given, at=at, extra=fields.rest(), signature=signature)
+    if type(given) is dict:
+        return ToolCall(id_, name, input=given, at=at, extra=fields.rest(), signature=signature)
+    # The API takes any document; a call's input is an object everywhere else.
+    text = encode(given).decode() if given is not None else "{}"
+    return ToolCall(id_, name, text, at=at, extra=fields.rest(), signature=signature)
 
 
 def _tool_result(fields: Fields, at: str, index: int) -> Block:

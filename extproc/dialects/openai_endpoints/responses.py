@@ -20,6 +20,7 @@ from ..shared.vectors import count
 TAIL = 16 * 1024
 """Bytes of an answer's end in which its usage is looked for."""
 _USAGE = b'"usage"'
+_BACKSLASH = ord("\\")
 _INPUT = ("input_tokens", "prompt_tokens", "total_tokens")
 _OUTPUT = ("output_tokens", "completion_tokens")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -60,7 +61,7 @@ def read_usage(tail: bytes) -> Usage:
     at = tail.rfind(_USAGE)
     while at >= 0:
         rest = tail[at + len(_USAGE) :].lstrip()
-        if tail[at - 1 : at] != b"\\" and rest.startswith(b":"):
+        if not (at and tail[at - 1] == _BACKSLASH) and rest.startswith(b":"):
             usage = _usage(rest[1:].lstrip())
             if usage is not NO_USAGE:
                 return usage

@@ -29,7 +29,7 @@ def test_there_and_back() -> None:
         ({"prompt_tokens": 4, "completion_tokens": 2, "prompt_cache_hit_tokens": 3}, Usage(4, 2, 3)),
         ({"prompt_tokens": 4, "cached_tokens": 3}, Usage(4, None, 3)),
         ({"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens_details": None}, Usage(1)),
-        ({"prompt_tokens": "1", "completion_tokens": -2, "prompt_tokens_details": 3}, Usage()),
+        ({"prompt_tokens": "1", "completion_tokens": -2, "prompt_tokens_details": 3}, Usage(1)),
         (
             {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "reasoning_tokens": 1},
             Usage(1, 2, None, None, 1),

@@ -156,6 +156,8 @@ class Client:
         self.h2.prioritize(2 * number + 1, weight=3)
 
     def settings(self, window: int, frame: int, table: int) -> None:
+        # h2 takes an acknowledgment for one of all SETTINGS that it has said.
+        self.deliver(1 << 20)
         codes = SettingCodes
         self.h2.update_settings(
             {codes.INITIAL_WINDOW_SIZE: window, codes.MAX_FRAME_SIZE: frame, codes.HEADER_TABLE_SIZE: table}
