@@ -40,7 +40,8 @@ def hardened(image: str) -> Iterator[Any]:
 def test_it_is_small_and_says_what_it_is(image: str) -> None:
     found = inspect(image)
     layers = found["Size"] - _size_of_base(found)
-    assert layers < 140 * MIB, f"{layers / MIB:.0f} MiB of our own"
+    # A fifth of it are the clients of Kafka and of OTLP, so that both work in the image as it is.
+    assert layers < 170 * MIB, f"{layers / MIB:.0f} MiB of our own"
     labels = found["Config"]["Labels"]
     assert labels["org.opencontainers.image.title"] == "extproc" and labels["org.opencontainers.image.version"]
 
