@@ -232,8 +232,12 @@ class Exchange:
             self._steps = None
             return [self._wrong(error)]
         finally:
-            if self.asks is None:
+            if not self._is_asking():
                 self._waits_with = 0
+
+    def _is_asking(self) -> bool:
+        """Asked by name: to the compiler what was set to ``None`` above stays so, whatever a step asks meanwhile."""
+        return self.asks is not None
 
     @property
     def kept(self) -> int:
