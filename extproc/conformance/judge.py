@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..dialects.base import ClientCall, ResponseHead
 from ..frozen import Frozen
 from ..llm.failures import ProtocolError, Unsupported
-from ..llm.fold import Folded
+from ..llm.fold import Folded, folded
 from ..llm.losses import HARMLESS, Action
 from ..llm.request import Request
 from .features import BY_NAME, Feature, Told
@@ -158,7 +158,7 @@ class _Case:
     def _judge_answer(self, read: Callable[[Folded], Any]) -> Judgement:
         events = self._events()
         wanted = read(self._said(self.provider, events))
-        if not wanted or not (self.feature.cut or wanted == read(_folded(events))):
+        if not wanted or not (self.feature.cut or wanted == read(folded(events))):
             raise _Absent
         call, told = self._asked(self.client, self.request)
         seen = self.gateway.ask(call, self.provider, self._script(events))
@@ -180,9 +180,10 @@ class _Case:
 
     def _said(self, provider: AskedSide, events: Told) -> Folded:
         """What of an answer *provider*'s own client reads."""
-        _, request = self._asked(AskingSide(provider.dialect.name, self.client.model), self.request)
+        own = AskingSide(provider.dialect.name, self.client.model)
+        _, request = self._asked(own, self.request)
         head, pieces = self._told(provider, request, events)
-        return provider.reads_answer(request, head, b"".join(pieces))
+        return own.reads(request, head, b"".join(pieces))
 
     def _told(self, provider: AskedSide, request: Request, events: Told) -> tuple[ResponseHead, list[bytes]]:
         head, pieces = provider.answers(request, events)
@@ -226,13 +227,6 @@ class _Case:
             return frozenset()
         call, _ = self.client.asks(replace(_PLAIN.request, stream=self.request.stream))
         return self.gateway.ask(call, self.provider, self._script(_HELLO)).reported
-
-
-def _folded(events: Told) -> Folded:
-    folded = Folded()
-    for event in events:
-        folded.add(event)
-    return folded
 
 
 _PLAIN = BY_NAME["text"]

@@ -12,7 +12,7 @@ from .. import dialects
 from ..capabilities import Capabilities
 from ..dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from ..llm.events import ResponseEvent, ResponseFailed
-from ..llm.fold import Folded, ToolCallBlock
+from ..llm.fold import Folded, ToolCallBlock, folded
 from ..llm.losses import LossReport
 from ..llm.request import Message, Request, ToolCall, ToolResult
 from ..providers import PROVIDERS, native_to
@@ -88,7 +88,9 @@ class AskingSide:
 
     def reads(self, asked: Request, head: ResponseHead, body: bytes) -> Folded:
         """The answer to *asked*."""
-        return _read(self.dialect, asked, head, body)
+        call = UpstreamCall("POST", "", [], {}, asked)
+        parser = self.dialect.response_parser(call, head, Limits(), LossReport())
+        return folded([*parser.feed(body), *parser.end()])
 
 
 class AskedSide:
@@ -111,19 +113,6 @@ class AskedSide:
         emitter = self.dialect.response_emitter(request, upstream, Meta(), Env(NOW, "conformance"), LossReport())
         pieces = [emitter.emit(event) for event in events]
         return emitter.head, [piece for piece in pieces if piece]
-
-    def reads_answer(self, request: Request, head: ResponseHead, body: bytes) -> Folded:
-        """An answer of this API, as its own client reads it."""
-        return _read(self.dialect, request, head, body)
-
-
-def _read(dialect: Dialect, asked: Request, head: ResponseHead, body: bytes) -> Folded:
-    call = UpstreamCall("POST", "", [], {}, asked)
-    parser = dialect.response_parser(call, head, Limits(), LossReport())
-    folded = Folded()
-    for event in [*parser.feed(body), *parser.end()]:
-        folded.add(event)
-    return folded
 
 
 def as_call(made: UpstreamCall) -> ClientCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 from msgspec import Struct
@@ -119,3 +120,11 @@ class Folded:
                 pass
             case _:
                 assert_never(event)
+
+
+def folded(events: Iterable[ResponseEvent]) -> Folded:
+    """All of *events*, which are legal, as one."""
+    whole = Folded()
+    for event in events:
+        whole.add(event)
+    return whole

@@ -29,6 +29,9 @@ from .base import Configured, Context, Deny, Policy, Unavailable, Window
 
 log = logging.getLogger(__name__)
 
+_Link = tuple[Configured, Policy | None]
+"""What a route configures, and what it made for this exchange; ``None`` if it could not."""
+
 MAX_WINDOW = 1024 * 1024
 """Characters after which a policy is told of what is held, however much it wanted to see at once."""
 ILLEGAL = ResponseFailed(ErrorKind.API, "a policy of the gateway made an answer that is none", 502, "policy_error")
@@ -59,22 +62,15 @@ class Chain:
 
     def on_body(self, body: bytes) -> Generator[Effect, Result, bytes | Deny]:
         """The body that is to be read, or why none is."""
-        for each, policy in self._links:
-            if policy is not None and type(policy).on_body is not Policy.on_body:
-                made = yield from self.judged(each, policy, body, lambda policy, given: policy.on_body(given))
-                if isinstance(made, Deny):
-                    return made
-                body = made
-        return body
+        links = [(e, p) for e, p in self._links if p is not None and type(p).on_body is not Policy.on_body]
+        made: bytes | Deny = yield from self._in_turn(links, body, lambda policy, given: policy.on_body(given))
+        return made
 
     def on_request(self, request: Request) -> Generator[Effect, Result, Request | Deny]:
         """The request that is to go on, or why none is."""
-        for each, policy in self._links:
-            made = yield from self.judged(each, policy, request, lambda policy, given: policy.on_request(given))
-            if isinstance(made, Deny):
-                return made
-            request = made
-        return request
+        made: Request | Deny
+        made = yield from self._in_turn(self._links, request, lambda policy, given: policy.on_request(given))
+        return made
 
     def only_embedding(self) -> bool:
         """Leave out those that have nothing to say of a request for vectors. Whether any is left."""
@@ -83,15 +79,22 @@ class Chain:
 
     def on_embed(self, request: EmbedRequest) -> Generator[Effect, Result, EmbedRequest | Deny]:
         """The request for vectors that is to go on, or why none is."""
-        for each, policy in self._links:
-            made = yield from self.judged(each, policy, request, lambda policy, given: policy.on_embed(given))
-            if isinstance(made, Deny):
-                return made
-            request = made
-        return request
+        made: EmbedRequest | Deny
+        made = yield from self._in_turn(self._links, request, lambda policy, given: policy.on_embed(given))
+        return made
 
     def gate(self) -> ResponseGate:
         return ResponseGate(self, [(each, policy) for each, policy in self._links if policy is None or policy.window])
+
+    def _in_turn(
+        self, links: Sequence[_Link], given: Any, ask: Callable[[Policy, Any], Any]
+    ) -> Generator[Effect, Result, Any]:
+        """*given* as it is behind all of *links*, or the first denial."""
+        for each, policy in links:
+            given = yield from self.judged(each, policy, given, ask)
+            if isinstance(given, Deny):
+                break
+        return given
 
     def judged(
         self, each: Configured, policy: Policy | None, given: Any, ask: Callable[[Policy, Any], Any]
@@ -148,7 +151,7 @@ class _Stage:
 class ResponseGate:
     """Lets an answer's events go on as the policies have been told of them. ``passing`` for what comes, in order."""
 
-    def __init__(self, chain: Chain, links: Sequence[tuple[Configured, Policy | None]]) -> None:
+    def __init__(self, chain: Chain, links: Sequence[_Link]) -> None:
         self._chain = chain
         self._stages = [_Stage(each, policy) for each, policy in links]
         self._grammar = Grammar()

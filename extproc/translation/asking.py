@@ -13,7 +13,7 @@ from ..dialects.base import GivesVectors, Headers, ResponseHead, Upstream, Upstr
 from ..effects import Effect, HttpAnswer, HttpCall, Result
 from ..llm.events import StopReason
 from ..llm.failures import ProtocolError
-from ..llm.fold import Folded, TextBlock
+from ..llm.fold import TextBlock, folded
 from ..llm.losses import LossReport
 from ..llm.request import Message, Request
 from ..policy import base as policy
@@ -67,14 +67,12 @@ class ModelAsker:
         body = yield from self._asked(asker.name, whom, asker.paths[0], emitted.members, seconds)
         call = UpstreamCall("POST", "", [], {}, said)
         parser = asker.response_parser(call, ResponseHead(200, JSON), self._limits, LossReport())
-        folded = Folded()
-        for event in [*parser.feed(body), *parser.end()]:
-            folded.add(event)
-        if folded.ended is None or folded.ended.stop not in (StopReason.END, StopReason.STOP_SEQUENCE):
-            why = "in an error" if folded.ended is None else f"by {folded.ended.stop.value}"
+        answer = folded([*parser.feed(body), *parser.end()])
+        if answer.ended is None or answer.ended.stop not in (StopReason.END, StopReason.STOP_SEQUENCE):
+            why = "in an error" if answer.ended is None else f"by {answer.ended.stop.value}"
             raise policy.Unavailable(f"the model's answer has ended {why}")
-        found = "".join(block.text for block in folded.blocks if isinstance(block, TextBlock))
-        return policy.ModelAnswer(found, (folded.started and folded.started.model) or model, folded.usage)
+        found = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
+        return policy.ModelAnswer(found, (answer.started and answer.started.model) or model, answer.usage)
 
     def vector(self, served: policy.Served, text: str, seconds: float) -> Generator[Effect, Result, list[float]]:
         asker = dialects.get(dialects.EMBEDDINGS)
