@@ -83,13 +83,29 @@ class Gateway(Protocol):
     def ask(self, call: ClientCall, provider: AskedSide, script: Script) -> Seen: ...
 
 
-def judge(gateway: Gateway, client: AskingSide, provider: AskedSide, feature: Feature) -> Judgement:
-    """The grade on *feature*, whole and streamed: the worse of the two. A stream alone can be cut; what a client
-    sends back is the same for both."""
-    found = Judgement(Grade.ABSENT)
-    for stream in (True,) if feature.cut else (False,) if feature.echo else (False, True):
-        found = found.or_worse(_Case(gateway, client, provider, feature, stream).judged())
-    return found
+class Judge:
+    """Of what stands between: *gateway*."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._usual: dict[tuple[str, str, str, bool], frozenset[Reported]] = {}
+
+    def judge(self, client: AskingSide, provider: AskedSide, feature: Feature) -> Judgement:
+        """The grade on *feature*, whole and streamed: the worse of the two. A stream alone can be cut; what a client
+        sends back is the same for both."""
+        found = Judgement(Grade.ABSENT)
+        for stream in (True,) if feature.cut else (False,) if feature.echo else (False, True):
+            found = found.or_worse(_Case(self, client, provider, feature, stream).judged())
+        return found
+
+    def usual(self, client: AskingSide, provider: AskedSide, stream: bool) -> frozenset[Reported]:
+        """What is reported of the plainest request, asked once: no feature's own loss."""
+        key = (client.dialect.name, client.model, provider.dialect.name, stream)
+        if key not in self._usual:
+            call, _ = client.asks(replace(_PLAIN.request, stream=stream))
+            seen = self.gateway.ask(call, provider, lambda request: provider.answers(request, _HELLO))
+            self._usual[key] = seen.reported
+        return self._usual[key]
 
 
 class _Absent(Exception):
@@ -97,10 +113,9 @@ class _Absent(Exception):
 
 
 class _Case:
-    def __init__(
-        self, gateway: Gateway, client: AskingSide, provider: AskedSide, feature: Feature, stream: bool
-    ) -> None:
-        self.gateway = gateway
+    def __init__(self, judge: Judge, client: AskingSide, provider: AskedSide, feature: Feature, stream: bool) -> None:
+        self.judge = judge
+        self.gateway = judge.gateway
         self.client = client
         self.provider = provider
         self.feature = feature
@@ -205,7 +220,9 @@ class _Case:
         return Judgement(Grade.REFUSED, failed.message)
 
     def _graded(self, wanted: Any, got: Any, reported: frozenset[Reported]) -> Judgement:
-        news = reported - self._usual()
+        news = reported
+        if self.feature is not _PLAIN:
+            news = reported - self.judge.usual(self.client, self.provider, self.request.stream)
         detail = ", ".join(sorted(f"{loss.path}:{loss.action.value}" for loss in news))
         actions = {loss.action for loss in news}
         if got == wanted:
@@ -220,13 +237,6 @@ class _Case:
         if actions & _BY_OTHER_MEANS:
             return Judgement(Grade.EMULATED, detail)
         return Judgement(Grade.MAPPED if actions <= HARMLESS else Grade.LOST, detail)
-
-    def _usual(self) -> frozenset[Reported]:
-        """What is reported of the plainest request: no feature's own loss."""
-        if self.feature is _PLAIN:
-            return frozenset()
-        call, _ = self.client.asks(replace(_PLAIN.request, stream=self.request.stream))
-        return self.gateway.ask(call, self.provider, self._script(_HELLO)).reported
 
 
 _PLAIN = BY_NAME["text"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from .features import BY_NAME
-from .judge import Gateway, Judgement, judge
+from .judge import Gateway, Judge, Judgement
 from .offline import Offline
 from .sides import MODELS, AskedSide, AskingSide
 
@@ -32,11 +32,10 @@ def rows(
     models: Mapping[str, tuple[str, str]] = MODELS,
 ) -> Iterator[Cell]:
     """Judge each feature of each pair. *gateway* makes what stands before the upstreams, for clients of a dialect."""
-    clients, upstreams = list(clients), list(upstreams)
+    judges, upstreams = {client: Judge(gateway(client)) for client in clients}, list(upstreams)
     for name in features:
         feature = BY_NAME[name]
-        for client in clients:
-            between = gateway(client)
+        for client, each in judges.items():
             for upstream in upstreams:
                 asked = AskingSide(client, models[upstream][feature.plain])
-                yield Cell(client, upstream, name, judge(between, asked, AskedSide(upstream), feature))
+                yield Cell(client, upstream, name, each.judge(asked, AskedSide(upstream), feature))

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from extproc.conformance.features import BY_NAME
-from extproc.conformance.judge import Grade, Judgement, Reported, Script, Seen, judge
+from extproc.conformance.judge import Grade, Judge, Judgement, Reported, Script, Seen
 from extproc.conformance.offline import Offline
 from extproc.conformance.sides import AskedSide, AskingSide
 from extproc.dialects.base import ClientCall, ResponseHead
@@ -52,7 +52,7 @@ def reporting(path: str, action: Action) -> Spoilt:
 
 
 def said(name: str, spoil: Spoilt, client: str = "openai_chat", upstream: str = "anthropic_messages") -> Judgement:
-    return judge(Bad(client, spoil), AskingSide(client, "claude-opus-4-8"), AskedSide(upstream), BY_NAME[name])
+    return Judge(Bad(client, spoil)).judge(AskingSide(client, "claude-opus-4-8"), AskedSide(upstream), BY_NAME[name])
 
 
 def same(seen: Seen) -> Seen:
