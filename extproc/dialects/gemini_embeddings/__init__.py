@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...llm.embeddings import EmbedRequest, Vectors
-from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
-from ..base import Asked, Env, Meta, Operation, ResponseHead, Upstream, UpstreamCall, Verbs
+from ..base import Asked, Operation, ResponseHead, Upstream, UpstreamCall, Verbs
 from ..shared import google
-from ..shared.embeds import EmbedInPath
+from ..shared.embeds import GoogleEmbed
 from . import wire
 
 ONE, MANY = ":embedContent", ":batchEmbedContents"
@@ -21,7 +20,7 @@ class EmbedAsked(Asked):
     many: bool = True
 
 
-class GeminiEmbeddings(EmbedInPath):
+class GeminiEmbeddings(GoogleEmbed):
     name = "gemini_embeddings"
     paths: tuple[str, ...] = (ONE, MANY)
     root = r"/v\d\w*(/projects/[^/]+/locations/[^/]+)?(/publishers/[^/]+)?/models/[^/:]+"
@@ -43,12 +42,3 @@ class GeminiEmbeddings(EmbedInPath):
 
     def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
         return wire.read(body)
-
-    def failed(self, head: ResponseHead, error: Any, status: int | None) -> ResponseFailed:
-        return google.read_failure(error, status)
-
-    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return google.read_meta(head)
-
-    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return google.emit_error(failed, meta)

@@ -23,7 +23,7 @@ from ..base import (
     Upstream,
     UpstreamCall,
 )
-from . import bedrock
+from . import bedrock, google
 from .vectors import ErrorEmitter, VectorsParser
 
 JSON = [("content-type", "application/json")]
@@ -74,6 +74,19 @@ class EmbedInPath(ModelInPath, EmbedDialect):
 
     def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
         return Asked(super().peek(path, members).model, operation=Operation.EMBED)
+
+
+class GoogleEmbed(EmbedInPath):
+    """One of Google's APIs of embeddings: they share errors, and what headers say."""
+
+    def failed(self, head: ResponseHead, error: Any, status: int | None) -> ResponseFailed:
+        return google.read_failure(error, status)
+
+    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
+        return google.read_meta(head)
+
+    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
+        return google.emit_error(failed, meta)
 
 
 class InvokeDialect(EmbedInPath):

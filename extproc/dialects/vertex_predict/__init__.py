@@ -3,18 +3,15 @@ each text."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...llm.embeddings import EmbedRequest, Vectors
-from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
-from ..base import Asked, Env, Meta, ResponseHead, Upstream, UpstreamCall, Verbs
+from ..base import Asked, ResponseHead, Upstream, UpstreamCall, Verbs
 from ..shared import google
-from ..shared.embeds import EmbedInPath
+from ..shared.embeds import GoogleEmbed
 from . import wire
 
 
-class VertexPredict(EmbedInPath):
+class VertexPredict(GoogleEmbed):
     name = "vertex_predict"
     paths: tuple[str, ...] = (":predict",)
     root = "/v1(beta1)?/projects/[^/]+/locations/[^/]+/publishers/google/models/[^/:]+"
@@ -28,12 +25,3 @@ class VertexPredict(EmbedInPath):
 
     def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
         return wire.read(body)
-
-    def failed(self, head: ResponseHead, error: Any, status: int | None) -> ResponseFailed:
-        return google.read_failure(error, status)
-
-    def read_meta(self, head: ResponseHead, env: Env) -> Meta:
-        return google.read_meta(head)
-
-    def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
-        return google.emit_error(failed, meta)
