@@ -50,13 +50,10 @@ class Chain:
         """Whether any of them looks at answers."""
         return any(policy is not None and policy.window is not None for _, policy in self._links)
 
-    @property
-    def all_open(self) -> bool:
-        """Whether an exchange goes on that none of them can look at."""
-        return all(each.fail_open for each, _ in self._links)
-
     def unread(self, why: Exception) -> None:
-        """The exchange goes on, and none of them could look at its request."""
+        """None of them could look at the request. Raises *why* unless the exchange goes on without all of them."""
+        if not all(each.fail_open for each, _ in self._links):
+            raise why
         for each, _ in self._links:
             self._cannot_say(each, why)
 

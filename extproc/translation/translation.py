@@ -189,8 +189,6 @@ class Translation(Course):
         try:
             request = client.parse_request(call, LossReport())
         except (ProtocolError, Unsupported) as error:
-            if not chain.all_open:
-                raise
             chain.unread(error)
             return call
         self.model_asked = request.model
@@ -213,8 +211,6 @@ class Translation(Course):
                 raise Unsupported("", f"this route's policies cannot look at requests of {client.name}")
             request = client.parse_embed(call, LossReport())
         except (ProtocolError, Unsupported) as error:
-            if not chain.all_open:
-                raise
             chain.unread(error)
             return call
         self.model_asked = request.model
