@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "names": {"frozen"},
     "effects": {"frozen"},
+    "wire": set(),
     "headers": {"names"},
     "llm": {"frozen"},
     "framing": set(),
@@ -37,18 +38,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "check": LEAVES | {"route", "providers", "exchange", "reference"},
     "gateway": LEAVES | {"route", "providers", "policy", "reference"},
     "importers": LEAVES | {"gateway", "route", "providers", "reference", "check"},
-    "demo": {"reference"},
-    "conformance": CORE | SAYS | {"translation", "demo"},
-    "doctor": {"check"},
-    "launch": {"doctor", "run"},
-    "run": {"gateway", "route", "providers", "credentials", "reference", "demo"},
+    "demo": {"reference", "wire"},
+    "conformance": CORE | SAYS | {"translation", "demo", "wire"},
+    "doctor": {"check", "wire"},
+    "launch": {"doctor", "run", "wire"},
+    "run": {"gateway", "route", "providers", "credentials", "reference", "demo", "wire"},
     "envoy_api": set(),
     "__init__": CORE | SAYS | {"translation"},
     "__main__": {"cli"},
     "commands": CORE
     | SAYS
     | {"translation", "exchange", "server", "check", "importers", "gateway", "run", "reference", "demo", "conformance"}
-    | {"doctor", "launch"}
+    | {"doctor", "launch", "wire"}
     | {"cli"},
     "cli": {"commands", "dialects", "route"},
 }

@@ -104,9 +104,9 @@ def _env(args: argparse.Namespace) -> int:
 
 def _chosen(client: str, url: str, otherwise: str) -> str:
     """A model that the gateway at *url* lists. Raises UsageError."""
-    from ..doctor.wire import NoAnswer
     from ..launch.clients import preferred
     from ..launch.gateway import listed
+    from ..wire import NoAnswer
 
     try:
         models = listed(url)
@@ -120,11 +120,11 @@ def _chosen(client: str, url: str, otherwise: str) -> str:
 
 def _launch(args: argparse.Namespace) -> int:
     from ..demo.processes import NotStarted
-    from ..doctor.wire import NoAnswer
     from ..gateway import FileError
     from ..launch import CLIENTS, pointed
     from ..launch.gateway import listed, started
     from ..run.running import CannotRun
+    from ..wire import NoAnswer
 
     client = CLIENTS[args.client]
     program = shutil.which(client.program)

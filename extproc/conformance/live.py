@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Mapping
-from urllib.parse import urlsplit
-
 from .. import dialects
 from ..demo.provider import Received, ScriptedAnswer, ScriptedProvider
 from ..dialects.base import ClientCall, Headers, ResponseHead
 from ..llm.failures import ProtocolError, Unsupported
 from ..llm.losses import Action
 from ..translation.translation import REPORT_HEADER
+from ..wire import ask
 from .judge import Reported, Script, Seen
 from .sides import AskedSide
 
@@ -91,22 +88,9 @@ class Live:
         return Seen(self._upstream.asked, _reported(head), head, body)
 
     def _sent(self, call: ClientCall, upstream: str) -> tuple[ResponseHead, bytes]:
-        url = urlsplit(self._url.replace("{upstream}", upstream))
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname or "127.0.0.1", url.port, timeout=TIMEOUT)
-        headers: Mapping[str, str] = dict([*call.headers, *self._key])
-        try:
-            connection.request(call.method, url.path.rstrip("/") + call.path, call.body, headers)
-            answer = connection.getresponse()
-            try:
-                body = answer.read()
-            except http.client.IncompleteRead as error:
-                body = error.partial
-            return ResponseHead(answer.status, [(k.lower(), v) for k, v in answer.getheaders()]), body
-        except http.client.HTTPException as error:
-            raise OSError(f"no answer: {error!r}") from None
-        finally:
-            connection.close()
+        url, headers = self._url.replace("{upstream}", upstream), dict([*call.headers, *self._key])
+        seen = ask(url, call.path, call.body, method=call.method, headers=headers, seconds=TIMEOUT)
+        return ResponseHead(seen.status, list(seen.headers.items())), seen.body
 
 
 def _reported(head: ResponseHead) -> frozenset[Reported]:

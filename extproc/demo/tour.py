@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from ..wire import NoAnswer, SeenAnswer, ask
 from . import as_openai, script
 from .provider import Received, ScriptedProvider
 from .screen import Screen
@@ -20,20 +20,6 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
 WEATHER = "What is the weather in Paris and in Rome?"
 SKY = "What colour is the sky?"
 Claim = tuple[str, Callable[[], bool]]
-
-
-@dataclass(frozen=True)
-class Got:
-    """What the client got; ``events`` are those of a stream, as (event, data)."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    events: list[tuple[str, Any]]
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
 
 
 class Tour:
@@ -59,7 +45,7 @@ class Tour:
     def _anthropic_to_openai(self, title: str, body: dict[str, Any], expected: Expected) -> None:
         headers = {"x-api-key": CLIENT_KEY, "anthropic-version": "2023-06-01"}
 
-        def checks(seen: Received, got: Got) -> list[Claim]:
+        def checks(seen: Received, got: SeenAnswer) -> list[Claim]:
             return [
                 ("the provider was asked in its own API", lambda: "max_completion_tokens" in seen.json()),
                 ("with its own key, without the client's", lambda: _keys(seen) == {"authorization"}),
@@ -71,7 +57,7 @@ class Tour:
     def _openai_to_anthropic(self, title: str, body: dict[str, Any], expected: Expected) -> None:
         headers = {"authorization": f"Bearer {CLIENT_KEY}"}
 
-        def checks(seen: Received, got: Got) -> list[Claim]:
+        def checks(seen: Received, got: SeenAnswer) -> list[Claim]:
             return [
                 ("the provider was asked in its own API", lambda: seen.header("anthropic-version") is not None),
                 ("with its own key, without the client's", lambda: _keys(seen) == {"x-api-key"}),
@@ -86,7 +72,7 @@ class Tour:
         headers = {"authorization": f"Bearer {CLIENT_KEY}"}
         before = len(self._openai.received)
 
-        def checks(seen: Received, got: Got) -> list[Claim]:
+        def checks(seen: Received, got: SeenAnswer) -> list[Claim]:
             tried = self._openai.received[before:]
             return [
                 ("OpenAI was tried first", lambda: [_keys(x) for x in tried] == [{"authorization"}]),
@@ -107,7 +93,7 @@ class Tour:
         headers: dict[str, str],
         body: dict[str, Any],
         provider: ScriptedProvider,
-        checks: Callable[[Received, Got], list[Claim]],
+        checks: Callable[[Received, SeenAnswer], list[Claim]],
     ) -> None:
         self.steps += 1
         screen = self._screen
@@ -116,7 +102,7 @@ class Tour:
         before = len(provider.received)
         try:
             got = self._send(path, headers, body)
-        except (OSError, http.client.HTTPException) as error:
+        except NoAnswer as error:
             self.wrong += 1
             screen.checks([], [f"no answer: {error!r}"])
             return
@@ -133,16 +119,11 @@ class Tour:
         self.wrong += bool(wrong)
         screen.checks(right, wrong)
 
-    def _send(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Got:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
-        with closing(connection):
-            head = {"content-type": "application/json", **headers}
-            connection.request("POST", path, msgspec.json.encode(body), head)
-            response = connection.getresponse()
-            data = response.read()
-            fields = {name.lower(): value for name, value in response.getheaders()}
-        stream = fields.get("content-type", "").startswith("text/event-stream")
-        return Got(response.status, fields, data, list(_events(data)) if stream else [])
+    def _send(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> SeenAnswer:
+        seen = ask(f"http://127.0.0.1:{self._port}", path, msgspec.json.encode(body), headers=headers, seconds=TIMEOUT)
+        if seen.broken:
+            raise NoAnswer("it broke off")
+        return seen
 
 
 # ---- what is asked, and what must come back
@@ -229,7 +210,7 @@ def openai_tool_result() -> Question:
 # ---- reading answers
 
 
-def read_anthropic(got: Got) -> Expected:
+def read_anthropic(got: SeenAnswer) -> Expected:
     """An answer in Anthropic's API. Raises ValueError, LookupError or TypeError when it is not one."""
     if not got.events:
         message = got.json
@@ -261,7 +242,7 @@ def _folded(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return blocks
 
 
-def read_openai(got: Got) -> Expected:
+def read_openai(got: SeenAnswer) -> Expected:
     """An answer in OpenAI's API."""
     if not got.events:
         choice = got.json["choices"][0]
@@ -280,14 +261,6 @@ def read_openai(got: Got) -> Expected:
             calls[item["index"]]["arguments"] += item["function"].get("arguments") or ""
     made = tuple((call["name"], msgspec.json.decode(call["arguments"])) for call in calls)
     return Expected(message["content"] or "", made, {"stop": "end", "tool_calls": "calls"}[reason])
-
-
-def _events(data: bytes) -> Iterator[tuple[str, Any]]:
-    for block in data.decode().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
-        if "data" in fields:
-            text = fields["data"]
-            yield fields.get("event", ""), text if text == "[DONE]" else msgspec.json.decode(text)
 
 
 def _keys(seen: Received) -> set[str]:

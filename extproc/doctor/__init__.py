@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from .checks import Looked, Patient, examine
-from .wire import NoAnswer, SeenAnswer, ask
 
-__all__ = ["Looked", "NoAnswer", "Patient", "SeenAnswer", "ask", "examine"]
+__all__ = ["Looked", "Patient", "examine"]

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from ..check import Unreadable, check
-from .wire import NoAnswer, SeenAnswer, ask
+from ..wire import NoAnswer, SeenAnswer, ask
 
 MAX_SKEW = 60.0
 """Seconds that two clocks may differ. Signed requests are refused from five minutes on, tokens sooner."""

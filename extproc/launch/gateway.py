@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..doctor.wire import NoAnswer, ask
 from ..run.main import RunOptions, plan
 from ..run.running import Running
+from ..wire import NoAnswer, ask
 
 SECONDS = 10.0
 

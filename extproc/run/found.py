@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..gateway.known import known
 from ..providers import PROVIDERS
+from ..wire import NoAnswer, ask
 
 PROBE_SECONDS = 1.0
 """A server on this machine that has not answered by then is not there."""
@@ -207,13 +206,12 @@ def _address(local: Local, environ: Mapping[str, str]) -> tuple[str, int]:
 
 def models_of(host: str, port: int) -> list[str] | None:
     """The models of the server at *port*, if it is one that speaks OpenAI's API."""
+    at = f"[{host}]" if ":" in host else host
     try:
-        with closing(http.client.HTTPConnection(host, port, timeout=PROBE_SECONDS)) as connection:
-            connection.request("GET", "/v1/models", headers={"accept": "application/json"})
-            response = connection.getresponse()
-            body = json.loads(response.read(MAX_PROBE_BYTES)) if response.status == 200 else None
-    except (OSError, ValueError, http.client.HTTPException):
+        answer = ask(f"http://{at}:{port}", "/v1/models", seconds=PROBE_SECONDS, most=MAX_PROBE_BYTES)
+    except NoAnswer:
         return None
+    body = answer.json if answer.status == 200 else None
     return list(_ids(body)) if isinstance(body, dict) and isinstance(body.get("data"), list) else None
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from extproc.demo.provider import ScriptedProvider, json_answer
-from extproc.doctor.wire import NoAnswer
 from extproc.launch.gateway import listed
+from extproc.wire import NoAnswer
 from tests.support.ports import free_port
 
 

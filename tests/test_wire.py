@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.demo.provider import Gate, Received, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
-from extproc.doctor.wire import NoAnswer, ask
+from extproc.wire import NoAnswer, ask
 from tests.support.ports import free_port
 
 

@@ -16,7 +16,7 @@ SECONDS = 60.0
 MAX_BYTES = 32 * 1024 * 1024
 
 
-class NoAnswer(Exception):
+class NoAnswer(OSError):
     """Nothing came back; the message says why."""
 
 
@@ -61,10 +61,10 @@ def _as_json(text: str) -> Any:
 
 def ask(
     url: str, path: str, body: Any = None, *, method: str = "", headers: Mapping[str, str] | None = None,
-    seconds: float = SECONDS,
+    seconds: float = SECONDS, most: int = MAX_BYTES,
 ) -> SeenAnswer:  # fmt: skip
-    """Ask *url* for *path*: with a *body* a POST of it as JSON, else a GET, unless *method* says otherwise. Raises
-    NoAnswer."""
+    """Ask *url* for *path*: with a *body* a POST of it as JSON (bytes are JSON already), else a GET, unless *method*
+    says otherwise. What is read ends with *most* bytes, and *seconds* bound each wait. Raises NoAnswer."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -72,24 +72,24 @@ def ask(
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         with closing(kind(parts.hostname, parts.port, timeout=seconds)) as connection:
             began = time.monotonic()
-            data = None if body is None else json.dumps(body).encode()
+            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             head = {"accept": "*/*", **({"content-type": "application/json"} if data else {}), **(headers or {})}
             connection.request(method or ("GET" if data is None else "POST"), parts.path.rstrip("/") + path, data, head)
-            return _read(connection.getresponse(), began)
+            return _read(connection.getresponse(), began, most)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
-def _read(response: http.client.HTTPResponse, began: float) -> SeenAnswer:
+def _read(response: http.client.HTTPResponse, began: float, most: int) -> SeenAnswer:
     pieces: list[tuple[float, bytes]] = []
     size, broken = 0, False
     try:
-        while size < MAX_BYTES and (piece := response.read1(65536)):
+        while size < most and (piece := response.read1(65536)):
             pieces.append((time.monotonic() - began, piece))
             size += len(piece)
     except (OSError, http.client.HTTPException):
         broken = True
     # What was announced and did not come.
-    broken = broken or (size < MAX_BYTES and bool(response.length))
+    broken = broken or (size < most and bool(response.length))
     headers = {name.lower(): value for name, value in response.getheaders()}
     return SeenAnswer(response.status, headers, b"".join(piece for _, piece in pieces), pieces, broken)
