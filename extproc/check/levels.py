@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..exchange.attributes import ROUTES
 from ..route import RouteError, compile_route
 from ..route.compile import LEVELS
 from ..route.model import checked
 from ..route.text import read
-from .topology import Cluster, Config, Filter
+from .topology import Cluster, Config, EnvoyRoute, Filter
 from .tree import Node, Unreadable, parse
 
 ANNOTATION_LEAF = "filter_metadata['envoy-gateway']['resources'][0]['annotations']['extproc']"
@@ -27,6 +28,13 @@ class MetadataLevel:
     annotation: bool = False
     struct: bool = False
     """It is a mapping where a string is wanted."""
+
+    def member(self, name: str) -> Any:
+        """A member of what it says; ``None`` where there is none, or the text cannot be read: another rule says so."""
+        try:
+            return read(self.text, "route").get(name) if self.text is not None else None
+        except RouteError:
+            return None
 
 
 def level(owner: Node) -> MetadataLevel:
@@ -61,6 +69,22 @@ class Combination:
 
 
 _NONE = MetadataLevel(Node(None, "", 0))
+
+
+def named_level(route: EnvoyRoute) -> MetadataLevel:
+    """What its virtual host says of *route* to the router's stream, which then translates for it."""
+    return _NONE if route.named is None else MetadataLevel(route.named, route.named.text)
+
+
+def all_levels(config: Config) -> Iterator[tuple[str, MetadataLevel]]:
+    """All that metadata says, with the attribute that tells it."""
+    for route in config.routes:
+        yield ROUTE, level(route.node)
+        yield ROUTES, named_level(route)
+    for cluster in config.clusters.values():
+        yield CLUSTER, level(cluster.node)
+        for endpoint in cluster.endpoints:
+            yield ENDPOINT, level(endpoint)
 
 
 def _endpoint_levels(cluster: Cluster) -> list[MetadataLevel]:

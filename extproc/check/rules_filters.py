@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..route.compile import LEVELS
-from ..route.text import RouteError, read
 from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, MetadataLevel, level, used_levels
 from .rule import ERROR, WARNING, Found, rule
 from .topology import EXT_PROC, LEAF, Config, Filter, type_of
@@ -157,12 +155,7 @@ def max_message_timeout(config: Config) -> Found:
 
 def _policies(found: MetadataLevel) -> set[str]:
     """The names of the policies that a level lists."""
-    if found.text is None or "policies" not in found.text:
-        return set()
-    try:
-        listed = read(found.text, LEVELS[0]).get("policies")
-    except RouteError:
-        return set()
+    listed = found.member("policies") if "policies" in (found.text or "") else None
     return {name for entry in listed or [] if isinstance(entry, dict) for name in entry}
 
 

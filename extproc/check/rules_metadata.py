@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..exchange.attributes import MODELS, ROUTES
+from ..exchange.attributes import MODELS
 from ..headers import CREDENTIAL_HEADERS
 from ..route.catalogue import read_catalogue
-from ..route.text import RouteError, read
-from .levels import CLUSTER, ENDPOINT, ROUTE, MetadataLevel, combinations, level, place, problem
+from ..route.text import RouteError
+from .levels import MetadataLevel, all_levels, combinations, level, named_level, place, problem
 from .rule import ERROR, WARNING, Found, rule
 from .topology import Cluster, Config, EnvoyRoute, Filter, Table, type_of
 from .tree import Node
@@ -119,21 +119,9 @@ def plain_route(config: Config) -> Found:
 )  # fmt: skip
 def metadata_form(config: Config) -> Found:
     asked = {name for item in config.filters for name in item.attributes}
-    for kind, found in _levels(config):
+    for kind, found in all_levels(config):
         if found.struct and (found.node.path.endswith(".route") or kind not in asked):
             yield found.node
-
-
-def _levels(config: Config) -> Iterator[tuple[str, MetadataLevel]]:
-    """All that metadata says, with the attribute that tells it."""
-    for route in config.routes:
-        yield ROUTE, level(route.node)
-        if route.named is not None:
-            yield ROUTES, MetadataLevel(route.named, route.named.text)
-    for cluster in config.clusters.values():
-        yield CLUSTER, level(cluster.node)
-        for endpoint in cluster.endpoints:
-            yield ENDPOINT, level(endpoint)
 
 
 @rule(
@@ -195,7 +183,7 @@ _SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-
     write="auth: {header: {Authorization: \"Bearer ${OPENAI_API_KEY}\"}}, and the key in the sidecar's environment",
 )  # fmt: skip
 def secret_inline(config: Config) -> Found:
-    for _, found in _levels(config):
+    for _, found in all_levels(config):
         auth = _auth(found)
         named = [("header", name) for name in auth.get("header", {}) if name.lower() in _SECRET]
         named += [("query", name) for name in auth.get("query", {})]
@@ -206,12 +194,7 @@ def secret_inline(config: Config) -> Found:
 
 def _auth(found: MetadataLevel) -> dict[str, Any]:
     """What *found* says of credentials, as mappings; empty where it cannot be read."""
-    if found.text is None:
-        return {}
-    try:
-        auth = read(found.text, "route").get("auth")
-    except RouteError:
-        return {}
+    auth = found.member("auth")
     return {k: v for k, v in auth.items() if isinstance(v, dict)} if isinstance(auth, dict) else {}
 
 
@@ -227,9 +210,7 @@ def plain_text(config: Config) -> Found:
         far = [item for item in cluster.endpoints if not _is_near(item)]
         texts = [level(cluster.node), *map(level, far)]
         for route in config.routes_to(cluster):
-            texts.append(level(route.node))
-            if route.named is not None:
-                texts.append(MetadataLevel(route.named, route.named.text))
+            texts += level(route.node), named_level(route)
         if far and not cluster.node.has("transport_socket") and any(map(_auth, texts)):
             yield cluster.node.get("name"), f"cluster {cluster.name} has no TLS and sends a credential"
 
@@ -251,7 +232,7 @@ def tls_unverified(config: Config) -> Found:
         common = tls.get("common_tls_context")
         kinds = ("validation_context", "combined_validation_context", "validation_context_sds_secret_config")
         routes = config.routes_to(cluster)
-        ours = cluster.filters or any(level(r.node).node or r.named is not None for r in routes)
+        ours = cluster.filters or any(level(r.node).node or named_level(r).node for r in routes)
         if ours and type_of(tls).endswith(".UpstreamTlsContext") and not any(common.has(kind) for kind in kinds):
             yield common
 
@@ -305,7 +286,7 @@ def costs_namespace(config: Config) -> Found:
     met: list[tuple[Sequence[MetadataLevel], list[Filter]]] = [
         (combination.levels, _translating(config, cluster)) for combination, cluster in combinations(config)
     ]
-    met += [([MetadataLevel(r.named, r.named.text)], r.filters) for r in config.routes if r.named is not None]
+    met += [([named_level(route)], route.filters) for route in config.routes]
     for levels, filters in met:
         wanted = _costs_in(levels)
         if wanted is None:
@@ -318,10 +299,7 @@ def costs_namespace(config: Config) -> Found:
 
 def _costs_in(levels: Sequence[MetadataLevel]) -> tuple[MetadataLevel, str] | None:
     for found in reversed(levels):
-        try:
-            said = read(found.text, "route").get("metadata") if found.text is not None else None
-        except RouteError:
-            continue
+        said = found.member("metadata")
         if isinstance(said, dict) and said.get("costs"):
             return found, str(said.get("namespace", "io.envoy.ai_gateway"))
     return None

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..headers import CREDENTIAL_HEADERS
-from ..route.text import RouteError, read
-from .levels import MetadataLevel, level
+from .levels import MetadataLevel, all_levels
 from .rule import WARNING, Found, rule
 from .topology import Config
 from .tree import Node
@@ -38,10 +37,10 @@ def secret_literal(config: Config) -> Found:
                 yield value, f"{what} adds {header.text.lower()} with a literal credential"
     for node in _probe_paths(config):
         yield from ((node, f"a probe's path has a literal {name}") for name in _keys_in(node.text))
-    for found in _levels(config):
-        yield from ((found.node, f"override.endpoint has a literal {name}") for name in _keys_in(_endpoint(found.text)))
-        listed = _member(found.text, "policies")
-        yield from ((found.node, f"{path} is a literal credential") for path in _literals(listed, "policies"))
+    for _, found in all_levels(config):
+        yield from ((found.node, f"override.endpoint has a literal {name}") for name in _keys_in(_endpoint(found)))
+        literals = _literals(found.member("policies"), "policies")
+        yield from ((found.node, f"{path} is a literal credential") for path in literals)
     for _, node in config.root.walk():
         if node.get("inline_string").text and not _is_reference(node.get("inline_string").text) and _is_secret(node):
             yield node.get("inline_string"), "a secret stands in the configuration itself"
@@ -88,16 +87,6 @@ def _keys_in(url: str) -> list[str]:
     return [name for name, value in pairs if name.lower() in _PARAMETERS and not _is_reference(value)]
 
 
-def _levels(config: Config) -> Iterator[MetadataLevel]:
-    for route in config.routes:
-        yield level(route.node)
-        if route.named is not None:
-            yield MetadataLevel(route.named, route.named.text)
-    for cluster in config.clusters.values():
-        yield level(cluster.node)
-        yield from map(level, cluster.endpoints)
-
-
 def _literals(value: Any, path: str) -> Iterator[str]:
     """Where in the members of policies a credential stands as it is."""
     if isinstance(value, list):
@@ -110,15 +99,7 @@ def _literals(value: Any, path: str) -> Iterator[str]:
             yield from _literals(each, f"{path}.{name}")
 
 
-def _member(text: str | None, name: str) -> Any:
-    """A member of a level; ``None`` where it has none, or cannot be read."""
-    try:
-        return read(text, "route").get(name) if text is not None else None
-    except RouteError:
-        return None
-
-
-def _endpoint(text: str | None) -> str:
-    override = _member(text, "override")
+def _endpoint(level: MetadataLevel) -> str:
+    override = level.member("override")
     found = override.get("endpoint") if isinstance(override, dict) else None
     return found if isinstance(found, str) else ""
