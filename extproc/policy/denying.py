@@ -19,7 +19,7 @@ class Denying(Frozen):
 
 def denying(given: Given) -> Denying:
     given.guards = True
-    status = given.count("deny_code", 200, least=200) or 200
+    status = given.count("deny_code", 200, least=200)
     if status != 200 and not 400 <= status <= 599:
         raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")
     refusal = given.choice("deny_as", ("refusal", "answer")) == "refusal"

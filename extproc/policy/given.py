@@ -110,13 +110,15 @@ class Given:
             raise self.error(name, "expected true or false")
         return value
 
-    def count(self, name: str, default: int | None = None, *, least: int = 1) -> int | None:
-        value = self._taken(name, default) if default is not None else self._optional(name)
-        if value is None:
-            return None
+    def count(self, name: str, default: int, *, least: int = 1) -> int:
+        value = self._taken(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise self.error(name, f"expected a whole number, at least {least}")
         return value
+
+    def count_if_any(self, name: str, *, least: int = 1) -> int | None:
+        """The same; ``None`` if it is not there."""
+        return self.count(name, least, least=least) if self.has(name) else None
 
     def seconds(self, name: str, default: float) -> float:
         value = self._taken(name, default)

@@ -53,8 +53,8 @@ def configure(given: Given) -> Make:
     if not request and not answers:
         raise given.error("check_request", "it or check_response must be true")
     mode = given.choice("stream_check_mode", ("realtime", "final"))
-    interval = given.count("stream_check_interval", 400) or 400
-    chars = given.count("max_chars", service.max_chars, least=2 * OVERLAP) or service.max_chars
+    interval = given.count("stream_check_interval", 400)
+    chars = given.count("max_chars", service.max_chars, least=2 * OVERLAP)
     if chars > service.most_chars:
         raise given.error("max_chars", f"the service takes {service.most_chars} at most")
     rules = _Rules(

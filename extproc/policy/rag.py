@@ -46,7 +46,7 @@ def configure(given: Given) -> Make:
     template = given.text("template", TEMPLATE)
     if PASSAGES not in template:
         raise given.error("template", f"must have {PASSAGES} in it")
-    top_k, chars = given.count("top_k", 4) or 4, given.count("max_chars", 20_000) or 20_000
+    top_k, chars = given.count("top_k", 4), given.count("max_chars", 20_000)
     rules = _Rules(embedder, store, top_k, chars, template, given.seconds("timeout", 5.0))
     return lambda context: Rag(rules, context)
 

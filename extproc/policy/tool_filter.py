@@ -29,7 +29,7 @@ class _Rules(Frozen):
 
 def configure(given: Given) -> Make:
     allow, deny = given.texts("allow"), given.texts("deny")
-    rename, most = given.pairs("rename"), given.count("max_tools", least=0)
+    rename, most = given.pairs("rename"), given.count_if_any("max_tools", least=0)
     if len(set(rename.values())) < len(rename):
         raise given.error("rename", "two tools would have one name")
     rules = _Rules(None if allow is None else _pattern(allow), _pattern(deny or []), rename, most)

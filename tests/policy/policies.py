@@ -34,7 +34,7 @@ def marker(given: Given) -> Make:
 
 def words(given: Given) -> Make:
     """Denies requests and answers with one of its words in them."""
-    unwanted, status = given.texts("deny") or [], given.count("status", 200) or 200
+    unwanted, status = given.texts("deny") or [], given.count("status", 200)
     chars, holds = given.count("window", 0, least=0), given.flag("hold", True)
     window = Window(ALL_OF_IT if chars is None else chars, holds)
 

@@ -15,7 +15,7 @@ READS: list[tuple[Callable[[Given], Any], Any, str]] = [
     (lambda g: g.url("a"), "https://s/x", "expected (a URL|text)"),
     (lambda g: g.choice("a", ("one", "two")), "two", "choose one of: one, two"),
     (lambda g: g.flag("a"), True, "expected true or false"),
-    (lambda g: g.count("a"), 3, "expected a whole number"),
+    (lambda g: g.count_if_any("a"), 3, "expected a whole number"),
     (lambda g: g.seconds("a", 1.0), 2.5, "expected a number of seconds"),
     (lambda g: g.texts("a"), ["x"], "expected a list of texts"),
     (lambda g: g.pairs("a"), {"x": "y"}, "expected a mapping of text to text"),
@@ -38,7 +38,7 @@ def test_each_kind(read: Callable[[Given], Any], value: Any, problem: str) -> No
         (lambda g: g.text("a", "d"), "d"),
         (lambda g: g.choice("a", ("one", "two")), "one"),
         (lambda g: g.flag("a"), False),
-        (lambda g: g.count("a"), None),
+        (lambda g: g.count_if_any("a"), None),
         (lambda g: g.count("a", 7), 7),
         (lambda g: g.seconds("a", 1.5), 1.5),
         (lambda g: g.texts("a"), None),
@@ -64,9 +64,9 @@ def test_what_must_be_there(read: Callable[[Given], Any]) -> None:
 @pytest.mark.parametrize(
     ("read", "value"),
     [
-        (lambda g: g.count("a"), 0),
-        (lambda g: g.count("a", least=5), 4),
-        (lambda g: g.count("a"), True),
+        (lambda g: g.count_if_any("a"), 0),
+        (lambda g: g.count_if_any("a", least=5), 4),
+        (lambda g: g.count_if_any("a"), True),
         (lambda g: g.seconds("a", 1.0), 0),
         (lambda g: g.seconds("a", 1.0), 3600),
         (lambda g: g.url("a"), "ftp://s"),
@@ -82,7 +82,7 @@ def test_values_out_of_bounds(read: Callable[[Given], Any], value: Any) -> None:
 
 def test_what_nobody_has_read_is_unknown() -> None:
     reader = given({"a": 1, "b": 2})
-    reader.count("b")
+    reader.count_if_any("b")
     with pytest.raises(PolicyError, match=r"unknown key; choose one of: b$") as caught:
         reader.finish()
     assert caught.value.path == "policies[0].x.a"
