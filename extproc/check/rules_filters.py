@@ -156,7 +156,9 @@ def max_message_timeout(config: Config) -> Found:
 def _policies(found: MetadataLevel) -> set[str]:
     """The names of the policies that a level lists."""
     listed = found.member("policies") if "policies" in (found.text or "") else None
-    return {name for entry in listed or [] if isinstance(entry, dict) for name in entry}
+    if not isinstance(listed, list):
+        return set()
+    return {name for entry in listed if isinstance(entry, dict) for name in entry}
 
 
 @rule(

@@ -35,6 +35,7 @@ def test_a_finding_says_line_path_and_what_to_write() -> None:
     [
         ("[{redcat: {}}]", "policies[0]: unknown policy 'redcat'; choose one of: "),
         ("[{redact: {}}, {redact: {recognizers: [email]}}]", "policies[1].redact.recognizers: unknown key; choose one"),
+        ("5", "policies: expected a list"),
         ("[{rag: {search: {kind: chroma}}}]", "policies[0].rag.search.endpoint: is needed"),
         ("[{moderation: {provider: aliyun}}]", "policies[0].moderation.region_id: is needed"),
         ("[{request_rewrite: {prompt: x, provider: nobody, options: {model: m}}}]", "unknown provider 'nobody'"),
