@@ -101,8 +101,13 @@ class GatewayFile(Level):
 
 def read(text: str, where: str = "extproc.yaml") -> GatewayFile:
     """*text* (YAML 1.2 or JSON) as a gateway. Raises FileError, which begins with *where*."""
+    return gateway(values_of(text, where), where)
+
+
+def values_of(text: str, where: str = "extproc.yaml") -> dict[str, Any]:
+    """*text* as plain values, whatever they are. Raises FileError."""
     try:
-        return gateway(route_text.read(text, where), where)
+        return route_text.read(text, where)
     except RouteError as error:
         raise FileError(str(error)) from None
 

@@ -17,8 +17,8 @@ from ..demo.processes import NotStarted, ends_in_order
 from ..demo.provider import ScriptedProvider
 from ..demo.screen import Screen
 from ..demo.serve import ANTHROPIC_KEY, OPENAI_KEY, anthropic, openai
-from ..gateway import FileError, GatewayFile, Layout, lay_out, read
-from ..gateway.file import DEFAULT_LISTEN, gateway
+from ..gateway import FileError, Layout, lay_out
+from ..gateway.file import DEFAULT_LISTEN, gateway, values_of
 from ..route import RouteError, compile_route
 from .found import Findings, find
 from .running import CannotRun, Running
@@ -65,20 +65,20 @@ def plan(options: RunOptions, environ: Mapping[str, str] = os.environ) -> Iterat
             yield _scripted(stack, environ)
             return
         name = options.file or (FILE if Path(FILE).is_file() else None)
-        file = _read(name) if name is not None else GatewayFile()
+        where = name or "what was found"
+        given = _read(name) if name is not None else {}
+        file = gateway(given, where)
         if file.providers:
-            assert name is not None
-            laid = lay_out(file, name)
-            _compiled(laid, environ, name)
-            yield RunPlan(laid, dict(environ), name)
+            laid = lay_out(file, where)
+            _compiled(laid, environ, where)
+            yield RunPlan(laid, dict(environ), where)
             return
         found = find(environ, file.listen, probe=options.probe)
         _usable(found, environ)
         if not found.providers:
             raise NothingFound(found)
-        text = yaml.safe_load(Path(name).read_text("utf-8")) if name is not None else None
-        given = {**(text or {}), "providers": found.providers}
-        laid = lay_out(gateway(given, name or "what was found"), name or "what was found")
+        given = {**given, "providers": found.providers}
+        laid = lay_out(gateway(given, where), where)
         yield RunPlan(laid, dict(environ), "what is here", found, given)
 
 
@@ -95,9 +95,9 @@ class NothingFound(CannotRun):
         )
 
 
-def _read(name: str) -> GatewayFile:
+def _read(name: str) -> dict[str, Any]:
     try:
-        return read(Path(name).read_text("utf-8"), name)
+        return values_of(Path(name).read_text("utf-8"), name)
     except OSError as error:
         raise CannotRun(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -150,9 +150,8 @@ def main(options: RunOptions) -> int:
     with ends_in_order(), ExitStack() as stack:
         try:
             asked = stack.enter_context(plan(options))
-            if asked.found.notes:
-                for note in asked.found.notes:
-                    screen.line(f"note: {note}", "yellow")
+            for note in asked.found.notes:
+                screen.line(f"note: {note}", "yellow")
             screen.line(f"Starting Envoy and the sidecar for {asked.source} ...", "dim")
             running = stack.enter_context(Running(asked.layout, asked.environ, options.port))
             said(screen, asked, running)
