@@ -60,7 +60,6 @@ def examine(patient: Patient) -> Iterator[Looked]:
     """Look at all of it, in an order in which the first thing that is wrong is the cause of what follows."""
     yield from _alive(patient)
     if patient.answers:
-        yield from _clock(patient)
         yield from _listed(patient)
         if patient.requests:
             yield from _translates(patient)
@@ -89,13 +88,14 @@ def _alive(patient: Patient) -> Iterator[Looked]:
     else:
         fine = "fine where the filter stands behind a route: docs/envoy.md#four-placements-one-service"
         yield Looked("note", f"HEAD / is answered with {seen.status}: no router of ours is on this listener", fine)
+    yield from _clock(seen)
 
 
-def _clock(patient: Patient) -> Iterator[Looked]:
+def _clock(seen: SeenAnswer) -> Iterator[Looked]:
+    """What the time in an answer that has just come says."""
     try:
-        said = ask(patient.url, "/", method="HEAD", seconds=10).headers.get("date", "")
-        skew = parsedate_to_datetime(said).timestamp() - time.time()
-    except (NoAnswer, ValueError, TypeError):
+        skew = parsedate_to_datetime(seen.headers.get("date", "")).timestamp() - time.time()
+    except (ValueError, TypeError):
         return
     if abs(skew) > MAX_SKEW:
         how = f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
