@@ -96,22 +96,28 @@ def _env(args: argparse.Namespace) -> int:
     client = CLIENTS[args.client]
     model = args.model
     if client.program and not model:
-        model = _chosen(args.client, url, "--model NAME names one without asking")
+        models = _listed(url, "--model NAME names one without asking")
+        model = _chosen(args.client, url, models)
     for line in pointed(args.client, url, model, args.small_model).lines(client.program):
         print(line)
     return 0
 
 
-def _chosen(client: str, url: str, otherwise: str) -> str:
-    """A model that the gateway at *url* lists. Raises UsageError."""
-    from ..launch.clients import preferred
+def _listed(url: str, otherwise: str) -> list[str]:
+    """The models that the gateway at *url* lists. Raises UsageError, which says what to do *otherwise*."""
     from ..launch.gateway import listed
     from ..wire import NoAnswer
 
     try:
-        models = listed(url)
+        return listed(url)
     except NoAnswer as error:
         raise UsageError(f"{error}; `extproc run` starts a gateway, {otherwise}") from None
+
+
+def _chosen(client: str, url: str, models: list[str]) -> str:
+    """Which of *models*, which the gateway at *url* lists. Raises UsageError."""
+    from ..launch.clients import preferred
+
     model = preferred(client, models)
     if model is None:
         raise UsageError(f"{url} lists no model: say --model NAME")
@@ -133,8 +139,7 @@ def _launch(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         url = args.url or USUAL
         try:
-            listed(url)
-            own = False
+            models, own = listed(url), False
         except NoAnswer as error:
             if args.url:
                 raise UsageError(f"{error}; `extproc run` starts one, `extproc doctor {url}` says more") from None
@@ -143,7 +148,8 @@ def _launch(args: argparse.Namespace) -> int:
                 url, own = stack.enter_context(started()), True
             except (CannotRun, FileError, NotStarted) as problem:
                 raise UsageError(str(problem)) from None
-        model = args.model or _chosen(args.client, url, "--model NAME names the model")
+            models = [] if args.model else _listed(url, "--model NAME names the model")
+        model = args.model or _chosen(args.client, url, models)
         print(f"extproc: {client.title} on {url} with {model}", file=sys.stderr)
         made = pointed(args.client, url, model, args.small_model)
         command = [program, *made.arguments, *args.passed_on]
