@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from ...llm.failures import ProtocolError
@@ -25,6 +23,7 @@ from ...llm.request import (
 )
 from ..base import encode
 from ..shared.naming import made_tool_id
+from ..shared.open_calls import OpenCalls
 from .media import AUDIO_FORMATS, is_googles
 from .signatures import is_ours, read_carrier, read_seal
 from .words import NAME, SIGNER, STAND_IN, GeminiFields
@@ -35,52 +34,13 @@ _ONE_TEXT = ("output", "result")
 """The one member of a result that is a text."""
 
 
-class _Call(Struct):
-    id: str
-    name: str
-
-
-class _Waiting:
-    """Calls that no result has answered, in their order; found by id or by name without a look at all of them."""
-
-    def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
-        self._in_order: deque[int] = deque()
-        self._by_id: dict[str, deque[int]] = {}
-        self._by_name: dict[str, deque[int]] = {}
-        self._places = 0
-
-    def add(self, call: _Call) -> None:
-        place = self._places = self._places + 1
-        self._calls[place] = call
-        self._in_order.append(place)
-        self._by_id.setdefault(call.id, deque()).append(place)
-        self._by_name.setdefault(call.name, deque()).append(place)
-
-    def clear(self) -> None:
-        if self._places:
-            for each in (self._calls, self._in_order, self._by_id, self._by_name):
-                each.clear()
-            self._places = 0
-
-    def take(self, id_: str, name: str) -> _Call | None:
-        """The call that is answered: by its id, else the first of that name, else the first."""
-        for places in (self._by_id.get(id_) if id_ else None, self._by_name.get(name), self._in_order):
-            # What was found another way stays in the other lists until it comes up.
-            while places and places[0] not in self._calls:
-                places.popleft()
-            if places:
-                return self._calls.pop(places.popleft())
-        return None
-
-
 class Reader:
     """Reads the contents of one request, in their order. Calls may come without ids: then each gets one by its place in
     the conversation, and results answer by name."""
 
     def __init__(self) -> None:
         self._calls = 0
-        self._open = _Waiting()
+        self._open = OpenCalls()  # ids, found by themselves and by names
 
     def messages(self, values: list[Any], at: str) -> list[Message]:
         """Raises ProtocolError."""
@@ -117,7 +77,7 @@ class Reader:
         if role is None:
             raise ProtocolError(fields.at("role"), f"expected user or model, got {named!r}")
         if role == "assistant" and not goes_on:
-            self._open.clear()
+            self._open = OpenCalls()
         blocks: list[Block] = []
         for i, part in enumerate(_parts(fields)):
             blocks += self._part(part, f"{fields.at('parts')}[{i}]", role)
@@ -186,7 +146,7 @@ class Reader:
         self._calls += 1
         name = call.take("name", str)
         id_ = call.take("id", str, "") or made_tool_id("", self._calls, "call_")
-        self._open.add(_Call(id_, name))
+        self._open.add(id_, ("id", id_), ("name", name))
         thoughts = list[Block]()
         if signature is not None and is_ours(signature):
             thoughts += read_carrier(signature, at)
@@ -218,13 +178,15 @@ class Reader:
         return ToolResult(self._answers(id_, name, at), content, is_error, at, extra=extra or None)
 
     def _answers(self, id_: str, name: str, at: str) -> str:
-        """The id of the call that is answered."""
-        call = self._open.take(id_, name)
-        if call is None:
+        """The id of the call that is answered: by its id, else the first of that name, else the first."""
+        answered: str | None = (
+            self._open.take(("id", id_)) or self._open.take(("name", name)) or self._open.take_first()
+        )
+        if answered is None:
             # Its call is not in the history any more: an id that no call has.
             self._calls += 1
             return made_tool_id(f"none.{at}", self._calls, "call_")
-        return call.id
+        return answered
 
 
 def _parts(fields: GeminiFields) -> list[Any]:
