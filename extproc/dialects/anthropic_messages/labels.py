@@ -4,18 +4,16 @@ and comes off again in the next request (``mend``). Claude's own bear none."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
 from ...llm import marker
 from ..base import encode
+from ..shared import event_bytes
 
 SEALS = {"thinking": "signature", "redacted_thinking": "data"}
 """Of each kind of block, the member that only its maker can read."""
-_END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
-_LINE = re.compile(rb"\r\n|\n|\r")
 _NEEDLES = (b"signature", b"redacted_thinking")
 
 _decode = msgspec.json.Decoder().decode
@@ -27,22 +25,17 @@ class SignatureLabels:
 
     def __init__(self, signer: str, max_event_bytes: int) -> None:
         self._signer = signer
-        self._max = max_event_bytes
-        self._begun = b""
+        self._events = event_bytes.WholeEvents(max_event_bytes)
         self._labelled: set[Any] = set()  # the blocks that have their label: a signature may come in pieces
 
     def feed(self, chunk: bytes) -> bytes:
-        data = self._begun + chunk
-        # A mark of the end can be cut in two as well.
-        ends = [found.end() for found in _END_OF_EVENT.finditer(data, max(0, len(self._begun) - 3))]
-        complete, self._begun = (data[: ends[-1]], data[ends[-1] :]) if ends else (b"", data)
-        if len(self._begun) > self._max:
-            complete, self._begun = complete + self._begun, b""
-        return self._events(complete) if _matters(complete) else complete
+        complete = self._events.feed(chunk)
+        if not _matters(complete):
+            return complete
+        return b"".join([(self._event(event) if end else event) + end for event, end in event_bytes.split(complete)])
 
     def end(self) -> bytes:
-        left, self._begun = self._begun, b""
-        return left
+        return self._events.end()
 
     def whole(self, body: bytes) -> bytes:
         if not _matters(body):
@@ -53,24 +46,11 @@ class SignatureLabels:
             return body
         return encode(message) if type(message) is dict and self._blocks(message.get("content")) else body
 
-    def _events(self, data: bytes) -> bytes:
-        out, start = [], 0
-        for found in _END_OF_EVENT.finditer(data):
-            out.append(self._event(data[start : found.start()]) + found.group())
-            start = found.end()
-        return b"".join(out) + data[start:]
-
     def _event(self, event: bytes) -> bytes:
-        if not _matters(event):
+        message = event_bytes.message(event) if _matters(event) else None
+        if message is None or not self._message(message):
             return event
-        lines = _LINE.split(event)
-        try:
-            message = _decode(b"\n".join([line[5:] for line in lines if line.startswith(b"data:")]))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return event
-        if type(message) is not dict or not self._message(message):
-            return event
-        return b"\n".join([*(line for line in lines if not line.startswith(b"data:")), b"data: " + encode(message)])
+        return event_bytes.with_message(event, encode(message))
 
     def _message(self, message: dict[str, Any]) -> bool:
         """Whether anything in *message* got a label; it is changed in place."""
