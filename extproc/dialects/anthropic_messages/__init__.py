@@ -85,6 +85,25 @@ class MessagesFamily(DialectBase):
     def emit_error(self, failed: ResponseFailed, meta_: Meta) -> tuple[ResponseHead, bytes]:
         return meta.emit_error(failed, meta_)
 
+    # ---- counting tokens, as far as it is the same wherever the API is
+
+    def _counted(
+        self, request: Request, upstream: Upstream, losses: LossReport, address: tuple[str, str]
+    ) -> UpstreamCall:
+        """The API's question at *address*."""
+        whole = emit_request.emit_request(request, upstream, losses, address)
+        members = {name: whole.members[name] for name in count_tokens.COUNTED if name in whole.members}
+        return replace(whole, members=members)
+
+    def read_count(self, body: bytes) -> int | None:
+        return count_tokens.read(body)
+
+    def write_count(self, tokens: int) -> bytes:
+        return encode({"input_tokens": tokens})
+
+    def estimate(self, call: ClientCall) -> bytes:
+        return self.write_count(count_tokens.estimate(call))
+
 
 class AnthropicMessages(MessagesFamily):
     name = NAME
@@ -114,18 +133,7 @@ class AnthropicMessages(MessagesFamily):
         address = self.count_address(upstream, Asked(request.model))
         if address is None:
             return None
-        whole = emit_request.emit_request(request, upstream, losses, address)
-        members = {name: whole.members[name] for name in count_tokens.COUNTED if name in whole.members}
-        return replace(whole, members=members)
-
-    def read_count(self, body: bytes) -> int | None:
-        return count_tokens.read(body)
-
-    def write_count(self, tokens: int) -> bytes:
-        return encode({"input_tokens": tokens})
-
-    def estimate(self, call: ClientCall) -> bytes:
-        return encode({"input_tokens": count_tokens.estimate(call)})
+        return self._counted(request, upstream, losses, address)
 
     # ---- which models there are
 

@@ -28,7 +28,7 @@ from ..base import (
 )
 from ..shared import bedrock
 from ..shared.estimate import estimate, read_count
-from . import MessagesFamily, count_tokens, emit_request, on_bedrock, parse_request
+from . import MessagesFamily, count_tokens, on_bedrock, parse_request
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 
@@ -58,16 +58,11 @@ class _Hosted(ModelInPath, MessagesFamily):
                 losses.dropped(request.path_of(name))
         return call
 
-    # ---- counting tokens
-
-    def _counted(self, request: Request, upstream: Upstream, losses: LossReport, path: str) -> UpstreamCall:
-        """The Messages API's own question, as it is at *path*."""
-        whole = emit_request.emit_request(request, upstream, losses, ("POST", path))
-        members = {name: whole.members[name] for name in count_tokens.COUNTED if name in whole.members}
-        return replace(whole, headers=[("content-type", "application/json")], members=members)
-
-    def write_count(self, tokens: int) -> bytes:
-        return encode({"input_tokens": tokens})
+    def _counted(
+        self, request: Request, upstream: Upstream, losses: LossReport, address: tuple[str, str]
+    ) -> UpstreamCall:
+        call = super()._counted(request, upstream, losses, address)
+        return replace(call, headers=[("content-type", "application/json")])
 
 
 class AnthropicBedrock(_Hosted):
@@ -119,7 +114,7 @@ class AnthropicBedrock(_Hosted):
         address = self.count_address(upstream, Asked(request.model))
         if address is None:
             return None
-        call = self._counted(request, upstream, losses, address[1])
+        call = self._counted(request, upstream, losses, address)
         return replace(call, members=on_bedrock.count_members(call.members))
 
     def read_count(self, body: bytes) -> int | None:
@@ -176,13 +171,7 @@ class AnthropicVertex(_Hosted):
         address = self.count_address(upstream, Asked(request.model))
         if address is None:
             return None
-        call = self._counted(request, upstream, losses, address[1])
+        call = self._counted(request, upstream, losses, address)
         # It knows no names that stand for a version.
         model = request.model.removesuffix("@default").removesuffix("@latest")
         return replace(call, members={"anthropic_version": VERTEX_VERSION, **call.members, "model": model})
-
-    def read_count(self, body: bytes) -> int | None:
-        return count_tokens.read(body)
-
-    def estimate(self, call: ClientCall) -> bytes:
-        return encode({"input_tokens": count_tokens.estimate(call)})
