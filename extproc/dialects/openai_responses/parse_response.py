@@ -85,9 +85,8 @@ class ResponsesParser(ParserBase):
         self._blocks: dict[_Key, _Open] = {}
         self._places: dict[str, _Place] = {}  # of the items that have an id
         self._last: _Place = None
-        self._called: set[str] = set()
+        self._called: set[str] = set()  # ids of the calls that were told
         self._said = False
-        self._calls = 0
         self._refusal: list[str] = []
         self._on_type: dict[Any, Callable[[dict[str, Any]], Iterator[ResponseEvent]]] = {
             "response.output_text.delta": self._on_text_delta,
@@ -320,7 +319,6 @@ class ResponsesParser(ParserBase):
     def _start_call(self, index: _Place, item: dict[str, Any]) -> Generator[ResponseEvent, None, _Open]:
         yield from self._ensure_started()
         opened = self._blocks[(index, "call", None)] = _Open(self.grammar.next_block)
-        self._calls += 1
         extra = {name: item[name] for name in ("namespace", "caller") if item.get(name) is not None}
         kind = _CALLS[item["type"]][0]
         call_id = _text(item, "call_id") or _text(item, "id")
@@ -338,18 +336,21 @@ class ResponsesParser(ParserBase):
 
     def _on_input_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         opened = self._blocks.get((self._place_of(event), "call", None))
-        whole = fragment(event.get("arguments") or event.get("input"))
-        if opened is not None and not opened.ended and len(whole) > opened.sent:
-            yield ToolInputDelta(opened.block, whole[opened.sent :])
-            opened.sent = len(whole)
+        if opened is not None and not opened.ended:
+            yield from self._rest_of_input(opened, event.get("arguments") or event.get("input"))
+
+    def _rest_of_input(self, opened: _Open, whole: Any) -> Iterator[ResponseEvent]:
+        """What of the *whole* input did not come in pieces."""
+        text = fragment(whole)
+        if len(text) > opened.sent:
+            yield ToolInputDelta(opened.block, text[opened.sent :])
+            opened.sent = len(text)
 
     def _finish_call(self, index: _Place, item: dict[str, Any]) -> Iterator[ResponseEvent]:
         opened = self._blocks.get((index, "call", None))
         if opened is None:
             opened = yield from self._start_call(index, item)
-        whole = fragment(item.get(_CALLS[item["type"]][1]))
-        if len(whole) > opened.sent:
-            yield ToolInputDelta(opened.block, whole[opened.sent :])
+        yield from self._rest_of_input(opened, item.get(_CALLS[item["type"]][1]))
         yield BlockEnded(opened.block)
 
     # ---- items
@@ -362,9 +363,7 @@ class ResponsesParser(ParserBase):
         # Without a name it is told when it is whole.
         if (index, "call", None) not in self._blocks and _text(item, "name"):
             opened = yield from self._start_call(index, item)
-            if already := fragment(item.get(_CALLS[item["type"]][1])):
-                opened.sent = len(already)
-                yield ToolInputDelta(opened.block, already)
+            yield from self._rest_of_input(opened, item.get(_CALLS[item["type"]][1]))
 
     def _on_item_done(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         item, index = event.get("item"), self._place_of(event)
@@ -456,19 +455,19 @@ class ResponsesParser(ParserBase):
         details = response.get("incomplete_details")
         details = details if type(details) is dict else {}
         reason = _text(details, "reason")
-        stop = StopReason.MAX_TOKENS
-        if incomplete and reason:
-            meaning = self.read_stop(reason, {}, "response.incomplete_details.reason")
-            if isinstance(meaning, ResponseFailed):
-                return meaning
-            # Whatever it is, it says that there would be more.
-            stop = StopReason.PAUSED if meaning in (StopReason.OTHER, StopReason.END) else meaning
-        elif incomplete:
-            pass
+        stop: StopReason | ResponseFailed = StopReason.MAX_TOKENS
+        if incomplete:
+            if reason:
+                stop = self.read_stop(reason, {}, "response.incomplete_details.reason")
+            if isinstance(stop, ResponseFailed):
+                return stop
+            if stop in (StopReason.OTHER, StopReason.END):
+                # Whatever it is, it says that there would be more.
+                stop = StopReason.PAUSED
         elif self._refusal:
             stop = StopReason.REFUSAL
         else:
-            stop = StopReason.TOOL_CALL if self._calls else StopReason.END
+            stop = StopReason.TOOL_CALL if self._called else StopReason.END
         tier = _text(response, "service_tier")
         extra = unread(response, _NO_NEWS)
         return ResponseEnded(
