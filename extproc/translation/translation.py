@@ -345,7 +345,6 @@ class Translation(Course):
             raise refused(alike, ErrorKind.NOT_FOUND, f"{call.method} {bare} is not served by this route")
 
     def _pass_unread(self, client: PassesUnread, call: ClientCall, target: Target) -> Call:
-        self._check_served(client, call)
         self.model_asked = model = client.model_of(call)
         if self.route.model and self.route.model != model:
             call = client.renamed(call, self.route.model)
@@ -357,6 +356,7 @@ class Translation(Course):
 
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
         if isinstance(client, PassesUnread):
+            self._check_served(client, call)
             return self._pass_unread(client, call, target)
         self._check_size(client, call)
         self.operation = operation = client.operation(call.path)
