@@ -123,9 +123,6 @@ class GeminiParser(ParserBase):
 
     # ---- messages
 
-    def is_error(self, body: dict[str, Any]) -> bool:
-        return super().is_error(body)
-
     def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
         return read_failure(error, status)
 

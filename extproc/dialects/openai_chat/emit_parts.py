@@ -9,7 +9,7 @@ from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, R
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
 from ..shared.content import between_tags, inner, opaque, search_result
-from ..shared.history import omitted
+from ..shared.history import cannot_open, omitted
 from ..shared.media import data_uri, foreign, is_text
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
@@ -122,7 +122,7 @@ class PartWriter:
         if source.kind == "file" and source.dialect == VENDOR:
             return [{"type": "file", "file": {"file_id": source.data}}]
         if source.kind == "url":
-            return [self._omitted(block.at, "document", f"the model cannot open {source.data}")]
+            return [self._omitted(block.at, "document", cannot_open(source))]
         raise foreign(source, block.at)
 
 
