@@ -6,11 +6,11 @@ from typing import Any
 
 from ...capabilities import Capabilities
 from ...llm.embeddings import EmbedRequest, Purpose, Vectors, texts
-from ...llm.failures import Unsupported
-from ...llm.losses import Action, LossReport
+from ...llm.losses import LossReport
 from ..base import ResponseHead
 from ..shared.bedrock import tokens_of_head
-from ..shared.vectors import count, items, members, value
+from ..shared.purposes import demanded
+from ..shared.vectors import count, items, members, of_one_size, value
 
 MOST = 96
 """Texts of one request."""
@@ -32,29 +32,18 @@ def request(asked: EmbedRequest, capabilities: Capabilities, losses: LossReport,
     """*cut*: what the server calls to cut a text at its end. Raises Unsupported."""
     body: dict[str, Any] = {
         "texts": texts(asked, MOST),
-        "input_type": _purpose(asked, losses),
+        "input_type": demanded(asked, _PURPOSES, _OTHERWISE, losses),
         "embedding_types": ["float"],
     }
     if asked.dimensions is not None:
         if not capabilities.dimensions:
-            path = asked.path_of("dimensions")
-            raise Unsupported(path, f"{path}: the size of this model's vectors is fixed", "unsupported_parameter")
+            raise of_one_size(asked)
         body["output_dimension"] = asked.dimensions
     if asked.truncate is not None:
         body["truncate"] = cut if asked.truncate else "NONE"
     if asked.title is not None:
         losses.dropped(asked.path_of("title"))
     return body
-
-
-def _purpose(asked: EmbedRequest, losses: LossReport) -> str:
-    if asked.purpose is None:
-        losses.rewritten(asked.path_of("input_type"), f"{_OTHERWISE}: it is not said what the vectors are for")
-        return _OTHERWISE
-    found = _PURPOSES.get(asked.purpose)
-    if found is None:
-        losses.add(asked.path_of("purpose"), Action.DOWNGRADED, _OTHERWISE)
-    return found or _OTHERWISE
 
 
 def read(head: ResponseHead, body: bytes) -> Vectors:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ...llm.embeddings import EmbedRequest, Purpose, Vectors, texts
-from ...llm.losses import Action, LossReport
+from ...llm.losses import LossReport
 from ..base import ResponseHead
 from ..shared.bedrock import tokens_of_head
+from ..shared.purposes import demanded
 from ..shared.vectors import count, item, items, members, value
 
 _PURPOSES: dict[Purpose, str] = {
@@ -26,14 +27,7 @@ _OTHERWISE = "GENERIC_INDEX"
 def request(asked: EmbedRequest, losses: LossReport) -> dict[str, Any]:
     """Raises Unsupported."""
     (text,) = texts(asked, 1)
-    purpose = _OTHERWISE
-    if asked.purpose is not None:
-        found = _PURPOSES.get(asked.purpose)
-        if found is None:
-            losses.add(asked.path_of("purpose"), Action.DOWNGRADED, _OTHERWISE)
-        purpose = found or _OTHERWISE
-    else:
-        losses.rewritten(asked.path_of("input_type"), f"{_OTHERWISE}: it is not said what the vectors are for")
+    purpose = demanded(asked, _PURPOSES, _OTHERWISE, losses)
     if asked.title is not None:
         losses.dropped(asked.path_of("title"))
     told: dict[str, Any] = {"embeddingPurpose": purpose}

@@ -3,7 +3,10 @@ of servers that speak OpenAI's API (Voyage, NVIDIA)."""
 
 from __future__ import annotations
 
-from ...llm.embeddings import Purpose
+from collections.abc import Mapping
+
+from ...llm.embeddings import EmbedRequest, Purpose
+from ...llm.losses import Action, LossReport
 
 GOOGLE: dict[Purpose, str] = {
     "query": "RETRIEVAL_QUERY",
@@ -25,3 +28,15 @@ PURPOSES: dict[str, Purpose] = {word.lower(): purpose for purpose, word in GOOGL
     "passage": "document",
 }
 """In lower case."""
+
+
+def demanded(asked: EmbedRequest, words: Mapping[Purpose, str], otherwise: str, losses: LossReport) -> str:
+    """The purpose by the *words* of an API that must be told one: *otherwise* where the client says none, or one that
+    there is no word for."""
+    if asked.purpose is None:
+        losses.rewritten(asked.path_of("input_type"), f"{otherwise}: it is not said what the vectors are for")
+    elif asked.purpose not in words:
+        losses.add(asked.path_of("purpose"), Action.DOWNGRADED, otherwise)
+    else:
+        return words[asked.purpose]
+    return otherwise

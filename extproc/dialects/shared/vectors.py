@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from ...llm.embeddings import Vectors
+from ...llm.embeddings import EmbedRequest, Vectors
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason, Usage
-from ...llm.failures import ErrorKind, ProtocolError
+from ...llm.failures import ErrorKind, ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import Dialect, Meta, ResponseHead, UpstreamCall
@@ -62,6 +62,12 @@ def value(found: Mapping[str, Any], name: str) -> Any:
 def count(number: Any) -> int | None:
     """*number*, if it can be one of tokens."""
     return number if type(number) is int and number >= 0 else None
+
+
+def of_one_size(asked: EmbedRequest) -> Unsupported:
+    """What is raised where *asked* chooses the size of vectors that have but one."""
+    path = asked.path_of("dimensions")
+    return Unsupported(path, f"{path}: the size of this model's vectors is fixed", "unsupported_parameter")
 
 
 class VectorSource(Protocol):

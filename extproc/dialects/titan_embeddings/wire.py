@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 from ...llm.embeddings import EmbedRequest, Vectors, texts
-from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
 from ..base import ResponseHead
 from ..shared.bedrock import tokens_of_head
-from ..shared.vectors import count, item, members, value
+from ..shared.vectors import count, item, members, of_one_size, value
 
 _FIRST = re.compile(r"titan-embed-(?:text-v1|g1)")
 """The first generation takes a text and nothing else."""
@@ -22,8 +21,7 @@ def request(asked: EmbedRequest, losses: LossReport) -> dict[str, Any]:
     body: dict[str, Any] = {"inputText": text}
     if asked.dimensions is not None:
         if _FIRST.search(asked.model):
-            path = asked.path_of("dimensions")
-            raise Unsupported(path, f"{path}: the size of this model's vectors is fixed", "unsupported_parameter")
+            raise of_one_size(asked)
         body["dimensions"] = asked.dimensions
     for word in ("purpose", "title", "truncate"):
         if getattr(asked, word) is not None:
