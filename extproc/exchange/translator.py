@@ -22,6 +22,7 @@ from ..route import Route, RouteError, compile_route
 from ..route.route import Logged
 from ..telemetry.outcome import Outcome
 from ..telemetry.payloads import Payloads
+from ..telemetry.record import total
 from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
@@ -54,7 +55,7 @@ from .mutations import (
     with_metadata,
 )
 from .phases import Kind, Phase
-from .variables import told, total
+from .variables import told
 
 
 class Translator(Exchange):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..llm.events import Usage
+from ..telemetry.record import milliseconds, total
 from ..translation.translation import Translation
 
 
@@ -40,8 +40,8 @@ def told(names: Sequence[str], translation: Translation, times: Times) -> dict[s
         "request_type": "ai_stream" if translation.stream_asked else "ai_chat",
         "request_llm_model": translation.model_asked,
         "llm_model": translation.model_sent,
-        "llm_time_to_first_token": _milliseconds(between(times.sent, first(translation, times))),
-        "apisix_upstream_response_time": _milliseconds(between(times.sent, times.done)),
+        "llm_time_to_first_token": milliseconds(between(times.sent, first(translation, times))) or 0,
+        "apisix_upstream_response_time": milliseconds(between(times.sent, times.done)) or 0,
         "llm_prompt_tokens": usage.input_tokens or 0,
         "llm_completion_tokens": usage.output_tokens or 0,
         "llm_total_tokens": total(usage) or 0,
@@ -69,13 +69,3 @@ _OF_OTHERS = {
     "llm_has_tool_calls": "false",
     "llm_end_user_id": "",
 }
-
-
-def total(usage: Usage) -> int | None:
-    """The tokens of both directions, as far as they are known; ``None`` if neither is."""
-    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
-    return sum(known) if known else None
-
-
-def _milliseconds(seconds: float | None) -> int:
-    return round(seconds * 1000) if seconds is not None else 0

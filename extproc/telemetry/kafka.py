@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .record import line
+from .record import encoded
 from .sinks import Entry, Full
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Topic:
     def write(self, batch: Sequence[Entry]) -> None:
         self._failed, self._why = 0, ""
         for began, outcome in batch:
-            self._produce(line(began, outcome).rstrip(b"\n"))
+            self._produce(encoded(began, outcome))
         left = self._producer.flush(DELIVERY_SECONDS + 1)
         if lost := self._failed + left:
             raise Full(f"the brokers did not take them: {self._why or 'no answer'}", lost)

@@ -354,7 +354,6 @@ class Metrics:
     """The sink that counts; those not that a pattern of *off* names. ``text`` is the page."""
 
     def __init__(self, off: Sequence[str] = ()) -> None:
-        self._off = tuple(off)
         self._counts = {each: _Distributed(each) if each.bounds else _Counted(each) for each in kept(off)}
         self._names = Names()
 

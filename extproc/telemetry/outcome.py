@@ -94,3 +94,8 @@ class Outcome(Frozen):
     def logged(self) -> bool:
         """The route has it logged, in whatever detail."""
         return self.summary or self.payloads is not None
+
+    @property
+    def payload_bytes(self) -> int:
+        """What is kept of the bodies."""
+        return self.payloads.size if self.payloads is not None else 0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from .record import line
+from .record import encoded
 from .sinks import Entry
 
 SECONDS = 10.0
@@ -41,7 +41,7 @@ class Poster:
 
     def write(self, batch: Sequence[Entry]) -> None:
         """All of *batch*, or none."""
-        body = b"[" + b",".join(line(began, outcome).rstrip(b"\n") for began, outcome in batch) + b"]"
+        body = b"[" + b",".join(encoded(began, outcome) for began, outcome in batch) + b"]"
         wait = FIRST_WAIT_SECONDS
         for left in reversed(range(TRIES)):
             try:

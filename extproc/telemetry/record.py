@@ -56,9 +56,14 @@ def record(began: Began, outcome: Outcome) -> dict[str, Any]:
     return made
 
 
+def encoded(began: Began, outcome: Outcome) -> bytes:
+    """A record as JSON."""
+    return _encode(record(began, outcome))
+
+
 def line(began: Began, outcome: Outcome) -> bytes:
     """A record's line, with its end."""
-    return _encode(record(began, outcome)) + b"\n"
+    return encoded(began, outcome) + b"\n"
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -66,14 +71,13 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     2026-06-26). Times are whole milliseconds; a number that is not known is 0. ``duration`` is, as there, the time to
     the first token."""
     usage = outcome.usage
-    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
     return {
         "request_model": outcome.model_asked,
         "model": outcome.model_sent,
         "duration": milliseconds(outcome.first_token_seconds) or 0,
         "prompt_tokens": usage.input_tokens or 0,
         "completion_tokens": usage.output_tokens or 0,
-        "total_tokens": sum(known),
+        "total_tokens": total(usage) or 0,
         "upstream_response_time": milliseconds(outcome.upstream_seconds) or 0,
         "stream": outcome.stream_asked,
         "tool_count": outcome.tools,
@@ -83,6 +87,12 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "cache_creation_input_tokens": usage.cache_write_tokens or 0,
         "reasoning_tokens": usage.reasoning_tokens or 0,
     }
+
+
+def total(usage: Usage) -> int | None:
+    """The tokens of both directions, as far as they are known; ``None`` if neither is."""
+    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+    return sum(known) if known else None
 
 
 def milliseconds(seconds: float | None) -> int | None:

@@ -45,10 +45,10 @@ class Ring:
             return
         self._count += 1
         self._ended.append((self._count, self._now(), began, outcome))
-        self._bytes += _size(outcome)
+        self._bytes += outcome.payload_bytes
         while len(self._ended) > self._most or self._bytes > self._max_bytes:
             _, _, _, oldest = self._ended.popleft()
-            self._bytes -= _size(oldest)
+            self._bytes -= oldest.payload_bytes
 
     def look(self, since: float = 0.0) -> Callable[[], bytes]:
         """What makes JSON of what is there now: ``{"exchanges": [...], "open": [...]}``. Of the ended ones those that
@@ -84,7 +84,3 @@ def _going(began: Began, first_content: float | None, now: float) -> dict[str, A
         "duration_ms": milliseconds(max(0.0, now - began.at)),
         "first_token_ms": milliseconds(first_content),
     }
-
-
-def _size(outcome: Outcome) -> int:
-    return outcome.payloads.size if outcome.payloads is not None else 0

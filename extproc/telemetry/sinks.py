@@ -123,7 +123,7 @@ class QueuedSink:
     def ended(self, began: Began, outcome: Outcome) -> None:
         if self._wants is not None and not self._wants(outcome):
             return
-        size = outcome.payloads.size if outcome.payloads is not None else 0
+        size = outcome.payload_bytes
         with self._change:
             if self._closing or len(self._queue) >= self._bound or self._bytes + size > self._max_bytes:
                 self.dropped += 1
@@ -171,5 +171,5 @@ class QueuedSink:
             while not self._queue and not self._closing:
                 self._change.wait()
             batch = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
-            self._bytes -= sum(outcome.payloads.size for _, outcome in batch if outcome.payloads is not None)
+            self._bytes -= sum(outcome.payload_bytes for _, outcome in batch)
             return batch
