@@ -7,6 +7,7 @@ on it: whoever finds nothing here gets the body from Envoy.
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 
 
@@ -17,7 +18,7 @@ class Handover:
         self._now = now
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._held: dict[str, tuple[bytes, float]] = {}
+        self._held: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         """In the order in which they came, with the time until which each is kept."""
         self.size = 0
         """Bytes that are held."""
@@ -27,10 +28,11 @@ class Handover:
         if len(body) > self._max_bytes:
             return ""
         now = self._now()
-        for key, (_, until) in list(self._held.items()):
+        while self._held:
+            oldest, (_, until) = next(iter(self._held.items()))
             if until > now and self.size + len(body) <= self._max_bytes:
                 break
-            self.withdraw(key)
+            self.withdraw(oldest)
         key = secrets.token_hex(16)
         self._held[key] = body, now + self._seconds
         self.size += len(body)
