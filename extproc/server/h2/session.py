@@ -162,7 +162,6 @@ class Session:
         self._long: OrderedDict[_Call, None] = OrderedDict()
         """Calls whose next message is long, and whole. Each has a turn of its own, behind all that is short: a
         connection is shared by everybody's exchanges, and a long message takes as long as thousands of others."""
-        self._alone: _Call | None = None
         self._put_off = 0
         """Turns for which the first of those has waited behind others."""
         self._now = now
@@ -204,10 +203,9 @@ class Session:
             self._put_off += 1
             if not self.is_behind or self._put_off > MAX_PUT_OFF:
                 self._put_off = 0
-                self._alone, _ = self._long.popitem(last=False)
+                call, _ = self._long.popitem(last=False)
                 self._left = 1
-                self._handle(self._alone)
-                self._alone = None
+                self._handle(call, alone=True)
                 self._take(self._connection.pending())
 
     def output(self, now: float) -> bytes:
@@ -338,8 +336,9 @@ class Session:
             call.moved_at = self._now
         self._handle(call)
 
-    def _handle(self, call: _Call) -> None:
-        """Handle the messages that are there, in order, while their answers find room."""
+    def _handle(self, call: _Call, *, alone: bool = False) -> None:
+        """Handle the messages that are there, in order, while their answers find room. *alone*: this turn is for a long
+        one."""
         connection, inbox, answerer = self._connection, call.inbox, call.answerer
         if answerer is None:
             return
@@ -355,7 +354,7 @@ class Session:
                     call.waits = True
                     self._ready[call] = None
                     break
-                if inbox.whole > LONG_MESSAGE and call is not self._alone:
+                if inbox.whole > LONG_MESSAGE and not alone:
                     call.waits = True
                     self._long[call] = None
                     break
