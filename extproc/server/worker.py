@@ -95,7 +95,7 @@ class _Supervisor:
         """``show NUMBER config`` or ``show NUMBER exchanges SINCE``."""
         _, number, what, *since = word.split()
         look = service.config if what == b"config" else service.exchanges(float(since[0]))
-        self.tell(number=int(number), shown=(await asyncio.to_thread(look)).decode())
+        self.tell(number=int(number), shown=msgspec.Raw(await asyncio.to_thread(look)))
 
     async def _word(self) -> bytes:
         try:

@@ -101,7 +101,7 @@ class WorkerProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._asked: asyncio.Future[None] | None = None
-        self._looks: dict[int, asyncio.Future[str]] = {}
+        self._looks: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._look = 0
 
     @property
@@ -169,7 +169,7 @@ class WorkerProcess:
         self._say(b"reopen")
 
     async def show(self, what: str) -> dict[str, Any]:
-        """The JSON that it shows of *what*, ``config`` or ``exchanges SINCE``; empty after LOOK_SECONDS."""
+        """What it shows of *what*, ``config`` or ``exchanges SINCE``; empty after LOOK_SECONDS."""
         if self._writer is None or not self.listening:
             return {}
         self._look += 1
@@ -177,7 +177,7 @@ class WorkerProcess:
         self._looks[number] = look
         self._say(f"show {number} {what}".encode())
         try:
-            return msgspec.json.decode(await asyncio.wait_for(look, LOOK_SECONDS))  # type: ignore[no-any-return]
+            return await asyncio.wait_for(look, LOOK_SECONDS)
         except TimeoutError:
             return {}
         finally:

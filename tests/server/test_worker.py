@@ -109,6 +109,6 @@ def test_it_shows_its_exchanges_and_its_configuration_when_asked() -> None:
         one.say("reopen")
         one.say("show 1 exchanges 0.0")
         one.say("show 2 config")
-        told = {answer["number"]: json.loads(answer["shown"]) for answer in (one.hear(), one.hear())}
+        told = {answer["number"]: answer["shown"] for answer in (one.hear(), one.hear())}
         assert told[1] == {"exchanges": [], "open": []}
         assert told[2]["settings"]["recent_exchanges"] == 7 and told[2]["routes"] == []
