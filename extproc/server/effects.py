@@ -99,12 +99,11 @@ class Effects:
         sent = self._client().request(
             call.method, url, headers=[*call.headers], data=call.body or None, allow_redirects=False
         )
-        body, kept = bytearray(), 0
+        body = bytearray()
         try:
             async with sent as answer:
                 async for chunk in answer.content.iter_any():
                     body += chunk
-                    kept += len(chunk)
                     has_room = self._budget.keep(len(chunk))
                     if len(body) > bound or not has_room:
                         answer.close()
@@ -114,7 +113,7 @@ class Effects:
                 headers = tuple((name.lower(), value) for name, value in answer.headers.items())
                 return HttpAnswer(answer.status, headers, bytes(body))
         finally:
-            self._budget.keep(-kept)
+            self._budget.keep(-len(body))
 
     def _client(self) -> Any:
         if self._http is None:

@@ -95,14 +95,10 @@ class ExchangeSession:
             return self._received(message)
         began = time.perf_counter()
         answers = self._received(message)
-        self._took(time.perf_counter() - began)
+        kind = self._exchange.handled
+        count, before = self._spent.get(kind, _NOTHING)
+        self._spent[kind] = (count + 1, before + (time.perf_counter() - began))
         return answers
-
-    def _took(self, seconds: float) -> None:
-        spent = self._spent
-        if spent is not None:
-            count, before = spent.get(self._exchange.handled, _NOTHING)
-            spent[self._exchange.handled] = (count + 1, before + seconds)
 
     def _received(self, message: bytes) -> list[bytes]:
         exchange = self._exchange
@@ -179,6 +175,7 @@ class Service:
         self._settings = settings
         self.lines, self.queued = sinks_of(settings)
         """Where records go that are lines of a file; and what must be closed in the end."""
+        records = self.ring is not None or bool(self.queued)
         self._pusher = pusher_of(settings, self._observed())
         if self._pusher is not None:
             self.queued.append(QueuedSink("otlp", self._pusher.write))
@@ -189,7 +186,7 @@ class Service:
             capabilities=capabilities.load(settings.capabilities or None),
             permitted=permitted(settings.secrets),
             sinks=Sinks([each for each in (self.metrics, self.ring, *self.queued) if each is not None]),
-            records=self.ring is not None or any(sink.name != "otlp" for sink in self.queued),
+            records=records,
             payload_bytes=settings.records_payload_bytes,
             room=lambda: self.budget.room,
             handover=Handover(time.monotonic, settings.handover_bytes, settings.handover_seconds)

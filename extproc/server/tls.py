@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from ..credentials.secrets import SecretFile, Unresolvable
-from ..settings import SettingError, Settings
+from ..settings import SettingError, Settings, patterns
 
 
 class Identity:
@@ -68,11 +68,11 @@ def identity(settings: Settings) -> Identity | None:
     return Identity(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
-def is_known(names: Iterable[str], patterns: str) -> bool:
-    """Whether one of a client's *names* is among *patterns*, as ``--tls-client-names`` has them; anybody is if that is
+def is_known(names: Iterable[str], wanted: str) -> bool:
+    """Whether one of a client's *names* is among *wanted*, as ``--tls-client-names`` has them; anybody is if that is
     empty."""
-    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
-    return not wanted or any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in wanted)
+    among = patterns(wanted)
+    return not among or any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in among)
 
 
 def _opened(flag: str, path: str) -> SecretFile:
