@@ -174,7 +174,7 @@ class ScriptedProvider:
         whole = False
         try:
             answer = self.respond(request)
-            await _write_answer(answer, reader, writer)
+            await _write_answer(answer, request.method, reader, writer)
             whole = True
         finally:
             self.open -= 1
@@ -208,7 +208,9 @@ async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
     return b"".join(parts)
 
 
-async def _write_answer(answer: ScriptedAnswer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _write_answer(
+    answer: ScriptedAnswer, method: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Write *answer*. Raises ConnectionError when the other side closes before its end."""
     await _pause(answer.delay, reader, writer)
     chunked = answer.stream or len(answer.chunks) > 1
@@ -216,6 +218,9 @@ async def _write_answer(answer: ScriptedAnswer, reader: asyncio.StreamReader, wr
     length = "transfer-encoding: chunked" if chunked else f"content-length: {_promised(answer)}"
     fields = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
     writer.write(f"{status}{fields}{length}\r\n\r\n".encode("latin-1"))
+    if method == "HEAD":  # a body would be read as the next answer on this connection
+        await writer.drain()
+        return
     for chunk in answer.chunks:
         await _pause(answer.pause, reader, writer)
         if isinstance(chunk, Gate):

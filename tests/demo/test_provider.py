@@ -41,6 +41,17 @@ def test_keeps_the_connection(provider: ScriptedProvider) -> None:
             assert connection.sock is not None
 
 
+@pytest.mark.parametrize("answer", [ScriptedAnswer([b"body"]), sse_answer([b"data: 1\n\n"])])
+def test_an_answer_to_head_has_no_body(provider: ScriptedProvider, answer: ScriptedAnswer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=5)
+    with closing(connection):
+        provider.respond = lambda request: answer if request.method == "HEAD" else ScriptedAnswer([b"next"])
+        connection.request("HEAD", "/")
+        connection.getresponse().read()
+        connection.request("DELETE", "/")
+        assert connection.getresponse().read() == b"next"
+
+
 def test_streams_by_its_own_boundaries(provider: ScriptedProvider) -> None:
     gate = Gate()
     provider.respond = lambda request: sse_answer([b"data: 1\n\n", gate, b"data: 2\n\n"])
