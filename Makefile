@@ -8,7 +8,8 @@
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
 #              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
-# make lint    ruff and mypy alone        make protos   writes the gRPC stubs anew
+# make docs    the documentation as a site, in build/site; nothing is fetched, and a link that leads nowhere fails
+# make lint    ruff, mypy and codespell alone        make protos   writes the gRPC stubs anew
 # make lock    the versions that the environments and the image get, anew: requirements.lock, requirements.image.lock
 # make lowest  the core's tests with the lowest versions that pyproject.toml promises
 # make fuzz    bytes of every kind at what reads them, for a minute (MINUTES=60: an hour)
@@ -37,7 +38,7 @@ CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, syscon
 COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: attack demo engine check fuzz lock lowest scan test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
+.PHONY: attack demo docs engine check fuzz lock lowest scan test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -92,10 +93,15 @@ attack: $(VENV)/.dev
 engine: $(VENV)/.dev
 	@VENV=$(VENV) tests/containers/engine.sh
 
+docs: $(VENV)/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 # Goes on without what cannot be downloaded, and says so: tests skip what they miss.
 test-real: $(VENV)/.dev

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import html.parser
+import importlib.util
+import itertools
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import extproc
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "protos" / "README.md"])
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "protos/*.md", "examples/**/*.md", "deploy/**/*.md", "tests/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+
+
+def _hook() -> Any:
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pages = _hook()
 
 
 def test_generated_pages_are_current() -> None:
@@ -23,11 +44,95 @@ def test_generated_pages_are_current() -> None:
     assert check.returncode == 0, f"{check.stdout}{check.stderr}run: python docs/generate.py"
 
 
+def anchors(page: Path) -> set[str]:
+    """The headings of *page* as a forge, and the site, name them."""
+    found: dict[str, int] = {}
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return {f"{slug}-{i}" if i else slug for slug, count in found.items() for i in range(count + 1)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for target in pages.links(page):
+        if not target.startswith(("http://", "https://")):
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.is_file(), f"{page.name} links to {target}: name a file, the site has no folders"
+            assert not anchor or anchor in anchors(there), f"{page.name} links to {target}, where no such heading is"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lists_are_lists_on_every_forge_and_in_the_site(page: Path) -> None:
+    """Some readers of Markdown want an empty line before a list."""
+    text = re.sub(r"^ *```.*?^ *```", "```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = text.splitlines()
+    for before, line in itertools.pairwise(lines):
+        if re.match(r"(?:[-*]|\d+\.) ", line):
+            assert not before or before[0] == " " or re.match(r"(?:[-*]|\d+\.) ", before), f"{page.name}: {line}"
+
+
+class Fetched(html.parser.HTMLParser):
+    """What a browser fetches by itself when it shows a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe", "source"):
+            self.found.append(given.get("src") or "")
+        if tag == "link" and given.get("rel") not in ("next", "prev", "canonical"):
+            self.found.append(given.get("href") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert (built.returncode, built.stdout, built.stderr) == (0, "", ""), "each page has its place in nav of mkdocs.yml"
+    return folder
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    built = sorted(site.rglob("*.html"))
+    assert len(built) > 50
+    for page in built:
+        reader = Fetched()
+        reader.feed(page.read_text("utf-8"))
+        assert reader.found and not [url for url in reader.found if "//" in url], page
+    styles = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
+    assert "url(http" not in styles and "@import" not in styles
+
+
+def test_each_pages_markdown_lies_beside_it_and_in_llms_txt(site: Path) -> None:
+    said = (site / "llms.txt").read_text("utf-8")
+    listed = re.findall(r"^- \[[^]]+\]\((\S+)\): \S", said, re.MULTILINE)
+    assert said.startswith("# extproc\n\n> ") and len(listed) == len(set(listed)) > 50
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")} <= set(listed)
+    for page in listed:
+        assert (site / page).read_bytes() == (ROOT / page).read_bytes()
+        shown = page.replace("README.md", "index.md").removesuffix(".md")
+        assert (site / f"{shown}.html").exists(), page
+
+
+@pytest.mark.rows("E14")
+def test_words_are_spelt_as_they_are() -> None:
+    program = shutil.which("codespell", path=str(Path(sys.executable).parent))
+    assert program is not None
+    found = subprocess.run([program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert found.returncode == 0, found.stdout
+    wrong = re.compile(r"Deep[ -]?seek(?<!DeepSeek)|Open AI|Open[ -]?router(?<!OpenRouter)|azure\.openai\.com|Github")
+    for path in PAGES:
+        text = re.sub(r"`[^`]*`|```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+        assert not (hit := wrong.search(text)), f"{path.name}: {hit and hit[0]}"
 
 
 NAME = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["name"]
