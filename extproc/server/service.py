@@ -30,6 +30,7 @@ from ..settings import as_values as shown_settings
 from ..telemetry.metrics import Metrics
 from ..telemetry.otlp import Observed
 from ..telemetry.outcome import Ending
+from ..telemetry.record import told
 from ..telemetry.ring import Ring
 from ..telemetry.sinks import QueuedSink, Sinks
 from .effects import Effects
@@ -268,6 +269,7 @@ class Service:
         try:
             outcome = exchange.close()
             self.endings[outcome.role, outcome.ending] += 1
-            log.debug("%s", outcome)
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("%s", told(exchange.began, outcome))
         except Exception:
             log.exception("a bug in closing an exchange")

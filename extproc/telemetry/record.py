@@ -17,8 +17,23 @@ COUNTS = tuple(Usage.__struct_fields__)
 def record(began: Began, outcome: Outcome) -> dict[str, Any]:
     """An exchange as JSON can hold it: always whose it was and how it went; ``llm_summary`` and the payloads where the
     route has them logged."""
+    made = _known(began, outcome)
+    if outcome.summary:
+        made["llm_summary"] = summary(outcome)
+    if outcome.payloads is not None:
+        shown = outcome.payloads.shown()
+        for name in ("llm_request", "llm_response_text"):
+            if name in shown:
+                made[name] = shown.pop(name)
+        if "llm_request" in made:
+            made["llm_request"]["stream"] = outcome.stream_asked
+        made["payloads"] = shown
+    return made
+
+
+def _known(began: Began, outcome: Outcome) -> dict[str, Any]:
     usage = outcome.usage
-    made: dict[str, Any] = {
+    return {
         "time": stamp(began.at),
         "request_id": began.request_id,
         "role": outcome.role,
@@ -43,17 +58,14 @@ def record(began: Began, outcome: Outcome) -> dict[str, Any]:
         "first_token_ms": milliseconds(outcome.first_content_seconds),
         "upstream_ms": milliseconds(outcome.upstream_seconds),
     }
-    if outcome.summary:
-        made["llm_summary"] = summary(outcome)
-    if outcome.payloads is not None:
-        shown = outcome.payloads.shown()
-        for name in ("llm_request", "llm_response_text"):
-            if name in shown:
-                made[name] = shown.pop(name)
-        if "llm_request" in made:
-            made["llm_request"]["stream"] = outcome.stream_asked
-        made["payloads"] = shown
-    return made
+
+
+def told(began: Began, outcome: Outcome) -> str:
+    """An exchange in a line of the process's own log: what is known of it as JSON, and nothing that it held."""
+    known = {
+        name: value for name, value in _known(began, outcome).items() if value or (value == 0 and value is not False)
+    }
+    return _encode(known).decode()
 
 
 def encoded(began: Began, outcome: Outcome) -> bytes:

@@ -8,6 +8,7 @@ import sys
 
 import msgspec
 
+from extproc.server.health import check
 from extproc.server.processlog import handler
 
 from .test_server import sidecar
@@ -40,3 +41,12 @@ def test_a_server_that_logs_json() -> None:
         child.send_signal(signal.SIGTERM)
         made = msgspec.json.decode(child.stderr.readline())
     assert made["level"] == "warning" and "--secrets" in made["message"]
+
+
+def test_at_debug_the_libraries_beneath_stay_quiet() -> None:
+    with sidecar("--log-level", "debug", "--secrets", "") as (child, address):
+        assert child.stderr is not None
+        assert check(address, 5) == "SERVING"
+        child.send_signal(signal.SIGTERM)
+        said = child.stderr.read()
+    assert "hpack" not in said and "DEBUG" not in said.replace("DEBUG extproc.", ""), said

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from extproc.credentials.masking import mask_of
 from extproc.llm.events import Usage
 from extproc.telemetry.outcome import Began, Ending, Outcome
 from extproc.telemetry.payloads import Payloads
-from extproc.telemetry.record import line, record, stamp
+from extproc.telemetry.record import line, record, stamp, told
 
 BEGAN = Began("translator", 1_800_000_000.25, "id-1", "POST", "/v1/messages", "anthropic_messages")
 OUTCOME = Outcome(
@@ -57,3 +58,11 @@ def test_a_line_is_one_line() -> None:
 def test_of_what_never_began_little_is_known() -> None:
     made = record(Began("translator", 0.0), Outcome("translator", Ending.CANCELLED))
     assert made["time"] == stamp(0.0) == "1970-01-01T00:00:00.000Z" and made["usage"] == {}
+
+
+def test_the_processs_own_log_has_what_is_known_and_nothing_that_it_held() -> None:
+    payloads = Payloads(1000, mask_of)
+    payloads.asked(b'{"messages": [{"role": "user", "content": "What is 1+1?"}]}')
+    made = msgspec.json.decode(told(BEGAN, replace(OUTCOME, payloads=payloads, attempt=0)))
+    assert made["request_id"] == "id-1" and made["losses"] == ["top_k:dropped"] and made["attempt"] == 0
+    assert not {"stream", "error", "denied_by", "first_token_ms", "llm_summary", "payloads", "llm_request"} & set(made)
