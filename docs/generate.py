@@ -102,10 +102,19 @@ def losses() -> str:
 
 
 def settings() -> str:
-    return (
-        "# Settings of `extproc serve`\n\nMade by `python docs/generate.py` from `extproc/settings.py`. A flag wins "
-        "over its environment variable, which wins over the default.\n\n" + markdown()
-    )
+    return SETTINGS + markdown()
+
+
+SETTINGS = """# Settings of `extproc serve`
+
+Made by `python docs/generate.py` from `extproc/settings.py`. A flag wins over its environment variable, which wins over
+the member `drain_seconds`, by that name, of the YAML file that `--config` (`EXTPROC_CONFIG`) names, which wins over the
+default. `extproc serve --print-config` shows what holds and where it comes from, as such a file.
+
+Taken anew: what has a running server take another value; [scaling.md](scaling.md#other-settings-while-it-runs) says
+how.
+
+"""
 
 
 CHECK = """# `extproc check`

@@ -1,17 +1,21 @@
 """Every setting, once: name, type, default and one sentence. Flags, environment variables and docs derive from it.
 
-A setting ``drain_seconds`` is the flag ``--drain-seconds`` and the variable ``EXTPROC_DRAIN_SECONDS``; a flag wins.
+A setting ``drain_seconds`` is the flag ``--drain-seconds``, the variable ``EXTPROC_DRAIN_SECONDS`` and the member
+``drain_seconds`` of the file that ``--config`` names; a flag wins over a variable, a variable over the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
+
+import yaml
 
 PREFIX = "EXTPROC_"
 KIB = 1024
@@ -23,29 +27,46 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**
 _SIZE = re.compile(r"([0-9]+)\s*([kmg]i?)?b?", re.IGNORECASE)
 
 
+LIVE, REPLACED, FIXED = "SIGHUP", "SIGUSR2", "restart"
+"""What has a running server take another value: a signal, on which processes go on, or are replaced one by one; or its
+next start."""
+CONFIG = "EXTPROC_CONFIG"
+"""The variable that names a file of settings, as ``--config`` does."""
+MAX_FILE_BYTES = 64 * KIB
+"""A file of settings is no larger than this."""
+
+
 class SettingError(ValueError):
-    """A setting has a value that it cannot have; the message names the flag or the variable."""
+    """A setting has a value that it cannot have; the message names the flag, the variable, or the file's member."""
 
 
-def _setting(default: Any, kind: str, about: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "about": about})
+def _setting(default: Any, kind: str, about: str, taken: str = REPLACED) -> Any:
+    return field(default=default, metadata={"kind": kind, "about": about, "taken": taken})
+
+
+def _live(default: Any, kind: str, about: str) -> Any:
+    return _setting(default, kind, about, LIVE)
+
+
+def _fixed(default: Any, kind: str, about: str) -> Any:
+    return _setting(default, kind, about, FIXED)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one exchange, which the core needs. What exceeds one ends in an error that names it."""
 
-    max_request_bytes: int = _setting(64 * MIB, "bytes", "The largest body of a request.")
-    max_response_bytes: int = _setting(64 * MIB, "bytes", "The largest body of an answer that is not a stream.")
-    max_event_bytes: int = _setting(16 * MIB, "bytes", "The largest event of a stream.")
-    max_kept_bytes: int = _setting(
+    max_request_bytes: int = _live(64 * MIB, "bytes", "The largest body of a request.")
+    max_response_bytes: int = _live(64 * MIB, "bytes", "The largest body of an answer that is not a stream.")
+    max_event_bytes: int = _live(16 * MIB, "bytes", "The largest event of a stream.")
+    max_kept_bytes: int = _live(
         32 * MIB,
         "bytes",
         "What one stream may make us keep until its end, by an estimate: calls, thinking, citations, what waits for a "
         "call to end, and texts where the client's API repeats them. Text that passes on as it comes is not kept.",
     )
-    max_inflated_bytes: int = _setting(64 * MIB, "bytes", "What a compressed request or answer may grow to.")
-    max_wait_seconds: float = _setting(
+    max_inflated_bytes: int = _live(64 * MIB, "bytes", "What a compressed request or answer may grow to.")
+    max_wait_seconds: float = _live(
         30.0,
         "seconds",
         "How long one message of Envoy's may wait for other services, all of them together. Envoy is told to wait a "
@@ -57,20 +78,20 @@ class Limits:
         "What one body, or one event of a stream, may take in memory while it is handled, by an estimate from its size "
         "and the number of its values: sixty million bytes of `[],` would take 1.6 GB.",
     )
-    max_open_blocks: int = _setting(128, "count", "How many blocks of one answer may be open at once.")
+    max_open_blocks: int = _live(128, "count", "How many blocks of one answer may be open at once.")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the server process needs to know. ``limits`` is filled from settings of its own names."""
 
-    listen: str = _setting(
+    listen: str = _fixed(
         "127.0.0.1:50051",
         "addresses",
         "Where to listen: `host:port` (port 0: any free one) or `unix:/path`; several are separated by commas. "
         "The gRPC health service answers on each.",
     )
-    workers: int = _setting(
+    workers: int = _fixed(
         1,
         "count",
         "How many processes serve, each on addresses of its own, made from those of `--listen`: port 50051 becomes "
@@ -141,13 +162,13 @@ class Settings:
         "Whose certificates are taken, of those that the authorities signed: DNS names, URIs or common names, "
         "separated by commas, `*` for any characters. Empty: everybody's.",
     )
-    admin: str = _setting(
+    admin: str = _fixed(
         "",
         "admin",
         "Where `GET /metrics` (Prometheus), `/healthz`, `/exchanges` and `/config` are answered: `host:port`; empty: "
         "nowhere. Not for the outside: it names your models and providers.",
     )
-    admin_token: str = _setting(
+    admin_token: str = _fixed(
         "",
         "secret",
         "What `/exchanges` and `/config` want as `authorization: Bearer ...`, by reference: `${ADMIN_TOKEN}` or "
@@ -169,64 +190,62 @@ class Settings:
         "Where metrics are pushed to by OTLP: `http://host:4318` (or https) over HTTP, `grpc://host:4317` (or grpcs) "
         "over gRPC; empty: nowhere. Needs the extra `otlp`. `OTEL_*` say headers, certificates and intervals.",
     )
-    secrets: str = _setting(
+    secrets: str = _live(
         "",
         "patterns",
         "Which secrets routes may name: environment variables and files, separated by commas, `*` for any characters "
         "but `/`, as `OPENAI_API_KEY,/run/keys/*`. Empty: names that look like keys, and none where a route is an "
         "annotation of an HTTPRoute.",
     )
-    capabilities: str = _setting("", "path", "A file of model capabilities, laid over those that are built in.")
-    log_level: str = _setting("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
+    capabilities: str = _live("", "path", "A file of model capabilities, laid over those that are built in.")
+    log_level: str = _live("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
     log_format: str = _setting(
         "console", "format", f"The process's own log, on standard error: one of {', '.join(LOG_FORMATS)}."
     )
-    records: str = _setting(
+    records: str = _live(
         "",
         "path",
         "Where a line of JSON goes for each exchange whose route says `logging`: `stdout`, or a file, which is opened "
         "anew when it was moved, and on SIGUSR1; empty: nowhere. [observability.md](observability.md) shows one.",
     )
-    records_max_bytes: int = _setting(
+    records_max_bytes: int = _live(
         100 * MIB, "bytes", "At which size that file is rotated: to the same name with `.1`, what was `.1` to `.2`."
     )
-    records_kept: int = _setting(5, "count", "How many such files are kept.")
-    records_http: str = _setting(
+    records_kept: int = _live(5, "count", "How many such files are kept.")
+    records_http: str = _live(
         "",
         "url",
         "Where such records are posted, several at once, as a JSON array: `https://host/path` or `http://`; empty: "
         "nowhere.",
     )
-    records_http_auth: str = _setting(
+    records_http_auth: str = _live(
         "",
         "secret",
         "The header `authorization` of those requests, with its secret by reference: `Bearer ${LOG_TOKEN}`, or "
         "`${file:/path}`.",
     )
-    records_kafka: str = _setting(
+    records_kafka: str = _live(
         "",
         "brokers",
         "Kafka's brokers, `host:port`, separated by commas, to which such records go; empty: nowhere. Needs the extra "
         "`kafka`.",
     )
-    records_kafka_topic: str = _setting("", "text", "Their topic.")
-    records_kafka_key: str = _setting("", "text", "The key of each, empty for none.")
-    records_kafka_options: str = _setting(
+    records_kafka_topic: str = _live("", "text", "Their topic.")
+    records_kafka_key: str = _live("", "text", "The key of each, empty for none.")
+    records_kafka_options: str = _live(
         "",
         "secret",
         "Properties of librdkafka, `name=value`, separated by commas, secrets by reference: "
         "`security.protocol=SASL_SSL,sasl.mechanism=SCRAM-SHA-512,sasl.username=x,sasl.password=${KAFKA_PASSWORD}`.",
     )
-    records_batch: int = _setting(
-        100, "count", "How many records go into one request, or one batch of Kafka's, at most."
-    )
-    records_payload_bytes: int = _setting(
+    records_batch: int = _live(100, "count", "How many records go into one request, or one batch of Kafka's, at most.")
+    records_payload_bytes: int = _live(
         64 * KIB, "bytes", "What is logged of each body, where a route says `logging: {payloads: true}`."
     )
-    records_queued: int = _setting(
+    records_queued: int = _live(
         10_000, "count", "How many exchanges wait to be logged; the next ones are dropped, and counted."
     )
-    records_queued_bytes: int = _setting(
+    records_queued_bytes: int = _live(
         32 * MIB, "bytes", "What the bodies of those that wait take in memory, for each of the places they go to."
     )
     limits: Limits = Limits()
@@ -244,6 +263,8 @@ class Setting(NamedTuple):
     kind: str
     default: Any
     about: str
+    taken: str
+    """What has a running server take another value: LIVE, REPLACED or FIXED."""
 
     @property
     def flag(self) -> str:
@@ -263,7 +284,9 @@ class Setting(NamedTuple):
 
 def _settings_of(cls: type[Any]) -> list[Setting]:
     return [
-        Setting(f.name, f.metadata["kind"], f.default, f.metadata["about"]) for f in fields(cls) if "kind" in f.metadata
+        Setting(f.name, f.metadata["kind"], f.default, f.metadata["about"], f.metadata["taken"])
+        for f in fields(cls)
+        if "kind" in f.metadata
     ]
 
 
@@ -272,43 +295,144 @@ OF_SERVER = tuple(_settings_of(Settings))
 ALL = OF_SERVER + OF_LIMITS
 
 
+_BY_NAME = {setting.name: setting for setting in ALL}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A flag for every setting."""
+    """A flag for every setting, and ``--config`` for a file of them."""
+    parser.add_argument("--config", metavar="FILE", help=f"a YAML file of settings by their names [{CONFIG}]")
     for setting in ALL:
         help_text = f"{setting.about.replace('`', '')} [{setting.variable}, default {shown(setting)}]"
         parser.add_argument(setting.flag, metavar=setting.kind.upper(), help=help_text.replace("%", "%%"))
 
 
+def given(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """What parsed flags say, by the settings' names; ``config`` is the file's."""
+    return {name: getattr(arguments, name, None) for name in ("config", *_BY_NAME)}
+
+
 def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that parsed flags and *environ* make. Raises SettingError."""
-    return load({setting.name: getattr(arguments, setting.name, None) for setting in ALL}, environ)
+    """The settings that parsed flags, *environ* and the file that they name make. Raises SettingError."""
+    return load(given(arguments), environ)
 
 
 def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
-    """Settings from texts: *flags* by name, then *environ*, then the default. An empty variable is as if not set.
-    Raises SettingError."""
-    limits = Limits(**_values(OF_LIMITS, flags, environ))
-    return Settings(**_values(OF_SERVER, flags, environ), limits=limits)
+    """Settings from texts: *flags* by name, then *environ*, then the file that ``config`` of either names, then the
+    default. An empty variable is as if not set. Raises SettingError."""
+    return _made(
+        {
+            name: setting.parse(text, where)
+            for name, (text, where) in _texts(flags, environ).items()
+            if (setting := _BY_NAME[name])
+        }
+    )
 
 
-def _values(
-    settings: tuple[Setting, ...], flags: Mapping[str, str | None], environ: Mapping[str, str]
-) -> dict[str, Any]:
-    values = {}
-    for setting in settings:
+def _made(values: Mapping[str, Any]) -> Settings:
+    limits = Limits(**{item.name: values[item.name] for item in OF_LIMITS if item.name in values})
+    return Settings(**{item.name: values[item.name] for item in OF_SERVER if item.name in values}, limits=limits)
+
+
+def _texts(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Of each setting that is given its text, and where that stands."""
+    found: dict[str, tuple[str, str]] = {}
+    if path := flags.get("config") or environ.get(CONFIG):
+        found = {name: (text, f"{path}: {name}") for name, text in read_file(path).items()}
+    for setting in ALL:
         if (text := flags.get(setting.name)) is not None:
-            values[setting.name] = setting.parse(text, setting.flag)
+            found[setting.name] = text, setting.flag
         elif text := environ.get(setting.variable):
-            values[setting.name] = setting.parse(text, setting.variable)
-    return values
+            found[setting.name] = text, setting.variable
+    return found
+
+
+class _Texts(yaml.BaseLoader):
+    """YAML whose scalars are the texts that stand there. No key twice: one of both would be for nothing."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SettingError(f"{twice[0]!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: Any) -> Any:
+        return "" if node.style is None and node.value in ("null", "Null", "NULL", "~") else node.value
+
+
+def read_file(path: str) -> dict[str, str]:
+    """The settings that the YAML file at *path* names, as texts; the parts of a list are separated by commas there.
+    One that is empty is as if not there. Raises SettingError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path}: {error.strerror if isinstance(error, OSError) else 'no path'}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise SettingError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        members = yaml.load(data, Loader=_Texts)
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise SettingError(f"{path}: not YAML{f' (line {mark.line + 1})' if mark else ''}") from None
+    if not isinstance(members, dict):
+        if not members:
+            return {}
+        raise SettingError(f"{path}: expected a mapping such as `log_level: debug`")
+    return {name: text for name, value in members.items() if (text := _member(path, name, value))}
+
+
+def _member(path: str, name: Any, value: Any) -> str:
+    if name not in _BY_NAME:
+        near = difflib.get_close_matches(str(name).replace("-", "_"), _BY_NAME, 1)
+        meant = f"; did you mean {near[0]}?" if near else "; extproc serve --print-config names all"
+        raise SettingError(f"{path}: {str(name)!r} is no setting{meant}")
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    if not isinstance(value, str):
+        raise SettingError(f"{path}: {name}: expected one value, or a list of texts")
+    return value
+
+
+def printed(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> str:
+    """The settings that ``load`` makes, each with where it comes from: itself a file for ``--config``. Raises
+    SettingError."""
+    texts, values = _texts(flags, environ), as_values(load(flags, environ))
+    lines = ["# Settings of extproc serve as they hold, and where each comes from. Also a file for --config."]
+    for setting in ALL:
+        where = texts[setting.name][1] if setting.name in texts else "default"
+        lines.append(
+            f"{setting.name}: {_written(setting, values[setting.name])}  # {where.removesuffix(f': {setting.name}')}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:-]*(?<!:)\Z")
+"""Texts that YAML takes for what they are, without quotes."""
+
+
+def _written(setting: Setting, value: Any) -> str:
+    text = shown(setting._replace(default=value)) if setting.kind in ("bytes", "count", "seconds") else str(value)
+    return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
+
+
+def reloaded(
+    now: Settings, wanted: Settings, signals: frozenset[str] = frozenset({LIVE})
+) -> tuple[Settings, list[str]]:
+    """*now* with what a running server takes of *wanted* on *signals*; and the flags of what else differs."""
+    old, new = as_values(now), as_values(wanted)
+    differing = [item for item in ALL if old[item.name] != new[item.name]]
+    taken = {item.name: new[item.name] for item in differing if item.taken in signals}
+    return _made(old | taken), [item.flag for item in differing if item.taken not in signals]
 
 
 _NOT_OURS = re.compile(PREFIX + r"(SERVICE_(HOST|PORT.*)|PORT(_.*)?)\Z")
 """What Kubernetes sets in a pod beside a service that is called extproc."""
 _ELSEWHERE = frozenset(
-    {"EXTPROC_ENVOY", "EXTPROC_COMPILE", "EXTPROC_BASE", "EXTPROC_TAG", "EXTPROC_CONTAINERS", "EXTPROC_URL"}
+    {CONFIG, "EXTPROC_ENVOY", "EXTPROC_COMPILE", "EXTPROC_BASE", "EXTPROC_TAG", "EXTPROC_CONTAINERS", "EXTPROC_URL"}
 )  # fmt: skip
-"""Variables of other commands, of the build and of docker-compose.yaml."""
+"""The file's, and those of other commands, of the build and of docker-compose.yaml."""
 
 
 def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:
@@ -357,8 +481,8 @@ def as_flags(settings: Settings) -> list[str]:
 
 def markdown() -> str:
     """The settings as a table for the docs."""
-    rows = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
-    rows += [f"| `{s.flag}` | `{s.variable}` | {_code(shown(s))} | {s.about} |" for s in ALL]
+    rows = ["| flag | variable | default | taken anew | meaning |", "|---|---|---|---|---|"]
+    rows += [f"| `{s.flag}` | `{s.variable}` | {_code(shown(s))} | {s.taken} | {s.about} |" for s in ALL]
     return "\n".join(rows) + "\n"
 
 
@@ -370,9 +494,11 @@ def shown(setting: Setting) -> str:
     """The default as one would write it."""
     value = setting.default
     if setting.kind == "bytes":
-        return f"{value // MIB}MiB" if value >= MIB else f"{value // KIB}KiB"
+        for unit, word in ((MIB, "MiB"), (KIB, "KiB")):
+            if value % unit == 0:
+                return f"{value // unit}{word}"
     if setting.kind == "seconds":
-        return f"{value:g}"
+        return f"{value:.9f}".rstrip("0").rstrip(".")
     return str(value) or "none"
 
 

@@ -11,6 +11,9 @@ from .base import Command, UsageError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_arguments(parser)
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the settings that hold, and where each comes from, and end"
+    )
     parser.set_defaults(run=_serve)
 
 
@@ -18,7 +21,11 @@ SERVE = Command(
     "serve",
     "run the ext_proc server that Envoy calls",
     arguments,
-    ["extproc serve", "extproc serve --listen unix:/run/extproc.sock --admin 127.0.0.1:9902"],
+    [
+        "extproc serve",
+        "extproc serve --listen unix:/run/extproc.sock --admin 127.0.0.1:9902",
+        "extproc serve --config extproc-settings.yaml --print-config",
+    ],
     ["0 ended by a signal, every stream finished", "2 a setting is wrong, or an address is taken"],
 )
 
@@ -27,8 +34,12 @@ def _serve(args: argparse.Namespace) -> int:
     from ..capabilities import CapabilityError
     from ..server import serve
 
+    flags = settings.given(args)
     try:
-        return serve(settings.from_arguments(args))
+        if args.print_config:
+            print(settings.printed(flags, os.environ), end="")
+            return 0
+        return serve(settings.load(flags, os.environ), lambda: settings.load(flags, os.environ))
     except (settings.SettingError, CapabilityError, OSError) as error:
         raise UsageError(str(error)) from None
 

@@ -28,11 +28,6 @@ log = logging.getLogger(__name__)
 __all__ = ["Service", "Transport", "serve"]
 
 
-REOPEN = (signal.SIGUSR1, signal.SIGHUP)
-"""Have a process that serves alone open its files of records anew. The supervisor of several replaces them on SIGHUP,
-which comes to the same."""
-
-
 class Transport(Protocol):
     """Carries the messages of each stream to a session of its own."""
 
@@ -67,9 +62,10 @@ class Stop:
         (self.insisted if self.asked.is_set() else self.asked).set()
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
     """Run until SIGTERM or SIGINT, then drain; the exit status. Prints one line for each address it listens on to
-    standard error. Raises SettingError, CapabilityError, and OSError if an address cannot be had."""
+    standard error. *read* gives the settings anew on SIGHUP; without it they stay what they are. Raises SettingError,
+    CapabilityError, and OSError if an address cannot be had."""
     if settings.wants_tls:
         _need_grpc("TLS")
         from .tls import identity
@@ -81,9 +77,9 @@ def serve(settings: Settings) -> int:
     if settings.workers > 1:
         from .workers import supervise
 
-        return supervise(settings)
+        return supervise(settings, read or (lambda: settings))
     set_up_log(settings)
-    run_loop(_alone(settings, Service(settings)))
+    run_loop(_alone(settings, Service(settings), read or (lambda: settings)))
     return 0
 
 
@@ -129,19 +125,25 @@ async def admin_port(settings: Settings, pages: Pages) -> AsyncIterator[None]:
         admin.close()
 
 
-async def _alone(settings: Settings, service: Service) -> None:
+async def _alone(settings: Settings, service: Service, read: Callable[[], Settings]) -> None:
+    from .reloading import Alone, reload_when
+
     transport = transport_of(settings, service)
-    stop = Stop(settings.drain_delay_seconds)
+    stop, hangup = Stop(settings.drain_delay_seconds), asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.on_signal)
-    for number in REOPEN:
-        asyncio.get_running_loop().add_signal_handler(number, service.reopen)
+        loop.add_signal_handler(number, stop.on_signal)
+    loop.add_signal_handler(signal.SIGUSR1, service.reopen)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    loop.add_signal_handler(signal.SIGUSR2, log.warning, "no workers here that could be replaced: SIGHUP reloads")
 
     pages = _Pages(service, transport, stop)
     async with admin_port(settings, pages):
         await ready(service)
         pages.started = True
+        reloading = asyncio.create_task(reload_when(hangup, Alone(service, settings, read).reload))
         await run(transport, settings, stop, lambda addresses: announce(addresses, settings))
+        reloading.cancel()
         await asyncio.to_thread(service.close)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..credentials.secrets import Secret, Unresolvable, resolve
-from ..settings import SettingError, Settings, patterns
+from ..settings import OF_SERVER, SettingError, Settings, patterns
 from ..telemetry.files import Lines
 from ..telemetry.kafka import NO_KAFKA, OWN, Topic
 from ..telemetry.otlp import NO_OTLP, Observed, Pusher
@@ -51,6 +51,12 @@ def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tup
         to_file = ToFile(Lines(settings.records, settings.records_max_bytes, settings.records_kept))
         writers.append(("file", to_file.write, MAX_BATCH))
     return to_file, [_queued(settings, *each) for each in writers]
+
+
+def of_records(settings: Settings) -> list[object]:
+    """What ``sinks_of`` makes its sinks of; never the same twice where a secret is in it, which may be another now."""
+    values = [getattr(settings, each.name) for each in OF_SERVER if each.name.startswith("records")]
+    return [object() if isinstance(value, str) and "${" in value else value for value in values]
 
 
 def pusher_of(settings: Settings, observed: Iterable[Observed]) -> Pusher | None:

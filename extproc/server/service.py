@@ -13,6 +13,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from .. import capabilities
+from ..capabilities import CapabilityTable
 from ..credentials import gcp
 from ..credentials.permitted import permitted
 from ..effects import Ask, Effect, Result
@@ -35,7 +36,7 @@ from ..telemetry.ring import Ring
 from ..telemetry.sinks import QueuedSink, Sinks
 from .effects import Effects
 from .memory import Budget
-from .records import pusher_of, sinks_of
+from .records import ToFile, of_records, pusher_of, sinks_of
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +159,18 @@ class ExchangeSession:
         self._closed(self._exchange)
 
 
+class Prepared:
+    """What other settings make of a process, ready to be used."""
+
+    def __init__(
+        self, settings: Settings, table: CapabilityTable, records: tuple[ToFile | None, list[QueuedSink]] | None
+    ) -> None:
+        self.settings = settings
+        self.table = table
+        self.records = records
+        """``None``: those that there are go on."""
+
+
 class Service:
     """The sessions of a process. Raises CapabilityError when the operator's file is wrong."""
 
@@ -174,29 +187,72 @@ class Service:
         self.ring = Ring(settings.recent_exchanges, settings.recent_bytes) if settings.admin else None
         """What the admin port shows of exchanges; kept only if there is one."""
         self._settings = settings
-        self.lines, self.queued = sinks_of(settings)
-        """Where records go that are lines of a file; and what must be closed in the end."""
-        records = self.ring is not None or bool(self.queued)
-        self._pusher = pusher_of(settings, self._observed())
-        if self._pusher is not None:
-            self.queued.append(QueuedSink("otlp", self._pusher.write))
-        self._shared = Shared(
-            now=time.time,
-            new_id=lambda: uuid.uuid4().hex,
-            limits=settings.limits,
-            capabilities=capabilities.load(settings.capabilities or None),
-            permitted=permitted(settings.secrets),
-            sinks=Sinks([each for each in (self.metrics, self.ring, *self.queued) if each is not None]),
-            records=records,
-            payload_bytes=settings.records_payload_bytes,
-            room=lambda: self.budget.room,
-            handover=Handover(time.monotonic, settings.handover_bytes, settings.handover_seconds)
+        self.lines, self._records = sinks_of(settings)
+        """Where records go that are lines of a file; and all places to which they go."""
+        pusher = pusher_of(settings, self._observed())
+        self._pusher = pusher
+        self._pushing = [QueuedSink("otlp", pusher.write)] if pusher is not None else []
+        self._sinks = Sinks()
+        self._handover = (
+            Handover(time.monotonic, settings.handover_bytes, settings.handover_seconds)
             if settings.handover_seconds
-            else None,
+            else None
         )
+        self._shared = self._sharing(settings, capabilities.load(settings.capabilities or None))
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()
         """How exchanges ended, by role."""
+
+    @property
+    def queued(self) -> list[QueuedSink]:
+        """What must be closed in the end."""
+        return [*self._records, *self._pushing]
+
+    def _sharing(self, settings: Settings, table: CapabilityTable) -> Shared:
+        """What the next exchanges share. All sinks are told of them, and of those that go on."""
+        self._sinks.become([each for each in (self.metrics, self.ring, *self.queued) if each is not None])
+        return Shared(
+            now=time.time,
+            new_id=lambda: uuid.uuid4().hex,
+            limits=settings.limits,
+            capabilities=table,
+            permitted=permitted(settings.secrets),
+            sinks=self._sinks,
+            records=self.ring is not None or bool(self.queued),
+            payload_bytes=settings.records_payload_bytes,
+            room=lambda: self.budget.room,
+            handover=self._handover,
+        )
+
+    def prepare(self, settings: Settings) -> Prepared:
+        """What ``adopt`` takes, on any thread; may block. *settings* differ from those of this process in what is taken
+        LIVE alone. Raises CapabilityError, SettingError, OSError; nothing has changed then."""
+        table = capabilities.load(settings.capabilities or None)
+        same = of_records(settings) == of_records(self._settings)
+        return Prepared(settings, table, None if same else sinks_of(settings))
+
+    def adopt(self, prepared: Prepared) -> list[QueuedSink]:
+        """Use *prepared* for all exchanges that begin from now on; those that go on keep what they have, and are told
+        to the new sinks. Returns the sinks that nobody tells any more: hand them to ``retire``."""
+        settings, before = prepared.settings, self._records
+        if prepared.records is None:
+            before = []
+            self.reopen()
+        else:
+            self.lines, self._records = prepared.records
+            for new in self._records:
+                new.succeed(before)
+        self._settings = settings
+        self._shared = self._sharing(settings, prepared.table)
+        return before
+
+    def retire(self, sinks: list[QueuedSink]) -> None:
+        """Have *sinks* write what waits. Blocks for a moment."""
+        for sink in sinks:
+            told = sink.dropped
+            sink.close()
+            for new in self._records:
+                new.succeed([sink], told)
 
     def open(self, role: str = "") -> ExchangeSession:
         """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing."""

@@ -1,8 +1,9 @@
 """One of the processes that ``workers`` starts: the server, with its supervisor at the other end of standard input.
 
-Lines come: ``drain``, ``insist``, ``metrics``, ``reopen``, ``show NUMBER WHAT``. Lines of JSON go:
-``{"listening": [...]}`` once, ``{"number": NUMBER, "shown": json}`` and ``{"metrics": page}`` when asked, the latter at
-the end too. When the supervisor is gone, however it went, this process drains and ends.
+Lines come: ``drain``, ``insist``, ``metrics``, ``reopen``, ``show NUMBER WHAT``, ``reload NUMBER [flags]``. Lines of
+JSON go: ``{"listening": [...]}`` once, ``{"number": NUMBER, "shown": json}`` and ``{"metrics": page}`` when asked, the
+latter at the end too; of a reload ``{"number": NUMBER, "shown": {"refused": why}}``, with an empty reason when it is
+done. When the supervisor is gone, however it went, this process drains and ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .. import settings as all_settings
 from ..capabilities import CapabilityError
 from ..settings import SettingError, Settings
 from . import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
+from .reloading import adopted
 from .service import Service
 
 FAILED = 2
@@ -29,9 +31,7 @@ FAILED = 2
 
 def main() -> int:
     """Serve until told to end; the exit status. All settings come as flags."""
-    parser = argparse.ArgumentParser()
-    all_settings.add_arguments(parser)
-    settings = all_settings.from_arguments(parser.parse_args(), {})
+    settings = _of_flags(sys.argv[1:])
     # Off standard input: a process that ours starts would hold the supervisor's line open.
     line = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
@@ -45,6 +45,12 @@ def main() -> int:
     return 0
 
 
+def _of_flags(flags: list[str]) -> Settings:
+    parser = argparse.ArgumentParser()
+    all_settings.add_arguments(parser)
+    return all_settings.from_arguments(parser.parse_args(flags), {})
+
+
 async def _serve(settings: Settings, service: Service, line: socket.socket) -> None:
     supervisor = _Supervisor(*await asyncio.open_unix_connection(sock=line))
     stop = Stop(settings.drain_delay_seconds)
@@ -52,6 +58,9 @@ async def _serve(settings: Settings, service: Service, line: socket.socket) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.asked.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, service.reopen)
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        # Who signals each process of a group means the supervisor, which says it to all.
+        asyncio.get_running_loop().add_signal_handler(number, lambda: None)
     transport = transport_of(settings, service)
     obeying = asyncio.create_task(supervisor.obey(stop, service, transport))
     await ready(service)
@@ -68,6 +77,7 @@ class _Supervisor:
         self._reader = reader
         self._writer = writer
         self._looking: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
 
     def tell(self, **message: Any) -> None:
         self._writer.write(msgspec.json.encode(message) + b"\n")
@@ -79,8 +89,9 @@ class _Supervisor:
                 self.tell(metrics=service.page(transport.counts()))
             elif word == b"reopen":
                 service.reopen()
-            elif word.startswith(b"show "):
-                looking = asyncio.create_task(self._show(word, service))
+            elif word.startswith((b"show ", b"reload ")):
+                doing = self._show(word, service) if word.startswith(b"show ") else self._reload(word, service)
+                looking = asyncio.create_task(doing)
                 self._looking.add(looking)
                 looking.add_done_callback(self._looking.discard)
             else:
@@ -96,6 +107,13 @@ class _Supervisor:
         _, number, what, *since = word.split()
         look = service.config if what == b"config" else service.exchanges(float(since[0]))
         self.tell(number=int(number), shown=msgspec.Raw(await asyncio.to_thread(look)))
+
+    async def _reload(self, word: bytes, service: Service) -> None:
+        """``reload NUMBER FLAGS``, the flags as JSON. One after the other: the last one holds."""
+        _, number, flags = word.split(b" ", 2)
+        async with self._reloading:
+            why = await adopted(service, _of_flags(msgspec.json.decode(flags, type=list[str])))
+        self.tell(number=int(number), shown={"refused": why})
 
     async def _word(self) -> bytes:
         try:

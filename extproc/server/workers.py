@@ -26,6 +26,7 @@ from .. import settings as all_settings
 from ..settings import SettingError, Settings
 from ..telemetry.summed import summed
 from . import admin_port, announce, set_up_log
+from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
 from .worker import FAILED
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ ASK_SECONDS = 0.5
 """How long a worker may take to tell its metrics; after that, what it told last is shown."""
 LOOK_SECONDS = 4.0
 """How long a worker may take to show its exchanges; after that, the others' are shown."""
+RELOAD_SECONDS = 15.0
+"""How long a worker may take to read what it is to go on with; then it is taken for refused."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
@@ -75,12 +78,13 @@ def _nth(address: str, number: int) -> str:
     return f"{host}:{port + number if port else 0}"
 
 
-def supervise(settings: Settings) -> int:
-    """Run the workers until SIGTERM or SIGINT, then drain them; a second signal insists. SIGHUP replaces them one by
-    one. The exit status: 0 when all drained. Raises SettingError, CapabilityError, and OSError for the admin port."""
+def supervise(settings: Settings, read: ReadAnew) -> int:
+    """Run the workers until SIGTERM or SIGINT, then drain them; a second signal insists. SIGHUP has them go on with
+    what *read* gives then, SIGUSR2 replaces them one by one. The exit status: 0 when all drained. Raises SettingError,
+    CapabilityError, and OSError for the admin port."""
     set_up_log(settings)
     capabilities.load(settings.capabilities or None)
-    return asyncio.run(Supervisor(settings).run())
+    return asyncio.run(Supervisor(settings, read).run())
 
 
 class WorkerProcess:
@@ -96,12 +100,14 @@ class WorkerProcess:
         self.killed = False
         """It was told, and did not."""
         self.pid = 0
-        self._settings = settings
+        self.settings = settings
+        """What it was started with, or went on with since."""
         self._child: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._asked: asyncio.Future[None] | None = None
         self._looks: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        """What it has been asked, and has not answered."""
         self._look = 0
 
     @property
@@ -114,7 +120,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         # It must not import from the folder that we happen to be in, unless we do.
         safe = [] if os.getcwd() in sys.path else ["-P"]
-        command = [sys.executable, *safe, "-m", "extproc.server.worker", *all_settings.as_flags(self._settings)]
+        command = [sys.executable, *safe, "-m", "extproc.server.worker", *all_settings.as_flags(self.settings)]
         with theirs:
             # A session of its own: Ctrl-C in a terminal is for the supervisor alone, which then says it to all.
             self._child = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), start_new_session=True)
@@ -130,6 +136,10 @@ class WorkerProcess:
         self._writer.close()
         self._writer = None
         self._answered()
+        for look in self._looks.values():
+            # Not cancelled: who asked goes on.
+            if not look.done():
+                look.set_exception(TimeoutError())
         return status
 
     async def _hear(self, reader: asyncio.StreamReader, serving: Callable[[], None]) -> None:
@@ -153,7 +163,7 @@ class WorkerProcess:
         self._say(b"insist" if insist else b"drain")
         bound = GRACE_SECONDS
         if not insist:
-            bound += self._settings.drain_delay_seconds + self._settings.drain_seconds
+            bound += self.settings.drain_delay_seconds + self.settings.drain_seconds
         if self._killer is not None:
             self._killer.cancel()
         self._killer = asyncio.get_running_loop().call_later(bound, self._kill)
@@ -170,16 +180,33 @@ class WorkerProcess:
 
     async def show(self, what: str) -> dict[str, Any]:
         """What it shows of *what*, ``config`` or ``exchanges SINCE``; empty after LOOK_SECONDS."""
+        return await self._ask("show", what, LOOK_SECONDS) or {}
+
+    async def reload(self, settings: Settings) -> str:
+        """Have it go on with *settings*; empty, or why it goes on with those that it has. One that does not serve is
+        not asked: it has ended, or the next one begins with them."""
+        flags = msgspec.json.encode(all_settings.as_flags(settings)).decode()
         if self._writer is None or not self.listening:
-            return {}
+            return ""
+        told = await self._ask("reload", flags, RELOAD_SECONDS)
+        if told is None:
+            return "" if self._writer is None else f"worker {self.pid} does not answer"
+        if not told["refused"]:
+            self.settings = settings
+        return str(told["refused"])
+
+    async def _ask(self, word: str, what: str, seconds: float) -> dict[str, Any] | None:
+        """The answer; none after so many *seconds*, or when it has ended."""
+        if self._writer is None or not self.listening:
+            return None
         self._look += 1
         number, look = self._look, asyncio.get_running_loop().create_future()
         self._looks[number] = look
-        self._say(f"show {number} {what}".encode())
+        self._say(f"{word} {number} {what}".encode())
         try:
-            return await asyncio.wait_for(look, LOOK_SECONDS)
+            return await asyncio.wait_for(look, seconds)
         except TimeoutError:
-            return {}
+            return None
         finally:
             self._looks.pop(number, None)
 
@@ -193,6 +220,7 @@ class WorkerProcess:
         await asyncio.wait([self._asked], timeout=ASK_SECONDS)
 
     def _answered(self) -> None:
+        """The question for its metrics is over."""
         if self._asked is not None:
             self._asked.set_result(None)
             self._asked = None
@@ -214,6 +242,7 @@ class Worker:
         self._ended = ended
         self._over = asyncio.Event()
         self._replaced: asyncio.Future[bool] | None = None
+        self._late: asyncio.Task[str] | None = None
 
     async def keep(self) -> int:
         """Run a process, and another when it has ended, until told to end; the last one's exit status. The very first
@@ -250,16 +279,36 @@ class Worker:
             log.info("worker %d (pid %d) serves on %s", self.number, self.process.pid, self._settings.listen)
         self.served.set()
         self._settle(True)
+        if self._settings != dataclasses.replace(self.process.settings, listen=self._settings.listen):
+            # There was a reload while it started.
+            self._late = asyncio.create_task(self.process.reload(self._settings))
 
     def _settle(self, serves: bool) -> None:
         if self._replaced is not None and not self._replaced.done():
             self._replaced.set_result(serves)
 
-    async def replace(self) -> bool:
-        """Drain the process and start another; whether that one serves."""
+    async def replace(self, settings: Settings) -> bool:
+        """Drain the process and start another, with *settings*; whether that one serves. If not, the next one has the
+        settings that the last one had."""
+        before = self._settings
+        self._settings = self._here(settings)
         self._replaced = asyncio.get_running_loop().create_future()
         self.process.drain()
-        return await self._replaced
+        if await self._replaced:
+            return True
+        self._settings = before
+        return False
+
+    async def reload(self, settings: Settings) -> str:
+        """Have the process go on with *settings*, and those that follow it begin with them; empty, or why not."""
+        before, self._settings = self._settings, self._here(settings)
+        if why := await self.process.reload(self._settings):
+            self._settings = before
+        return why
+
+    def _here(self, settings: Settings) -> Settings:
+        """*settings* for a process at this place."""
+        return dataclasses.replace(settings, listen=self._settings.listen, workers=1)
 
     def end(self, *, insist: bool = False) -> None:
         """Drain the process and start no other."""
@@ -276,12 +325,15 @@ def _how(status: int) -> str:
 class Supervisor:
     """All workers. ``run`` once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: ReadAnew) -> None:
         self._settings = settings
+        self._read = read
         self._past = ""
         self._killed = False
         self._draining = False
-        self._reload = asyncio.Event()
+        self._asked = asyncio.Event()
+        """For a reload, or to replace the workers."""
+        self._to_replace = False
         # Each alone knows nothing of workers; what they count is shown only if someone can ask.
         each = dataclasses.replace(settings, workers=1)
         self._workers = [
@@ -294,7 +346,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        loop.add_signal_handler(signal.SIGHUP, self._asked.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_replace)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen)
         async with admin_port(self._settings, self):
             keeping = [asyncio.create_task(worker.keep()) for worker in self._workers]
@@ -305,7 +358,7 @@ class Supervisor:
                 return 0 if self._draining else next(filter(None, statuses), FAILED)
             where = [address for worker in self._workers for address in worker.process.listening]
             announce(where, self._settings)
-            async with _beside(self._reload_when_asked()):
+            async with _beside(reload_when(self._asked, self._do)):
                 await asyncio.gather(*keeping)
         return 1 if self._killed else 0
 
@@ -324,28 +377,53 @@ class Supervisor:
         for worker in self._workers:
             worker.process.reopen()
 
-    async def _reload_when_asked(self) -> None:
-        while True:
-            await self._reload.wait()
-            self._reload.clear()
-            if not self._draining:
-                await self._roll()
+    def _on_replace(self) -> None:
+        self._to_replace = True
+        self._asked.set()
 
-    async def _roll(self) -> None:
-        """Replace the workers one after the other. One that cannot serve ends it: the others stay as they are."""
-        try:
-            capabilities.load(self._settings.capabilities or None)
-        except capabilities.CapabilityError as error:
-            log.error("not reloaded: %s", error)
+    async def _do(self) -> None:
+        """What was asked; nothing if that was to end."""
+        replace, self._to_replace = self._to_replace, False
+        if self._draining:
             return
-        log.info("reloading %d workers, one after the other", len(self._workers))
+        settings = await asyncio.to_thread(read_anew, self._settings, self._read, REPLACE if replace else HANGUP)
+        if settings is None:
+            return
+        try:
+            await asyncio.to_thread(capabilities.load, settings.capabilities or None)
+        except capabilities.CapabilityError as error:
+            refused(str(error))
+            return
+        if not self._draining:
+            await (self._roll(settings) if replace else self._reload(settings))
+
+    async def _reload(self, settings: Settings) -> None:
+        """Have all go on with *settings*, or none: what one refuses, those before it let go of again."""
+        for place, worker in enumerate(self._workers):
+            if why := await worker.reload(settings):
+                for earlier in self._workers[: place + 1]:
+                    await earlier.reload(self._settings)
+                refused(why)
+                return
+        self._adopt(settings)
+        log.info("reloaded")
+
+    async def _roll(self, settings: Settings) -> None:
+        """Replace the workers one after the other. One that cannot serve ends it: the others stay as they are."""
+        log.info("replacing %d workers, one after the other", len(self._workers))
         for worker in self._workers:
-            if not await worker.replace():
-                log.error("reload stopped: worker %d does not serve", worker.number)
+            if not await worker.replace(settings):
+                if not self._draining:
+                    log.error("stopped replacing them: worker %d does not serve", worker.number)
                 return
             # As long as Envoy takes to see that a worker goes, it takes to see that one is back.
             await asyncio.sleep(self._settings.drain_delay_seconds)
-        log.info("reloaded")
+        self._adopt(settings)
+        log.info("all workers are replaced")
+
+    def _adopt(self, settings: Settings) -> None:
+        self._settings = settings
+        logging.getLogger().setLevel(settings.log_level.upper())
 
     def unwell(self) -> str:
         if self._draining:

@@ -47,6 +47,10 @@ class Sinks:
     def __init__(self, sinks: Iterable[Sink] = ()) -> None:
         self._sinks = tuple(sinks)
 
+    def become(self, sinks: Iterable[Sink]) -> None:
+        """Tell *sinks* from now on, also of what goes on: no exchange's end falls between two of them."""
+        self._sinks = tuple(sinks)
+
     def started(self, began: Began) -> None:
         for sink in self._sinks:
             try:
@@ -131,6 +135,14 @@ class QueuedSink:
             self._queue.append((began, outcome))
             self._bytes += size
             self._change.notify()
+
+    def succeed(self, sinks: Sequence[QueuedSink], told: int = 0) -> None:
+        """Count on from the one of *sinks* that has this one's name, of whose drops *told* are counted here already: a
+        counter that fell would look like another process."""
+        for sink in sinks:
+            if sink.name == self.name:
+                with self._change:
+                    self.dropped += sink.dropped - told
 
     @property
     def waiting(self) -> int:

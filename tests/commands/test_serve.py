@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,22 @@ def process(*argv: str) -> subprocess.Popen[bytes]:
 def test_a_wrong_setting_is_one_line_and_status_2(run: Run, argv: list[str], message: str) -> None:
     done = run("serve", *argv)
     assert (done.status, done.err) == (2, f"extproc: {message}\n")
+
+
+def test_what_holds_is_printed_and_nothing_is_served(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("drain_seconds: 5\n")
+    monkeypatch.setenv("EXTPROC_LISTEN", "127.0.0.1:7")
+    done = run("serve", "--config", str(file), "--workers", "2", "--print-config")
+    assert done.status == 0
+    assert {f"drain_seconds: 5  # {file}", "listen: 127.0.0.1:7  # EXTPROC_LISTEN"} <= set(
+        done.out.decode().splitlines()
+    )
+    file.write_text("drain_second: 5\n")
+    done = run("serve", "--config", str(file), "--print-config")
+    assert (done.status, done.err) == (
+        2, f"extproc: {file}: 'drain_second' is no setting; did you mean drain_seconds?\n"
+    )  # fmt: skip
 
 
 def test_a_taken_address_is_one_line_and_status_2() -> None:

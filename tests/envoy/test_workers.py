@@ -144,13 +144,16 @@ def test_one_that_dies_takes_its_own_streams_with_it_and_no_more(pair: tuple[Gat
     assert len(made.pids()) == COUNT and made.pids()[1:] == before[1:]
 
 
-def test_a_reload_under_load_loses_nothing(pair: tuple[Gateway, Workers]) -> None:
+def test_reloaded_and_replaced_under_load_they_lose_nothing(pair: tuple[Gateway, Workers]) -> None:
     gateway, made = pair
     before = made.pids()
     with Load(gateway) as load:
         assert eventually(lambda: len(load.replies) >= 20, 30)
         made.signal(signal.SIGHUP)
         assert eventually(lambda: made.text.endswith(" reloaded\n"), 60)
+        assert made.pids() == before
+        made.signal(signal.SIGUSR2)
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 60)
         seen = len(load.replies)
         assert eventually(lambda: len(load.replies) >= seen + 20, 30)
     lost = [reply for reply in load.replies if not is_whole(reply)]

@@ -104,7 +104,7 @@ def test_kafka_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         sinks_of(Settings(records_kafka="x:1", records_kafka_topic="t"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2])
 def test_a_signal_does_not_end_it(tmp_path: Path, number: signal.Signals) -> None:
     with sidecar("--records", str(tmp_path / "records")) as (child, _):
         os.kill(child.pid, number)

@@ -26,7 +26,7 @@ from extproc.cli import main
 from extproc.demo.processes import NotStarted
 from extproc.server import health, workers
 from extproc.server.workers import Worker, WorkerProcess, spread
-from extproc.settings import SettingError, Settings, load
+from extproc.settings import MIB, SettingError, Settings, load
 from tests.server.test_server import Stream
 from tests.support.upstream import eventually
 from tests.support.workers import Workers, alive
@@ -323,11 +323,11 @@ def test_capabilities_that_cannot_be_read_end_it_before_it_begins(tmp_path: Path
     assert made.text.count("\n") == 1 and "none.yaml" in made.text
 
 
-def test_a_reload_replaces_them_one_after_the_other(tmp_path: Path, transport: str) -> None:
+def test_they_are_replaced_one_after_the_other(tmp_path: Path, transport: str) -> None:
     with running(tmp_path, 2, "--transport", transport, "--drain-delay-seconds", "0.3") as made:
         before = made.pids()
         streams = [begun(address) for address in made.addresses]
-        made.signal(signal.SIGHUP)
+        made.signal(signal.SIGUSR2)
         assert eventually(lambda: health.check(made.addresses[0], 5) != "SERVING")
         assert made.pids() == before, "a stream may finish"
         assert health.check(made.addresses[1], 5) == "SERVING", "the second goes when the first is back"
@@ -335,56 +335,164 @@ def test_a_reload_replaces_them_one_after_the_other(tmp_path: Path, transport: s
         assert eventually(lambda: health.check(made.addresses[1], 5) != "SERVING")
         assert health.check(made.addresses[0], 5) == "SERVING"
         assert whole(streams[1])
-        assert eventually(lambda: made.text.endswith(" reloaded\n"), 10), made.text
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 10), made.text
         assert made.others(before)
         assert all(whole(begun(address)) for address in made.addresses)
         assert "WARNING" not in made.text
 
 
-def test_a_reload_of_what_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_read_replaces_none(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text("models: {}\n")
     with running(tmp_path, 2, "--capabilities", str(file)) as made:
         before = made.pids()
         file.write_text("models: [\n")
-        made.signal(signal.SIGHUP)
+        made.signal(signal.SIGUSR2)
         assert eventually(lambda: "not reloaded: " in made.text), made.text
         assert made.pids() == before
         file.write_text("models: {}\n")
-        made.signal(signal.SIGHUP)
-        assert eventually(lambda: made.text.endswith(" reloaded\n"), 10), made.text
+        made.signal(signal.SIGUSR2)
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 10), made.text
         assert made.others(before)
 
 
-def test_a_drain_wins_over_a_reload(tmp_path: Path) -> None:
+def test_a_drain_wins_over_a_replacement(tmp_path: Path) -> None:
     with running(tmp_path, 2, "--drain-seconds", "20") as made:
         stream = begun(made.addresses[0])
-        made.signal(signal.SIGHUP)
-        assert eventually(lambda: "reloading" in made.text)
+        made.signal(signal.SIGUSR2)
+        assert eventually(lambda: "replacing" in made.text)
         made.signal(signal.SIGTERM)
         assert eventually(lambda: len(made.pids()) == 1)
         assert whole(stream)
         assert eventually(lambda: not made.alive()) and made.stop() == 0
 
 
-def test_a_reload_stops_at_one_that_does_not_serve(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_replacement_stops_at_one_that_does_not_serve(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     async def rolled() -> None:
-        supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=2))
+        settings = dataclasses.replace(Settings(), workers=2)
+        supervisor = workers.Supervisor(settings, lambda: settings)
         asked = []
 
-        async def refuse(worker: Worker) -> bool:
+        async def refuse(worker: Worker, wanted: Settings) -> bool:
             asked.append(worker.number)
             return False
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Worker, "replace", refuse)
-            await supervisor._roll()
+            await supervisor._roll(settings)
         assert asked == [0]
 
     asyncio.run(rolled())
-    assert caplog.messages[-1] == "reload stopped: worker 0 does not serve"
+    assert caplog.messages[-1] == "stopped replacing them: worker 0 does not serve"
+
+
+# ---- reloads, by SIGHUP
+
+
+def settings_of(made: Workers) -> dict[str, Any]:
+    """What each worker has: all the same."""
+    with urllib.request.urlopen(f"http://{made.admin}/config", timeout=5) as answer:
+        found: dict[str, Any] = json.load(answer)["settings"]
+    return found
+
+
+def test_a_reload_drops_no_stream_and_no_process(tmp_path: Path, transport: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("max_request_bytes: 1MiB\nrecords_batch: 5\n")
+    flags = ("--config", str(file), "--records-batch", "7", "--admin", "127.0.0.1:0", "--transport", transport)
+    with running(tmp_path, 2, *flags) as made:
+        before, streams = made.pids(), [begun(address) for address in made.addresses]
+        records = tmp_path / "records"
+        file.write_text(f"max_request_bytes: 2MiB\nrecords: {records}\nworkers: 3\nmax_side_calls: 9\n")
+        made.signal(signal.SIGHUP)
+        assert eventually(lambda: made.text.endswith(" reloaded\n"), 10), made.text
+        found = settings_of(made)
+        assert (found["max_request_bytes"], found["records"]) == (2 * MIB, str(records))
+        assert (found["records_batch"], found["max_side_calls"]) == (7, 512), (
+            "a flag wins; what needs new processes waits"
+        )
+        assert "changed, and of effect from SIGUSR2 or the next start: --max-side-calls" in made.text
+        assert "--workers" not in made.text, "a flag wins"
+        assert records.exists()
+        for wrong, why in (
+            ("max_request_bytes: plenty\n", f"{file}: max_request_bytes: 'plenty' is not a size"),
+            ("max_reqest_bytes: 1MiB\n", f"{file}: 'max_reqest_bytes' is no setting; did you mean max_request_bytes?"),
+            ("capabilities: /none.yaml\n", "/none.yaml: No such file"),
+            (f"records: {tmp_path}\n", f"Is a directory: '{tmp_path}'"),
+            ("records_http: https://x/\nrecords_http_auth: secret\n", "--records-http-auth: refer to the secret by"),
+        ):  # fmt: skip
+            file.write_text(wrong)
+            seen = len(made.text)
+            made.signal(signal.SIGHUP)
+            assert eventually(lambda seen=seen: made.text[seen:].endswith("\n"), 10)  # type: ignore[misc]
+            assert " not reloaded: " in made.text[seen:] and why in made.text[seen:], made.text[seen:]
+            assert settings_of(made) == found
+        assert made.pids() == before
+        assert all(map(whole, streams))
+        # One that is started later has what the others were reloaded with; one that is started for another, all of it.
+        file.write_text("max_request_bytes: 2MiB\nmax_side_calls: 9\n")
+        os.kill(before[0], signal.SIGKILL)
+        assert eventually(lambda: " serves on " in made.text, 10)
+        assert settings_of(made) == found and all(whole(begun(address)) for address in made.addresses)
+        made.signal(signal.SIGUSR2)
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 15), made.text
+        found = settings_of(made)
+        assert (found["max_side_calls"], found["records"], found["workers"]) == (9, "", 2)
+        assert made.others(before)
+
+
+def test_what_one_refuses_all_let_go_of_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = dataclasses.replace(Settings(), workers=3, listen="127.0.0.1:7")
+    supervisor = workers.Supervisor(old, lambda: dataclasses.replace(old, records="/x", listen="127.0.0.1:8"))
+    asked: list[tuple[str, str]] = []
+
+    async def reload(self: WorkerProcess, settings: Settings) -> str:
+        asked.append((settings.listen.rpartition(":")[2], settings.records))
+        return "no room" if asked[-1] == ("8", "/x") else ""
+
+    monkeypatch.setattr(WorkerProcess, "reload", reload)
+    asyncio.run(supervisor._do())
+    assert asked == [("7", "/x"), ("8", "/x"), ("7", ""), ("8", "")]
+    assert caplog.messages == [
+        "changed, and of effect from SIGUSR2 or the next start: --listen",
+        "not reloaded: no room",
+    ]
+
+
+def test_one_that_starts_during_a_reload_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Slow(Pretended):
+        go_on: asyncio.Event
+
+        async def run(self, serving: Callable[[], None]) -> int:
+            self.listening = ["127.0.0.1:7"]
+            await self.go_on.wait()
+            serving()
+            await asyncio.sleep(0.01)
+            return 0
+
+        async def reload(self, settings: Settings) -> str:
+            told.append(settings.records)
+            return ""
+
+    async def late() -> None:
+        Slow.go_on = asyncio.Event()
+        worker = Worker(0, Settings(), lambda ended: None)
+        keeping = asyncio.create_task(worker.keep())
+        await asyncio.sleep(0)
+        worker._settings = dataclasses.replace(Settings(), records="/x")
+        Slow.go_on.set()
+        worker.end()
+        await keeping
+
+    monkeypatch.setattr(workers, "WorkerProcess", Slow)
+    asyncio.run(late())
+    assert told == ["/x"]
 
 
 # ---- what operators see
@@ -417,8 +525,8 @@ def test_one_admin_port_shows_the_sum_and_the_sum_never_falls(tmp_path: Path, tr
         assert counted(made, "extproc_exchanges_total") == 6
         assert all(whole(begun(address)) for address in made.addresses)
         # What they counted since someone asked last is told at their end.
-        made.signal(signal.SIGHUP)
-        assert eventually(lambda: made.text.endswith(" reloaded\n"), 10)
+        made.signal(signal.SIGUSR2)
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 10)
         assert made.others(before)
         assert counted(made, "extproc_exchanges_total") == 8
 
@@ -454,12 +562,12 @@ def test_health_is_that_of_any_worker(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_without_any_worker_it_is_not_well() -> None:
-    supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=2))
+    supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=2), Settings)
     assert supervisor.unwell() == "no worker serves"
 
 
 def test_what_workers_show_is_laid_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=3))
+    supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=3), Settings)
     shown: Iterator[dict[str, Any]] = iter([
         {"exchanges": [{"ended_at": 3.0}, {"ended_at": 5.0}], "open": [{"path": "/a"}]}, {},
         {"exchanges": [{"ended_at": 4.0}]},
