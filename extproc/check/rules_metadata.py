@@ -270,11 +270,19 @@ def host_rewrite(config: Config) -> Found:
     for route in config.routes:
         rewrites = [route.action.get(name) for name in _REWRITES]
         rewrites += [i.get("host_rewrite_literal") for i in route.action.get("weighted_clusters", "clusters")]
-        if not config.is_served(route) or any(node and not node.false for node in rewrites):
+        if not config.is_served(route) or _says_host(route) or any(node and not node.false for node in rewrites):
             continue
         ends = [end for cluster in config.reached(route) for end in cluster.endpoints]
         if any(not _is_near(end) and not _is_address(end) for end in ends):
             yield route.action.get("auto_host_rewrite")
+
+
+def _says_host(route: EnvoyRoute) -> bool:
+    """Whether the listener's stream itself sets the Host: that of the URL, or the one that is signed."""
+    said = named_level(route) if route.named is not None else level(route.node)
+    parts = [(said.member("override"), "endpoint"), (said.member("auth"), "aws")]
+    here = route.named is not None or any(item.translates for item in route.filters)
+    return here and any(isinstance(part, dict) and name in part for part, name in parts)
 
 
 @rule(

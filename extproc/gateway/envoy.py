@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ import yaml
 
 from ..headers import CREDENTIAL_HEADERS
 from ..reference import config as reference
+from ..route.catalogue import is_route_name
+from ..route.merge import as_object, merge
 from ..route.model import split_endpoint
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -72,9 +75,23 @@ class Wanted:
     retries: int = 0
     codes: list[int] = field(default_factory=list)
     verify: bool = True
-    alone: bool = False
-    """Translated by the listener's own stream: all its targets are one provider, and ``models`` lead here by name. The
-    metadata of the first target is the whole route then."""
+    placement: str = "upstream"
+    """Who translates. "upstream": a filter in its cluster, once per attempt. "named": the listener's own stream, since
+    the line of a model names this route. "matched": the same, since Envoy finds this route without the model. Of the
+    latter two all targets are one provider, and ``level`` with the first one's laid over it is the whole route."""
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """All that is said of it, for the listener's own stream."""
+        return _with_costs(merge(self.level, self.targets[0].level), self.costs)
+
+    def alone(self, placement: str) -> None:
+        """Have the listener's own stream translate for it."""
+        self.placement = placement
+        said = self.whole
+        if "aws" in (as_object(said.get("auth")) or {}) or "endpoint" in said.get("override", {}):
+            # The sidecar says the host: it is part of what is signed, or may have a port of its own.
+            self.action["auto_host_rewrite"] = False
 
 
 COSTS_NAMESPACE = "io.envoy.ai_gateway"
@@ -116,15 +133,44 @@ class Made:
 
     def _models_of(self, wanted: list[Wanted]) -> dict[str, Any]:
         """The list of models of a virtual host with the routes of *wanted*, if every route says which are its."""
-        found = self.models
+        routes = {item.name: _text(item.whole) for item in wanted if item.placement == "named"}
+        found: dict[str, Any] | None = self.models
         if found is None:
-            if not wanted or not all(item.models for item in wanted):
+            every = all(item.models for item in wanted)
+            if not wanted or not (every or routes):
                 return {}
-            found = {name: about for item in wanted for name, about in (item.models or {}).items()}
+            found = {}
+            for item in wanted:
+                leads = {"route": item.name} if item.placement == "named" else {}
+                listed = (item.models or {}).items()
+                found |= {name: {**about, **leads} for name, about in listed if name not in found}
+            if not every:
+                # Of the others Envoy's routes know.
+                found["*"] = None
         says: dict[str, Any] = {"models": _text(found)}
-        if routes := {item.name: _text(item.targets[0].level) for item in wanted if item.alone}:
+        if routes:
             says["routes"] = routes
         return {"metadata": {"filter_metadata": {"extproc": says}}}
+
+    def place(self) -> None:
+        """Have the listener's own stream translate for each route whose targets are one provider, where it can tell by
+        itself that the request is this route's."""
+        _name_apart(self.wanted)
+        hosts = [wanted for _, wanted in _hosts(self.wanted)]
+        for item in self.wanted:
+            before = [wanted[: wanted.index(item)] for wanted in hosts if item in wanted]
+            if any(target.level != item.targets[0].level for target in item.targets):
+                continue
+            models = _models_alone(item.matches)
+            if models and is_route_name(item.name):
+                if not any(_may_take(other, models) for others in before for other in others):
+                    item.models = {name: {} for name in models} | (item.models or {})
+                    item.alone("named")
+            elif not models and not any(_by_model(other.matches) for others in before for other in [*others, item]):
+                item.alone("matched")
+        for item in self.wanted:
+            if item.placement == "named":
+                item.matches = [{"prefix": "/", "headers": [matching(ROUTE_HEADER, {"exact": item.name})]}]
 
     def _variable(self, literal: str, provider: str) -> str:
         if literal not in self._secrets:
@@ -180,15 +226,18 @@ class Made:
             }
             for number, (domains, wanted) in enumerate(_hosts(self.wanted))
         ]
-        if alone := [item.name for item in self.wanted if item.alone]:
-            _translate_on_the_listener(config, alone)
+        if named := [item.name for item in self.wanted if item.placement == "named"]:
+            _translate_on_the_listener(config, named)
+        if any(item.costs for item in self.wanted if item.placement != "upstream"):
+            listener["metadata_options"]["receiving_namespaces"]["untyped"].append(COSTS_NAMESPACE)
         if self._members:
             _manager(config)["http_filters"].insert(0, self._body_filter())
         resources["clusters"] = [*(_cluster(wanted, pattern) for wanted in self.wanted), sidecar]
         return config
 
     def done(self) -> Imported:
-        """The same as a file. Raises ImportFailed."""
+        """The same as a file, with each route where it costs least. Raises ImportFailed."""
+        self.place()
         return Imported(written(self.config(), "extproc import", self.notes), self.notes)
 
 
@@ -251,12 +300,11 @@ def _routes(wanted: Wanted, retry: dict[str, Any]) -> list[dict[str, Any]]:
             policy["host_selection_retry_max_attempts"] = 50
         action["retry_policy"] = policy | wanted.action.get("retry_policy", {})
     base = dict(wanted.route)
-    level = {} if wanted.alone else dict(wanted.level)
-    if wanted.costs:
-        own = level.get("metadata", {})
-        level["metadata"] = {**own, "namespace": COSTS_NAMESPACE, "costs": dict(wanted.costs)}
-    if level:
+    if wanted.placement == "upstream" and (level := _with_costs(wanted.level, wanted.costs)):
         base["metadata"] = metadata(level)
+    if wanted.placement == "matched":
+        base["metadata"] = metadata(wanted.whole)
+        base["typed_per_filter_config"] = {"extproc.listener": copy.deepcopy(_AS_TRANSLATOR)}
     made = []
     for number, match in enumerate(wanted.matches):
         name = wanted.name if number == 0 else f"{wanted.name}_{number + 1}"
@@ -269,11 +317,11 @@ def _cluster(wanted: Wanted, pattern: dict[str, Any]) -> dict[str, Any]:
     made["name"] = wanted.name
     options = made["typed_extension_protocol_options"][_OPTIONS]
     options["common_http_protocol_options"] |= wanted.http
-    if wanted.costs:
+    if wanted.placement != "upstream":
+        del options["http_filters"]
+    elif wanted.costs:
         named = options["http_filters"][0]["typed_config"]["metadata_options"]["receiving_namespaces"]
         named["untyped"].append(COSTS_NAMESPACE)
-    if wanted.alone:
-        del options["http_filters"]
     secure = [target for target in wanted.targets if target.tls]
     if len(secure) < len(wanted.targets):
         # Which HTTP version to speak is negotiated in TLS alone.
@@ -297,6 +345,17 @@ def _cluster(wanted: Wanted, pattern: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _with_costs(level: dict[str, Any], costs: dict[str, str]) -> dict[str, Any]:
+    if not costs:
+        return level
+    told = {**level.get("metadata", {}), "namespace": COSTS_NAMESPACE, "costs": dict(costs)}
+    return {**level, "metadata": told}
+
+
+_AS_TRANSLATOR = {
+    "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
+    "overrides": {"grpc_initial_metadata": [{"key": "x-extproc-role", "value": "translator"}]},
+}
 _ANOTHER_HOST = {
     "name": "envoy.retry_host_predicates.previous_hosts",
     "typed_config": {
@@ -316,7 +375,7 @@ def _localities(wanted: Wanted, some_tls: bool) -> list[dict[str, Any]]:
         if target.health:
             endpoint["health_check_config"] = target.health
         item: dict[str, Any] = {"endpoint": endpoint}
-        if not wanted.alone:
+        if wanted.placement == "upstream":
             item["metadata"] = metadata(target.level)
         if target.weight > 1:
             item["load_balancing_weight"] = target.weight
@@ -353,6 +412,38 @@ ROUTE_HEADER = "x-extproc-route"
 """Names the route of what the listener's stream has translated."""
 MODEL_HEADER = "x-extproc-model"
 """Names the model by which a route is chosen, of what is translated behind the listener."""
+
+
+def matching(header: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A route's match of a *header* by *value*, a StringMatcher."""
+    return {"name": header, "string_match": value}
+
+
+def _models_alone(matches: list[dict[str, Any]]) -> list[str]:
+    """The models by whose names alone a route with *matches* is chosen; empty if it is chosen by more, or by less."""
+    found = []
+    for match in matches:
+        headers = match.get("headers", [])
+        exact = headers[0]["string_match"].get("exact", "") if len(headers) == 1 else ""
+        if match != {"prefix": "/", "headers": [matching(MODEL_HEADER, {"exact": exact})]} or "*" in exact:
+            return []
+        found.append(exact)
+    return found
+
+
+def _by_model(matches: list[dict[str, Any]]) -> bool:
+    return any(header["name"] == MODEL_HEADER for match in matches for header in match.get("headers", []))
+
+
+def _may_take(other: Wanted, models: list[str]) -> bool:
+    """Whether a request for one of *models* may find *other* first."""
+    exact = [
+        header["string_match"].get("exact")
+        for match in other.matches
+        for header in match.get("headers", [])
+        if header["name"] == MODEL_HEADER
+    ]
+    return len(exact) < len(other.matches) or any(name is None or name in models for name in exact)
 
 
 def _translate_on_the_listener(config: dict[str, Any], names: list[str]) -> None:

@@ -15,7 +15,7 @@ from ..route.merge import merge
 from ..route.model import checked, split_endpoint
 from ..route.text import choose, shown
 from ..route.text import read as read_text
-from .envoy import MODEL_HEADER, ROUTE_HEADER, Destination, Made, Wanted, endpoint_parts, metadata, written
+from .envoy import MODEL_HEADER, ROUTE_HEADER, Destination, Made, Wanted, endpoint_parts, matching, metadata, written
 from .file import FileError, GatewayFile, NamedModel, NamedProvider, said
 from .known import OPERATIONS, KnownProvider, base_path, known
 
@@ -102,7 +102,7 @@ class _Plan:
         resolved = {name: self.resolve(name) for name in models}
         lines = {name: self.line(name, model, resolved[name]) for name, model in models.items()}
         self.made.models = lines
-        self.made.wanted.sort(key=lambda wanted: not wanted.alone)
+        self.made.wanted.sort(key=lambda wanted: wanted.placement != "named")
         host, _, port = file.listen.rpartition(":")
         listen = (host.strip("[]"), int(port))
         config = self.made.config()
@@ -255,11 +255,8 @@ class _Plan:
             self.alone[route] = own
             level = self.level(target, own)
             wanted = Wanted(route, [_matching(ROUTE_HEADER, {"exact": route})], [])
-            wanted.alone = True
             wanted.targets = [self.destination(target, level)]
-            if "aws" in _mapping(level.get("auth")) or "endpoint" in level.get("override", {}):
-                # The sidecar says the host: it is part of what is signed, or may have a port of its own.
-                wanted.action["auto_host_rewrite"] = False
+            wanted.alone("named")
             self.made.wanted.append(wanted)
         return route
 
@@ -310,7 +307,7 @@ def _leads(resolved: dict[str, list[Place]], name: str) -> str | None:
 
 
 def _matching(header: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"prefix": "/", "headers": [{"name": header, "string_match": value}]}
+    return {"prefix": "/", "headers": [matching(header, value)]}
 
 
 def _as_name(text: str) -> str:

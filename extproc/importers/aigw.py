@@ -255,8 +255,8 @@ class _Manifests:
                            "environment")  # fmt: skip
             return {"gcp": {}}
         filters = _SIGNERS.get(kind, "a filter of Envoy's that adds the credential")
-        self.made.note(label, f"{kind}: set {filters} in the cluster's http_filters, after extproc.translate; here it "
-                       "says auth: none")  # fmt: skip
+        self.made.note(label, f"{kind}: set {filters} in the cluster's http_filters, behind extproc.translate if it "
+                       "stands there, before upstream_codec; here it says auth: none")  # fmt: skip
         return "none"
 
 

@@ -135,9 +135,14 @@ def _entry(id_: str, value: Any) -> ModelEntry:
     if "*" in target and "*" not in id_:
         raise RouteError(f"{at}.model: a `*` there stands for what the `*` in the name stands for, and it has none")
     model = Model(id_, texts["name"] or id_, texts["owned_by"] or "gateway", _created(members.get("created", 0), at))
-    if texts["route"] and not _ROUTE.fullmatch(texts["route"]):
+    if texts["route"] and not is_route_name(texts["route"]):
         raise RouteError(f"{at}.route: expected the name of a route: letters, digits, `_`, `.` and `-`")
     return ModelEntry(model, target, texts["route"])
+
+
+def is_route_name(name: str) -> bool:
+    """Whether a line may lead to a route called *name*."""
+    return _ROUTE.fullmatch(name) is not None
 
 
 def _created(value: Any, at: str) -> int:

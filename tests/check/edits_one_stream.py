@@ -69,6 +69,14 @@ def catch_all_before(config: dict[str, Any]) -> None:
     routes.insert(2, routes.pop())
 
 
+def both(*edits: Edit) -> Edit:
+    def edit(config: dict[str, Any]) -> None:
+        for one in edits:
+            one(config)
+
+    return edit
+
+
 OPENAI = "provider: openai\nauth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\n"
 ONE_STREAM_EDITS: list[tuple[str, Edit]] = [
     ("key-astray", matched("no_such_model")),
@@ -90,6 +98,10 @@ ONE_STREAM_EDITS: list[tuple[str, Edit]] = [
     ("route-timeout", action(timeout="60s")),
     ("upgrade", action(upgrade_configs=[{"upgrade_type": "websocket"}])),
     ("host-rewrite", action(auto_host_rewrite=None)),
+    (
+        "",
+        both(action(auto_host_rewrite=None), said(f"{OPENAI}override: {{endpoint: 'https://api.openai.com:8443'}}\n")),
+    ),
     ("retry-codes-unused", action(retry_policy={"retry_on": "reset", "retriable_status_codes": [503]})),
     ("", action(retry_policy={"retry_on": "retriable-status-codes", "retriable_status_codes": [503]})),
     ("", action(hedge_policy={"hedge_on_per_try_timeout": True})),

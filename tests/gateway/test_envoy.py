@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from extproc.gateway.envoy import Made, endpoint_parts, leftovers, seconds
+from extproc.check import check
+from extproc.gateway.envoy import Destination, Made, Wanted, endpoint_parts, leftovers, seconds, written
 from tests.importers.files import KEY, apisix, case, config_of, hosts_of
 from tests.support import placements
 
@@ -82,3 +83,44 @@ def test_the_parts_of_an_endpoint(url: str, parts: Any) -> None:
 @pytest.mark.parametrize(("milliseconds", "text"), [(30000, "30s"), (500, "0.5s"), (1.5, "0.0015s")])
 def test_durations(milliseconds: float, text: str) -> None:
     assert seconds(milliseconds) == text
+
+
+def model(name: str) -> dict[str, Any]:
+    return {"prefix": "/", "headers": [{"name": "x-extproc-model", "string_match": {"exact": name}}]}
+
+
+A, B = {"provider": "openai", "auth": "none"}, {"provider": "deepseek", "auth": "none"}
+ANY_MODEL = {"prefix": "/", "headers": [{"name": "x-extproc-model", "string_match": {"safe_regex": {"regex": "m.*"}}}]}
+
+
+@pytest.mark.parametrize(
+    ("routes", "placements_of"),
+    [
+        ([(model("m"), [A])], ["named"]),
+        ([(model("m"), [A, A])], ["named"]),
+        ([(model("m"), [A, B])], ["upstream"]),
+        ([({"path": "/x"}, [A])], ["matched"]),
+        ([({"path": "/x"}, [A, B])], ["upstream"]),
+        ([(model("m"), [A]), (model("n"), [B])], ["named", "named"]),
+        ([(model("m"), [A, B]), (model("m"), [A])], ["upstream", "upstream"]),
+        ([(model("m") | {"prefix": "/x"}, [A])], ["upstream"]),
+        ([(model("*"), [A])], ["upstream"]),
+        ([(ANY_MODEL, [A]), (model("m"), [A])], ["upstream", "upstream"]),
+        ([(model("m"), [A]), (ANY_MODEL, [A])], ["named", "upstream"]),
+        ([({"path": "/x"}, [A]), (model("m"), [A])], ["matched", "upstream"]),
+        ([(model("m"), [A]), ({"path": "/x"}, [A])], ["named", "upstream"]),
+    ],
+)
+def test_a_route_stands_where_it_costs_least(
+    routes: list[tuple[dict[str, Any], list[dict[str, Any]]]], placements_of: list[str]
+) -> None:
+    made = Made()
+    for number, (match, levels) in enumerate(routes):
+        targets = [Destination(f"10.0.0.{n}", 80, False, level) for n, level in enumerate(levels)]
+        made.wanted.append(Wanted(f"r{number}", [match], targets))
+    made.place()
+    assert [item.placement for item in made.wanted] == placements_of
+    config = made.config()
+    assert ["http_filters" in placements.http_options(placements.clusters(config)[item.name]) for item in made.wanted] \
+        == [item.placement == "upstream" for item in made.wanted]  # fmt: skip
+    assert not [str(found) for found in check(written(config, "a test", [])) if found.severity == "error"]

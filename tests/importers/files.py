@@ -44,6 +44,24 @@ def hosts_of(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def levels_of(config: dict[str, Any], cluster: str) -> list[dict[str, Any]]:
+    """What is said of each provider of *cluster*, wherever its translation stands."""
     places = placements.clusters(config)[cluster]["load_assignment"]["endpoints"]
-    ends = [end for place in places for end in place["lb_endpoints"]]
-    return [yaml.safe_load(end["metadata"]["filter_metadata"]["extproc"]["route"]) for end in ends]
+    ends = [end for place in places for end in place["lb_endpoints"] if "extproc" in said_by(end)]
+    if ends:
+        return [yaml.safe_load(said_by(end)["extproc"]["route"]) for end in ends]
+    route = next(item for host in hosts_of(config) for item in host["routes"] if item["route"]["cluster"] == cluster)
+    return [level_of(config, route)]
+
+
+def level_of(config: dict[str, Any], route: dict[str, Any]) -> Any:
+    """The whole route by which the listener's own stream translates for Envoy's *route*, or what that itself says."""
+    header: dict[str, Any] = next((h for h in route["match"].get("headers", ()) if h["name"] == "x-extproc-route"), {})
+    if "string_match" not in header:
+        return yaml.safe_load(said_by(route)["extproc"]["route"])
+    host = next(host for host in hosts_of(config) if route in host["routes"])
+    return yaml.safe_load(said_by(host)["extproc"]["routes"][header["string_match"]["exact"]])
+
+
+def said_by(owner: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = owner.get("metadata", {}).get("filter_metadata", {})
+    return found

@@ -12,6 +12,8 @@ from extproc.importers import Imported, convert
 from extproc.reference.config import copy_all
 from tests.support import placements
 
+from .files import levels_of
+
 AZURE = "https://a.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-02-15-preview"
 
 
@@ -27,12 +29,11 @@ def imported(plugin: dict[str, Any], name: str = "ai-proxy", **route: Any) -> Im
 
 
 def parts(made: Imported) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """The first route, its cluster, and what its endpoints say."""
+    """The first route, its cluster, and what is said of each provider."""
     config = copy_all(yaml.safe_load(made.yaml))
     route = placements.routes(config)[0]
     cluster = placements.clusters(config)[route["route"]["cluster"]]
-    ends = [end for place in cluster["load_assignment"]["endpoints"] for end in place["lb_endpoints"]]
-    return route, cluster, [yaml.safe_load(end["metadata"]["filter_metadata"]["extproc"]["route"]) for end in ends]
+    return route, cluster, levels_of(config, cluster["name"])
 
 
 def single(**plugin: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[str]]:

@@ -13,6 +13,8 @@ from extproc.importers.aigw import duration
 from extproc.reference.config import copy_all
 from tests.support import placements
 
+from .files import levels_of
+
 GROUP = "aigateway.envoyproxy.io/v1beta1"
 
 
@@ -50,12 +52,9 @@ def imported(*documents: Any, clean: bool = True) -> Imported:
     return made
 
 
-def level_of(*documents: Any, route: int = 0) -> dict[str, Any]:
+def level_of(*documents: Any) -> dict[str, Any]:
     config = copy_all(yaml.safe_load(imported(*documents).yaml))
-    name = placements.routes(config)[route]["route"]["cluster"]
-    end = placements.clusters(config)[name]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
-    found: dict[str, Any] = yaml.safe_load(end["metadata"]["filter_metadata"]["extproc"]["route"])
-    return found
+    return levels_of(config, placements.routes(config)[0]["route"]["cluster"])[0]
 
 
 ROUTE = manifest("AIGatewayRoute", "r", rules=[rule("b")])
@@ -68,7 +67,7 @@ def test_anthropic_with_its_key() -> None:
     made = imported(*documents)
     (route, _) = placements.routes(yaml.safe_load(made.yaml))
     assert route["match"] == {
-        "prefix": "/", "headers": [{"name": "x-extproc-model", "string_match": {"exact": "m-1"}}]
+        "prefix": "/", "headers": [{"name": "x-extproc-route", "string_match": {"exact": "r"}}]
     }  # fmt: skip
     assert any("Secret my-anthropic-key" in note and "${MY_ANTHROPIC_KEY}" in note for note in made.notes)
     assert check(made.yaml) == []

@@ -58,13 +58,15 @@ def test_what_is_ours_goes_into_the_metadata() -> None:
     route, cluster, level, notes = single(
         override=override, max_response_bytes=5000, logging={"summaries": True, "payloads": False}
     )
-    assert level["override"] == override
-    settings = yaml.safe_load(route["metadata"]["filter_metadata"]["extproc"]["route"])
-    assert settings == {
+    assert level == {
+        "provider": "openai",
+        "auth": {"header": {"Authorization": "Bearer ${OPENAI_API_KEY}"}},
+        "override": override,
         "logging": {"summaries": True, "payloads": False},
         "metadata": {"variables": "all"},
         "max_response_bytes": 5000,
     }
+    assert route["route"]["auto_host_rewrite"] is False, "the sidecar names the host"
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "x.example", "port_value": 443}
     assert len(notes) == 2 and any("--records" in note for note in map(str, notes))

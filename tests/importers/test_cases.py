@@ -11,7 +11,7 @@ from extproc.check import check
 from extproc.importers import ImportFailed, convert
 from tests.support import placements
 
-from .files import CASES, KEY, apisix, case, config_of, hosts_of, levels_of
+from .files import CASES, KEY, apisix, case, config_of, hosts_of, level_of, levels_of
 
 WHOLE = sorted(path.name for path in CASES.iterdir() if "local" not in path.name)
 
@@ -101,7 +101,7 @@ def test_token_limits(strategy: str | None, count: str) -> None:
         "ai-proxy": {"provider": "openai", "auth": KEY}, "ai-rate-limiting": limits}})  # fmt: skip
     config = config_of(made)
     route = placements.routes(config)[0]
-    level = yaml.safe_load(route["metadata"]["filter_metadata"]["extproc"]["route"])
+    level = level_of(config, route)
     (name,) = level["metadata"]["costs"]
     assert level["metadata"]["costs"] == {name: count}
     asks, tells = route["route"]["rate_limits"]
@@ -110,7 +110,7 @@ def test_token_limits(strategy: str | None, count: str) -> None:
         and tells["hits_addend"]["format"] == f"%DYNAMIC_METADATA(io.envoy.ai_gateway:{name})%"
     )
     assert asks["hits_addend"] == {"number": 0} and asks["actions"] == tells["actions"]
-    allowed = placements.http_options(placements.clusters(config)["m"])["http_filters"][0]["typed_config"]
+    allowed = placements.manager(config)["http_filters"][0]["typed_config"]
     assert "io.envoy.ai_gateway" in allowed["metadata_options"]["receiving_namespaces"]["untyped"]
     assert check(made.yaml) == []
 
@@ -128,7 +128,7 @@ def test_tls_of_a_backend_azures_path_costs_and_models() -> None:
     (azure,) = levels_of(config, "r_2")
     assert azure["provider_conf"] == {"api_version": "2025-01-01-preview"}
     assert azure["override"] == {"endpoint": "https://my.openai.azure.com"}, "no path: it is made of the model"
-    level = yaml.safe_load(placements.routes(config)[0]["metadata"]["filter_metadata"]["extproc"]["route"])
+    level = level_of(config, placements.routes(config)[0])
     assert level["metadata"]["costs"] == {"llm_total_token": "total_tokens", "llm_input_token": "input_tokens"}
     models = yaml.safe_load(hosts_of(config)[0]["metadata"]["filter_metadata"]["extproc"]["models"])
     assert set(models) == {"gpt-4o", "gpt-4o-mini", "gpt-4.1", "text-embedding-3-large"}
