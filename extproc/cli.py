@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from . import commands, dialects
 from .commands import launch
@@ -46,10 +47,13 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     """The command line. Files may also stand behind flags, where argparse has closed an empty list of them; what is a
     client's own, ``launch`` tells apart itself."""
     made = parser()
+    if not argv:
+        made.print_help(sys.stderr)
+        made.exit(2)
     own, passed_on = launch.split(argv) if argv[:1] == ["launch"] else (argv, [])
     args, left = made.parse_known_args(own)
     if left and (not hasattr(args, "files") or any(word.startswith("-") for word in left)):
-        made.error(f"unrecognized arguments: {' '.join(left)}")
+        args.parser.error(f"unrecognized arguments: {' '.join(left)}")
     if left:
         args.files = [*args.files, *left]
     args.passed_on = passed_on
@@ -58,13 +62,22 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    made = argparse.ArgumentParser(prog="extproc", description=ABOUT, epilog=STATUSES, formatter_class=_Help)
+    made = _Parser(prog="extproc", description=ABOUT, epilog=STATUSES, formatter_class=_Help)
     made.add_argument("--version", action="version", version=f"extproc {version()}")
     found = made.add_subparsers(required=True, metavar="COMMAND")
     for command in commands.ALL:
         one = found.add_parser(command.name, help=command.help, epilog=_epilog(command), formatter_class=_Help)
+        one.set_defaults(parser=one)
         command.arguments(one)
     return made
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says, with what is wrong, where right lines stand."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` says more, with examples\n")
 
 
 class _Help(argparse.HelpFormatter):

@@ -59,6 +59,13 @@ def _as_json(text: str) -> Any:
         return text
 
 
+def base_url(text: str) -> str:
+    """The base URL of a gateway that *text* means: ``127.0.0.1:10000``, and what OpenAI's SDKs are given
+    (``http://127.0.0.1:10000/v1``), are the same one."""
+    url = text if "://" in text else f"http://{text}"
+    return url.rstrip("/").removesuffix("/v1")
+
+
 def ask(
     url: str, path: str, body: Any = None, *, method: str = "", headers: Mapping[str, str] | None = None,
     seconds: float = SECONDS, most: int = MAX_BYTES,

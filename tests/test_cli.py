@@ -45,12 +45,14 @@ def test_a_mistake_is_one_line_and_status_2(run: Run, argv: list[str], message: 
 @pytest.mark.parametrize(
     ("argv", "word"),
     [
-        ([], "required: COMMAND"),
+        ([], "extproc COMMAND --help has examples"),
         (["translate"], "required: request|response"),
         (["translate", "request", "--client", "openai"], "unknown dialect 'openai'; choose one of: openai_chat, "),
         (["translate", "response", "--client", "openai_chat"], "required: --upstream"),
         (["translate", "response", *PAIR, "--status", "x"], "invalid int value"),
         (["fly"], "invalid choice: 'fly'"),
+        (["run", "--fly"], "extproc run: error: unrecognized arguments: --fly\n`extproc run --help` says more"),
+        (["launch"], "required: client\n`extproc launch --help` says more, with examples"),
     ],
 )
 def test_wrong_usage_says_what_is_right(run: Run, argv: list[str], word: str) -> None:

@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 
 from extproc.demo.provider import Gate, Received, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
-from extproc.wire import NoAnswer, ask
+from extproc.wire import NoAnswer, ask, base_url
 from tests.support.ports import free_port
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("127.0.0.1:10000", "http://127.0.0.1:10000"),
+        ("http://127.0.0.1:10000/v1/", "http://127.0.0.1:10000"),
+        ("https://llm.example.com/team", "https://llm.example.com/team"),
+    ],
+)
+def test_a_base_url_is_taken_as_people_have_it(text: str, url: str) -> None:
+    assert base_url(text) == url
 
 
 def test_an_answer_is_seen_whole() -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import asdict
 
+from ..wire import base_url
 from .base import Command
 from .launch import USUAL
 
@@ -19,8 +20,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "Envoy says about the sidecar and whether its configuration is right."
     )
     usual = os.environ.get("EXTPROC_URL") or USUAL
-    parser.add_argument("url", nargs="?", default=usual, metavar="URL", help=f"left out: EXTPROC_URL, or {USUAL}")
-    parser.add_argument("--admin", default="", metavar="URL", help="Envoy's admin interface, as http://127.0.0.1:9901")
+    where = f"left out: EXTPROC_URL, or {USUAL}"
+    parser.add_argument("url", nargs="?", type=base_url, default=usual, metavar="URL", help=where)
+    admin = "Envoy's admin interface, as http://127.0.0.1:9901"
+    parser.add_argument("--admin", type=base_url, metavar="URL", help=admin)
     parser.add_argument("--model", action="append", default=[], metavar="NAME", help="left out: one of each owner")
     parser.add_argument("--no-requests", action="store_true", help="ask no model: costs nothing, says less")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(%(default)s)")
@@ -42,8 +45,9 @@ def _doctor(args: argparse.Namespace) -> int:
     from ..doctor import Patient, examine
     from .version import version
 
-    patient = Patient(args.url.rstrip("/"), args.admin.rstrip("/"), list(args.model), not args.no_requests)
+    patient = Patient(args.url, args.admin or "", list(args.model), not args.no_requests)
     found = []
+    said = ""
     screen = Screen(sys.stdout)
     if args.format == "text":
         screen.line(f"extproc {version()} asks {patient.url}", "dim")
@@ -51,8 +55,9 @@ def _doctor(args: argparse.Namespace) -> int:
         found.append(looked)
         if args.format == "text":
             screen.line(f"{looked.grade:<6}{looked.what}", _STYLES[looked.grade])
-            if looked.then:
+            if looked.then and looked.then != said:
                 screen.line(f"      -> {looked.then}")
+            said = looked.then
     if args.format == "json":
         print(json.dumps([asdict(looked) for looked in found], indent=2))
     return 1 if any(looked.grade == "wrong" for looked in found) else 0

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from ..wire import base_url
 from .base import Command, UsageError
 
 USUAL = "http://127.0.0.1:10000"
@@ -41,7 +42,8 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default=os.environ.get("EXTPROC_URL", ""), help=f"EXTPROC_URL, or {USUAL}")
+    usual = os.environ.get("EXTPROC_URL") or None
+    parser.add_argument("--url", type=base_url, default=usual, help=f"EXTPROC_URL, or {USUAL}")
     parser.add_argument("--model", default="", metavar="NAME", help="left out: one that the gateway lists")
     parser.add_argument("--small-model", default="", metavar="NAME", help="for titles and the like; left out: the same")
 

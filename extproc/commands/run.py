@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .base import Command, UsageError
+
+if TYPE_CHECKING:
+    from ..run.main import RunOptions
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +59,7 @@ def _port(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from ..gateway import FileError, schema
-    from ..run.main import NothingFound, RunOptions, main, plan
+    from ..run.main import RunOptions, main, plan
     from ..run.running import CannotRun, trusting
 
     options = RunOptions(args.config, args.port, args.scripted, not args.no_probe)
@@ -64,16 +72,44 @@ def _run(args: argparse.Namespace) -> int:
                 made = asked.layout.yaml("extproc run --print-envoy") if args.print_envoy else asked.file()
                 print(made, end="")
         else:
-            return main(options)
-    except NothingFound as error:
-        if sys.stdin.isatty() and sys.stdout.isatty() and _agrees(str(error)):
-            return main(RunOptions(args.config, args.port, True, False))
-        raise UsageError(str(error)) from None
+            return _asking(main, options)
     except (CannotRun, FileError) as error:
         raise UsageError(str(error)) from None
     return 0
 
 
-def _agrees(why: str) -> bool:
+def _asking(main: Callable[[RunOptions], int], options: RunOptions) -> int:
+    """``main(options)``; on a terminal what is missing is offered first."""
+    from ..demo.processes import bring
+    from ..run.main import NothingFound
+    from ..run.running import NoEnvoy
+
+    try:
+        return main(options)
+    except NothingFound as error:
+        if not _agrees(str(error), "Run with the scripted provider now?"):
+            raise
+        return _asking(main, replace(options, scripted=True))
+    except NoEnvoy as error:
+        if not (_agrees(str(error), "Install one now (100 MB)?") and _done(bring("run"))):
+            raise
+        importlib.invalidate_caches()
+        return main(options)
+
+
+def _agrees(why: str, question: str) -> bool:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
     print(f"extproc: {why}")
-    return input("\nRun with the scripted provider now? [Y/n] ").strip().lower() in ("", "y", "yes")
+    try:
+        return input(f"\n{question} [Y/n] ").strip().lower() in ("", "y", "yes")
+    except EOFError:
+        return False
+
+
+def _done(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, check=False).returncode == 0
+    except OSError as error:
+        print(f"extproc: {command[0]}: {error.strerror}", file=sys.stderr)
+        return False

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .provider import Received, ScriptedAnswer, json_answer, sse_answer
-from .script import Said, decide, pieces
+from .script import Said, decide, pieces, words
 
 _encode = msgspec.json.encode
 HEADERS = (("request-id", "req_demo"),)
@@ -36,7 +36,7 @@ def _asked(body: dict[str, Any]) -> tuple[str, list[str], list[str], str | None]
     last = users[-1] if users and body["messages"][-1]["role"] == "user" else ""
     blocks = last if isinstance(last, list) else []
     results = [_text(block.get("content") or "") for block in blocks if block["type"] == "tool_result"]
-    question = next((text for text in map(_text, reversed(users)) if text), "")
+    question = next(filter(None, (words(_text(content)) for content in reversed(users))), "")
     tools = [tool["name"] for tool in body.get("tools") or []]
     choice = body.get("tool_choice") or {}
     forced = choice.get("name") or (tools[0] if choice.get("type") == "any" else None)

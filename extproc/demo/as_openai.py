@@ -8,7 +8,7 @@ import msgspec
 
 from . import as_responses
 from .provider import Received, ScriptedAnswer, json_answer, sse_answer
-from .script import Said, decide, pieces
+from .script import Said, decide, pieces, words
 
 _encode = msgspec.json.encode
 CREATED = 1_790_000_000
@@ -44,7 +44,8 @@ def _asked(body: dict[str, Any]) -> tuple[str, list[str], list[str], str | None]
         if message["role"] != "tool":
             break
         results.insert(0, _text(message["content"]))
-    question = next((_text(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
+    said = (words(_text(m["content"])) for m in reversed(messages) if m["role"] == "user")
+    question = next(filter(None, said), "")
     tools = [tool["function"]["name"] for tool in body.get("tools") or [] if tool["type"] == "function"]
     choice = body.get("tool_choice")
     forced = choice["function"]["name"] if isinstance(choice, dict) else tools[0] if choice == "required" else None

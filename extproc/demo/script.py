@@ -22,14 +22,23 @@ class Said:
         return len(self.text.split()) + 12 * len(self.calls)
 
 
+_ASIDE = re.compile(r"<(system[\w-]*)>.*?(</\1>|$)", re.DOTALL)
+"""What agents put into a user's turn beside the user's words."""
+
+
+def words(text: str) -> str:
+    """What of *text* the user said."""
+    return _ASIDE.sub("", text).strip()
+
+
 def decide(question: str, tools: list[str], results: list[str], forced: str | None = None) -> Said:
     """The next turn of a model that was asked *question*, may call *tools*, and has just been given *results*.
 
-    Only tools that read (``get_...``) are called of its own will: this also answers agents that would act on a call.
+    Only a tool ``get_weather`` is called of its own will: this also answers agents that would act on a call.
     """
     if results:
         return Said(f"Your tools say: {'; '.join(results)}. Pack accordingly.")
-    tool = forced or next((name for name in tools if name.startswith("get_")), None)
+    tool = forced or next((name for name in tools if name.startswith("get_weather")), None)
     if tool is None:
         # The end of it: agents put their own instructions first.
         asked = " ".join(question.split())[-80:]

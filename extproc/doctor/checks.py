@@ -239,8 +239,14 @@ _STEPS = {
 """What an answer with this status means, and which line to write."""
 
 
+_ENVOYS = {"no upstream could be reached": 503, "the upstream did not answer in time": 504}
+"""How errors begin that the gateway itself says, and under which status their step stands: an API may have its own."""
+
+
 def _next(seen: SeenAnswer) -> str:
-    return _STEPS.get(seen.status, "")
+    message = _message(seen)
+    status = next((status for begins, status in _ENVOYS.items() if message.startswith(begins)), seen.status)
+    return _STEPS.get(status, "")
 
 
 # ---- what Envoy says

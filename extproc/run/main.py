@@ -111,7 +111,7 @@ def _scripted(stack: ExitStack, environ: Mapping[str, str]) -> RunPlan:
     keys = {"OPENAI_API_KEY": OPENAI_KEY, "ANTHROPIC_API_KEY": ANTHROPIC_KEY}
     given = {"providers": {name: {"url": url} for name, url in zip(("openai", "anthropic"), urls, strict=True)}}
     laid = lay_out(gateway(given, "--scripted"), "--scripted")
-    by = dict.fromkeys(given["providers"], "a script: ask about the weather with a tool `get_...` and it is called")
+    by = dict.fromkeys(given["providers"], "a script, which calls a tool `get_weather`")
     return RunPlan(laid, {**environ, **keys}, "the scripted providers", Findings(by=by), given)
 
 

