@@ -198,6 +198,7 @@ class Settings:
         "annotation of an HTTPRoute.",
     )
     capabilities: str = _live("", "path", "A file of model capabilities, laid over those that are built in.")
+    prices: str = _live("", "path", "A file of what models' tokens cost, laid over the prices that are built in.")
     log_level: str = _live("info", "level", f"One of {', '.join(LOG_LEVELS)}.")
     log_format: str = _setting(
         "console", "format", f"The process's own log, on standard error: one of {', '.join(LOG_FORMATS)}."

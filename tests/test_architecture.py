@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "extproc"
 LEAVES = {"frozen", "names", "headers", "capabilities", "settings", "effects"}
 """Names, tables and values: they know nothing of ours, and whoever needs one may have it."""
 CORE = LEAVES | {"llm", "framing", "dialects"}
-SAYS = {"route", "providers", "credentials", "policy"}
+SAYS = {"costs", "route", "providers", "credentials", "policy"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "names": {"frozen"},
@@ -26,18 +26,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "llm": {"frozen"},
     "framing": set(),
     "dialects": LEAVES | {"llm", "framing"},
+    "costs": {"frozen", "capabilities", "llm"},
     "providers": {"frozen"},
     "credentials": {"frozen", "effects"},
     "policy": {"frozen", "effects", "llm", "credentials"},
-    "route": LEAVES | {"llm", "providers", "credentials", "policy"},
+    "route": LEAVES | {"llm", "costs", "providers", "credentials", "policy"},
     "translation": CORE | SAYS,
     "telemetry": {"frozen", "llm"},
     "exchange": CORE | SAYS | {"translation", "telemetry", "envoy_api"},
-    "server": LEAVES | {"llm", "credentials", "route", "exchange", "telemetry", "envoy_api"},
+    "server": LEAVES | {"llm", "costs", "credentials", "route", "exchange", "telemetry", "envoy_api"},
     "reference": set(),
     "check": LEAVES | {"route", "providers", "exchange", "reference"},
     "gateway": LEAVES | {"route", "providers", "policy", "reference"},
-    "importers": LEAVES | {"gateway", "route", "providers", "reference", "check"},
+    "importers": LEAVES | {"costs", "gateway", "route", "providers", "reference", "check"},
     "demo": {"reference", "wire"},
     "conformance": CORE | SAYS | {"translation", "demo", "wire"},
     "doctor": {"check", "wire"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .. import capabilities, dialects, settings
+from ..costs import prices
 from ..dialects.base import AsksForVectors, ClientCall, GivesVectors, Upstream
 from ..llm.failures import ProtocolError, Unsupported
 from ..llm.losses import LossReport
@@ -40,13 +41,14 @@ def _dialects(args: argparse.Namespace) -> int:
 def _models_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="*", help="names in any spelling; left out: every row")
     parser.add_argument("--capabilities", default="", metavar="FILE", help="rows that go over those that are built in")
+    parser.add_argument("--prices", default="", metavar="FILE", help="prices that go over those that are built in")
     parser.add_argument("--provider", default="", help="as this provider serves it")
     parser.set_defaults(run=_models)
 
 
 MODELS = Command(
     "models",
-    "what each model can do, where that is known from, and when it ends",
+    "what each model can do and costs, where that is known from, and when it ends",
     _models_arguments,
     ["extproc models claude-haiku-4-5 gpt-5.4-mini"],
 )
@@ -55,15 +57,19 @@ MODELS = Command(
 def _models(args: argparse.Namespace) -> int:
     try:
         known = capabilities.load(args.capabilities or None)
-    except capabilities.CapabilityError as error:
+        priced = prices.load(args.prices or None)
+    except (capabilities.CapabilityError, prices.PriceError) as error:
         raise UsageError(str(error)) from None
-    rows = [["model", "row", "ends", "source", "seen", "can"]]
+    rows = [["model", "row", "ends", "source", "seen", "USD for a million tokens", "can"]]
     for name in args.model or known.rows:
         prefix = name if not args.model else known.prefix(name)
         row = known.rows[prefix] if prefix is not None else capabilities.Row()
         seen = known.seen(prefix) if prefix is not None else None
         can = capabilities.told(known.find(args.provider, name))
-        rows.append([name, prefix or "-", str(row.ends or "-"), row.source or "-", str(seen or "-"), can or "anything"])
+        price = priced.find(args.provider, name)
+        cost = prices.told(price) if price is not None else "-"
+        about = (str(row.ends or "-"), row.source or "-", str(seen or "-"))
+        rows.append([name, prefix or "-", *about, cost, can or "anything"])
     print(table(rows))
     return 0
 

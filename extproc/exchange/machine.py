@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from .. import dialects
 from ..capabilities import CapabilityTable
+from ..costs.prices import Price, PriceTable, packaged
 from ..credentials.permitted import EVERYTHING, Permitted
 from ..dialects.base import Operation
 from ..effects import Ask, Awaited, Effect, Result
@@ -25,7 +26,7 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
 from ..framing.inflate import InflateError
 from ..frozen import Frozen
 from ..headers import Headers
-from ..llm.events import ResponseFailed
+from ..llm.events import NO_USAGE, ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from ..llm.weight import is_heavier, kept
 from ..route import RouteError
@@ -71,6 +72,8 @@ class Shared(Frozen):
     new_id: Callable[[], str]
     limits: Limits = Limits()
     capabilities: CapabilityTable | None = None
+    prices: PriceTable | None = None
+    """What models cost; ``None``: as shipped."""
     sinks: Sinks = Sinks()
     permitted: Permitted = EVERYTHING
     """The secrets that a route's text may name."""
@@ -329,6 +332,7 @@ class Exchange:
             return Outcome(*who, status=self.status, error=self.error, seconds=seconds)
         times = self.times
         logging = translation.route.logging
+        usd = self.cost_usd(translation)
         return Outcome(
             role=self.role,
             ending=ended,
@@ -350,6 +354,8 @@ class Exchange:
             error=self.error,
             finish=translation.ended.stop.value if translation.ended is not None else "",
             usage=translation.usage,
+            cost_usd=usd,
+            unpriced=usd is None and translation.route.prices is not None and translation.usage != NO_USAGE,
             losses=tuple(map(str, translation.losses)),
             denied_by=translation.denied_by,
             seconds=seconds,
@@ -360,6 +366,23 @@ class Exchange:
             summary=logging is not None and logging.summaries,
             payloads=self.payloads,
         )
+
+    def cost_usd(self, translation: Translation) -> float | None:
+        """What the exchange has cost so far in USD, where the route has that told and it is known."""
+        prices = translation.route.prices
+        if prices is None or translation.usage == NO_USAGE:
+            return None
+        price = prices if isinstance(prices, Price) else self._price(translation)
+        return price.usd(translation.usage) if price is not None else None
+
+    def _price(self, translation: Translation) -> Price | None:
+        """By the table. What was answered is what is billed; a deployment may be called anything."""
+        models = (translation.model_answered, translation.model_sent)
+        provider = translation.route.provider.name
+        found = (self.shared.prices or packaged()).find(provider, *models)
+        if found is None:
+            log_once(f"no price is known of the model {models[1][:64]!r} at {provider}: give it a row by --prices")
+        return found
 
     def first_content_seconds(self, translation: Translation) -> float | None:
         """Of a stream: of a whole answer it would only say when it came."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .. import dialects
+from ..costs.counted import Spent
 from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
@@ -15,14 +16,13 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingResponse,
 )
 from ..headers import Headers, upstream_headers
-from ..llm.events import ResponseFailed, Usage
+from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
 from ..names import may_carry_credential, without_credentials
 from ..route import Route, RouteError, compile_route
 from ..route.route import Logged
 from ..telemetry.outcome import Outcome
 from ..telemetry.payloads import Payloads
-from ..telemetry.record import total
 from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
@@ -448,12 +448,13 @@ class Translator(Exchange):
         return self._with_costs(with_metadata(answer, facts), translation)
 
     def _with_costs(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
-        """*answer* with the counts also where the route wants them."""
+        """*answer* with what the route has counted where it wants it."""
         route = translation.route
         if not route.costs:
             return answer
-        usage = translation.usage
-        costs = {name: count for name, kind in route.costs.items() if (count := _count(usage, kind)) is not None}
+        models = (translation.model_sent, translation.model_answered)
+        spent = Spent(translation.usage, self.cost_usd(translation), *models, route.provider.name)
+        costs = {name: count for name, cost in route.costs.items() if (count := cost.of(spent)) is not None}
         return with_metadata(answer, costs, route.costs_namespace) if costs else answer
 
     def facts(self) -> dict[str, Any]:
@@ -490,6 +491,8 @@ class Translator(Exchange):
         counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
         facts: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
         facts["model"] = clipped(translation.model)
+        if (usd := self.cost_usd(translation)) is not None:
+            facts["cost_usd"] = usd
         if (seconds := self.first_content_seconds(translation)) is not None:
             facts["first_token_ms"] = round(seconds * 1000)
         return facts | self._variables(translation) if translation.route.variables else facts
@@ -536,11 +539,3 @@ def _upgrading(pair: tuple[str, str]) -> tuple[str, str]:
 
 
 _CUT = with_metadata(ProcessingResponse(), {"ending": ending(Phase.STREAMING).value}).dynamic_metadata
-
-
-def _count(usage: Usage, kind: str) -> int | None:
-    """The count of *kind*, as a route's ``metadata.costs`` names it; ``None`` if it is unknown."""
-    if kind == "total_tokens":
-        return total(usage)
-    count: int | None = getattr(usage, kind)
-    return count

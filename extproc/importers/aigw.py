@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from ..costs.counted import Cost
+from ..costs.expression import ExpressionError
 from ..gateway.envoy import Destination, Made, Wanted
 from ..providers import PROVIDERS
 
@@ -83,8 +85,8 @@ class _Manifests:
         namespace, name = _name(item)
         spec = item.get("spec", {})
         where = f"AIGatewayRoute {name}"
-        costs = [cost for cost in spec.get("llmRequestCosts", []) if self._cost(cost, where)]
-        self.costs = {str(cost["metadataKey"]): _COSTS[str(cost["type"])] for cost in costs}
+        costs = {str(cost.get("metadataKey")): self._cost(cost, where) for cost in spec.get("llmRequestCosts", [])}
+        self.costs = {key: written for key, written in costs.items() if written}
         for unused in ("rateLimitsFromHeaders", "filterConfig"):
             if unused in spec:
                 self.made.note(f"{where}: {unused}", "has no equivalent here, and is left out")
@@ -95,11 +97,17 @@ class _Manifests:
             label = name if number == 0 else f"{name}_{number + 1}"
             self._rule(rule, label, namespace, spec.get("hostnames", []), f"{where}: rules[{number}]")
 
-    def _cost(self, cost: dict[str, Any], where: str) -> bool:
+    def _cost(self, cost: dict[str, Any], where: str) -> str:
+        """What ``metadata.costs`` says in its place; empty if nothing can."""
         key, kind = cost.get("metadataKey"), str(cost.get("type"))
-        if kind not in _COSTS:
-            self.made.note(f"{where}: llmRequestCosts.{key}", f"{kind}: compute it from the members of extproc")
-        return kind in _COSTS
+        written = str(cost.get("cel", "")) if kind == "CEL" else _COSTS.get(kind, "")
+        try:
+            Cost(written)
+        except ExpressionError as error:
+            problem = str(error) if kind == "CEL" else "compute it from the members of extproc"
+            self.made.note(f"{where}: llmRequestCosts.{key}", f"{kind}: {problem}")
+            return ""
+        return written
 
     def _rule(self, rule: dict[str, Any], name: str, namespace: str, hosts: list[str], where: str) -> None:
         wanted = Wanted(name, _matches(rule, self.made, where), [])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..costs.prices import MOST, PER
 from ..gateway.envoy import ImportFailed
 from ..providers import PROVIDERS
 
@@ -81,6 +82,13 @@ _SILENT = frozenset(
      "merge_reasoning_content_in_choices", "use_in_pass_through", "use_litellm_proxy", "tags"}
 )  # fmt: skip
 """What is read elsewhere, or is about LiteLLM itself."""
+_COSTS = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cached",
+    "cache_creation_input_token_cost": "cache_write",
+}
+"""Their prices are for one token, ours for a million."""
 _PARAMS = {
     "rpm": "limits are Envoy's: local_ratelimit, or a rate limit service",
     "tpm": "limits are Envoy's: a rate limit service that counts the tokens of metadata.costs (docs/envoy.md)",
@@ -90,8 +98,6 @@ _PARAMS = {
     "stream_timeout": "the route's per_try_idle_timeout",
     "max_retries": "the route's retry_policy.num_retries",
     "num_retries": "the route's retry_policy.num_retries",
-    "input_cost_per_token": "prices are not kept here: multiply the counts of the access log",
-    "output_cost_per_token": "prices are not kept here: multiply the counts of the access log",
     "extra_headers": "request_headers_to_add of Envoy's route",
     "headers": "request_headers_to_add of Envoy's route",
     "organization": "request_headers_to_add: OpenAI-Organization",
@@ -293,8 +299,12 @@ class _Read:
             says["options"] = {**says.get("options", {}), **options}
         if isinstance(params.get("max_tokens"), int):
             says["override"] = {"llm_options": {"max_tokens": params["max_tokens"]}}
+        if prices := {
+            ours: round(params[theirs] * PER, 6) for theirs, ours in _COSTS.items() if _is_cost(params, theirs)
+        }:
+            says["prices"] = prices
         for key in params:
-            if key not in _OPTIONS | _SILENT and not key.startswith(("aws_", "vertex_")):
+            if key not in _OPTIONS | _SILENT | _COSTS.keys() and not key.startswith(("aws_", "vertex_")):
                 self.note(f"{at}.litellm_params.{key}", _PARAMS.get(key, "has no equivalent here, and is left out"))
         info = entry.get("model_info")
         mode = info.get("mode") if isinstance(info, dict) else None
@@ -340,6 +350,10 @@ class _Read:
                     uses += [use for use in self.named(str(name)) if use not in self.named(own)]
 
 
+def _is_cost(params: Mapping[str, Any], name: str) -> bool:
+    return type(params.get(name)) in (int, float) and 0 <= params[name] * PER <= MOST
+
+
 def _variable(row: str, meant: _Prefix) -> str:
     if meant.key:
         return meant.key
@@ -380,6 +394,9 @@ def read(documents: list[dict[str, Any]], note: Callable[[str, str], None]) -> d
                 note(part, "has no equivalent here, and is left out")
     if not made.uses:
         raise ImportFailed("model_list names no model that could be served")
+    for name, uses in made.uses.items():
+        if len(uses) > 1 and made.says.get(name, {}).pop("prices", None):
+            note(f"model_list: {name}: input_cost_per_token", "of several providers: `prices` of each, or --prices")
     models = {name: _said(uses, made.says.get(name, {})) for name, uses in made.uses.items()}
     return {"providers": made.providers, "models": models}
 

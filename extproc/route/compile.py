@@ -4,7 +4,7 @@ Up to three levels speak: the route's metadata, over it the cluster's, over that
 mappings, anything else replaces. Two rules keep one provider's settings from another's: ``auth`` is never merged, so a
 level that names ``provider`` or ``auth`` replaces it whole; and a level that names another provider than those below it
 drops what they said about theirs (``override``, ``options.model``, ``provider_conf``, ``upstream``, ``quirks``,
-``forward``).
+``forward``, prices of its own).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from .. import capabilities, policy
+from ..costs import prices
+from ..costs.counted import USD, Cost
 from ..credentials.permitted import EVERYTHING, Permitted
 from ..credentials.secrets import Secret
 from ..names import allowed, may_carry_credential
@@ -26,7 +28,7 @@ from ..policy.base import Configured, PolicyError
 from ..providers import CONVERSATIONS, EMBEDDINGS, PROVIDERS, STATELESS, kind_of
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
-from .model import checked, split_endpoint
+from .model import TABLE, checked, split_endpoint
 from .route import PORTS, EndpointUrl, Logged, Route, not_spoken
 from .served import ServedRoute, origin
 from .shown import shown, wrong
@@ -213,6 +215,8 @@ def _lay(given: dict[str, Any], values: dict[str, Any]) -> None:
         for name in ("override", "provider_conf", "upstream", "quirks", "forward"):
             values.pop(name, None)
         values["options"] = {k: v for k, v in values.get("options", {}).items() if k != "model"}
+        if isinstance(values.get("prices"), dict):
+            values["prices"] = TABLE
     merged = merge(values, given)
     values.clear()
     values.update(merged)
@@ -264,7 +268,8 @@ class _Builder:
             usage=values.get("usage", "always"),
             endpoints=frozenset(values.get("endpoints", () if any(each.guards for each in policies) else STATELESS)),
             logging=_logged(values.get("logging", {})),
-            costs=metadata.get("costs", {}),
+            costs=self.costs(metadata.get("costs", {})),
+            prices=prices.own(priced) if isinstance(priced := values.get("prices"), dict) else priced,
             variables=tuple(metadata.get("variables", ())),
             tells_traits=not _TRAITS.isdisjoint(metadata.get("variables", ()))
             or values.get("logging", {}).get("summaries", False),
@@ -284,6 +289,13 @@ class _Builder:
     def error(self, path: str, problem: str) -> RouteError:
         level = self.origin.get(path.partition(".")[0].partition("[")[0], LEVELS[0])
         return RouteError(f"{level}: {path}: {problem}")
+
+    def costs(self, given: Mapping[str, Any]) -> dict[str, Cost]:
+        made = {name: Cost(written) for name, written in given.items()}
+        for name, cost in made.items():
+            if cost.needs_usd and "prices" not in self.values:
+                raise self.error(f"metadata.costs.{name}", f"{USD} is not known without `prices`: say `prices: table`")
+        return made
 
     def policies(self) -> tuple[Configured, ...]:
         try:

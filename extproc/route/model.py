@@ -10,6 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from ..capabilities import Capabilities
+from ..costs import prices
+from ..costs.counted import Cost
 from ..headers import CREDENTIAL_HEADERS, HOP_BY_HOP, may_be_forwarded
 from ..names import plain
 from ..providers import CONF_NAMES, DIALECTS, PROVIDERS, STATEFUL, STATELESS
@@ -269,18 +271,35 @@ def _variables(value: Any) -> Any:
     return list(VARIABLES) if value == "all" else value
 
 
+def _cost(value: Any) -> Any:
+    if not isinstance(value, (str, dict)):
+        raise ValueError("expected the name of a count, an expression, or a mapping of weights")
+    Cost(value)
+    return value
+
+
+def _prices(value: Any) -> Any:
+    if isinstance(value, dict):
+        try:
+            prices.own(value)
+        except prices.PriceError as error:
+            raise ValueError(str(error).removeprefix("prices: ")) from None
+    elif value != TABLE:
+        raise ValueError(f"expected {TABLE}, or a mapping with {', '.join(prices.PRICED)}: USD for a million tokens")
+    return value
+
+
+TABLE = "table"
+"""The prices of the table."""
+_PRICES = {"anyOf": [{"const": TABLE}, {"type": "object"}]}
+
+
 class Metadata(_Part):
-    """What else goes into Envoy's dynamic metadata. ``costs``: counts of tokens, name there -> ours; ``variables``:
-    of ``VARIABLES``, or the word ``all``."""
+    """What else goes into Envoy's dynamic metadata. ``costs``: name there -> a count, or what it is computed by;
+    ``variables``: of ``VARIABLES``, or the word ``all``."""
 
     namespace: Annotated[str, AfterValidator(_namespace)] = "io.envoy.ai_gateway"
-    costs: dict[
-        str,
-        Literal[
-            "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens",
-            "reasoning_tokens",
-        ],
-    ] = {}  # fmt: skip
+    costs: dict[str, Annotated[str | dict[str, Any], BeforeValidator(_cost)]] = {}
     variables: Annotated[list[Variable], BeforeValidator(_variables)] = []
 
 
@@ -313,6 +332,7 @@ class Level(_Part):
     endpoints: Annotated[list[EndpointName], BeforeValidator(_endpoints), WithJsonSchema(_ENDPOINTS)] = []
     logging: Logging = Logging()
     metadata: Metadata = Metadata()
+    prices: Annotated[Any, BeforeValidator(_prices), WithJsonSchema(_PRICES)] = TABLE
 
 
 _PARTS: dict[tuple[str, ...], type[_Part]] = {

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote, unquote_plus
 
+from ..costs.counted import Cost
+from ..costs.prices import Price
 from ..credentials.aws import AwsAuth
 from ..credentials.gcp import GcpAuth
 from ..credentials.masking import words
@@ -99,9 +101,11 @@ class Route(Frozen):
     """Whether the counts of a stream are asked for upstream where its client has not."""
     logging: Logged | None = None
     """``None``: nothing."""
-    costs: dict[str, str] = {}
-    """Name in ``costs_namespace`` of Envoy's dynamic metadata -> the count of tokens that goes there."""
+    costs: dict[str, Cost] = {}
+    """Name in ``costs_namespace`` of Envoy's dynamic metadata -> what goes there."""
     costs_namespace: str = ""
+    prices: Literal["table"] | Price | None = None
+    """By which an exchange's cost in USD is told; ``None``: it is not."""
     variables: tuple[str, ...] = ()
     """What else goes into our own namespace of it, for the access log, by the names that APISIX's users know."""
     tells_traits: bool = False

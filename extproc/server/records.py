@@ -1,4 +1,4 @@
-"""Where the records of exchanges and the metrics go, by the settings."""
+"""Where the records of exchanges and the metrics go, by the settings, and what is known of prices for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..costs.prices import PriceError, PriceTable, load
 from ..credentials.secrets import Secret, Unresolvable, resolve
 from ..settings import OF_SERVER, SettingError, Settings, patterns
 from ..telemetry.files import Lines
@@ -57,6 +58,14 @@ def of_records(settings: Settings) -> list[object]:
     """What ``sinks_of`` makes its sinks of; never the same twice where a secret is in it, which may be another now."""
     values = [getattr(settings, each.name) for each in OF_SERVER if each.name.startswith("records")]
     return [object() if isinstance(value, str) and "${" in value else value for value in values]
+
+
+def prices_of(settings: Settings) -> PriceTable:
+    """What models cost. Raises SettingError."""
+    try:
+        return load(settings.prices or None)
+    except PriceError as error:
+        raise SettingError(f"--prices: {error}") from None
 
 
 def pusher_of(settings: Settings, observed: Iterable[Observed]) -> Pusher | None:

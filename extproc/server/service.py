@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from .. import capabilities
 from ..capabilities import CapabilityTable
+from ..costs.prices import PriceTable
 from ..credentials import gcp
 from ..credentials.permitted import permitted
 from ..effects import Ask, Effect, Result
@@ -36,7 +37,7 @@ from ..telemetry.ring import Ring
 from ..telemetry.sinks import QueuedSink, Sinks
 from .effects import Effects
 from .memory import Budget
-from .records import ToFile, of_records, pusher_of, sinks_of
+from .records import ToFile, of_records, prices_of, pusher_of, sinks_of
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +164,15 @@ class Prepared:
     """What other settings make of a process, ready to be used."""
 
     def __init__(
-        self, settings: Settings, table: CapabilityTable, records: tuple[ToFile | None, list[QueuedSink]] | None
+        self,
+        settings: Settings,
+        table: CapabilityTable,
+        prices: PriceTable,
+        records: tuple[ToFile | None, list[QueuedSink]] | None,
     ) -> None:
         self.settings = settings
         self.table = table
+        self.prices = prices
         self.records = records
         """``None``: those that there are go on."""
 
@@ -198,7 +204,7 @@ class Service:
             if settings.handover_seconds
             else None
         )
-        self._shared = self._sharing(settings, capabilities.load(settings.capabilities or None))
+        self._shared = self._sharing(settings, capabilities.load(settings.capabilities or None), prices_of(settings))
         self.open_sessions = 0
         self.endings: Counter[tuple[str, Ending]] = Counter()
         """How exchanges ended, by role."""
@@ -208,7 +214,7 @@ class Service:
         """What must be closed in the end."""
         return [*self._records, *self._pushing]
 
-    def _sharing(self, settings: Settings, table: CapabilityTable) -> Shared:
+    def _sharing(self, settings: Settings, table: CapabilityTable, prices: PriceTable) -> Shared:
         """What the next exchanges share. All sinks are told of them, and of those that go on."""
         self._sinks.become([each for each in (self.metrics, self.ring, *self.queued) if each is not None])
         return Shared(
@@ -216,6 +222,7 @@ class Service:
             new_id=lambda: uuid.uuid4().hex,
             limits=settings.limits,
             capabilities=table,
+            prices=prices,
             permitted=permitted(settings.secrets),
             sinks=self._sinks,
             records=self.ring is not None or bool(self.queued),
@@ -229,7 +236,7 @@ class Service:
         LIVE alone. Raises CapabilityError, SettingError, OSError; nothing has changed then."""
         table = capabilities.load(settings.capabilities or None)
         same = of_records(settings) == of_records(self._settings)
-        return Prepared(settings, table, None if same else sinks_of(settings))
+        return Prepared(settings, table, prices_of(settings), None if same else sinks_of(settings))
 
     def adopt(self, prepared: Prepared) -> list[QueuedSink]:
         """Use *prepared* for all exchanges that begin from now on; those that go on keep what they have, and are told
@@ -243,7 +250,7 @@ class Service:
             for new in self._records:
                 new.succeed(before)
         self._settings = settings
-        self._shared = self._sharing(settings, prepared.table)
+        self._shared = self._sharing(settings, prepared.table, prepared.prices)
         return before
 
     def retire(self, sinks: list[QueuedSink]) -> None:

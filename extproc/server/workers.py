@@ -26,6 +26,7 @@ from .. import settings as all_settings
 from ..settings import SettingError, Settings
 from ..telemetry.summed import summed
 from . import admin_port, announce, set_up_log
+from .records import prices_of
 from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
 from .worker import FAILED
 
@@ -84,6 +85,7 @@ def supervise(settings: Settings, read: ReadAnew) -> int:
     CapabilityError, and OSError for the admin port."""
     set_up_log(settings)
     capabilities.load(settings.capabilities or None)
+    prices_of(settings)
     return asyncio.run(Supervisor(settings, read).run())
 
 
@@ -391,7 +393,8 @@ class Supervisor:
             return
         try:
             await asyncio.to_thread(capabilities.load, settings.capabilities or None)
-        except capabilities.CapabilityError as error:
+            await asyncio.to_thread(prices_of, settings)
+        except (capabilities.CapabilityError, SettingError) as error:
             refused(str(error))
             return
         if not self._draining:

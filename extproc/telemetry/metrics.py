@@ -162,6 +162,19 @@ def _losses(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
         yield (loss.rpartition(":")[2], outcome.client, outcome.upstream), 1
 
 
+@counter("extproc_cost_usd_total", "What exchanges cost in USD, by routes' prices.", "provider", "model")
+def _cost(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    if outcome.cost_usd:
+        yield (outcome.provider, outcome.model_sent), outcome.cost_usd
+
+
+@counter("extproc_unpriced_total", "Exchanges whose route has their cost told, and of whose model no price is known.",
+         "provider")  # fmt: skip
+def _unpriced(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    if outcome.unpriced:
+        yield (outcome.provider,), 1
+
+
 @counter("extproc_denied_total", "Exchanges that a policy ended.", "policy", "client")
 def _denied(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
     if outcome.denied_by:

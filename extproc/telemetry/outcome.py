@@ -72,6 +72,10 @@ class Outcome(Frozen):
     """The error's code or kind, empty if there was none."""
     finish: str = ""
     usage: Usage = NO_USAGE
+    cost_usd: float | None = None
+    """What it cost in USD, where the route has that told and it is known."""
+    unpriced: bool = False
+    """The route has it told, and no price is known."""
     losses: tuple[str, ...] = ()
     denied_by: str = ""
     """The policy that ended the exchange, empty if none did."""

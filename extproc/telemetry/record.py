@@ -52,6 +52,7 @@ def _known(began: Began, outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error,
         "finish": outcome.finish,
         "usage": {name: count for name in COUNTS if (count := getattr(usage, name)) is not None},
+        "cost_usd": outcome.cost_usd,
         "losses": list(outcome.losses),
         "denied_by": outcome.denied_by,
         "duration_ms": milliseconds(outcome.seconds),

@@ -103,15 +103,50 @@ def test_what_is_not_known_is_not_said() -> None:
     assert envoy.elsewhere == {}
 
 
+USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 30}
+
+
+@pytest.mark.parametrize("prices", ["table", "{input: 1, cached: 0.1, cache_write: 1.25, output: 5}"])
+def test_what_it_cost(prices: str) -> None:
+    costs = "metadata: {costs: {micros: cost_usd * 1e6, weighed: {input: 1, cached: 0.5, output: 4}}}"
+    envoy = started(f"{ANTHROPIC[:-1]}, prices: {prices}, {costs}}}", path="/v1/chat/completions")
+    envoy.answer(200, JSON)
+    envoy.chunk(msgspec.json.encode(message({"type": "text", "text": "x"}, usage=USAGE)), end=True)
+    outcome = envoy.close()
+    # As claude-haiku-4-5, which is what answers: 10 x 1, 2 x 1.25, 30 x 0.1, 5 x 5 dollars for a million.
+    assert envoy.metadata["cost_usd"] == outcome.cost_usd == 0.0000405 and not outcome.unpriced
+    assert envoy.elsewhere == {NAMESPACE: {"micros": 41, "weighed": 10 + 2 + 15 + 20}}
+
+
+def test_a_stream_tells_what_it_cost_so_far() -> None:
+    envoy = started(f"{ANTHROPIC[:-1]}, prices: {{input: 1, output: 1}}}}", stream=True)
+    envoy.answer(200, SSE)
+    for chunk in events(*message_events(text_block("a"), stop=None)):
+        envoy.chunk(chunk)
+    outcome = envoy.close()
+    assert outcome.ending is Ending.CUT and outcome.cost_usd == envoy.metadata["cost_usd"] > 0.000011
+
+
+def test_a_model_without_a_price_has_no_cost(caplog: pytest.LogCaptureFixture) -> None:
+    envoy = started(f"{OPENAI[:-1]}, prices: table, metadata: {{costs: {{usd: cost_usd}}}}}}", model="of-my-own")
+    envoy.answer(200, JSON)
+    envoy.chunk(b'{"id":"x","object":"chat.completion","created":1,"model":"n","choices":[{"index":0,"message":'
+                b'{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,'
+                b'"completion_tokens":2,"total_tokens":5}}', end=True)  # fmt: skip
+    outcome = envoy.close()
+    assert outcome.cost_usd is None and outcome.unpriced and envoy.elsewhere == {}
+    assert "cost_usd" not in envoy.metadata and "no price is known of the model 'of-my-own'" in caplog.text
+
+
 def test_another_namespace() -> None:
     route = compile_route([f"{OPENAI[:-1]}, metadata: {{namespace: mine, costs: {{out: output_tokens}}}}}}"])
-    assert (route.costs_namespace, route.costs) == ("mine", {"out": "output_tokens"})
+    assert (route.costs_namespace, route.costs["out"].written) == ("mine", "output_tokens")
 
 
 @pytest.mark.parametrize(
     ("metadata", "problem"),
     [
-        ("{costs: {x: dollars}}", "metadata.costs.x: choose one of: input_tokens, "),
+        ("{costs: {x: dollars}}", "metadata.costs.x: unknown name 'dollars'; choose one of: input_tokens, "),
         ("{namespace: extproc}", "metadata.namespace: expected a namespace other than extproc"),
         ("{cost: {}}", "unknown key 'metadata.cost'"),
     ],

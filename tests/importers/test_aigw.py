@@ -192,13 +192,25 @@ def test_what_is_not_spoken_is_said_and_the_rest_served(schema: str) -> None:
 
 
 def test_what_has_no_equivalent_is_listed() -> None:
-    costs = [{"metadataKey": "in", "type": "InputToken"}, {"metadataKey": "c", "type": "CEL", "cel": "1"}]
+    costs = [{"metadataKey": "in", "type": "InputToken"}, {"metadataKey": "c", "type": "CEL", "cel": "backend == 'b'"}]
     route = manifest("AIGatewayRoute", "r", rules=[rule("b", "gone", modelsOwnedBy="us")], llmRequestCosts=costs)
     made = imported(route, *backend("b", "api.openai.com"), manifest("BackendTrafficPolicy", "t"), manifest("Odd", "o"))
     text = "\n".join(made.notes)
     for word in ("llmRequestCosts.c", "no AIServiceBackend gone", "BackendTrafficPolicy t", "Odd o"):  # fmt: skip
         assert word in text
     assert all(note in made.yaml for note in made.notes)
+
+
+def test_costs_by_an_expression() -> None:
+    cel = 'model == "gpt-5.4-mini" ? input_tokens + output_tokens * 6u : total_tokens - cached_input_tokens'
+    costs = [{"metadataKey": "c", "type": "CEL", "cel": cel}, {"metadataKey": "w", "type": "CacheCreationInputToken"}]
+    route = manifest("AIGatewayRoute", "r", rules=[rule("b")], llmRequestCosts=costs)
+    made = imported(route, *backend("b", "api.openai.com"))
+    level = yaml.safe_load(
+        placements.routes(yaml.safe_load(made.yaml))[0]["metadata"]["filter_metadata"]["extproc"]["route"]
+    )
+    assert level["metadata"]["costs"] == {"c": cel, "w": "cache_write_tokens"}
+    assert not [note for note in made.notes if "llmRequestCosts" in note] and check(made.yaml) == []
 
 
 def test_nothing_to_serve() -> None:

@@ -161,3 +161,19 @@ def test_on_the_command_line(run: Run, tmp_path: Path) -> None:
     assert made.status == 0 and read(made.out.decode()).models
     other = run("import", "apisix", "--to", "extproc", stdin=b"{}")
     assert other.status == 2 and "leave --to out" in other.err
+
+
+def test_prices_for_one_token_become_prices_for_a_million() -> None:
+    costs = "input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001, cache_read_input_token_cost: 2.5e-7"
+    _, place, notes = one(f"{{model: openai/gpt-5.4, {costs}}}")
+    assert place == {"use": "openai/gpt-5.4", "prices": {"input": 2.5, "output": 10.0, "cached": 0.25}} and not notes
+    _, _, notes = one("{model: openai/gpt-5.4, input_cost_per_token: dear}")
+    assert not notes, "no number is no price"
+
+
+def test_prices_of_a_name_with_several_providers_are_said() -> None:
+    made = imported(
+        "model_list: [{model_name: m, litellm_params: {model: openai/gpt-5.4, input_cost_per_token: 1.0e-6}},"
+        " {model_name: m, litellm_params: {model: anthropic/claude-opus-4-8}}]"
+    )
+    assert "prices" not in str(file_of(made)["models"]) and any("input_cost_per_token" in note for note in made.notes)

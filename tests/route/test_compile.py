@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from extproc.costs.prices import Price
+from extproc.costs.weights import Weights
 from extproc.route import Route, RouteError, compile_route
 from extproc.route import compile as module
 from extproc.route.compile import MAX_CACHED
@@ -188,7 +190,30 @@ def test_what_one_level_says_may_have_its_effect_with_another() -> None:
         None,
         "{metadata: {costs: {spent: total_tokens}}, logging: {summaries: false}}",
     )
-    assert (route.costs_namespace, route.costs) == ("mine", {"spent": "total_tokens"}) and route.logging is None
+    assert (route.costs_namespace, [*route.costs]) == ("mine", ["spent"]) and route.logging is None
+
+
+def test_prices_of_a_routes_own_leave_with_their_provider() -> None:
+    ours = "{provider: openai, auth: none, prices: {input: 1, output: 2}}"
+    own, other = compiled(ours), compiled(ours, None, "{provider: anthropic, auth: none}")
+    assert own.prices == Price(Weights(1.0, 2.0)) and other.prices == "table"
+    assert compiled(ours, None, "{prices: {output: 3}}").prices == Price(Weights(1.0, 3.0))
+    assert compiled("{provider: openai, auth: none}").prices is None
+
+
+@pytest.mark.parametrize(
+    ("said", "problem_"),
+    [
+        ("metadata: {costs: {x: cost_usd * 1e6}}", "metadata.costs.x: cost_usd is not known without `prices`"),
+        ("metadata: {costs: {x: [1]}}", "metadata.costs.x: expected the name of a count, an expression, or a mapping"),
+        ("metadata: {costs: {x: {inputs: 1}}}", "metadata.costs.x: unknown weight 'inputs'; choose: input, output"),
+        ("prices: tabel", "prices: expected table, or a mapping with input, output, cached, cache_write, reasoning"),
+        ("prices: {inptu: 1}", "prices: Object contains unknown field `inptu`; known members: input, output"),
+        ("prices: {at: {openai: {input: 1}}}", "prices: at, source and seen are for a file"),
+    ],
+)
+def test_wrong_costs_and_prices_are_named(said: str, problem_: str) -> None:
+    assert problem(f"provider: openai\nauth: none\n{said}").startswith(f"route: {problem_}")
 
 
 def test_a_providers_members_leave_with_it() -> None:

@@ -224,3 +224,9 @@ def test_a_metric_that_cannot_be_read_harms_no_other(
     lines = page(GEN_AI, GEN_AI)
     assert 'extproc_last_total{x="x"} 2' in lines
     assert caplog.text.count("a bug in the metric extproc_broken_total") == 1
+
+
+def test_what_exchanges_cost() -> None:
+    lines = page(replace(DONE, cost_usd=0.25), replace(DONE, cost_usd=0.000001), replace(DONE, unpriced=True), DONE)
+    assert 'extproc_cost_usd_total{provider="openai",model="gpt-5"} 0.250001' in lines
+    assert 'extproc_unpriced_total{provider="openai"} 1' in lines

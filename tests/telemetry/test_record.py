@@ -32,6 +32,8 @@ def test_a_summary_has_apisixs_members() -> None:
     assert made["usage"] == {"input_tokens": 23, "output_tokens": 8, "cache_read_tokens": 5}
     assert (made["duration_ms"], made["first_token_ms"], made["losses"]) == (3000, None, ["top_k:dropped"])
     assert "client" in made and "llm_request" not in made
+    priced = record(BEGAN, msgspec.structs.replace(OUTCOME, cost_usd=0.00012))
+    assert (made["cost_usd"], priced["cost_usd"]) == (None, 0.00012)
 
 
 @pytest.mark.rows("E8", "D20")

@@ -1,0 +1,1 @@
+"""What an exchange costs: in dollars, by a table of prices, and in whatever else a route has counted."""
