@@ -59,6 +59,8 @@ Steps = Generator[Effect, Result, Reply]
 EXCHANGE_BYTES = 16 * 1024
 """Bytes of memory that an exchange takes beside what it keeps: measured with streams in their middle."""
 NO_BOUND = 2**62
+DURATION = "x-extproc-duration"
+"""Milliseconds that were ours until a client's head was written; a request asks for it so, where its route lets it."""
 
 MARGIN_SECONDS = 1.0
 """Envoy is asked to wait so much longer than we do: our own answer comes first then."""
@@ -83,6 +85,8 @@ class Shared(Frozen):
     """What of each body is kept for whom a route has it logged."""
     room: Callable[[], int] = lambda: NO_BOUND
     """Bytes that a body may take now, while it is translated: of ``max_decoded_bytes`` what no exchange keeps."""
+    ticks: Callable[[], float] = lambda: 0.0
+    """Seconds of a clock that is never set, for what we take ourselves."""
     handover: Handover | None = None
     """Where the router's streams leave bodies for translators; ``None``: Envoy carries each of them twice."""
 
@@ -146,6 +150,11 @@ class Exchange:
         """What must be carried out before this message is answered, and any that comes meanwhile: see ``resume``."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
+        self.timed = True
+        """What we take is measured: until the route is known, then if that wants it, or by its leave the client."""
+        self._taken = 0.0
+        """Seconds for the messages before this one."""
+        self._begun_at = 0.0
         self._refusal = refusal
         self._over_as = Ending.CANCELLED
         self._kind = Kind.REQUEST_HEADERS
@@ -198,6 +207,14 @@ class Exchange:
         """What to answer to *message*; nothing once the exchange has been answered by us. If ``asks`` is set then, this
         is not the answer but the word to Envoy that it takes longer: the answer comes from ``resume``, and nothing is
         to be received before."""
+        if not self.timed:
+            return self._received(message)
+        self._begun_at = self.shared.ticks()
+        answers = self._received(message)
+        self._taken += self.shared.ticks() - self._begun_at
+        return answers
+
+    def _received(self, message: ProcessingRequest) -> list[ProcessingResponse]:
         name = message.WhichOneof("request")
         if name is None or self.phase is Phase.OVER:
             return []
@@ -229,18 +246,29 @@ class Exchange:
         self.asks = None
         what = "credential" if isinstance(ask.effect, Awaited) else "policy"
         self._waits.append((what, max(0.0, self.shared.now() - self._asked_at)))
+        self._begun_at = self.shared.ticks()
         try:
             return self._step(result)
         except Exception as error:
             self._steps = None
             return [self._wrong(error)]
         finally:
+            self._taken += self.shared.ticks() - self._begun_at
             if not self._is_asking():
                 self._waits_with = 0
 
     def _is_asking(self) -> bool:
         """Asked by name: to the compiler what was set to ``None`` above stays so, whatever a step asks meanwhile."""
         return self.asks is not None
+
+    def tell_duration(self, mutation: HeaderMutation) -> None:
+        """Say in a client's head what we took until now, where that is wanted."""
+        if self.timed and self.translation is not None:
+            taken = self._taken + self.shared.ticks() - self._begun_at
+            gone = [name for name in mutation.remove_headers if name != DURATION]
+            del mutation.remove_headers[:]
+            mutation.remove_headers.extend(gone)
+            set_header(mutation, DURATION, f"{taken * 1000:.3f}")
 
     @property
     def kept(self) -> int:
@@ -411,6 +439,8 @@ class Exchange:
             self.payloads.got(answered.response.immediate_response.body)
         if self.phase is not Phase.STREAMING:
             self.status = answered.status
+            if answered.response.HasField("immediate_response"):
+                self.tell_duration(answered.response.immediate_response.headers)
         self.phase = Phase.OVER
         self.error = answered.error
         try:
@@ -569,6 +599,7 @@ class Exchange:
         mutation = diff(came, [*(pair for pair in came if pair[0] not in replaced), *own])
         if head.status != status:
             set_header(mutation, ":status", str(head.status))
+        self.tell_duration(mutation)
         answer = proceed(Kind.RESPONSE_HEADERS, mutation, body, replace=True)
         return with_metadata(answer, {**self.facts(), "error": self.error}), Phase.PASSING
 

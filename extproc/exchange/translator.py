@@ -30,6 +30,7 @@ from .attempts import MEMORY, Memory, held, recall, remember
 from .attributes import CODE_DETAILS, OURS, ROUTE_NAME, Attributes
 from .ending import ending
 from .machine import (
+    DURATION,
     MAX_METADATA_TEXT,
     Answered,
     Exchange,
@@ -200,6 +201,8 @@ class Translator(Exchange):
             capabilities=self.shared.capabilities,
             clock=self.shared.now,
         )
+        wanted = route.duration
+        self.timed = wanted == "always" or (wanted == "asked" and any(pair[0] == DURATION for pair in self.original))
         if route.logging is not None:
             self._log(translation, route.logging, body)
         return translation
@@ -282,7 +285,7 @@ class Translator(Exchange):
         return Memory(
             path=without_credentials(self.path),
             set=sorted(keys.union(name for name, _ in sent - original)),
-            saved=upstream_headers(unsent, [], [], passthrough=True) + [pair for pair in unsent if pair[0] == ENCODING],
+            saved=upstream_headers(unsent, [], [], passthrough=True) + [pair for pair in unsent if pair[0] in _KEPT],
             authority=self._clients_authority(call),
             # An attempt before this one has set it, and this one leaves it.
             host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
@@ -345,6 +348,7 @@ class Translator(Exchange):
         if head.status != self.status:
             set_header(mutation, ":status", str(head.status))
             self.status = head.status
+        self.tell_duration(mutation)
         return proceed(kind, mutation, body, replace=replace)
 
     def _without_body(self, translation: Translation) -> Reply:
@@ -518,6 +522,8 @@ class Translator(Exchange):
 
 
 SWITCHING_PROTOCOLS = 101
+_KEPT = frozenset({ENCODING, DURATION})
+"""What no upstream gets of a client's headers, and the next attempt needs."""
 _OF_ITS_BODY = frozenset(
     {"content-length", "content-encoding", "content-md5", "content-digest", "repr-digest", "digest"}
 )

@@ -266,6 +266,7 @@ class _Builder:
             forward_headers=allowed(forward.get("headers", [])),
             forward_query=allowed(forward.get("query", [])),
             usage=values.get("usage", "always"),
+            duration=values.get("duration", "never"),
             endpoints=frozenset(values.get("endpoints", () if any(each.guards for each in policies) else STATELESS)),
             logging=_logged(values.get("logging", {})),
             costs=self.costs(metadata.get("costs", {})),

@@ -329,6 +329,7 @@ class Level(_Part):
     forward: Forward = Forward()
     policies: list[dict[str, Any]] = []
     usage: Literal["always", "asked"] = "always"
+    duration: Literal["never", "asked", "always"] = "never"
     endpoints: Annotated[list[EndpointName], BeforeValidator(_endpoints), WithJsonSchema(_ENDPOINTS)] = []
     logging: Logging = Logging()
     metadata: Metadata = Metadata()

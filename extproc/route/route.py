@@ -99,6 +99,8 @@ class Route(Frozen):
     """What of the rest of OpenAI's API may pass."""
     usage: Literal["always", "asked"] = "always"
     """Whether the counts of a stream are asked for upstream where its client has not."""
+    duration: Literal["never", "asked", "always"] = "never"
+    """Whether a client's head says what we took: never, where the client asks, or always."""
     logging: Logged | None = None
     """``None``: nothing."""
     costs: dict[str, Cost] = {}

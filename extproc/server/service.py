@@ -219,6 +219,7 @@ class Service:
         self._sinks.become([each for each in (self.metrics, self.ring, *self.queued) if each is not None])
         return Shared(
             now=time.time,
+            ticks=time.perf_counter,
             new_id=lambda: uuid.uuid4().hex,
             limits=settings.limits,
             capabilities=table,

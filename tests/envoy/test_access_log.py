@@ -29,7 +29,7 @@ def named(
 ) -> Iterator[Gateway]:
     folder, log = tmp_path_factory.mktemp("log"), tmp_path_factory.mktemp("lines") / "access.log"
     config = configured(shared, request.param, log)
-    wanted = "metadata: {variables: all}\n"
+    wanted = "metadata: {variables: all}\nduration: asked\n"
     placements.add_alike(config, MODEL, wanted)
     (entry,) = [e for e in placements.manager(config)["access_log"] if "log_format" in e["typed_config"]]
     entry["typed_config"]["log_format"] = {"text_format_source": {"inline_string": line_of_the_docs() + "\n"}}
@@ -55,3 +55,13 @@ def test_a_line_of_the_log(named: Gateway, stream: bool, kind: str) -> None:
     assert eventually(look, 15), named.access_log.read_text("utf-8")
     (match,) = found
     assert int(match["asked"]) > 0 and int(match["told"]) > 0 and int(match["first"]) <= int(match["took"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_head_says_what_the_sidecar_took_where_it_is_asked(named: Gateway, stream: bool) -> None:
+    named.backends.reset()
+    body = {"model": MODEL, "max_tokens": 9, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+    reply = named.send("/v1/messages", body, {"x-extproc-duration": "1"})
+    assert reply.status == 200 and 0 < float(reply.headers["x-extproc-duration"]) < 30_000
+    assert "x-extproc-duration" not in dict(named.openai_upstream.last.headers)
+    assert "x-extproc-duration" not in named.messages(MODEL, stream=stream).headers

@@ -65,7 +65,7 @@ LIST = (
         ([OPENAI, "optoins: {}"],
          "cluster: unknown key 'optoins'; did you mean 'options'? Choose one of: provider, provider_conf, client, "
          "upstream, auth, options, override, losses, quirks, max_request_bytes, max_response_bytes, prefixes, "
-         "other_paths, forward, policies, usage, endpoints, logging, metadata, prices"),
+         "other_paths, forward, policies, usage, duration, endpoints, logging, metadata, prices"),
         ([OPENAI + "override: {llm_options: {max_token: 1}}"],
          "route: unknown key 'override.llm_options.max_token'; did you mean 'max_tokens'? Choose one of: max_tokens"),
         ([OPENAI + "override: {llm_options: {max_tokens: 0}}"],
