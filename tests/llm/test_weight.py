@@ -106,3 +106,16 @@ def test_no_text_takes_more_than_it_is_said_to(text: bytes) -> None:
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert is_heavier(data, taken)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=3), st.integers(0, 3)), max_size=6), st.sampled_from([b",", b"["]))
+def test_marks_are_counted_wherever_they_stand(parts: list[tuple[bytes, int]], mark: bytes) -> None:
+    data = b"".join(part + b"x" * (times * weight._STRETCH // 2 - 1) + mark for part, times in parts)
+    assert weight._count(data, mark) == data.count(mark)
+
+
+@pytest.mark.parametrize("character", ["\U00010000", "\U0010ffff", "\uffff", "é", "a", "\\"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_wide_characters_are_seen_in_either_form(character: str, ascii_only: bool) -> None:
+    data = json.dumps("a" * 100 + character, ensure_ascii=ascii_only).encode()
+    assert weight._is_wide(data) is (ord(character) > 0xFFFF)

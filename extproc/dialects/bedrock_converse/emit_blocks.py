@@ -29,7 +29,7 @@ from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, opaque
 from ..shared.history import cannot_open, omitted
-from ..shared.media import media_type
+from ..shared.media import media_type, without_spaces
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
 CACHE_POINT = "cachePoint"
@@ -236,7 +236,7 @@ class BlockWriter:
 
     def _located(self, source: Source, at: str) -> Members:
         if source.kind == "base64":
-            return {"bytes": source.data if source.data.isalnum() else "".join(source.data.split())}
+            return {"bytes": without_spaces(source.data)}
         if source.kind == "url":
             return {"s3Location": {"uri": source.data}}
         raise Unsupported(at, "a file id of another provider is not supported for this model: send the bytes as base64")

@@ -25,7 +25,7 @@ from ...llm.request import (
 from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, between_tags, inner, opaque, search_result
-from ..shared.media import foreign
+from ..shared.media import foreign, without_spaces
 from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
 from .words import NAME, SIGNER
 
@@ -162,7 +162,7 @@ class PartWriter:
     def _source(self, source: Source, at: str, default: str, kind: str = "") -> Members:
         """Data in the request, or where they lie. *kind*: how their media type begins, if that is known."""
         if source.kind == "base64":
-            data = source.data if source.data.isalnum() else "".join(source.data.split())
+            data = without_spaces(source.data)
             return {"inlineData": {"mimeType": source.media_type or default, "data": data}}
         if source.kind == "url" or (source.kind == "file" and source.dialect == NAME):
             file: Members = {}

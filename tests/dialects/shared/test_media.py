@@ -1,10 +1,22 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from extproc.dialects.shared.media import data_uri, decoded, foreign, is_text, tag
+from extproc.dialects.shared import media
+from extproc.dialects.shared.media import (
+    data_uri,
+    decoded,
+    foreign,
+    is_text,
+    standard_base64,
+    tag,
+    without_spaces,
+)
 from extproc.llm.failures import Unsupported
 from extproc.llm.request import Document, Image, Source, Text
 
@@ -43,3 +55,20 @@ def test_a_files_text() -> None:
 @pytest.mark.parametrize(("kind", "says"), [("file", "file ids of another provider are"), ("url", "kind url is")])
 def test_what_only_another_can_read(kind: str, says: str) -> None:
     assert says in foreign(Source(kind, "x"), "at").message  # type: ignore[arg-type]
+
+
+def test_every_space_is_left_out() -> None:
+    """Up to the last character that ``str.split`` splits at."""
+    spaces = [chr(code) for code in range(0x3100) if chr(code).isspace()]
+    assert len(spaces) > 20
+    assert all(without_spaces(f"{space}AB{space}CD{space}") == "ABCD" for space in spaces)
+    assert sorted(media._SPACES) == [space for space in spaces if space.isascii()]
+
+
+@given(st.text(alphabet="AZaz09+/-_=\n \u00e9!", max_size=24), st.integers(0, 3))
+def test_base64_becomes_the_standard_one(text: str, before: int) -> None:
+    """What is that already stays as it is, however long before it is none any more."""
+    data = "ABCD" * (before * media._STRETCH // 8) + text
+    whole = len(data) % 4 == 0 and re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", data)
+    bare = "".join(data.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    assert standard_base64(data) == (data if whole else bare + "=" * (-len(bare) % 4))
