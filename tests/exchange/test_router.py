@@ -357,6 +357,7 @@ def test_the_models_in_openais_form() -> None:
     assert (status, headers["content-type"], details) == (200, "application/json", "extproc_models")
     assert body["object"] == "list" and [model["id"] for model in body["data"]] == ["gpt-5", "best"]
     assert body["data"][0] == {"id": "gpt-5", "object": "model", "created": 0, "owned_by": "openai"}
+    assert [model.get("name") for model in body["data"]] == [None, "The best"]
     assert envoy.metadata["error"] == ""
 
 

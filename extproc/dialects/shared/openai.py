@@ -187,8 +187,10 @@ def duration(after: float) -> str:
 
 
 def model_object(model: Model) -> dict[str, Any]:
-    """As in ``GET /v1/models/{id}`` (OpenAI API reference, Models, November 2026)."""
-    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
+    """As in ``GET /v1/models/{id}`` (OpenAI API reference, Models, November 2026); and where the model has a name for
+    people, that too, as OpenRouter has it: clients such as Open WebUI fill their menus with it."""
+    named = {"name": model.name} if model.name != model.id else {}
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner, **named}
 
 
 def models_list(models: Iterable[Model]) -> dict[str, Any]:
