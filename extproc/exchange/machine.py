@@ -34,7 +34,7 @@ from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
 from ..telemetry.payloads import Payloads
 from ..telemetry.sinks import Sinks
-from ..translation.calls import TOO_HEAVY, Refused, not_inflated, plain_body, render_error
+from ..translation.calls import ENCODING, TOO_HEAVY, Refused, not_inflated, plain_body, render_error
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
@@ -58,6 +58,8 @@ Steps = Generator[Effect, Result, Reply]
 
 EXCHANGE_BYTES = 16 * 1024
 """Bytes of memory that an exchange takes beside what it keeps: measured with streams in their middle."""
+LONG_BODY = 1024 * 1024
+"""Bytes of a body up to which it does not matter what Envoy holds of it."""
 NO_BOUND = 2**62
 DURATION = "x-extproc-duration"
 """Milliseconds that were ours until a client's head was written; a request asks for it so, where its route lets it."""
@@ -148,6 +150,10 @@ class Exchange:
         self.attempt: int | None = None
         self.asks: Ask | None = None
         """What must be carried out before this message is answered, and any that comes meanwhile: see ``resume``."""
+        self.is_compressed = False
+        """The body that is to come is, and may be any length."""
+        self.sends = 0
+        """Bytes of the body that the upstream gets, if it is long."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self.timed = True
@@ -166,6 +172,8 @@ class Exchange:
         """Unix seconds at which the message that waits has waited long enough."""
         self._waits_with = 0
         """Bytes that are kept of the message that waits."""
+        self._announced = 0
+        """Bytes of the body that Envoy waits for, if it is long."""
 
     # ---- what a role says
 
@@ -275,6 +283,13 @@ class Exchange:
         """Bytes that this exchange keeps, about: what its answer is written by, and what it waits with."""
         translation = self.translation
         return EXCHANGE_BYTES + self._waits_with + (translation.kept if translation is not None else 0)
+
+    @property
+    def carried(self) -> int:
+        """Bytes that Envoy holds of a long body for this exchange: twice what it is until it is here, once to keep and
+        once to send, then what the upstream gets until it answers."""
+        phase = self.phase
+        return self.sends if phase is Phase.SENT else 2 * self._announced if phase is Phase.REQUEST else 0
 
     def patience(self) -> ProcessingResponse:
         """The word to Envoy that the answer to its latest message takes longer, each message anew."""
@@ -478,7 +493,18 @@ class Exchange:
             if config.request_body_mode != ProcessingMode.BUFFERED:
                 raise Misconfigured("processing_mode.request_body_mode must be BUFFERED")
             self.response_mode = config.response_body_mode
+        self._measure()
         return self.on_request(message)
+
+    def _measure(self) -> None:
+        """What the request's headers say of its body."""
+        for name, value in self.came:
+            if name == "content-length":
+                # Envoy refuses what is no number, and what is longer than any number that means something.
+                length = int(value) if value.isdecimal() and len(value) < 16 else 0
+                self._announced = length if length > LONG_BODY else 0
+            elif name == ENCODING:
+                self.is_compressed = True
 
     def _start(self) -> None:
         request_id = next((value for name, value in self.came if name == "x-request-id"), "") or self.shared.new_id()
@@ -514,6 +540,7 @@ class Exchange:
     def inflated(self, body: bytes, headers: Headers) -> bytes:
         """The request's *body* as it was before the client compressed it; *body* itself if nobody did."""
         limits = self.shared.limits
+        self.is_compressed = False
         try:
             return plain_body(body, headers, min(limits.max_request_bytes, limits.max_inflated_bytes))
         except InflateError as error:

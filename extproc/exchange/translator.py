@@ -31,6 +31,7 @@ from .attributes import CODE_DETAILS, OURS, ROUTE_NAME, Attributes
 from .ending import ending
 from .machine import (
     DURATION,
+    LONG_BODY,
     MAX_METADATA_TEXT,
     Answered,
     Exchange,
@@ -244,6 +245,7 @@ class Translator(Exchange):
     def send(self, call: Call, held: bytes) -> ProcessingResponse:
         """What turns the request that Envoy holds, with the body *held*, into *call*."""
         changed = call.body != held
+        self.sends = len(call.body) if len(call.body) > LONG_BODY else 0
         length = next((value for name, value in self.came if name == "content-length"), None)
         wanted = call.all_headers()
         if changed or length is not None:
@@ -313,6 +315,7 @@ class Translator(Exchange):
         pseudo, self.came = read_headers(message.response_headers.headers)
         self.status = int(pseudo.get(":status", "0") or 0)
         self.times.begun = self.shared.now()
+        self.is_compressed = False
         if self.status == SWITCHING_PROTOCOLS:
             return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
         translation.response_head(self.status, self.came)
@@ -321,6 +324,7 @@ class Translator(Exchange):
         if message.response_headers.end_of_stream:
             return self._without_body(translation)
         if translation.whole:
+            self.is_compressed = any(name == ENCODING for name, _ in self.came)
             answer = self._begun(proceed(Kind.RESPONSE_HEADERS))
             return self.in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
         if translation.unwatched:

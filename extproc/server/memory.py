@@ -70,14 +70,16 @@ class Budget:
     ``held``, of *most*: messages that are not whole yet, messages that wait for something, answers that wait to be
     sent. ``kept``, of *most_kept*: what exchanges keep of what they have read, while they wait for something and while
     their answer comes, and calls to other services; what is left of it is what the next body may take while it is
-    translated, one at a time.
+    translated, one at a time. ``carried``, of *most_carried*: what Envoy holds of long bodies for them.
     """
 
-    def __init__(self, most: int, most_kept: int = NO_BOUND) -> None:
+    def __init__(self, most: int, most_kept: int = NO_BOUND, most_carried: int = NO_BOUND) -> None:
         self.most = most
         self.held = 0
         self.most_kept = most_kept
         self.kept = 0
+        self.most_carried = most_carried
+        self.carried = 0
         self.waiting: OrderedDict[Waiter, None] = OrderedDict()
         """Who waits for room, first come first served."""
         self.silent: OrderedDict[Silent, None] = OrderedDict()
@@ -107,6 +109,11 @@ class Budget:
         """Keep *by* more, or less. Whether there is room for more."""
         self.kept += by
         return by <= 0 or self.kept <= self.most_kept
+
+    def carry(self, by: int) -> bool:
+        """Have Envoy hold *by* more, or less. Whether there is room for more."""
+        self.carried += by
+        return by <= 0 or self.carried <= self.most_carried
 
     def admit(self) -> bool:
         """Let those in for whom there is room, as long as the first of them fits. Whether any was."""

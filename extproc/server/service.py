@@ -68,7 +68,7 @@ class ExchangeSession:
     they are kept, in their order, *max_held* bytes of them at most.
     """
 
-    __slots__ = ("_budget", "_closed", "_exchange", "_held", "_held_bytes", "_kept", "_max_held", "_spent")
+    __slots__ = ("_budget", "_carried", "_closed", "_exchange", "_held", "_held_bytes", "_kept", "_max_held", "_spent")
 
     def __init__(
         self,
@@ -86,6 +86,12 @@ class ExchangeSession:
         self._max_held = max_held
         self._budget = budget
         self._kept = 0
+        self._carried = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """The next message may take as long as the longest, however short it is."""
+        return self._exchange.is_compressed
 
     @property
     def asks(self) -> Ask | None:
@@ -116,12 +122,15 @@ class ExchangeSession:
         return self._kept_within([answer.SerializeToString() for answer in exchange.receive(request)])
 
     def _kept_within(self, answers: list[bytes]) -> list[bytes]:
-        """*answers*, if there is room for what the exchange keeps now."""
-        more = self._exchange.kept - self._kept
-        if not more:
+        """*answers*, if there is room for what the exchange keeps now, and Envoy for it."""
+        budget, exchange = self._budget, self._exchange
+        more, carried = exchange.kept - self._kept, exchange.carried - self._carried
+        if not more and not carried:
             return answers
         self._kept += more
-        return answers if self._budget.keep(more) else self.refuse(too_large=False)
+        self._carried += carried
+        has_room, is_carried = budget.keep(more), budget.carry(carried)
+        return answers if has_room and is_carried else self.refuse(too_large=False)
 
     def _hold(self, message: bytes) -> list[bytes]:
         if self._held is None:
@@ -156,7 +165,8 @@ class ExchangeSession:
         self._held = None
         self._budget.change(-self._held_bytes)
         self._budget.keep(-self._kept)
-        self._held_bytes = self._kept = 0
+        self._budget.carry(-self._carried)
+        self._held_bytes = self._kept = self._carried = 0
         self._closed(self._exchange)
 
 
@@ -183,7 +193,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.max_concurrent_streams
         self._max_held = settings.max_message_bytes
-        self.budget = Budget(settings.max_held_bytes, settings.limits.max_decoded_bytes)
+        self.budget = Budget(settings.max_held_bytes, settings.limits.max_decoded_bytes, settings.max_carried_bytes)
         """What is held and kept for all streams together."""
         self.effects = Effects(settings, self.budget)
         self.metrics = Metrics(patterns(settings.metrics_off)) if settings.admin else None

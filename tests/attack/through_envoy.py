@@ -77,6 +77,19 @@ def bodies(path: str, body: bytes, clients: int, encoding: str = "") -> Attack:
     return lambda port: at_once(lambda: one(port), clients)
 
 
+def in_chunks(body: bytes, clients: int) -> Attack:
+    """Bodies whose length nobody knows until they have come."""
+    whole = b"".join(b"10000\r\n%s\r\n" % body[at : at + 65536] for at in range(0, len(body) - 65536, 65536))
+
+    def one(port: int) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.settimeout(60)
+            connection.sendall(f"{HEAD}transfer-encoding: chunked\r\n\r\n".encode() + whole + b"0\r\n\r\n")
+            connection.recv(65536)
+
+    return lambda port: at_once(lambda: one(port), clients)
+
+
 def half_bodies(clients: int, size: int, seconds: float) -> Attack:
     """Bodies of which half comes, and then nothing."""
 
@@ -139,6 +152,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "deep nesting, 8 clients": lambda: bodies(CHAT, HI % (b"hi", b',"x":' + b"[" * 2_000_000 + b"]" * 2_000_000), 8),
     "gzip bombs, 20 clients": lambda: bodies(MESSAGES, gzip.compress(bomb(60_000_000)), 20, "gzip"),
     "zstd bombs, 20 clients": lambda: bodies(MESSAGES, zstandard.compress(bomb(200_000_000)), 20, "zstd"),
+    "60 MB in chunks, 30 clients": lambda: in_chunks(bomb(60_000_000), 30),
     "half bodies of 40 MB, 30 clients": lambda: half_bodies(30, 40_000_000, SECONDS),
     "unread streams of 30 MB, 40": lambda: unread(40, SECONDS),
     "tools that answers repeat, 16 x 20": lambda: many_small(16, 20),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -189,6 +190,63 @@ def test_a_body_for_which_others_leave_no_room_is_told_to_come_again() -> None:
     assert said(100) == 0 and said(400_000) == 529 and said(800_000) == 413
     service.budget.keep(-3_000_000)
     assert said(400_000) == 0 and service.budget.kept == 0
+
+
+def announced(length: str, *more: tuple[str, str], role: str = "") -> bytes:
+    message = ProcessingRequest.FromString(first())
+    for name, value in (("content-length", length), *more):
+        message.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+    return message.SerializeToString()
+
+
+def test_a_body_for_which_envoy_has_no_room_is_refused_before_it_is_read() -> None:
+    service = Service(replace(Settings(), max_carried_bytes=10_000_000))
+    sessions = [service.open() for _ in range(3)]
+    for session, length, kind in zip(
+        sessions,
+        ("3000000", "3000000", "9000"),
+        ("request_headers", "immediate_response", "request_headers"),
+        strict=True,
+    ):
+        (answer,) = answers(session.receive(announced(length)))
+        assert answer.WhichOneof("response") == kind
+        if kind == "immediate_response":
+            assert answer.immediate_response.status.code == 529
+            assert {each.header.key for each in answer.immediate_response.headers.set_headers} >= {"retry-after"}
+    sessions[1].close()
+    assert service.budget.carried == 6_000_000, "a short body does not count"
+    (answer,) = answers(sessions[0].receive(posted(BODY.replace(b"hi", b"x" * 2_900_000))))
+    assert answer.WhichOneof("response") == "request_body" and 2_900_000 < service.budget.carried < 3_000_000
+    head = ProcessingRequest()
+    head.response_headers.headers.headers.add(key=":status", raw_value=b"200")
+    head.response_headers.headers.headers.add(key="content-type", raw_value=b"application/json")
+    sessions[0].receive(head.SerializeToString())
+    assert service.budget.carried == 0, "the upstream has it"
+
+
+@pytest.mark.parametrize("length", ["", "x", "-5", "9" * 5000, "1048576"])
+def test_a_length_that_says_nothing_counts_for_nothing(length: str) -> None:
+    service = Service(Settings())
+    (answer,) = answers(service.open().receive(announced(length)))
+    assert answer.WhichOneof("response") == "request_headers" and service.budget.carried == 0
+
+
+@pytest.mark.parametrize("role", ["translator", "router"])
+def test_a_bomb_counts_as_what_was_made_of_it(role: str) -> None:
+    service = Service(replace(Settings(), max_carried_bytes=5_000_000))
+    bomb = gzip.compress(BODY.replace(b"hi", b"x" * 4_000_000))
+    codes: list[int] = []
+    sessions = [service.open() for _ in range(2)]
+    for session in sessions:
+        session.receive(announced(str(len(bomb)), ("content-encoding", "gzip")))
+        assert session.is_slow, "its turn is behind everybody's who is short"
+        (answer,) = answers(session.receive(posted(bomb)))
+        assert not session.is_slow
+        codes.append(answer.immediate_response.status.code)
+    assert codes == [0, 529]
+    for session in sessions:
+        session.close()
+    assert service.budget.carried == 0
 
 
 def test_what_an_answer_repeats_of_its_request_is_counted_until_it_has_ended() -> None:

@@ -51,6 +51,10 @@ COPIED = 32 * 1024
 class Answerer(Protocol):
     """What answers one call."""
 
+    @property
+    def is_slow(self) -> bool:
+        """Its next message may take as long as a long one, however short it is."""
+
     def receive(self, message: bytes) -> Sequence[bytes]:
         """The answers to one message. May raise CallFailed, which ends the call."""
 
@@ -164,6 +168,8 @@ class Session:
         connection is shared by everybody's exchanges, and a long message takes as long as thousands of others."""
         self._put_off = 0
         """Turns for which the first of those has waited behind others."""
+        self.long_turns = 0
+        """How many of those have had their turn."""
         self._now = now
 
     def receive(self, data: bytes, now: float) -> None:
@@ -188,8 +194,8 @@ class Session:
         """No call is open."""
         return not self._calls
 
-    def proceed(self, now: float) -> None:
-        """Take one turn of what is left."""
+    def proceed(self, now: float, *, short: bool = False) -> None:
+        """Take one turn of what is left. *short*: nothing of what is long."""
         self._now = now
         self._left = self._limits.turn_messages
         ready, self._ready = self._ready, {}
@@ -199,10 +205,11 @@ class Session:
         self._take(self._connection.pending())
         if not self._ready:
             self._take(self._connection.proceed(now))
-        if self._long:
+        if self._long and not short:
             self._put_off += 1
             if not self.is_behind or self._put_off > MAX_PUT_OFF:
                 self._put_off = 0
+                self.long_turns += 1
                 call, _ = self._long.popitem(last=False)
                 self._left = 1
                 self._handle(call, alone=True)
@@ -354,7 +361,7 @@ class Session:
                     call.waits = True
                     self._ready[call] = None
                     break
-                if inbox.whole > LONG_MESSAGE and not alone:
+                if not alone and (inbox.whole > LONG_MESSAGE or (answerer.is_slow and len(inbox))):
                     call.waits = True
                     self._long[call] = None
                     break

@@ -29,6 +29,13 @@ LINGER_SECONDS = 1.0
 """How long a connection that we ended is still read (and what comes discarded): closing a socket that holds unread
 bytes would take our GOAWAY from the peer."""
 
+SLOW_TURN = 0.05
+"""Seconds of a long message's turn from which the next one waits."""
+
+REST_SHARE = 0.25
+"""How long that is: a share of what the turn took. Exchanges are several messages each way: those of others come to
+their end between two long ones, and do not wait for each of them anew."""
+
 EVERYWHERE = frozenset({"0.0.0.0", "[::]", "::"})
 """Hosts that mean all addresses, of IPv4 and of IPv6, however they are spelt: as gRPC's own library takes them."""
 
@@ -87,7 +94,7 @@ class H2Protocol(asyncio.Protocol):
         session = self._session
         self._waiting = session is not None and session.more and not self._closing and not self._paused
         if self._waiting:
-            self._owner.queue(self)
+            self._owner.queue(self, is_behind=session is not None and session.is_behind)
         self._read()
 
     def _read(self) -> None:
@@ -100,11 +107,15 @@ class H2Protocol(asyncio.Protocol):
             else:
                 self._transport.pause_reading()
 
-    def take_turn(self) -> None:
-        """Go on with what came."""
-        if self._session is not None and not self._closing:
-            self._session.proceed(self._loop.time())
-            self.flush()
+    def take_turn(self, *, short: bool = False) -> bool:
+        """Go on with what came; *short*: but with nothing long. Whether something long had its turn."""
+        session = self._session
+        if session is None or self._closing:
+            return False
+        before = session.long_turns
+        session.proceed(self._loop.time(), short=short)
+        self.flush()
+        return session.long_turns != before
 
     @property
     def idle_since(self) -> float | None:
@@ -196,6 +207,9 @@ class H2Listener:
         self._turns: dict[H2Protocol, None] = {}
         """Connections that have more to do, in the order of their turns."""
         self._is_turning = False
+        self._resting: dict[H2Protocol, None] = {}
+        """Connections on which nothing but long messages waits, while those rest."""
+        self._rests_until = 0.0
         self._admitting = False
         self.counters = counters
         self.cache: dict[bytes, Head] = {}
@@ -273,10 +287,22 @@ class H2Listener:
                 log.exception("a bug in a connection")
                 connection.abort()
 
-    def queue(self, connection: H2Protocol) -> None:
-        """Give a connection a turn: one in each round of the loop, so that all the others are heard in between."""
+    def queue(self, connection: H2Protocol, *, is_behind: bool) -> None:
+        """Give a connection a turn: one in each round of the loop, so that all the others are heard in between. Not
+        *is_behind*: all that waits on it is long."""
+        if not is_behind and self.loop.time() < self._rests_until:
+            if not self._resting:
+                self.loop.call_at(self._rests_until, self._rested)
+            self._resting[connection] = None
+            return
         self._turns[connection] = None
         if not self._is_turning:
+            self._soon()
+
+    def _rested(self) -> None:
+        resting, self._resting = self._resting, {}
+        self._turns.update(resting)
+        if self._turns and not self._is_turning:
             self._soon()
 
     def _soon(self) -> None:
@@ -291,8 +317,12 @@ class H2Listener:
             return
         # It may queue up again, behind the others.
         del self._turns[connection]
+        began = self.loop.time()
         try:
-            connection.take_turn()
+            if connection.take_turn(short=began < self._rests_until):
+                ended = self.loop.time()
+                if ended - began >= SLOW_TURN:
+                    self._rests_until = ended + REST_SHARE * (ended - began)
         except Exception:
             log.exception("a bug in a connection")
             connection.abort()
@@ -323,6 +353,7 @@ class H2Listener:
         """Forget one that is closed."""
         self.connections.pop(connection, None)
         self._turns.pop(connection, None)
+        self._resting.pop(connection, None)
         if not self.connections:
             self._empty.set()
 

@@ -73,6 +73,10 @@ class _Process:
         self._effects = effects
         self._waiting: asyncio.Task[None] | None = None
 
+    @property
+    def is_slow(self) -> bool:
+        return self._session.is_slow
+
     def receive(self, message: bytes) -> Sequence[bytes]:
         try:
             answers = self._session.receive(message)

@@ -112,6 +112,7 @@ class Echo:
     """Answers each message with itself."""
 
     made: list[Echo]
+    is_slow = False
 
     def __init__(self, head: Head, outlet: Outlet) -> None:
         self.head = head

@@ -24,6 +24,8 @@ from .peer import ECHO, Caller, data, decoded, headers, rst
 class Slow:
     """A session that asks at its first message, and answers all that it was given when it is resumed."""
 
+    is_slow = False
+
     def __init__(self, room: int = 9) -> None:
         self.over: Future[None] = Future()
         self.asks: Ask | None = None

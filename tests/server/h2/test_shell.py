@@ -425,10 +425,11 @@ def test_no_flood_makes_others_wait(run: Any, flood: str) -> None:
             turns = []
             proceed = shell.H2Protocol.take_turn
 
-            def timed(self: Any) -> None:
+            def timed(self: Any, **how: bool) -> bool:
                 began = time.thread_time()
-                proceed(self)
+                was_long = proceed(self, **how)
                 turns.append(time.thread_time() - began)
+                return was_long
 
             shell.H2Protocol.take_turn = timed  # type: ignore[method-assign]
             try:
@@ -440,6 +441,35 @@ def test_no_flood_makes_others_wait(run: Any, flood: str) -> None:
             assert turns and sum(turn >= 0.05 for turn in turns) <= 1
 
     run(talk())
+
+
+def test_between_two_slow_turns_an_exchange_of_somebody_elses_comes_to_its_end(run: Any) -> None:
+    order: list[str] = []
+
+    async def talk() -> None:
+        async with serving() as (server, where), contextlib.AsyncExitStack() as stack:
+            reader, writer = await stack.enter_async_context(talking(where))
+            channel = await stack.enter_async_context(connected(where))
+            await echoed(channel, b"here")
+
+            def slow(message: bytes) -> list[bytes]:
+                time.sleep(2 * shell.SLOW_TURN)
+                order.append("slow")
+                return []
+
+            writer.write(HELLO + b"".join(headers(n, block=b"\x20" + REQUEST) for n in (1, 3, 5, 7)))
+            await server.until(lambda: len(server.answerers) == 5)
+            for each in server.answerers[1:]:
+                each.is_slow, each.receive = True, slow  # type: ignore[method-assign]
+            writer.write(b"".join(frames.frame(frames.DATA, 0, n, prefixed(b"x")) for n in (1, 3, 5, 7)))
+            await server.until(lambda: bool(order))
+            await echoed(channel, *[b"there"] * 5)
+            order.append("others")
+            await server.until(lambda: len(order) == 5)
+            assert reader is not None
+
+    run(talk())
+    assert order.index("others") <= 2, "behind one of them, or the one that had begun"
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")

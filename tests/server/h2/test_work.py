@@ -135,6 +135,20 @@ def test_a_long_message_waits_behind_all_that_is_short_and_has_a_turn_of_its_own
     assert handled == [[0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
 
 
+def test_what_is_slow_waits_like_what_is_long() -> None:
+    peer = Caller()
+    machine = peer.machine
+    machine.receive(b"".join(headers(n) for n in (3, 5, 7)), 0.0)
+    peer.answerers[0].is_slow = peer.answerers[1].is_slow = True
+    machine.receive(b"".join(data(n, prefixed(b"hi")) for n in (3, 5, 7)), 0.0)
+    handled = [[len(each.received) for each in peer.answerers]]
+    for short in (True, False, True, False):
+        machine.proceed(0.0, short=short)
+        handled.append([len(each.received) for each in peer.answerers])
+    assert handled == [[0, 0, 1], [0, 0, 1], [1, 0, 1], [1, 0, 1], [1, 1, 1]]
+    assert machine.long_turns == 2
+
+
 def test_a_long_message_does_not_wait_for_ever() -> None:
     peer = Caller(H2Limits(turn_frames=1))
     machine = peer.machine
