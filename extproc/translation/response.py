@@ -25,6 +25,11 @@ Note = Callable[[ResponseEvent], None]
 INTERNAL = ResponseFailed(ErrorKind.API, "internal error while translating the response", 500, "internal_error")
 
 
+def not_inflated(error: InflateError) -> ResponseFailed:
+    """An answer that cannot be read for *error*, which is the upstream's."""
+    return ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error")
+
+
 class Response(Protocol):
     """``whole``: head and body are final only at the end, and all bytes come then."""
 
@@ -79,7 +84,7 @@ class Translated:
         try:
             data = self._inflater.feed(chunk) if self._inflater else chunk
         except InflateError as error:
-            return [ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error")]
+            return [not_inflated(error)]
         events = self._parser.feed(data) if data else []
         return events + self._parser.end() if end_of_stream else events
 
@@ -197,7 +202,7 @@ class Passed:
             try:
                 chunk = self._inflater.feed(chunk)
             except InflateError as error:
-                return self.abort(ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error"), end_of_stream)
+                return self.abort(not_inflated(error), end_of_stream)
         added = b""
         if self._watching:
             try:
