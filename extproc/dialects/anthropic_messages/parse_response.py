@@ -41,7 +41,7 @@ from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.counts import whole
-from ..shared.fragments import fragment, place, says_something, text_in, unread
+from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.parser import ParserBase
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
@@ -152,14 +152,14 @@ class MessagesParser(ParserBase):
         if block.kind == _OPAQUE:
             yield OpaqueDelta(block.number, delta)
         elif kind == "text_delta":
-            if text := _text(delta, "text"):
+            if text := string(delta, "text"):
                 yield TextDelta(block.number, text)
         elif kind == "input_json_delta":
             if text := fragment(delta.get("partial_json")):
                 block.input = None
                 yield ToolInputDelta(block.number, text)
         elif kind == "thinking_delta":
-            if text := _text(delta, "thinking"):
+            if text := string(delta, "thinking"):
                 yield ThinkingDelta(block.number, text)
         elif kind == "signature_delta":
             yield from self._sealed(block.number, delta.get("signature"))
@@ -223,9 +223,7 @@ class MessagesParser(ParserBase):
     # ---- whole
 
     def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
-        content = body.get("content")
-        if type(content) in (str, dict):
-            content = [content]
+        content = several(body.get("content"))
         if content is not None and type(content) is not list:
             raise ProtocolError("content", "expected an array")
         if content is None and body.get("type") != "message":
@@ -250,7 +248,7 @@ class MessagesParser(ParserBase):
     def _started_event(self, message: dict[str, Any]) -> ResponseStarted:
         self._note_usage(message.get("usage"))
         extra = unread(message, _NO_EXTRA)
-        return ResponseStarted(_text(message, "id"), _text(message, "model"), self._total(), extra=extra)
+        return ResponseStarted(string(message, "id"), string(message, "model"), self._total(), extra=extra)
 
     def _open(self, index: int, content: dict[str, Any]) -> Iterator[ResponseEvent]:
         """A block's start with whatever it already holds."""
@@ -268,17 +266,17 @@ class MessagesParser(ParserBase):
         elif kind == "thinking":
             self._blocks[index] = _Block(number, _THINKING)
             yield ThinkingStarted(number)
-            if text := _text(content, "thinking"):
+            if text := string(content, "thinking"):
                 yield ThinkingDelta(number, text)
             yield from self._sealed(number, content.get("signature"))
         elif kind == "redacted_thinking":
             self._blocks[index] = _Block(number, _THINKING)
             yield ThinkingStarted(number)
-            yield ThinkingSealed(number, encrypted=_text(content, "data"), signer=self._signer)
+            yield ThinkingSealed(number, encrypted=string(content, "data"), signer=self._signer)
         elif kind == "tool_use":
             given = content.get("input")
             self._blocks[index] = _Block(number, _TOOL, {} if given is None else given)
-            yield ToolCallStarted(number, _text(content, "id"), _text(content, "name"))
+            yield ToolCallStarted(number, string(content, "id"), string(content, "name"))
         else:
             self._blocks[index] = _Block(number, _OPAQUE)
             yield OpaqueStarted(number, NAME, content)
@@ -372,7 +370,7 @@ def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:
     for native in citations:
         if type(native) is not dict:
             continue
-        kind = _text(native, "type")
+        kind = string(native, "type")
         title = native.get("title") or native.get("document_title")
         cited = native.get("cited_text")
         yield CitationAdded(
@@ -380,7 +378,7 @@ def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:
             Citation(
                 "url" if kind == "web_search_result_location" else kind,
                 NAME,
-                _text(native, "url"),
+                string(native, "url"),
                 title if type(title) is str else None,
                 cited if type(cited) is str else None,
                 native=native,
@@ -391,11 +389,6 @@ def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:
 def _input_text(value: Any) -> str:
     """A tool's input that came as a whole: an object, or, from some servers, its text."""
     return value if type(value) is str and value else encode(value or {}).decode()
-
-
-def _text(members: dict[str, Any], name: str) -> str:
-    value = members.get(name)
-    return value if type(value) is str else ""
 
 
 def _object(value: Any) -> dict[str, Any]:

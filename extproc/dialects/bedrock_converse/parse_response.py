@@ -32,7 +32,7 @@ from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.bedrock import REQUEST_ID, failure_in_stream, failure_of_head
-from ..shared.fragments import fragment, place, says_something, unread
+from ..shared.fragments import fragment, place, says_something, several, string, unread
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 
@@ -210,7 +210,7 @@ class ConverseParser(ParserBase):
 
     def _start_tool(self, index: int, tool: dict[str, Any]) -> ResponseEvent:
         opened = self._open[index] = _Open(self.grammar.next_block, "tool")
-        return ToolCallStarted(opened.block, _text(tool, "toolUseId"), _text(tool, "name"))
+        return ToolCallStarted(opened.block, string(tool, "toolUseId"), string(tool, "name"))
 
     def _start_opaque(self, index: int, content: dict[str, Any]) -> Iterator[ResponseEvent]:
         opened = self._open[index] = _Open(self.grammar.next_block, "opaque")
@@ -242,11 +242,9 @@ class ConverseParser(ParserBase):
         output = body.get("output")
         message = output.get("message") if type(output) is dict else None
         content = message.get("content") if type(message) is dict else output if message is None else message
-        if type(content) in (str, dict):
-            content = [content]
         if type(message) is dict:
             self.losses.extra("response.output.message", unread(message, _OF_MESSAGE))
-        for index, block in enumerate(_items(content)):
+        for index, block in enumerate(_items(several(content))):
             if type(block) is str:
                 block = {"text": block}
             if type(block) is dict:
@@ -312,8 +310,3 @@ def _is_server_tool(tool: dict[str, Any]) -> bool:
 
 def _items(value: Any) -> list[Any]:
     return value if type(value) is list else []
-
-
-def _text(members: dict[str, Any], name: str) -> str:
-    value = members.get(name)
-    return value if type(value) is str else ""

@@ -37,7 +37,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Thinking
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
-from ..shared.fragments import fragment, place, says_something, unread
+from ..shared.fragments import fragment, place, says_something, several, string, unread
 from ..shared.google import ERROR_KINDS, read_failure
 from ..shared.parser import ParserBase
 from .grounding import Grounding
@@ -168,7 +168,7 @@ class GeminiParser(ParserBase):
             yield self._start(message)
         feedback = message.get("promptFeedback")
         candidate = self._first(message.get("candidates"))
-        if type(feedback) is dict and _text(feedback, "blockReason") and candidate is None:
+        if type(feedback) is dict and string(feedback, "blockReason") and candidate is None:
             self._blocked = feedback["blockReason"]
             said = feedback.get("blockReasonMessage")
             self._explanation = said if type(said) is str and said else f"the prompt was blocked: {self._blocked}"
@@ -201,9 +201,7 @@ class GeminiParser(ParserBase):
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[ResponseEvent]:
         content = candidate.get("content")
-        parts = content.get("parts") if type(content) is dict else content
-        if type(parts) in (str, dict):
-            parts = [parts]
+        parts = several(content.get("parts") if type(content) is dict else content)
         if parts is None and type(content) is dict:
             parts = [{name: value for name, value in content.items() if name != "role"}]
         elif type(content) is dict:
@@ -367,11 +365,6 @@ class GeminiParser(ParserBase):
             service_tier=self._tier,
             extra=self._extra or None,
         )
-
-
-def _text(members: dict[str, Any], name: str) -> str:
-    value = members.get(name)
-    return value if type(value) is str else ""
 
 
 def _instant(text: Any) -> int | None:

@@ -31,7 +31,7 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from ..shared.fragments import fragment, place, says_something, text_in, unread
+from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, Carried, read_annotation, read_carrier, read_seal, read_usage
@@ -151,8 +151,8 @@ class ResponsesParser(ParserBase):
         members = response if type(response) is dict else {}
         created: Any = members.get("created_at")
         yield ResponseStarted(
-            _text(members, "id"),
-            _text(members, "model") or self.call.request.model,
+            string(members, "id"),
+            string(members, "model") or self.call.request.model,
             created=int(created) if type(created) in (int, float) and abs(created) < 1e12 else None,
         )
 
@@ -160,7 +160,7 @@ class ResponsesParser(ParserBase):
         """Where the item of an *event* stands. A known id says it, whatever the number; who says nothing means the item
         that came last."""
         item = event.get("item")
-        id_ = _text(event, "item_id") or (_text(item, "id") if type(item) is dict else "")
+        id_ = string(event, "item_id") or (string(item, "id") if type(item) is dict else "")
         known = self._places.get(id_)
         if known is None:
             index = place(event.get("output_index"))
@@ -277,7 +277,7 @@ class ResponsesParser(ParserBase):
         return opened
 
     def _finish_reasoning(self, index: _Place, item: dict[str, Any]) -> Iterator[ResponseEvent]:
-        sealed = _text(item, "encrypted_content")
+        sealed = string(item, "encrypted_content")
         carried = read_carrier(sealed)
         opened = self._blocks.get((index, "reasoning", None))
         shown = opened.texts if opened else [_joined(item.get("content")) or _joined(item.get("summary"))]
@@ -321,10 +321,10 @@ class ResponsesParser(ParserBase):
         opened = self._blocks[(index, "call", None)] = _Open(self.grammar.next_block)
         extra = {name: item[name] for name in ("namespace", "caller") if item.get(name) is not None}
         kind = _CALLS[item["type"]][0]
-        call_id = _text(item, "call_id") or _text(item, "id")
+        call_id = string(item, "call_id") or string(item, "id")
         self._called.add(call_id)
         id_, signature = marker.unsealed_id(call_id)
-        yield ToolCallStarted(opened.block, id_, _text(item, "name"), kind, extra or None, signature)
+        yield ToolCallStarted(opened.block, id_, string(item, "name"), kind, extra or None, signature)
         return opened
 
     def _on_input_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
@@ -357,11 +357,11 @@ class ResponsesParser(ParserBase):
 
     def _on_item_added(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         item = event.get("item")
-        if type(item) is not dict or _text(item, "type") not in _CALLS:
+        if type(item) is not dict or string(item, "type") not in _CALLS:
             return
         index = self._place_of(event)
         # Without a name it is told when it is whole.
-        if (index, "call", None) not in self._blocks and _text(item, "name"):
+        if (index, "call", None) not in self._blocks and string(item, "name"):
             opened = yield from self._start_call(index, item)
             yield from self._rest_of_input(opened, item.get(_CALLS[item["type"]][1]))
 
@@ -369,11 +369,9 @@ class ResponsesParser(ParserBase):
         item, index = event.get("item"), self._place_of(event)
         if type(item) is not dict:
             return
-        kind = _text(item, "type")
+        kind = string(item, "type")
         if kind == "message":
-            content = item.get("content")
-            if type(content) in (str, dict):
-                content = [content]
+            content = several(item.get("content"))
             self.losses.extra("response.output.message", unread(item, _OF_MESSAGE))
             # A server that numbers no parts (llama.cpp) has told them one by one: here they would be told again.
             told = (index, "text", None) in self._blocks
@@ -438,9 +436,9 @@ class ResponsesParser(ParserBase):
         for index, item in enumerate(output if type(output) is list else ()):
             if type(item) is not dict:
                 continue
-            kind, id_ = _text(item, "type"), _text(item, "id")
+            kind, id_ = string(item, "type"), string(item, "id")
             where = self._places.get(id_, index)
-            told = (_text(item, "call_id") or id_) in self._called
+            told = (string(item, "call_id") or id_) in self._called
             if kind in _CALLS and (not told or (where, "call", None) in self._blocks):
                 yield from self._on_item_done({"output_index": where, "item": item})
             elif kind == "message" and not self._said:
@@ -454,7 +452,7 @@ class ResponsesParser(ParserBase):
     def _ending(self, response: dict[str, Any], *, incomplete: bool) -> ResponseEnded | ResponseFailed:
         details = response.get("incomplete_details")
         details = details if type(details) is dict else {}
-        reason = _text(details, "reason")
+        reason = string(details, "reason")
         stop: StopReason | ResponseFailed = StopReason.MAX_TOKENS
         if incomplete:
             if reason:
@@ -468,13 +466,13 @@ class ResponsesParser(ParserBase):
             stop = StopReason.REFUSAL
         else:
             stop = StopReason.TOOL_CALL if self._called else StopReason.END
-        tier = _text(response, "service_tier")
+        tier = string(response, "service_tier")
         extra = unread(response, _NO_NEWS)
         return ResponseEnded(
             stop,
             read_usage(response.get("usage")),
             native_reason=reason or ("incomplete" if incomplete else "completed"),
-            explanation="".join(self._refusal) or _text(details, "explanation") or None,
+            explanation="".join(self._refusal) or string(details, "explanation") or None,
             service_tier="standard" if tier == "default" else tier or None,
             extra=extra,
         )
@@ -496,16 +494,11 @@ class ResponsesParser(ParserBase):
             return
         yield from self._ensure_started(body)
         yield from self._output(body)
-        if self.grammar.next_block == 0 and (text := _text(body, "output_text")):
+        if self.grammar.next_block == 0 and (text := string(body, "output_text")):
             # The SDK's own member: what it joins is not there.
             yield from self._text((0, "text", 0), text, refusal=False)
             yield from self.close_blocks()
         yield self._ending(body, incomplete=status == "incomplete")
-
-
-def _text(members: dict[str, Any], name: str) -> str:
-    value = members.get(name)
-    return value if type(value) is str else ""
 
 
 def _joined(parts: Any) -> str:

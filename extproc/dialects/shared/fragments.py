@@ -24,6 +24,17 @@ def fragment(value: Any) -> str:
     return "" if value is None else encode(value).decode()
 
 
+def string(members: dict[str, Any], name: str) -> str:
+    """Member *name*, if it is a text; else nothing."""
+    value = members.get(name)
+    return value if type(value) is str else ""
+
+
+def several(value: Any) -> Any:
+    """The parts of an answer, where some servers write a single one without its list."""
+    return [value] if type(value) in (str, dict) else value
+
+
 def says_something(value: Any) -> bool:
     """Whether there is more to *value* than the zero values of the language that its server is written in."""
     waiting = [value]

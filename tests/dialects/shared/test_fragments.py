@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.shared.fragments import fragment, may_hold_text, place, says_something, text_in, unread
+from extproc.dialects.shared.fragments import (
+    fragment,
+    may_hold_text,
+    place,
+    says_something,
+    several,
+    string,
+    text_in,
+    unread,
+)
 
 
 @pytest.mark.parametrize(("value", "text"), [("{", "{"), (None, ""), ({"a": 1}, '{"a":1}'), ([], "[]"), ("", "")])
@@ -61,3 +70,15 @@ def test_what_is_unread_and_what_may_hold_text() -> None:
     assert unread({"a": 1}, frozenset("a")) is None
     assert may_hold_text(b'{"x": [{"text" : "a"}]}') and may_hold_text(b'{"content":["a"]}')
     assert not may_hold_text(b'{"text": "", "id": "a"}')
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"), [("a", ["a"]), ({"text": "a"}, [{"text": "a"}]), (["a"], ["a"]), (None, None), (7, 7)]
+)
+def test_one_part_may_come_without_its_list(value: Any, parts: Any) -> None:
+    assert several(value) == parts
+
+
+@pytest.mark.parametrize(("value", "text"), [("a", "a"), ("", ""), (None, ""), (7, ""), (["a"], "")])
+def test_what_is_no_text_is_an_empty_one(value: Any, text: str) -> None:
+    assert string({"name": value}, "name") == text and string({}, "name") == ""
