@@ -16,7 +16,6 @@ from ...settings import Limits
 from ..base import (
     Asked,
     ClientCall,
-    DialectBase,
     Env,
     Meta,
     Operation,
@@ -25,7 +24,7 @@ from ..base import (
     UpstreamCall,
 )
 from ..shared import openai
-from ..shared.vectors import ErrorEmitter
+from ..shared.embeds import NoConversation
 from . import requests
 from .responses import EndpointParser
 from .table import endpoint, split
@@ -33,14 +32,8 @@ from .table import endpoint, split
 _API = re.compile(r"/(chat/completions|completions|responses|embeddings)/?\Z")
 
 
-class OpenAIEndpoints(DialectBase):
+class OpenAIEndpoints(NoConversation):
     name = "openai_endpoints"
-    paths: tuple[str, ...] = ()
-    root = ""
-    converses = False
-
-    def claims(self, members: dict[str, Any]) -> bool:
-        return False
 
     def operation(self, path: str) -> Operation:
         return Operation.ELSE
@@ -75,11 +68,6 @@ class OpenAIEndpoints(DialectBase):
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
     ) -> EndpointParser:
         return EndpointParser(call, head, limits, losses)
-
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ErrorEmitter:
-        return ErrorEmitter(self, upstream, meta)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return openai.read_meta(head, env)

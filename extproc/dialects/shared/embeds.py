@@ -1,4 +1,5 @@
-"""What dialects of embeddings have in common. Derived from in packages' own files, so it is not compiled either."""
+"""What dialects without conversations have in common, those of embeddings above all. Derived from in packages' own
+files, so it is not compiled either."""
 
 from __future__ import annotations
 
@@ -29,9 +30,8 @@ from .vectors import ErrorEmitter, VectorsParser
 JSON = [("content-type", "application/json")]
 
 
-class EmbedDialect(DialectBase):
-    """An API that gives vectors and holds no conversation: its answers are whole, and of the vocabulary of
-    conversations it needs the errors alone."""
+class NoConversation(DialectBase):
+    """An API that holds no conversation: of that vocabulary it needs the errors alone."""
 
     name: str
     paths: tuple[str, ...] = ()
@@ -40,6 +40,15 @@ class EmbedDialect(DialectBase):
 
     def claims(self, members: dict[str, Any]) -> bool:
         return False
+
+    def response_emitter(
+        self: Any, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
+    ) -> ErrorEmitter:
+        return ErrorEmitter(self, upstream, meta)
+
+
+class EmbedDialect(NoConversation):
+    """An API that gives vectors. Its answers are whole."""
 
     def operation(self, path: str) -> Operation:
         return Operation.EMBED
@@ -54,11 +63,6 @@ class EmbedDialect(DialectBase):
         self: Any, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
     ) -> VectorsParser:
         return VectorsParser(call, head, limits, losses, self)
-
-    def response_emitter(
-        self: Any, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ErrorEmitter:
-        return ErrorEmitter(self, upstream, meta)
 
     def called(self, request: EmbedRequest, upstream: Upstream, members: dict[str, Any]) -> UpstreamCall:
         """*members* to *upstream*, with what the answer to *request* is known by. Raises Unsupported."""
