@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,9 +176,7 @@ class Made:
     def _variable(self, literal: str, provider: str) -> str:
         if literal not in self._secrets:
             base = re.sub(r"\W", "_", provider).upper() + "_API_KEY"
-            taken = set(self._secrets.values())
-            names = (base if number == 1 else f"{base}_{number}" for number in range(1, 10_000))
-            self._secrets[literal] = next(name for name in names if name not in taken)
+            self._secrets[literal] = free_name(base, self._secrets.values())
         return self._secrets[literal]
 
     def by_body(self, member: str, match: dict[str, Any]) -> dict[str, Any]:
@@ -245,9 +244,14 @@ def _name_apart(wanted: list[Wanted]) -> None:
     """Give each a name of its own: it is that of a route and of a cluster."""
     taken: set[str] = {"extproc"}
     for item in wanted:
-        names = (item.name if number == 1 else f"{item.name}_{number}" for number in range(1, 10_000))
-        item.name = next(name for name in names if name not in taken)
+        item.name = free_name(item.name, taken)
         taken.add(item.name)
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """*wanted*, with a number behind it if that is *taken*."""
+    names = (wanted if number == 1 else f"{wanted}_{number}" for number in range(1, 10_000))
+    return next(name for name in names if name not in taken)
 
 
 def _hosts(wanted: list[Wanted]) -> list[tuple[list[str], list[Wanted]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..costs.prices import MOST, PER
-from ..gateway.envoy import ImportFailed
+from ..gateway.envoy import ImportFailed, free_name
 from ..providers import PROVIDERS
 
 SEVERAL = "is asked in turn with the others of the same name; here one after the other, as listed"
@@ -145,14 +145,9 @@ class _Read:
         """*value* as this project refers to it: ``os.environ/X`` is ``${X}``, and a literal becomes *variable*."""
         if match := _REFERENCE.match(str(value)):
             return f"${{{match[1]}}}"
-        known = self.secrets.setdefault(str(value), self.free(variable))
+        known = self.secrets.setdefault(str(value), free_name(variable, self.secrets.values()))
         self.note(path, f"the secret written here is replaced by ${{{known}}}: set it in the sidecar's environment")
         return f"${{{known}}}"
-
-    def free(self, variable: str) -> str:
-        taken = set(self.secrets.values())
-        names = (variable if number == 1 else f"{variable}_{number}" for number in range(1, 10_000))
-        return next(name for name in names if name not in taken)
 
     def plain(self, path: str, value: Any) -> str | None:
         """*value* where it must be known now; ``None`` for what stands in the environment."""
