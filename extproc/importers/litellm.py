@@ -23,7 +23,6 @@ class _Prefix:
     """Where it is served, if the provider's row does not say."""
     key: str = ""
     """The variable that LiteLLM reads where no api_key is given."""
-    upstream: str = ""
 
 
 def _served(url: str, key: str) -> _Prefix:
@@ -218,8 +217,8 @@ class _Read:
             return None
         if not self.credentials(row, entry, meant, params, here):
             return None
-        usual = row if row not in ("openai-compatible",) else ""
-        return self.entered(row, entry, usual or self.called(str(entry.get("url", "")), params))
+        name = row if row != "openai-compatible" else self.called(str(entry.get("url", "")), params)
+        return self.entered(row, entry, name)
 
     def credentials(
         self, row: str, entry: dict[str, Any], meant: _Prefix, params: Mapping[str, Any], here: str
@@ -266,7 +265,7 @@ class _Read:
     def entered(self, row: str, entry: dict[str, Any], name: str) -> str:
         """The name under which that very entry stands."""
         whole = {**({} if name == row else {"provider": row}), **entry}
-        if whole.get("key") in _usual_keys(row):
+        if whole.get("key") in [f"${{{name}}}" for name in PROVIDERS[row].variables]:
             del whole["key"]
         number = 1
         chosen = name
@@ -352,12 +351,8 @@ def _is_cost(params: Mapping[str, Any], name: str) -> bool:
 def _variable(row: str, meant: _Prefix) -> str:
     if meant.key:
         return meant.key
-    usual = _usual_keys(row)
-    return usual[0][2:-1] if usual else re.sub(r"\W", "_", row).upper() + "_API_KEY"
-
-
-def _usual_keys(row: str) -> list[str]:
-    return re.findall(r"\$\{\w+\}", PROVIDERS[row].auth)
+    usual = PROVIDERS[row].variables
+    return usual[0] if usual else re.sub(r"\W", "_", row).upper() + "_API_KEY"
 
 
 def _settings(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -31,6 +31,9 @@ STATEFUL = (
 credential: a route has to name them."""
 
 
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
 class Endpoint(Frozen):
     """One dialect at a provider."""
 
@@ -73,6 +76,12 @@ class Provider(Frozen):
         regional = self.regional_host or "{}"
         known = conf.get("region") != "global" and all(conf.get(name) for name in _braced(regional))
         return regional.format_map(conf) if known else self.host
+
+    @property
+    def variables(self) -> list[str]:
+        """The environment variables that ``auth`` names."""
+        found: list[str] = _VARIABLE.findall(self.auth)
+        return found
 
     @property
     def by_model(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ PROBE_SECONDS = 1.0
 MAX_PROBE_BYTES = 1024 * 1024
 MAX_LISTED = 64
 """Models of one server that clients are told of."""
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def find(environ: Mapping[str, str], own: str = "", *, probe: bool = True) -> Fi
 def _keys(environ: Mapping[str, str], found: Findings, own: str) -> None:
     """The providers that need a key and nothing else: by their rows."""
     for row in PROVIDERS.values():
-        variables = _VARIABLE.findall(row.auth)
+        variables = row.variables
         if row.host is None or len(variables) != 1:
             continue
         more = known(row.name)
