@@ -212,10 +212,10 @@ class Made:
         nowhere = _route_named(config, "no_such_model")
         # What is about routes that the sidecar names is put back where there are any.
         nowhere["match"].pop("headers")
-        listener = _manager(config)["http_filters"][0]["typed_config"]
+        listener = manager_of(config)["http_filters"][0]["typed_config"]
         listener["request_attributes"] = [a for a in listener["request_attributes"] if "['routes']" not in a]
         _name_apart(self.wanted)
-        table = _manager(config)["route_config"]
+        table = manager_of(config)["route_config"]
         table["virtual_hosts"] = [
             {
                 "name": f"host_{number}",
@@ -230,7 +230,7 @@ class Made:
         if any(item.costs for item in self.wanted if item.placement != "upstream"):
             listener["metadata_options"]["receiving_namespaces"]["untyped"].append(COSTS_NAMESPACE)
         if self._members:
-            _manager(config)["http_filters"].insert(0, self._body_filter())
+            manager_of(config)["http_filters"].insert(0, self._body_filter())
         resources["clusters"] = [*(_cluster(wanted, pattern) for wanted in self.wanted), sidecar]
         return config
 
@@ -453,7 +453,7 @@ def _may_take(other: Wanted, models: list[str]) -> bool:
 def _translate_on_the_listener(config: dict[str, Any], names: list[str]) -> None:
     """Have the listener's filter asked for the texts of the routes *names*. What bears a key takes the route that it
     names, or none: every other route excludes the header that names one."""
-    manager = _manager(config)
+    manager = manager_of(config)
     asked = manager["http_filters"][0]["typed_config"]["request_attributes"]
     asked += [f"xds.virtual_host_metadata.filter_metadata['extproc']['routes']['{name}']" for name in names]
     none = {"name": ROUTE_HEADER, "present_match": True, "invert_match": True}
@@ -464,14 +464,15 @@ def _translate_on_the_listener(config: dict[str, Any], names: list[str]) -> None
                 headers.append(none)
 
 
-def _manager(config: dict[str, Any]) -> dict[str, Any]:
+def manager_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The listener's connection manager."""
     chain = config["static_resources"]["listeners"][0]["filter_chains"][0]
     found: dict[str, Any] = chain["filters"][0]["typed_config"]
     return found
 
 
 def _route_named(config: dict[str, Any], name: str) -> dict[str, Any]:
-    routes = _manager(config)["route_config"]["virtual_hosts"][0]["routes"]
+    routes = manager_of(config)["route_config"]["virtual_hosts"][0]["routes"]
     found: dict[str, Any] = next(item for item in routes if item["name"] == name)
     return found
 

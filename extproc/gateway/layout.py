@@ -15,7 +15,7 @@ from ..route.merge import merge
 from ..route.model import checked, split_endpoint
 from ..route.text import choose, shown
 from ..route.text import read as read_text
-from .envoy import MODEL_HEADER, ROUTE_HEADER, Destination, Made, Wanted, endpoint_parts, matching, metadata, written
+from .envoy import MODEL_HEADER, ROUTE_HEADER, Destination, Made, Wanted, endpoint_parts, manager_of, matching, metadata, written
 from .file import FileError, GatewayFile, NamedModel, NamedProvider, said
 from .known import OPERATIONS, KnownProvider, base_path, known
 
@@ -121,8 +121,7 @@ class _Plan:
     def unknown(self, config: dict[str, Any]) -> None:
         """What the sidecar is told before it knows a request's model."""
         says = {key: value for key, value in self.common.items() if key in ("losses", "prefixes", "other_paths")}
-        manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-        for host in manager["route_config"]["virtual_hosts"]:
+        for host in manager_of(config)["route_config"]["virtual_hosts"]:
             host["routes"][-1]["metadata"] = metadata(says)
 
     # ---- providers
