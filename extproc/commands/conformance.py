@@ -9,7 +9,6 @@ from functools import partial
 
 from ..conformance import alone, report, table
 from ..conformance.features import BY_NAME
-from ..conformance.live import Live, ScriptedUpstream
 from ..conformance.sides import MODELS
 from .base import Command, UsageError
 
@@ -60,6 +59,8 @@ COMMAND = Command(
 
 
 def _conformance(args: argparse.Namespace) -> int:
+    from ..conformance.live import Live, ScriptedUpstream
+
     clients, upstreams = args.client or table.APIS, args.upstream or table.APIS
     if args.real and not args.url:
         raise UsageError("--real needs the URL of a gateway")
