@@ -14,6 +14,11 @@ from .names import NOTHING, Allowed, may_carry_credential, plain
 Headers = list[tuple[str, str]]
 """Lower-case names, without pseudo headers."""
 
+MODEL_HEADER = "x-extproc-model"
+"""Names the model by which Envoy chooses a route, of what is translated behind the listener."""
+ROUTE_HEADER = "x-extproc-route"
+"""Names the route that a translated request must take, with its credential in it. It never bears MODEL_HEADER as well:
+what is routed by model leads elsewhere."""
 CREDENTIAL_HEADERS = frozenset(
     {
         "authorization",

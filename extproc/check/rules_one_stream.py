@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..exchange.attributes import ROUTES
-from ..exchange.router import ROUTE_HEADER
+from ..headers import ROUTE_HEADER
 from ..route import RouteError
 from ..route.catalogue import Catalogue, read_catalogue
 from .levels import Combination, MetadataLevel, problem

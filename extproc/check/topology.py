@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..exchange.router import ROUTE_HEADER
+from ..headers import ROUTE_HEADER
 from .tree import Node, Unreadable, documents
 
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"

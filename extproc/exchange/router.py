@@ -15,7 +15,7 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingRequest,
     ProcessingResponse,
 )
-from ..headers import Headers
+from ..headers import MODEL_HEADER, ROUTE_HEADER, Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
 from ..route import RouteError, compile_route
@@ -30,10 +30,6 @@ from .phases import Kind, Phase
 from .translator import Translator
 from .variables import told_of_others
 
-MODEL_HEADER = "x-extproc-model"
-ROUTE_HEADER = "x-extproc-route"
-"""Names the route that a translated request must take, with its credential in it. It never bears MODEL_HEADER as well:
-what is routed by model leads elsewhere."""
 OWN_HEADERS = frozenset({MODEL_HEADER, ROUTE_HEADER})
 """A client's own must never choose a route."""
 MAX_MODEL = 256

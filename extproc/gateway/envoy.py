@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..headers import CREDENTIAL_HEADERS
+from ..headers import CREDENTIAL_HEADERS, MODEL_HEADER, ROUTE_HEADER
 from ..reference import config as reference
 from ..route.catalogue import is_route_name
 from ..route.merge import as_object, merge
@@ -410,12 +410,6 @@ def _text(values: dict[str, Any]) -> _Block:
 def metadata(level: dict[str, Any]) -> dict[str, Any]:
     """*level* as Envoy's metadata for the sidecar."""
     return {"filter_metadata": {"extproc": {"route": _text(level)}}}
-
-
-ROUTE_HEADER = "x-extproc-route"
-"""Names the route of what the listener's stream has translated."""
-MODEL_HEADER = "x-extproc-model"
-"""Names the model by which a route is chosen, of what is translated behind the listener."""
 
 
 def matching(header: str, value: dict[str, Any]) -> dict[str, Any]:

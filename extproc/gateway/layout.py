@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..headers import MODEL_HEADER, ROUTE_HEADER
 from ..providers import PROVIDERS
 from ..reference import config as reference
 from ..route import RouteError
@@ -15,7 +16,7 @@ from ..route.merge import merge
 from ..route.model import checked, split_endpoint
 from ..route.text import choose, shown
 from ..route.text import read as read_text
-from .envoy import MODEL_HEADER, ROUTE_HEADER, Destination, Made, Wanted, endpoint_parts, manager_of, matching, metadata, written
+from .envoy import Destination, Made, Wanted, endpoint_parts, manager_of, matching, metadata, written
 from .file import FileError, GatewayFile, NamedModel, NamedProvider, said
 from .known import OPERATIONS, KnownProvider, base_path, known
 

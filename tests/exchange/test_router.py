@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.exchange.attributes import MODELS, ROUTES
 from extproc.exchange.phases import Phase
-from extproc.exchange.router import MODEL_HEADER, Router, as_header
+from extproc.exchange.router import Router, as_header
+from extproc.headers import MODEL_HEADER
 from extproc.telemetry.outcome import Ending
 
 from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
