@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from extproc import Refused, Translation
+from extproc.llm.fold import folded
 
-from .properties.pipeline import fold, gist, parse
+from .properties.pipeline import gist, parse
 
 Json = Any
 CASES = [
@@ -78,7 +79,7 @@ def test_response(case: dict[str, Json]) -> None:
     raw = case["input"]["text"] if streamed else json.dumps(case["input"])
     out = t.response_body(raw.encode(), end_of_stream=True)
     theirs = case["expected"]["text"] if streamed else json.dumps(case["expected"])
-    told = [gist(fold(parse(DIALECT[client], data, t.head))) for data in (theirs.encode(), out)]
+    told = [gist(folded(parse(DIALECT[client], data, t.head))) for data in (theirs.encode(), out)]
     words = ("text", "thinking", "calls", "counts", "failed")
     found = {word for word, one, other in zip(words, *told, strict=True) if one != other}
     assert found == set(case.get("differs", {})), told

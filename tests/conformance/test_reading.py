@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from extproc.conformance import reading
 from extproc.conformance.features import BY_NAME
-from extproc.llm.fold import Folded
+from extproc.llm.fold import Folded, folded
 from extproc.llm.request import Message, Output, Reasoning, Request, Text, Thinking, Tool, ToolCall, ToolResult
 
 
@@ -15,11 +15,8 @@ def asks(*messages: Message, **members: Any) -> Request:
     return Request(dialect="", model="", messages=[*messages], **members)
 
 
-def folded(name: str) -> Folded:
-    answer = Folded()
-    for event in BY_NAME[name].answer:
-        answer.add(event)
-    return answer
+def answered(name: str) -> Folded:
+    return folded(BY_NAME[name].answer)
 
 
 def test_text_is_the_same_however_it_is_parted() -> None:
@@ -70,13 +67,13 @@ def test_tools_without_a_schema() -> None:
 
 
 def test_answers() -> None:
-    assert reading.answer_text(folded("answer")) == "Hello, world."
-    assert reading.thinking(folded("thinking")) == "Let me see."
-    assert reading.made_calls(folded("calls")) == [("get_weather", {"city": c}) for c in ("Paris", "Rome")]
-    assert reading.citations(folded("citations")) == ["https://example.com/a"]
-    assert reading.usage(folded("usage")) == (31, 12)
-    assert reading.failure(folded("rate_limit")) == "rate_limit" and reading.is_failed(folded("broken"))
-    assert reading.stop_reason(folded("stop_length")) == "max_tokens" and reading.stop_reason(Folded()) == ""
+    assert reading.answer_text(answered("answer")) == "Hello, world."
+    assert reading.thinking(answered("thinking")) == "Let me see."
+    assert reading.made_calls(answered("calls")) == [("get_weather", {"city": c}) for c in ("Paris", "Rome")]
+    assert reading.citations(answered("citations")) == ["https://example.com/a"]
+    assert reading.usage(answered("usage")) == (31, 12)
+    assert reading.failure(answered("rate_limit")) == "rate_limit" and reading.is_failed(answered("broken"))
+    assert reading.stop_reason(answered("stop_length")) == "max_tokens" and reading.stop_reason(Folded()) == ""
 
 
 def test_system_text_wherever_it_stands() -> None:

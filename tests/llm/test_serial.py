@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind
-from extproc.llm.fold import Folded, ToolCallBlock
+from extproc.llm.fold import Folded, ToolCallBlock, folded
 from extproc.llm.grammar import Grammar
 from extproc.llm.serial import Serializer
 
@@ -189,11 +189,9 @@ def fed(events: list[Event]) -> list[list[Event]]:
     return [serial.feed(event) for event in events]
 
 
-def folded(events: list[Event]) -> Folded:
+def stripped(events: list[Event]) -> Folded:
     """Each block's pieces joined; without the white space around a call's input, which means nothing."""
-    result = Folded()
-    for event in events:
-        result.add(event)
+    result = folded(events)
     for block in result.blocks:
         if isinstance(block, ToolCallBlock):
             block.parts = [block.input.strip()]
@@ -208,7 +206,7 @@ def test_blocks_never_overlap_and_nothing_is_lost_in_silence(events: list[Event]
     for event in out:
         grammar.check(event)
     assert grammar.state.name == "ENDED"
-    after, before = folded(out), folded(events)
+    after, before = stripped(out), stripped(events)
     if after.failed is None:
         assert after.blocks == before.blocks
         assert after.ended == before.ended
@@ -261,5 +259,5 @@ def interleaved_calls(draw: st.DrawFn) -> list[Event]:
 @given(interleaved_calls())
 def test_parallel_calls_always_arrive_whole(events: list[Event]) -> None:
     out = [event for batch in fed(events) for event in batch]
-    assert folded(out).failed is None
-    assert folded(out).blocks == folded(events).blocks
+    assert stripped(out).failed is None
+    assert stripped(out).blocks == stripped(events).blocks

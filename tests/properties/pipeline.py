@@ -86,13 +86,6 @@ def run_whole(client: str, upstream: str, data: bytes) -> list[e.ResponseEvent]:
     return parse(client, out, response.head())
 
 
-def fold(events: Iterable[e.ResponseEvent]) -> Folded:
-    folded = Folded()
-    for event in events:
-        folded.add(event)
-    return folded
-
-
 def input_of(call: ToolCallBlock) -> object:
     """What a call's input says, however it is spaced; text that is no JSON as it is."""
     try:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from extproc import Translation, dialects
 from extproc.dialects.base import ResponseHead, UpstreamCall
 from extproc.framing import eventstream
-from extproc.llm.fold import Folded, TextBlock, ToolCallBlock
+from extproc.llm.fold import Folded, TextBlock, ToolCallBlock, folded
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Request
 from extproc.settings import Limits
@@ -78,10 +78,7 @@ def told(client: str, upstream: str, answer: Json, *, step: int | None = None) -
     call = UpstreamCall("POST", "/", [], {}, Request(dialect=client, model="m", messages=[], stream=stream))
     head = ResponseHead(t.head.status, t.head.headers)
     parser = dialects.get(client).response_parser(call, head, Limits(), LossReport())
-    folded = Folded()
-    for event in parser.feed(out) + parser.end():
-        folded.add(event)
-    return folded, t, out
+    return folded(parser.feed(out) + parser.end()), t, out
 
 
 ROUTES: dict[str, Json] = {

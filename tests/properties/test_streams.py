@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.llm import events as e
+from extproc.llm.fold import folded
 
-from .pipeline import ALL_GOLDENS, NAMES, PAIRS, fold, gist, pair_id, parse, run, run_whole, translated
+from .pipeline import ALL_GOLDENS, NAMES, PAIRS, gist, pair_id, parse, run, run_whole, translated
 
 Pair = tuple[str, str, Path]
 pairs = pytest.mark.parametrize("pair", PAIRS, ids=pair_id)
@@ -66,18 +67,18 @@ def test_line_ends_do_not_matter(pair: Pair) -> None:
 def test_cut_short_anywhere_ends_legally_and_never_looks_complete(pair: Pair) -> None:
     client, upstream, path = pair
     data = path.read_bytes()
-    complete = fold(parse(client, run(client, upstream, [data])))
+    complete = folded(parse(client, run(client, upstream, [data])))
     step = max(1, len(data) // 150)
     for cut in range(0, len(data), step):
         seen: list[e.ResponseEvent] = []
         response = translated(client, upstream, seen=seen)
         out = response.feed(data[:cut], False) + response.feed(b"", True)
-        folded = fold(parse(client, out))
-        ended = fold(seen).ended
-        assert (folded.failed is None) == (ended is not None)
-        if folded.failed is None:
+        answer = folded(parse(client, out))
+        ended = folded(seen).ended
+        assert (answer.failed is None) == (ended is not None)
+        if answer.failed is None:
             # What was cut off can only have been counts and end marks.
-            assert gist(folded)[:3] == gist(complete)[:3]
+            assert gist(answer)[:3] == gist(complete)[:3]
 
 
 @pairs
@@ -91,15 +92,15 @@ def test_text_is_never_held_back(pair: Pair) -> None:
         out += response.feed(data[i : i + 1], False)
         if any(type(event) is e.TextDelta for event in seen[before:]):
             came = "".join(event.text for event in seen if type(event) is e.TextDelta)
-            assert gist(fold(parse(client, out)))[0] == came
+            assert gist(folded(parse(client, out)))[0] == came
 
 
 @pairs
 def test_a_stream_folded_is_the_whole(pair: Pair) -> None:
     client, upstream, path = pair
     data = path.read_bytes()
-    streamed = fold(parse(client, run(client, upstream, [data])))
-    whole = fold(run_whole(client, upstream, data))
+    streamed = folded(parse(client, run(client, upstream, [data])))
+    whole = folded(run_whole(client, upstream, data))
     if streamed.failed is not None:
         assert whole.failed is not None
         return
@@ -115,7 +116,7 @@ def test_there_and_back_keeps_what_a_client_can_tell_apart(pair: Pair) -> None:
     data = path.read_bytes()
     there = run(client, upstream, [data])
     back = run(upstream, client, [there])
-    original, returned = fold(parse(upstream, run(upstream, upstream, [data]))), fold(parse(upstream, back))
+    original, returned = folded(parse(upstream, run(upstream, upstream, [data]))), folded(parse(upstream, back))
     before, after = gist(original), gist(returned)
     if original.failed is not None:
         # A call that was cut off: some dialects tell calls whole or not at all.
@@ -142,8 +143,8 @@ def test_unknown_members_anywhere_change_nothing(pair: Pair) -> None:
             except msgspec.DecodeError:
                 pass
         lines.append(line)
-    before = fold(parse(client, run(client, upstream, [path.read_bytes()])))
-    after = fold(parse(client, run(client, upstream, [b"\n".join(lines)])))
+    before = folded(parse(client, run(client, upstream, [path.read_bytes()])))
+    after = folded(parse(client, run(client, upstream, [b"\n".join(lines)])))
     assert gist(after) == gist(before)
 
 

@@ -13,7 +13,6 @@ from extproc.dialects.base import encode as to_json
 from extproc.dialects.bedrock_converse import BedrockConverse
 from extproc.framing.eventstream import EventStreamDecoder, EventStreamMessage, encode, encode_headers
 from extproc.llm import events as e
-from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
 from extproc.llm.request import (
@@ -106,13 +105,6 @@ def parsed(
         grammar.check(event)
     assert grammar.state is State.ENDED
     return events
-
-
-def fold(events: list[e.ResponseEvent]) -> Folded:
-    folded = Folded()
-    for event in events:
-        folded.add(event)
-    return folded
 
 
 def emitted(

@@ -10,9 +10,10 @@ from extproc.dialects.base import Meta
 from extproc.llm import events as e
 from extproc.llm import marker
 from extproc.llm.failures import ErrorKind
+from extproc.llm.fold import folded
 from extproc.llm.losses import LossReport
 
-from .helpers import Json, emitted, fold, messages_of, parsed
+from .helpers import Json, emitted, messages_of, parsed
 
 CLAUDE = "anthropic-claude-v1"
 END = e.BlockEnded
@@ -152,8 +153,8 @@ def test_blocks(blocks: list[e.ResponseEvent], told: Told, content: list[Json]) 
 
 @pytest.mark.parametrize("blocks", [case[0] for case in CASES.values()], ids=CASES)
 def test_the_stream_and_the_whole_say_the_same(blocks: list[e.ResponseEvent]) -> None:
-    streamed = fold(parsed(emitted(response(*blocks))[1]))
-    whole = fold(parsed(msgspec.json.decode(emitted(response(*blocks), stream=False)[1])))
+    streamed = folded(parsed(emitted(response(*blocks))[1]))
+    whole = folded(parsed(msgspec.json.decode(emitted(response(*blocks), stream=False)[1])))
     assert streamed.ended == whole.ended
     assert [type(block) for block in streamed.blocks] == [type(block) for block in whole.blocks]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind
-from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock, folded
 
-from .helpers import GOLDEN, Json, fold, frame, parsed
+from .helpers import GOLDEN, Json, frame, parsed
 
 K, STOP = ErrorKind, e.StopReason
 CLAUDE = "anthropic-claude-v1"
@@ -67,7 +67,7 @@ def test_every_golden_stream_is_told() -> None:
 @pytest.mark.parametrize(("name", "expected"), GOLDENS.items(), ids=GOLDENS)
 @pytest.mark.parametrize("step", [1, 13, None])
 def test_golden(name: str, expected: list[object], step: int | None) -> None:
-    assert summary(fold(parsed((GOLDEN / f"{name}.bin").read_bytes(), step=step))) == expected
+    assert summary(folded(parsed((GOLDEN / f"{name}.bin").read_bytes(), step=step))) == expected
 
 
 def test_start_and_end() -> None:
@@ -78,23 +78,23 @@ def test_start_and_end() -> None:
 
 
 def test_what_is_new_in_a_response_is_kept() -> None:
-    ended = fold(parsed((GOLDEN / "guardrail.bin").read_bytes())).ended
+    ended = folded(parsed((GOLDEN / "guardrail.bin").read_bytes())).ended
     assert ended is not None
     assert ended.native_reason == "guardrail_intervened"
     assert ended.extra == {"trace": {"guardrail": {"inputAssessment": {"4lxgv5imuo8v": {}}}}}
 
 
 def test_citation_and_stop_sequence() -> None:
-    folded = fold(parsed((GOLDEN / "citations.bin").read_bytes()))
-    text = folded.blocks[1]
+    answer = folded(parsed((GOLDEN / "citations.bin").read_bytes()))
+    text = answer.blocks[1]
     assert isinstance(text, TextBlock)
     [citation] = text.citations
     assert (citation.kind, citation.url, citation.title, citation.cited_text) == (
         "url", "https://example.com/w", "Weather", "rain",
     )  # fmt: skip
-    assert folded.ended is not None
-    assert folded.ended.stop_sequence == "END"
-    assert folded.ended.extra is None
+    assert answer.ended is not None
+    assert answer.ended.stop_sequence == "END"
+    assert answer.ended.extra is None
 
 
 # ---- streams as they may also come
@@ -176,7 +176,7 @@ STREAMS: dict[str, tuple[bytes, list[object]]] = {
 
 @pytest.mark.parametrize(("stream", "expected"), STREAMS.values(), ids=STREAMS)
 def test_stream(stream: bytes, expected: list[object]) -> None:
-    assert summary(fold(parsed(stream))) == expected
+    assert summary(folded(parsed(stream))) == expected
     assert parsed(stream, step=1) == parsed(stream)
 
 
@@ -223,12 +223,12 @@ WHOLE: list[tuple[Json, list[object]]] = [
 
 @pytest.mark.parametrize(("body", "expected"), WHOLE)
 def test_whole(body: Json, expected: list[object]) -> None:
-    assert summary(fold(parsed(body))) == expected
+    assert summary(folded(parsed(body))) == expected
 
 
 def test_usage_and_tier() -> None:
     usage = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 9, "cacheReadInputTokens": 2}
-    ended = fold(parsed({"output": {}, "usage": usage, "serviceTier": {"type": "default"}, "metrics": {}})).ended
+    ended = folded(parsed({"output": {}, "usage": usage, "serviceTier": {"type": "default"}, "metrics": {}})).ended
     assert ended == e.ResponseEnded(STOP.END, e.Usage(5, 4, 2), service_tier="standard")
 
 

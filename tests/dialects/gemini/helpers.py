@@ -13,7 +13,6 @@ from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, 
 from extproc.dialects.gemini import Gemini
 from extproc.dialects.gemini.parse_request import GeminiState
 from extproc.llm import events as e
-from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
 from extproc.llm.request import (
@@ -57,13 +56,6 @@ def parsed(
         grammar.check(event)
     assert grammar.state is State.ENDED
     return events
-
-
-def fold(events: list[e.ResponseEvent]) -> Folded:
-    folded = Folded()
-    for event in events:
-        folded.add(event)
-    return folded
 
 
 def emitted(

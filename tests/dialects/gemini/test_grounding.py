@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from extproc.dialects.gemini.grounding import Grounding
-from extproc.llm.fold import TextBlock
+from extproc.llm.fold import TextBlock, folded
 
-from .helpers import fold, golden, parsed
+from .helpers import golden, parsed
 
 
 def test_grounding_cites_code_points_not_bytes() -> None:
-    text = fold(parsed(golden("grounded"))).blocks[0]
+    text = folded(parsed(golden("grounded"))).blocks[0]
     assert isinstance(text, TextBlock)
     first, second = text.citations
     assert (first.kind, first.url, first.title) == ("url", "https://example.com/paris", "example.com")

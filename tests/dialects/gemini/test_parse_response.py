@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind
-from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock, folded
 from extproc.llm.losses import LossReport
 
-from .helpers import GOLDEN, JSON, Json, fold, golden, parsed
+from .helpers import GOLDEN, JSON, Json, golden, parsed
 
 K, STOP = ErrorKind, e.StopReason
 SIGNATURE = "CiQB0e2Kb1/+AA=="
@@ -82,7 +82,7 @@ def test_every_golden_stream_is_told() -> None:
 @pytest.mark.parametrize(("name", "expected"), GOLDENS.items(), ids=GOLDENS)
 @pytest.mark.parametrize("step", [1, 13, None])
 def test_golden(name: str, expected: list[object], step: int | None) -> None:
-    assert summary(fold(parsed(golden(name), step=step))) == expected
+    assert summary(folded(parsed(golden(name), step=step))) == expected
 
 
 @pytest.mark.parametrize(("name", "expected"), GOLDENS.items(), ids=GOLDENS)
@@ -90,7 +90,7 @@ def test_golden(name: str, expected: list[object], step: int | None) -> None:
 def test_a_stream_that_is_an_array_says_the_same(name: str, expected: list[object], step: int | None) -> None:
     assert parsed(as_array(name), content_type=JSON, step=step) == parsed(golden(name))
     # Where nobody asked for a stream, the same array is a whole answer.
-    whole = summary(fold(parsed(as_array(name), content_type=JSON, stream=False)))
+    whole = summary(folded(parsed(as_array(name), content_type=JSON, stream=False)))
     assert whole[:-1] == expected[:-1]
 
 
@@ -99,7 +99,7 @@ def test_an_array_that_was_cut_never_looks_complete(name: str) -> None:
     whole = as_array(name)
     last = whole.rindex(b'{\n "candidates"') if b"candidates" in whole else 1
     for cut in range(1, last, 7):
-        assert fold(parsed(whole[:cut], content_type=JSON)).failed is not None
+        assert folded(parsed(whole[:cut], content_type=JSON)).failed is not None
 
 
 def test_start_and_end() -> None:
@@ -112,7 +112,7 @@ def test_start_and_end() -> None:
 
 
 def test_what_tools_read_counts_as_input() -> None:
-    ended = fold(parsed(golden("grounded"))).ended
+    ended = folded(parsed(golden("grounded"))).ended
     assert ended is not None
     assert ended.usage == e.Usage(51, 12)
     assert ended.extra == {
@@ -159,7 +159,7 @@ def answer(*parts: Json, finish: str | None = "STOP", **members: Any) -> Json:
     ids=str,
 )  # fmt: skip
 def test_whole(body: Any, expected: list[object]) -> None:
-    assert summary(fold(parsed(body, stream=False))) == expected
+    assert summary(folded(parsed(body, stream=False))) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_whole(body: Any, expected: list[object]) -> None:
     ],
 )
 def test_why_it_was_refused(body: Json, explanation: str, native: str) -> None:
-    ended = fold(parsed(body)).ended
+    ended = folded(parsed(body)).ended
     assert ended is not None
     assert (ended.explanation, ended.native_reason) == (explanation, native)
 
@@ -201,9 +201,9 @@ def test_a_second_candidate_and_a_finish_before_the_last_parts() -> None:
         b"data: " + msgspec.json.encode(each) + b"\n\n"
         for each in (answer({"text": "a"}), answer({"text": "b"}, finish=None, usageMetadata={"promptTokenCount": 3}))
     )
-    folded = fold(parsed(wire))
-    assert summary(folded) == [("text", "ab"), STOP.END]
-    assert folded.usage.input_tokens == 3
+    whole = folded(parsed(wire))
+    assert summary(whole) == [("text", "ab"), STOP.END]
+    assert whole.usage.input_tokens == 3
 
 
 def test_thoughts_that_another_gateway_sealed_are_told_once() -> None:
@@ -212,8 +212,8 @@ def test_thoughts_that_another_gateway_sealed_are_told_once() -> None:
     call = {"functionCall": {"id": "c", "name": "f", "args": {}}, "thoughtSignature": carried}
     shown = answer({"text": "why", "thought": True, "thoughtSignature": seal}, call)
     expected = [("thinking", "why", "SIG"), ("c", "f", "", None), STOP.END]
-    assert summary(fold(parsed(shown))) == expected
-    assert summary(fold(parsed(answer(call)))) == expected
+    assert summary(folded(parsed(shown))) == expected
+    assert summary(folded(parsed(answer(call)))) == expected
 
 
 WORDS = (

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from extproc.dialects.gemini.partial import PartialCall
-from extproc.llm.fold import ToolCallBlock
+from extproc.llm.fold import ToolCallBlock, folded
 
-from .helpers import Json, fold, parsed
+from .helpers import Json, parsed
 
 
 def message(*calls: Json, finish: str | None = None) -> bytes:
@@ -30,7 +30,7 @@ PIECES = [
 
 def test_a_call_in_pieces_is_told_whole() -> None:
     wire = b"".join(map(message, PIECES)) + message({}, {"name": "g", "args": {"y": 1}}, finish="STOP")
-    first, second = fold(parsed(wire)).blocks
+    first, second = folded(parsed(wire)).blocks
     assert isinstance(first, ToolCallBlock) and isinstance(second, ToolCallBlock)
     assert (first.id, first.name) == ("c", "f")
     assert json.loads(first.input) == {"city": "Paris", "days": [{"n": 1}, {"n": 2}], "a b": True, "x": None}
@@ -38,8 +38,8 @@ def test_a_call_in_pieces_is_told_whole() -> None:
 
 
 def test_a_call_that_was_cut_off_is_never_told() -> None:
-    folded = fold(parsed(message(BEGUN) + message(PIECES[1], finish="STOP")))
-    assert folded.failed is not None and folded.blocks == []
+    answer = folded(parsed(message(BEGUN) + message(PIECES[1], finish="STOP")))
+    assert answer.failed is not None and answer.blocks == []
 
 
 @pytest.mark.parametrize("path", [None, 3, "", "$", "$[0]", "$.a[99999999999]", "$.a.b.c[3]", "city"])

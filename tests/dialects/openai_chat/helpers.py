@@ -12,7 +12,7 @@ from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Undo, Ups
 from extproc.dialects.openai_chat import OpenAIChat
 from extproc.dialects.openai_chat.emit_request import ChatCall
 from extproc.llm import events as e
-from extproc.llm.fold import Folded, TextBlock, ThinkingBlock, ToolCallBlock
+from extproc.llm.fold import TextBlock, ThinkingBlock, ToolCallBlock, folded
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Message, Request, Sampling
 from extproc.settings import Limits
@@ -79,9 +79,7 @@ class Upstreams:
         chunks = [data] if isinstance(data, bytes) else data
         self.live = [event for chunk in chunks for event in parser.feed(chunk)]
         self.events = self.live + parser.end()
-        self.folded = Folded()
-        for event in self.events:
-            self.folded.add(event)
+        self.folded = folded(self.events)
 
     @property
     def gist(self) -> list[Any]:

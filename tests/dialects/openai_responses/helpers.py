@@ -11,7 +11,6 @@ from extproc import capabilities
 from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
 from extproc.dialects.openai_responses import OpenAIResponses
 from extproc.llm import events as e
-from extproc.llm.fold import Folded
 from extproc.llm.grammar import Grammar, State
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Message, Request
@@ -88,13 +87,6 @@ def parsed(
         grammar.check(event)
     assert grammar.state is State.ENDED
     return events
-
-
-def fold(events: list[e.ResponseEvent]) -> Folded:
-    folded = Folded()
-    for event in events:
-        folded.add(event)
-    return folded
 
 
 def sse(*events: Json) -> bytes:

@@ -18,11 +18,12 @@ from extproc.dialects.openai_responses.state import ResponsesState
 from extproc.llm import events as e
 from extproc.llm import marker
 from extproc.llm.failures import ErrorKind
+from extproc.llm.fold import folded
 from extproc.llm.losses import LossReport
 from extproc.llm.marker import mark
 from extproc.llm.request import Message, Request, Thinking, ToolCall
 
-from .helpers import USER, Json, emitted, events_of, fold, parse, parsed
+from .helpers import USER, Json, emitted, events_of, parse, parsed
 
 CLAUDE = "anthropic-claude-v1"
 SDK_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -137,8 +138,8 @@ def test_deltas_join_to_what_is_done(events: list[e.ResponseEvent]) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_reads_back_as_it_was(events: list[e.ResponseEvent], stream: bool) -> None:
     body = emitted(events, stream=stream)[1]
-    back = fold(parsed(body, content_type="" if stream else "application/json"))
-    for before, after in zip(left_over(fold(events).blocks), back.blocks, strict=True):
+    back = folded(parsed(body, content_type="" if stream else "application/json"))
+    for before, after in zip(left_over(folded(events).blocks), back.blocks, strict=True):
         assert type(after) is type(before)
         for name in ("text", "input", "signature", "encrypted", "id", "name", "kind", "content"):
             if value := getattr(before, name, None):

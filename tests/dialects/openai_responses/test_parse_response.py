@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind
-from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from extproc.llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock, folded
 
-from .helpers import GOLDEN, Json, fold, parsed, sse
+from .helpers import GOLDEN, Json, parsed, sse
 
 ENCRYPTED = "gAAAAABor0Ay5XhZ0p1uQ7Yw3Lk2-3y_Wq9cJt7x=="
 
@@ -78,15 +78,15 @@ def test_every_golden_stream_is_told() -> None:
 @pytest.mark.parametrize(("name", "expected"), GOLDENS.items(), ids=GOLDENS)
 @pytest.mark.parametrize("step", [1, 13, None])
 def test_golden(name: str, expected: list[object], step: int | None) -> None:
-    assert summary(fold(parsed((GOLDEN / f"{name}.sse").read_bytes(), step=step))) == expected
+    assert summary(folded(parsed((GOLDEN / f"{name}.sse").read_bytes(), step=step))) == expected
 
 
 @pytest.mark.parametrize("name", [name for name, told in GOLDENS.items() if isinstance(told[-1], e.StopReason)])
 def test_a_whole_response_is_told_as_its_stream(name: str) -> None:
     stream = (GOLDEN / f"{name}.sse").read_bytes()
     last = stream.removesuffix(b"data: [DONE]\n\n").rstrip().rpartition(b"data: ")[2]
-    whole = fold(parsed(msgspec.json.decode(last)["response"]))
-    streamed = fold(parsed(stream))
+    whole = folded(parsed(msgspec.json.decode(last)["response"]))
+    streamed = folded(parsed(stream))
     assert summary(whole) == GOLDENS[name]
     assert whole.ended == streamed.ended
     if name != "llamacpp":  # which says at first neither its model nor the time
@@ -102,8 +102,8 @@ def test_start_and_end() -> None:
 
 
 def test_citation() -> None:
-    folded = fold(parsed((GOLDEN / "web_search.sse").read_bytes()))
-    [block] = [block for block in folded.blocks if isinstance(block, TextBlock)]
+    whole = folded(parsed((GOLDEN / "web_search.sse").read_bytes()))
+    [block] = [block for block in whole.blocks if isinstance(block, TextBlock)]
     [citation] = block.citations
     assert (citation.kind, citation.url, citation.title) == (
         "url", "https://example.com/w?utm_source=openai", "Weather",
@@ -236,7 +236,7 @@ STREAMS: dict[str, tuple[list[Json], list[object]]] = {
 
 @pytest.mark.parametrize(("events", "expected"), STREAMS.values(), ids=STREAMS)
 def test_stream(events: list[Json], expected: list[object]) -> None:
-    assert summary(fold(parsed(sse(*[{"type": ""} | event for event in events])))) == expected
+    assert summary(folded(parsed(sse(*[{"type": ""} | event for event in events])))) == expected
 
 
 def test_keep_alives() -> None:
@@ -284,12 +284,12 @@ def test_whole(members: Json, expected: list[object]) -> None:
     events = parsed(BODY | members)
     if not isinstance(expected[-1], tuple):
         assert events[0] == e.ResponseStarted("r", "m", created=7)
-    assert summary(fold(events)) == expected
+    assert summary(folded(events)) == expected
 
 
 def test_usage_survives_nulls() -> None:
     usage: Json = {"input_tokens": 3, "input_tokens_details": None, "output_tokens": None, "output_tokens_details": {}}
-    assert fold(parsed(BODY | {"usage": usage})).usage == e.Usage(3)
+    assert folded(parsed(BODY | {"usage": usage})).usage == e.Usage(3)
 
 
 # ---- whatever comes

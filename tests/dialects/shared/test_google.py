@@ -9,7 +9,8 @@ from extproc.dialects.base import Meta
 from extproc.dialects.shared.google import emit_error, error_body
 from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
-from tests.dialects.gemini.helpers import DIALECT, JSON, Json, fold, parsed
+from extproc.llm.fold import folded
+from tests.dialects.gemini.helpers import DIALECT, JSON, Json, parsed
 
 K = ErrorKind
 RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}
@@ -28,7 +29,7 @@ def error(status: str, code: int = 400, message: str = "m", *details: Json) -> J
 
 
 def failed(body: Any, status: int) -> ResponseFailed:
-    found = fold(parsed(json.dumps(body).encode(), status=status, content_type=JSON)).failed
+    found = folded(parsed(json.dumps(body).encode(), status=status, content_type=JSON)).failed
     assert found is not None
     return found
 
