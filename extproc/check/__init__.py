@@ -11,6 +11,7 @@ from pathlib import Path
 from . import (
     rules_clusters,
     rules_filters,
+    rules_host,
     rules_metadata,
     rules_one_stream,
     rules_order,
@@ -28,6 +29,7 @@ __all__ = ["RULES", "Finding", "Rule", "Unreadable", "check", "main", "markdown"
 _PARTS = (
     rules_filters,
     rules_metadata,
+    rules_host,
     rules_clusters,
     rules_routes,
     rules_order,

@@ -91,27 +91,33 @@ def _endpoint_levels(cluster: Cluster) -> list[MetadataLevel]:
     return [level(item) for item in cluster.endpoints] or [_NONE]
 
 
+def met(route: EnvoyRoute, cluster: Cluster, *, served: bool = True) -> Iterator[Combination]:
+    """What meets where *route* leads to *cluster*; nothing if none of our filters works there, though one is *served*
+    by them elsewhere."""
+    mine = level(route.node)
+    listener, upstream = any(item.translates for item in route.filters), bool(route.enabled(cluster.filters, cluster))
+    if served and not listener and not upstream:
+        return
+    if listener and not upstream:
+        # A listener filter runs before a host is chosen: only route and cluster are known to it.
+        yield Combination(mine, level(cluster.node), _NONE)
+        return
+    for endpoint in _endpoint_levels(cluster):
+        yield Combination(mine, level(cluster.node), endpoint)
+
+
 def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]:
     """All that can occur, with the cluster. One that no known route reaches is heard if it names a provider itself."""
     reached: set[str] = set()
     for route in config.routes:
         mine = level(route.node)
         reached.update(route.clusters)
-        listener = any(item.translates for item in route.filters)
         served = config.is_served(route)
         for cluster in config.reached(route):
-            upstream = bool(route.enabled(cluster.filters, cluster))
-            if served and not listener and not upstream:
-                continue  # One of several clusters, and nothing of ours works there.
-            if not served and not mine.node:
-                continue
-            if listener and not upstream:
-                # A listener filter runs before a host is chosen: only route and cluster are known to it.
-                yield Combination(mine, level(cluster.node), _NONE), cluster
-            else:
-                for endpoint in _endpoint_levels(cluster):
-                    yield Combination(mine, level(cluster.node), endpoint), cluster
-        if not route.clusters and listener:
+            if served or mine.node:
+                for found in met(route, cluster, served=served):
+                    yield found, cluster
+        if not route.clusters and any(item.translates for item in route.filters):
             yield Combination(mine, _NONE, _NONE), None
     for cluster in config.clusters.values():
         if cluster.name not in reached and cluster.filters:

@@ -11,7 +11,7 @@ from ..route.catalogue import read_catalogue
 from ..route.text import RouteError
 from .levels import MetadataLevel, all_levels, combinations, level, named_level, place, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Cluster, Config, EnvoyRoute, Filter, Table, type_of
+from .topology import Cluster, Config, EnvoyRoute, Filter, Table, is_address, is_near, type_of
 from .tree import Node
 
 
@@ -207,18 +207,12 @@ def plain_text(config: Config) -> Found:
     for cluster in config.clusters.values():
         if cluster.name in config.sidecars or cluster.node.has("transport_socket_matches"):
             continue
-        far = [item for item in cluster.endpoints if not _is_near(item)]
+        far = [item for item in cluster.endpoints if not is_near(item)]
         texts = [level(cluster.node), *map(level, far)]
         for route in config.routes_to(cluster):
             texts += level(route.node), named_level(route)
         if far and not cluster.node.has("transport_socket") and any(map(_auth, texts)):
             yield cluster.node.get("name"), f"cluster {cluster.name} has no TLS and sends a credential"
-
-
-def _is_near(endpoint: Node) -> bool:
-    address = endpoint.get("endpoint", "address")
-    host = address.get("socket_address", "address").text
-    return address.has("pipe") or host in ("::1", "localhost") or host.startswith("127.")
 
 
 @rule(
@@ -245,44 +239,12 @@ def tls_unverified(config: Config) -> Found:
 def no_sni(config: Config) -> Found:
     for cluster in config.clusters.values():
         tls = cluster.node.get("transport_socket", "typed_config")
-        far = any(not _is_near(item) and not _is_address(item) for item in cluster.endpoints)
+        far = any(not is_near(item) and not is_address(item) for item in cluster.endpoints)
         auto = cluster.options.get("upstream_http_protocol_options", "auto_sni").true
         named = tls.has("sni") or tls.get("auto_host_sni").true or auto
         ours = cluster.filters or any(config.is_served(route) for route in config.routes_to(cluster))
         if ours and far and type_of(tls).endswith(".UpstreamTlsContext") and not named:
             yield tls.get("sni")
-
-
-def _is_address(endpoint: Node) -> bool:
-    host = endpoint.get("endpoint", "address", "socket_address", "address").text
-    return ":" in host or host.replace(".", "").isdigit()
-
-
-_REWRITES = ("auto_host_rewrite", "host_rewrite_literal", "host_rewrite_header", "host_rewrite_path_regex")
-
-
-@rule(
-    "host-rewrite", WARNING, "the route leaves the client's Host as it is",
-    then="the provider gets a name that is not its own: it answers 404, 421 or 403",
-    write="auto_host_rewrite: true",
-)  # fmt: skip
-def host_rewrite(config: Config) -> Found:
-    for route in config.routes:
-        rewrites = [route.action.get(name) for name in _REWRITES]
-        rewrites += [i.get("host_rewrite_literal") for i in route.action.get("weighted_clusters", "clusters")]
-        if not config.is_served(route) or _says_host(route) or any(node and not node.false for node in rewrites):
-            continue
-        ends = [end for cluster in config.reached(route) for end in cluster.endpoints]
-        if any(not _is_near(end) and not _is_address(end) for end in ends):
-            yield route.action.get("auto_host_rewrite")
-
-
-def _says_host(route: EnvoyRoute) -> bool:
-    """Whether the listener's stream itself sets the Host: that of the URL, or the one that is signed."""
-    said = named_level(route) if route.named is not None else level(route.node)
-    parts = [(said.member("override"), "endpoint"), (said.member("auth"), "aws")]
-    here = route.named is not None or any(item.translates for item in route.filters)
-    return here and any(isinstance(part, dict) and name in part for part, name in parts)
 
 
 @rule(

@@ -26,6 +26,17 @@ def type_of(node: Node) -> str:
     return node.get("@type").text.rpartition("/")[2]
 
 
+def is_near(endpoint: Node) -> bool:
+    address = endpoint.get("endpoint", "address")
+    host = address.get("socket_address", "address").text
+    return address.has("pipe") or host in ("::1", "localhost") or host.startswith("127.")
+
+
+def is_address(endpoint: Node) -> bool:
+    host = endpoint.get("endpoint", "address", "socket_address", "address").text
+    return ":" in host or host.replace(".", "").isdigit()
+
+
 @dataclass(frozen=True)
 class Filter:
     """One ext_proc filter that calls the sidecar."""

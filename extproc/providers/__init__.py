@@ -77,6 +77,11 @@ class Provider(Frozen):
         known = conf.get("region") != "global" and all(conf.get(name) for name in _braced(regional))
         return regional.format_map(conf) if known else self.host
 
+    def host_in(self, region: str) -> str:
+        """Where it lives in *region*, which is signed; empty if the region does not tell."""
+        host = (self.regional_host or self.host or "").replace("{region}", region)
+        return "" if "{" in host else host
+
     @property
     def variables(self) -> list[str]:
         """The environment variables that ``auth`` names."""

@@ -87,8 +87,8 @@ def _aws(
     region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if not region:
         raise secrets.error("auth.aws.region", "give one, here, in provider_conf or as AWS_REGION")
-    host = authority or (provider.regional_host or provider.host or "").replace("{region}", region)
-    if not host or "{" in host:
+    host = authority or provider.host_in(region)
+    if not host:
         raise secrets.error("auth.aws", "the host is part of what is signed; give override.endpoint")
     service = _text(given, "service", secrets) or SERVICE
     keys = _keys(given, secrets)

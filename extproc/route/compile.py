@@ -86,7 +86,7 @@ def compiled() -> list[dict[str, Any]]:
         if isinstance(outcome, str):
             found.append(wrong(outcome))
             continue
-        found.append(shown(*_laid([level.decode() if isinstance(level, bytes) else level for level in key[1:]])))
+        found.append(shown(*laid([level.decode() if isinstance(level, bytes) else level for level in key[1:]])))
     return found
 
 
@@ -139,13 +139,13 @@ def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str |
 
 
 def _compile(levels: Sequence[Any], environ: Mapping[str, str], permitted: Permitted) -> Route:
-    values, origin = _laid(levels)
+    values, origin = laid(levels)
     if "provider" not in values:
         raise RouteError(f"route: provider: no level names one{choose(None, PROVIDERS)}")
     return _Builder(values, origin, environ, permitted).route()
 
 
-def _laid(levels: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def laid(levels: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """What *levels* come to, and for each top-level member the level that spoke of it last. Raises RouteError."""
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}

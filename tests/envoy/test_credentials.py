@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from extproc.check import check
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
-from tests.support.placements import add_model, clusters, http_options, set_text
+from tests.support.placements import add_model, clusters, http_options, route, set_text
 from tests.support.sigv4 import verified
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
@@ -50,6 +51,17 @@ SIGNER = {
 }
 
 
+HOSTS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "named": ({"auto_host_rewrite": True}, BEDROCK_HOST),
+    "misnamed": ({"auto_host_rewrite": True}, "another.example"),
+    "nameless": ({"auto_host_rewrite": True}, None),
+    "left": ({}, "another.example"),
+    "off": ({"auto_host_rewrite": False}, None),
+    "written": ({"host_rewrite_literal": BEDROCK_HOST}, None),
+    "miswritten": ({"host_rewrite_literal": "another.example"}, BEDROCK_HOST),
+}
+"""What Envoy's route does to the Host of a request that is signed, and what the endpoint is called."""
+
 CODEC = {
     "name": "envoy.filters.http.upstream_codec",
     "typed_config": {"@type": f"{_FILTERS}.upstream_codec.v3.UpstreamCodec"},
@@ -72,6 +84,13 @@ def made(shared: Backends, placement: str) -> dict[str, Any]:
     for name in ("aws", "signed"):
         (locality,) = clusters(config)[name]["load_assignment"]["endpoints"]
         locality["lb_endpoints"][0]["endpoint"]["hostname"] = BEDROCK_HOST
+    for name, (action, hostname) in HOSTS.items():
+        add_model(config, f"aws-{name}", port, texts["aws"])
+        to = route(config, f"aws-{name}")["route"]
+        del to["auto_host_rewrite"]
+        to.update(action)
+        endpoint = clusters(config)[f"aws-{name}"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        endpoint.update({"hostname": hostname} if hostname else {})
     behind_ours(clusters(config)["injected"], INJECTOR)
     behind_ours(clusters(config)["signed"], SIGNER)
     secret = {"name": "key-of-envoy", "generic_secret": {"secret": {"inline_string": "Bearer key-of-envoy"}}}
@@ -115,6 +134,19 @@ def test_a_signature_holds_for_what_arrives(gateway: Gateway) -> None:
     assert (seen.header("host"), seen.path) == (BEDROCK_HOST, "/openai/v1/chat/completions")
     assert "messages" in seen.json() and seen.header("x-amz-security-token") == "token-of-aws"
     assert is_signed(seen, "secret-of-aws") and not is_signed(seen, "another")
+
+
+def test_check_knows_which_signatures_hold(gateway: Gateway) -> None:
+    broken = set()
+    for name in HOSTS:
+        reply = gateway.chat(f"aws-{name}")
+        assert reply.status == 200, reply.body
+        if not is_signed(gateway.openai_upstream.last, "secret-of-aws"):
+            broken.add(f"aws-{name}")
+    config = (gateway.access_log.parent / "envoy" / "envoy.json").read_text("utf-8")
+    found = [finding.problem for finding in check(config) if finding.code == "signed-host"]
+    told = {problem.rpartition(" ")[2] for problem in found}
+    assert told == broken and bool(broken) == (gateway.placement == "one-stream")
 
 
 def test_a_signature_goes_to_no_other_provider(gateway: Gateway) -> None:
