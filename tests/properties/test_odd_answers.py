@@ -45,8 +45,11 @@ def asked(client: str, *, stream: bool) -> bytes:
                                "tools": [{"name": name, "input_schema": schema} for name in NAMES]},
         "openai_responses": {"input": "hi", "tools": [
             {"type": "function", "name": name, "parameters": schema} for name in NAMES]},
-        "gemini": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
-        "bedrock_converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+        "gemini": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+                   "generationConfig": {"thinkingConfig": {"includeThoughts": True}},
+                   "tools": [{"functionDeclarations": [{"name": name, "parameters": schema} for name in NAMES]}]},
+        "bedrock_converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}], "toolConfig": {"tools": [
+            {"toolSpec": {"name": name, "inputSchema": {"json": schema}}} for name in NAMES]}},
     }[client]  # fmt: skip
     return json.dumps({"model": "m", **body, **({"stream": True} if stream else {})}).encode()
 
@@ -56,7 +59,8 @@ def frames(events: list[Json]) -> bytes:
     out = b""
     for event in events:
         if isinstance(event, tuple):
-            headers = {":message-type": "event", ":event-type": event[0], ":content-type": "application/json"}
+            kind = "exception" if event[0].endswith("Exception") else "event"
+            headers = {":message-type": kind, f":{kind}-type": event[0], ":content-type": "application/json"}
             out += eventstream.encode(eventstream.encode_headers(headers), json.dumps(event[1]).encode())
         else:
             out += b"data: " + (event if isinstance(event, str) else json.dumps(event)).encode() + b"\n\n"
@@ -72,7 +76,7 @@ def told(client: str, upstream: str, answer: Json, *, step: int | None = None) -
     aws = upstream == "bedrock_converse"
     type_ = ("application/vnd.amazon.eventstream" if aws else "text/event-stream") if stream else "application/json"
     t.response_head(200, [("content-type", type_)])
-    step = step or len(data)
+    step = step or max(1, len(data))
     out = b"".join(t.response_body(data[at : at + step]) for at in range(0, len(data), step))
     out += t.response_body(b"", end_of_stream=True)
     call = UpstreamCall("POST", "/", [], {}, Request(dialect=client, model="m", messages=[], stream=stream))
@@ -316,6 +320,67 @@ def test_what_an_answer_says_is_told_or_is_a_loss(upstream: str, name: str, valu
             continue
         _, t, out = told(client, upstream, PLACES[upstream]({name: value}))
         assert NEEDLE.encode() in out or t.failed is not None or list(t.losses), (client, name, value)
+
+
+PIECES: dict[str, Any] = {
+    "openai_chat": lambda piece: [
+        {"id": "c", "choices": [{"index": 0, "delta": piece}]},
+        {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, "[DONE]",
+    ],
+    "anthropic_messages": lambda piece: [
+        {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": []}},
+        {"type": "content_block_delta", "index": 0, "delta": piece},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"},
+    ],
+    "openai_responses": lambda piece: [
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": piece},
+        {"type": "response.completed", "response": {"id": "r", "status": "completed"}},
+    ],
+    "gemini": lambda piece: [{"candidates": [{"content": {"parts": [piece]}, "finishReason": "STOP"}]}],
+    "bedrock_converse": lambda piece: [
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": piece}),
+        ("messageStop", {"stopReason": "end_turn"}), ("metadata", {"usage": {}}),
+    ],
+}  # fmt: skip
+"""A stream of one piece of an answer."""
+PARTS: dict[str, Any] = {
+    "openai_chat": lambda part: PLACES["openai_chat"]({"content": [part]}),
+    "anthropic_messages": lambda part: PLACES["anthropic_messages"]({"content": [part]}),
+    "openai_responses": lambda part: PLACES["openai_responses"]({"content": [part]}),
+    "gemini": lambda part: PLACES["gemini"]({"parts": [part]}),
+    "bedrock_converse": lambda part: PLACES["bedrock_converse"]({"content": [part]}),
+}
+"""The same whole."""
+_HOLDERS = st.sampled_from(
+    [
+        ({"type": "text"}, "text"),
+        ({"type": "text_delta"}, "text"),
+        ({"type": "thinking"}, "thinking"),
+        ({"type": "thinking_delta"}, "thinking"),
+        ({"thought": True}, "text"),
+        ({}, "text"),
+        ({}, "content"),
+        ({}, "reasoning_content"),
+        ({}, "reasoningContent"),
+        ({}, "new_member"),
+    ]
+)
+
+
+@pytest.mark.rows("A15")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+@given(holder=_HOLDERS, value=ODD, client=st.sampled_from(CLIENTS), streamed=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_a_piece_says_is_told_or_is_a_loss(
+    upstream: str, holder: tuple[Json, str], value: Json, client: str, streamed: bool
+) -> None:
+    """The same of each piece of a stream, and of each part of a whole answer."""
+    if client == upstream:
+        return
+    piece = {**holder[0], holder[1]: value}
+    _, t, out = told(client, upstream, (PIECES if streamed else PARTS)[upstream](piece))
+    assert NEEDLE.encode() in out or t.failed is not None or list(t.losses), (client, piece)
 
 
 @pytest.mark.parametrize("client", CLIENTS)

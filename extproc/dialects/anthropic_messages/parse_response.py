@@ -41,6 +41,7 @@ from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.counts import whole
+from ..shared.errors import is_bare_error
 from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.parser import ParserBase
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
@@ -52,7 +53,7 @@ _NO_EXTRA = frozenset(
 
 
 _OF_TEXT = frozenset({"type", "text", "content", "value", "output_text", "citations"})
-_OF_EMPTY = frozenset({"type", "text", "citations"})
+_OF_EMPTY = frozenset({"type", "citations"})
 
 
 class _Block:
@@ -104,9 +105,7 @@ class MessagesParser(ParserBase):
     def is_error(self, body: dict[str, Any]) -> bool:
         if super().is_error(body):
             return not body.get("content")
-        # FastAPI's errors, and those of servers of other makers.
-        bare = "type" not in body and not body.get("content")
-        return bare and any(type(body.get(name)) in (str, list) for name in ("message", "detail"))
+        return "type" not in body and not body.get("content") and is_bare_error(body)
 
     def on_close(self) -> Iterator[ResponseEvent]:
         if self._stop is None:
@@ -145,6 +144,7 @@ class MessagesParser(ParserBase):
                 yield from self._repair_start(index, delta)
             block = self._blocks.get(index)
             if block is None:
+                self._unknown(self._count, delta)
                 return
         kind = delta.get("type")
         if kind not in _DELTAS:
@@ -152,21 +152,25 @@ class MessagesParser(ParserBase):
         if block.kind == _OPAQUE:
             yield OpaqueDelta(block.number, delta)
         elif kind == "text_delta":
-            if text := string(delta, "text"):
+            if text := self._said(block.number, delta.get("text")):
                 yield TextDelta(block.number, text)
         elif kind == "input_json_delta":
             if text := fragment(delta.get("partial_json")):
                 block.input = None
                 yield ToolInputDelta(block.number, text)
         elif kind == "thinking_delta":
-            if text := string(delta, "thinking"):
+            if text := self._said(block.number, delta.get("thinking")):
                 yield ThinkingDelta(block.number, text)
         elif kind == "signature_delta":
             yield from self._sealed(block.number, delta.get("signature"))
         elif kind == "citations_delta":
             yield from _cited(block.number, [delta.get("citation")])
-        elif says_something({name: value for name, value in delta.items() if name != "type"}):
-            self.losses.dropped(f"response.content[{block.number}]", f"a delta of type {kind!r}")
+        else:
+            self._unknown(block.number, delta)
+
+    def _unknown(self, number: int, delta: dict[str, Any]) -> None:
+        if says_something(delta):
+            self.losses.dropped(f"response.content[{number}]", f"a delta of type {delta.get('type')!r}")
 
     def _on_block_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         return self._end_block(self._index(event))
@@ -266,7 +270,7 @@ class MessagesParser(ParserBase):
         elif kind == "thinking":
             self._blocks[index] = _Block(number, _THINKING)
             yield ThinkingStarted(number)
-            if text := string(content, "thinking"):
+            if text := self._said(number, content.get("thinking")):
                 yield ThinkingDelta(number, text)
             yield from self._sealed(number, content.get("signature"))
         elif kind == "redacted_thinking":
@@ -280,6 +284,13 @@ class MessagesParser(ParserBase):
         else:
             self._blocks[index] = _Block(number, _OPAQUE)
             yield OpaqueStarted(number, NAME, content)
+
+    def _said(self, number: int, value: Any) -> str:
+        """The text that stands where one belongs, as it is or in some other form."""
+        text = text_in(value)
+        if not text and says_something(value):
+            self.losses.dropped(f"response.content[{number}]")
+        return text
 
     def _sealed(self, number: int, signature: Any) -> Iterator[ResponseEvent]:
         if type(signature) is str and signature:

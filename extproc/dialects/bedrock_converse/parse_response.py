@@ -32,7 +32,7 @@ from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
 from ..shared.bedrock import REQUEST_ID, failure_in_stream, failure_of_head
-from ..shared.fragments import fragment, place, says_something, several, string, unread
+from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 
@@ -50,6 +50,8 @@ class _Open(Struct):
 
 
 _OF_MESSAGE = frozenset({"role", "content"})
+_SEALS = frozenset({"signature", "redactedContent"})
+_OF_REASONING = frozenset({"text", *_SEALS})
 
 
 class ConverseParser(ParserBase):
@@ -151,11 +153,15 @@ class ConverseParser(ParserBase):
         elif type(citation := delta.get("citation")) is dict:
             opened = yield from self._opened(index, "text")
             yield CitationAdded(opened.block, read_citation(citation))
+        elif text := text_in(delta):
+            yield from self._on_block_delta({"contentBlockIndex": index, "delta": {"text": text}})
+        elif says_something(delta):
+            self.losses.dropped("response.output.message.content")
 
     def _on_reasoning(self, index: int, reasoning: dict[str, Any]) -> Iterator[ResponseEvent]:
-        text, signature = reasoning.get("text"), reasoning.get("signature")
+        text, signature = text_in(reasoning.get("text")), reasoning.get("signature")
         redacted = reasoning.get("redactedContent")
-        if type(text) is str and text:
+        if text:
             opened = yield from self._opened(index, "thinking")
             yield ThinkingDelta(opened.block, text)
         if type(signature) is str and signature:
@@ -167,6 +173,8 @@ class ConverseParser(ParserBase):
             encrypted, signer = read_redacted(redacted)
             signer = self._signer if signer == CLAUDE else signer
             yield ThinkingSealed(opened.block, encrypted=encrypted, signer=signer)
+        others = unread(reasoning, _OF_REASONING if text else _SEALS)
+        self.losses.extra("response.output.message.content.reasoningContent", others)
 
     def _on_block_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         return self._end(_index(event))

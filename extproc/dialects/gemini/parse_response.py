@@ -37,6 +37,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Thinking
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.errors import is_bare_error
 from ..shared.fragments import fragment, place, says_something, several, string, unread
 from ..shared.google import ERROR_KINDS, read_failure
 from ..shared.parser import ParserBase
@@ -139,6 +140,11 @@ class GeminiParser(ParserBase):
             return
         yield from self._end()
 
+    def is_error(self, body: dict[str, Any]) -> bool:
+        if super().is_error(body):
+            return not body.get("candidates") or says_something(body.get("error"))
+        return not {"candidates", "response", "messages"} & body.keys() and is_bare_error(body)
+
     def decode_whole(self, body: bytes) -> Any:
         """A whole body; of an array, the messages of a stream, all that they say together."""
         decoded = super().decode_whole(body)
@@ -160,7 +166,7 @@ class GeminiParser(ParserBase):
         if type(message.get("messages")) is list and "candidates" not in message:
             yield from self.on_message(message["messages"])
             return
-        if says_something(message.get("error")):
+        if self.is_error(message):
             yield self.failure_of(message)
             return
         self._note_usage(message.get("usageMetadata"))

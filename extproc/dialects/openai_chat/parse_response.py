@@ -24,6 +24,7 @@ from ...llm.grammar import State
 from ...llm.losses import Action, LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.errors import is_bare_error
 from ..shared.fragments import says_something, text_in, unread
 from ..shared.stops import read_stop
 from .calls import choice_index
@@ -199,8 +200,7 @@ class ChatParser(ContentParser):
     def is_error(self, body: dict[str, Any]) -> bool:
         if super().is_error(body):
             return not body.get("choices") or says_something(body.get("error"))
-        # Mistral's and FastAPI's error bodies.
-        return "choices" not in body and any(type(body.get(name)) in (str, list) for name in ("message", "detail"))
+        return "choices" not in body and is_bare_error(body)
 
     def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
         choices = body.get("choices")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...frozen import Frozen
+from ..shared.fragments import says_something
 from .vocabulary import CLAUDE
 
 PLAIN = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content")
@@ -22,7 +23,8 @@ MEMBERS = frozenset({*PLAIN, *SIGNATURES, *_OPAQUE, _BLOCKS, _FIELDS, "reasoning
 
 class Thoughts(Frozen):
     """*text* is plain; *details* may repeat it, and say which seal belongs to which part of it. *leading*: the details
-    are Claude's own blocks, beside which the text is nothing new. *opaque*: the member that was left."""
+    are Claude's own blocks, beside which the text is nothing new. *opaque*: the member that was left, which
+    only its own server can read."""
 
     text: str = ""
     details: list[Any] = []
@@ -50,6 +52,8 @@ def read(delta: dict[str, Any]) -> Thoughts | None:
         text = text or _text(value)
     unread = tuple(name for name in fields if name not in MEMBERS and fields[name]) if type(fields) is dict else ()
     opaque = next((name for name in _OPAQUE if delta.get(name)), "")
+    if not (text or blocks or details or opaque):
+        opaque = next((name for name in PLAIN if says_something(delta.get(name))), "")
     if type(blocks) is list and blocks:
         marked = [{**block, "format": CLAUDE} for block in blocks if type(block) is dict]
         whole = any(text_of(block) or block.get("data") for block in marked)

@@ -31,6 +31,7 @@ from ...llm.grammar import State
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.errors import is_bare_error, says_error
 from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
@@ -128,7 +129,7 @@ class ResponsesParser(ParserBase):
             on_type = self._on_type.get(kind) if type(kind) is str else None
             if on_type is not None:
                 return on_type(message)
-            if message.get("error"):
+            if says_error(message) or (kind is None and "output" not in message and is_bare_error(message)):
                 return iter([self.failure_of(message)])
             if type(kind) is str and kind.endswith(".delta") and message.get("delta"):
                 self.losses.dropped(kind, "an event of a kind that is not known")
@@ -182,16 +183,18 @@ class ResponsesParser(ParserBase):
         """The whole of a text, of which some may not have come in pieces."""
         key, text = self._part_key(event), event.get(_WHOLE_TEXTS[event["type"]])
         opened = self._blocks.get(key)
-        if type(text) is str and (opened is None or not opened.ended):
-            rest = text[opened.sent :] if opened else text
+        if opened is None or not opened.ended:
+            rest = text[opened.sent :] if opened and type(text) is str else text
             yield from self._text(key, rest, refusal=event["type"] == "response.refusal.done")
 
     def _on_refusal_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         return self._text(self._part_key(event), event.get("delta"), refusal=True)
 
-    def _text(self, key: _Key, text: Any, *, refusal: bool) -> Iterator[ResponseEvent]:
-        text = text_in(text)
+    def _text(self, key: _Key, said: Any, *, refusal: bool) -> Iterator[ResponseEvent]:
+        text = text_in(said)
         if not text:
+            if says_something(said):
+                self.losses.dropped("response.output.message.content")
             return
         opened = self._blocks.get(key)
         if opened is None or opened.ended:
@@ -254,8 +257,11 @@ class ResponsesParser(ParserBase):
 
     def _thinking(self, event: dict[str, Any], source: tuple[str, int | None]) -> Iterator[ResponseEvent]:
         """The text itself or a summary of it, whichever comes first: both would say it twice."""
-        text = event.get("delta")
-        if type(text) is not str or not text:
+        said = event.get("delta")
+        text = text_in(said)
+        if not text:
+            if says_something(said):
+                self.losses.dropped("response.output.reasoning")
             return
         opened = yield from self._start_thinking(self._place_of(event))
         if opened.source != source:
@@ -480,7 +486,9 @@ class ResponsesParser(ParserBase):
     # ---- whole
 
     def is_error(self, body: dict[str, Any]) -> bool:
-        return super().is_error(body) or body.get("status") in ("failed", "cancelled")
+        if super().is_error(body) or body.get("status") in ("failed", "cancelled"):
+            return True
+        return not {"output", "output_text", "id"} & body.keys() and is_bare_error(body)
 
     def failure_of(self, error: Any, status: int | None = None) -> ResponseFailed:
         if type(error) is dict and not error.get("error") and error.get("status") in ("failed", "cancelled"):

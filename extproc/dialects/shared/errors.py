@@ -58,6 +58,11 @@ def says_error(body: Mapping[str, Any]) -> bool:
     )
 
 
+def is_bare_error(body: Mapping[str, Any]) -> bool:
+    """Whether *body*, which is no answer, is an error as Mistral and FastAPI write it: a message and nothing around."""
+    return any(type(body.get(name)) in (str, list) for name in ("message", "detail"))
+
+
 def _vendor_error(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """MiniMax's ``base_resp``, Baidu's ``error_code``: under a status that says that all is well."""
     base = body.get("base_resp")
