@@ -32,9 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policy": {"frozen", "effects", "llm", "credentials"},
     "route": LEAVES | {"llm", "costs", "providers", "credentials", "policy"},
     "translation": CORE | SAYS,
-    "telemetry": {"frozen", "llm"},
+    "telemetry": {"frozen", "llm", "framing"},
     "exchange": CORE | SAYS | {"translation", "telemetry", "envoy_api"},
-    "server": LEAVES | {"llm", "costs", "credentials", "route", "exchange", "telemetry", "envoy_api"},
+    "captures": LEAVES | {"llm", "dialects", "route", "translation", "telemetry"},
+    "server": LEAVES | {"llm", "costs", "credentials", "route", "exchange", "telemetry", "captures", "envoy_api"},
     "reference": set(),
     "check": LEAVES | {"route", "providers", "exchange", "reference"},
     "gateway": LEAVES | {"route", "providers", "policy", "reference"},
@@ -50,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": CORE
     | SAYS
     | {"translation", "exchange", "server", "check", "importers", "gateway", "run", "reference", "demo", "conformance"}
-    | {"doctor", "launch", "wire"}
+    | {"doctor", "launch", "wire", "captures", "telemetry"}
     | {"cli"},
     "cli": {"commands", "dialects", "route"},
 }

@@ -188,6 +188,12 @@ class Sidecar(Process):
     def environment(self) -> Mapping[str, str]:
         return {**os.environ, **self.environ}
 
+    @property
+    def admin(self) -> str:
+        """Where its admin port is; empty if it has none."""
+        said = self.log.read_text("utf-8", "replace").partition("extproc admin on ")[2].splitlines()
+        return said[0] if said else ""
+
     def ready(self) -> bool:
         if self.socket is not None:
             probe, where = socket.socket(socket.AF_UNIX), self.socket

@@ -15,6 +15,9 @@ from .screen import Screen
 from .serve import ANTHROPIC_KEY, OPENAI_KEY, anthropic, openai
 from .tour import Tour
 
+TELLING = "logging: {payloads: true}\nprices: table"
+"""Who looks at the demo's live view is to see what was said, and what it cost."""
+
 
 def run(*, once: bool) -> int:
     """See ``extproc.demo.main``."""
@@ -35,17 +38,16 @@ def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-demo-")))
     providers = stack.enter_context(ScriptedProvider(openai)), stack.enter_context(ScriptedProvider(anthropic))
     keys = {"OPENAI_API_KEY": OPENAI_KEY, "ANTHROPIC_API_KEY": ANTHROPIC_KEY}
-    sidecar = stack.enter_context(Sidecar(folder, environ=keys))
+    sidecar = stack.enter_context(Sidecar(folder, environ=keys, arguments=("--admin", "127.0.0.1:0")))
     upstreams = {
         "api.openai.com": ("127.0.0.1", providers[0].port),
         "api.anthropic.com": ("127.0.0.1", providers[1].port),
     }
     assert sidecar.socket is not None
-    configuration = config.rewrite(
-        config.reference(), sidecar=sidecar.socket, upstreams=upstreams, access_log=str(folder / "access.log")
-    )
+    reference, log = config.saying(config.reference(), TELLING), str(folder / "access.log")
+    configuration = config.rewrite(reference, sidecar=sidecar.socket, upstreams=upstreams, access_log=log)
     envoy = stack.enter_context(Envoy(folder, configuration))
-    screen.started(envoy.port, envoy.admin_port, [provider.port for provider in providers])
+    screen.started(sidecar.admin, envoy.port, envoy.admin_port, [provider.port for provider in providers])
     tour = Tour(screen, envoy.port, *providers)
     wrong = tour.run()
     if wrong:
@@ -53,7 +55,7 @@ def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
             screen.log(process.name, process.tail())
     screen.verdict(tour.steps, wrong)
     if not once:
-        screen.leave_running(envoy.port, folder)
+        screen.leave_running(sidecar.admin, envoy.port, folder)
         while envoy.alive() and sidecar.alive():
             time.sleep(0.5)
         # Ctrl-C reaches the whole group: give our own a moment to arrive before calling this a failure.

@@ -66,7 +66,8 @@ class Screen:
         self.title(f"The end of {name}'s log")
         self.line(text, "dim")
 
-    def started(self, port: int, admin: int, providers: Sequence[int]) -> None:
+    def started(self, view: str, port: int, admin: int, providers: Sequence[int]) -> None:
+        self.line(f"live view     http://{view}/  what was sent upstream, what it cost, what was lost", "bold")
         self.line(f"Envoy         http://127.0.0.1:{port}  (admin http://127.0.0.1:{admin})")
         self.line("sidecar       extproc serve, on a Unix socket: Envoy's listener calls it")
         self.line(f"providers     scripted: OpenAI at 127.0.0.1:{providers[0]}, Anthropic at 127.0.0.1:{providers[1]}")
@@ -79,11 +80,12 @@ class Screen:
         else:
             self.line(f"All {steps} steps were right.", "green")
 
-    def leave_running(self, port: int, folder: Path) -> None:
-        self.title("All of it is still running. Paste these into another terminal:")
+    def leave_running(self, view: str, port: int, folder: Path) -> None:
+        self.title(f"All of it is still running; http://{view}/ shows it. Paste these into another terminal:")
         self.line(SAMPLES.format(base=f"http://127.0.0.1:{port}"))
         self.line(f"Envoy's access log: tail -f {folder}/access.log   the sidecar's log: {folder}/sidecar.log", "dim")
         self.line("The providers are scripted: offer them a tool `get_weather` and they call it.", "dim")
+        self.line(f"extproc tail {view} shows in a terminal what http://{view}/ shows in a browser.", "dim")
         self.line("Ctrl-C ends everything.", "bold")
 
 

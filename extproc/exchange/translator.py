@@ -193,10 +193,11 @@ class Translator(Exchange):
         return without_encoding(self.original)
 
     def _translating(self, route: Route, body: bytes) -> Translation:
+        now = self.shared.now()
         self.translation = translation = Translation(
             self.client,
             route=route,
-            now=self.shared.now(),
+            now=now,
             request_id=self.began.request_id,
             limits=self.shared.limits,
             capabilities=self.shared.capabilities,
@@ -205,10 +206,10 @@ class Translator(Exchange):
         wanted = route.duration
         self.timed = wanted == "always" or (wanted == "asked" and any(pair[0] == DURATION for pair in self.original))
         if route.logging is not None:
-            self._log(translation, route.logging, body)
+            self._log(translation, route.logging, body, now)
         return translation
 
-    def _log(self, translation: Translation, logging: Logged, body: bytes) -> None:
+    def _log(self, translation: Translation, logging: Logged, body: bytes, now: float) -> None:
         """Keep what is to be logged of an exchange whose client sent *body*."""
         if not self.shared.records:
             log_once("routes have exchanges logged, and nobody logs them: say where to, by --records")
@@ -218,6 +219,8 @@ class Translator(Exchange):
                 if may_carry_credential(name):
                     payloads.hide(words(value))
             payloads.hide(translation.secrets())
+            path = without_credentials(self.path)
+            payloads.begun(now, self.method, path, self._headers(), translation.route.said)
             payloads.asked(body)
             translation.on_text = payloads.text
 
@@ -319,8 +322,10 @@ class Translator(Exchange):
         if self.status == SWITCHING_PROTOCOLS:
             return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
         translation.response_head(self.status, self.came)
-        if self.payloads is not None and any(name == ENCODING for name, _ in self.came):
-            self.payloads.encoded(passes=translation.passthrough)
+        if self.payloads is not None:
+            self.payloads.answered(self.status, self.came)
+            if any(name == ENCODING for name, _ in self.came):
+                self.payloads.encoded(passes=translation.passthrough)
         if message.response_headers.end_of_stream:
             return self._without_body(translation)
         if translation.whole:
@@ -399,8 +404,9 @@ class Translator(Exchange):
     def _seen(self, chunk: bytes, data: bytes) -> None:
         """Keep what is logged of a piece of the answer."""
         if self.payloads is not None:
-            self.payloads.came(chunk)
-            self.payloads.got(data)
+            seconds = self.since(self.shared.now())
+            self.payloads.came(chunk, seconds)
+            self.payloads.got(data, seconds)
 
     def _check_cut(self, translation: Translation) -> None:
         if translation.cut:

@@ -116,6 +116,30 @@ def _taken(lines: dict[str, Any]) -> dict[str, list[str]]:
     return models
 
 
+def saying(config: Mapping[str, Any], line: str) -> dict[str, Any]:
+    """*config* with *line* in the text of each route that names a provider."""
+    made: dict[str, Any] = copy_all(config)
+    for said in _said(made):
+        said |= {name: _with(text, line) for name, text in said.items() if name == "route"}
+        if "routes" in said:
+            said["routes"] = {name: _with(text, line) for name, text in said["routes"].items()}
+    return made
+
+
+def _said(value: Any) -> Iterator[dict[str, Any]]:
+    """What is said to the sidecar, wherever it stands in a configuration."""
+    if isinstance(value, dict):
+        metadata = value.get("filter_metadata")
+        if isinstance(metadata, dict) and isinstance(metadata.get("extproc"), dict):
+            yield metadata["extproc"]
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _said(each)
+
+
+def _with(text: str, line: str) -> str:
+    return f"{text.rstrip()}\n{line}\n" if "provider:" in text else text
+
+
 def _metadata(text: str) -> dict[str, Any]:
     return {"filter_metadata": {"extproc": {"route": text}}}
 

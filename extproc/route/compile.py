@@ -285,6 +285,7 @@ class _Builder:
             gcp=who.gcp,
             aws=who.aws,
             endpoint_secret=self.endpoint_secret,
+            said=shown(values, {})["route"] if values.get("logging", {}).get("payloads") else {},
         )
 
     def error(self, path: str, problem: str) -> RouteError:

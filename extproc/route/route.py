@@ -126,6 +126,8 @@ class Route(Frozen):
     aws: AwsAuth | None = None
     endpoint_secret: Secret | None = None
     """The text of the endpoint, where it refers to secrets."""
+    said: dict[str, Any] = {}
+    """What the levels come to, as an operator may see it, without secrets; kept only where the bodies are logged."""
 
     def __repr__(self) -> str:
         return f"Route(provider={self.provider.name!r}, upstream={self.upstream!r}, model={self.model!r})"

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from ..effects import Ask
 from ..settings import SettingError, Settings, doubts
 from ..telemetry.admin import Admin, Pages
+from ..telemetry.ring import Look
 from . import memory, processlog
 from .records import secret
 from .service import Service
@@ -159,8 +160,14 @@ class _Pages:
     async def metrics(self) -> str:
         return self._service.page(self._transport.counts())
 
-    async def exchanges(self, since: float) -> str:
-        return (await asyncio.to_thread(self._service.exchanges(since))).decode()
+    async def cursor(self) -> str:
+        return self._service.cursor
+
+    async def exchanges(self, asked: Look) -> str:
+        return (await asyncio.to_thread(self._service.exchanges(asked))).decode()
+
+    async def exchange(self, process: int, number: int) -> str:
+        return (await asyncio.to_thread(self._service.exchange(number))).decode() if process == os.getpid() else "null"
 
     async def config(self) -> str:
         return (await asyncio.to_thread(self._service.config)).decode()

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from .. import capabilities
 from ..capabilities import CapabilityTable
+from ..captures.members import with_members
 from ..costs.prices import PriceTable
 from ..credentials import gcp
 from ..credentials.permitted import permitted
@@ -33,7 +34,7 @@ from ..telemetry.metrics import Metrics
 from ..telemetry.otlp import Observed
 from ..telemetry.outcome import Ending
 from ..telemetry.record import told
-from ..telemetry.ring import Ring
+from ..telemetry.ring import Look, Ring, Telling
 from ..telemetry.sinks import QueuedSink, Sinks
 from .effects import Effects
 from .memory import Budget
@@ -51,6 +52,14 @@ _OVERLOADED: Refusal = (ErrorKind.OVERLOADED, "the gateway is overloaded", "over
 MAX_CONFIG_BYTES = 2 * 1024 * 1024
 """Of the routes that are shown, those first that were used last."""
 _NOTHING = (0, 0.0)
+
+
+def _nothing() -> bytes:
+    return b'{"exchanges": [], "left_out": 0, "open": [], "open_count": 0, "cursor": ""}'
+
+
+def _null() -> bytes:
+    return b"null"
 
 
 class NotAMessage(ValueError):
@@ -300,9 +309,19 @@ class Service:
             else metrics.text(self.open_sessions, of_transport, self.effects.results, self.queued, self.spent)
         )
 
-    def exchanges(self, since: float) -> Callable[[], bytes]:
-        """What makes JSON of the last exchanges, on another thread: see ``Ring.look``."""
-        return self.ring.look(since) if self.ring is not None else lambda: b'{"exchanges": [], "open": []}'
+    @property
+    def cursor(self) -> str:
+        """Where the last exchanges are: see ``Ring.cursor``."""
+        return self.ring.cursor if self.ring is not None else ""
+
+    def exchanges(self, asked: Look) -> Telling:
+        """The last exchanges, as JSON: see ``Ring.look``."""
+        return self.ring.look(asked) if self.ring is not None else _nothing
+
+    def exchange(self, number: int) -> Telling:
+        """All that is kept of one of them, and what became of its members, as JSON; ``null`` where it has left."""
+        one = self.ring.one(number) if self.ring is not None else None
+        return (lambda: msgspec.json.encode(with_members(one()))) if one is not None else _null
 
     def config(self) -> bytes:
         """The settings and the routes that are compiled, without secrets: JSON."""

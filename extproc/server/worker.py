@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ import msgspec
 from .. import settings as all_settings
 from ..capabilities import CapabilityError
 from ..settings import SettingError, Settings
+from ..telemetry.ring import Look
 from . import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
 from .reloading import adopted
 from .service import Service
@@ -103,9 +105,17 @@ class _Supervisor:
         stop.asked.set()
 
     async def _show(self, word: bytes, service: Service) -> None:
-        """``show NUMBER config`` or ``show NUMBER exchanges SINCE``."""
-        _, number, what, *since = word.split()
-        look = service.config if what == b"config" else service.exchanges(float(since[0]))
+        """``show NUMBER WHAT``: ``config``, ``cursor``, ``exchanges JSON`` with what is asked of them, ``exchange
+        NUMBER``."""
+        _, number, what, *asked = word.split(maxsplit=3)
+        if what == b"cursor":
+            self.tell(number=int(number), shown={"cursor": service.cursor})
+            return
+        look: Callable[[], bytes] = service.config
+        if what == b"exchanges":
+            look = service.exchanges(msgspec.json.decode(asked[0], type=Look))
+        elif what == b"exchange":
+            look = service.exchange(int(asked[0]))
         self.tell(number=int(number), shown=msgspec.Raw(await asyncio.to_thread(look)))
 
     async def _reload(self, word: bytes, service: Service) -> None:

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ import msgspec
 from .. import capabilities
 from .. import settings as all_settings
 from ..settings import SettingError, Settings
+from ..telemetry.ring import Look
 from ..telemetry.summed import summed
 from . import admin_port, announce, set_up_log
 from .records import prices_of
@@ -181,7 +182,7 @@ class WorkerProcess:
         self._say(b"reopen")
 
     async def show(self, what: str) -> dict[str, Any]:
-        """What it shows of *what*, ``config`` or ``exchanges SINCE``; empty after LOOK_SECONDS."""
+        """What it shows of *what*, as ``worker`` has it; empty after LOOK_SECONDS."""
         return await self._ask("show", what, LOOK_SECONDS) or {}
 
     async def reload(self, settings: Settings) -> str:
@@ -318,6 +319,11 @@ class Worker:
         self.process.drain(insist=insist)
 
 
+def _joined(shown: Iterable[dict[str, Any]]) -> str:
+    """The cursor over all workers."""
+    return ",".join(told["cursor"] for told in shown if told.get("cursor"))
+
+
 def _how(status: int) -> str:
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
@@ -433,25 +439,34 @@ class Supervisor:
             return "draining"
         return "" if any(worker.process.serves for worker in self._workers) else "no worker serves"
 
-    async def exchanges(self, since: float) -> str:
-        made: dict[str, list[Any]] = {"exchanges": [], "open": []}
-        for pid, told in await self._shown(f"exchanges {since!r}"):
-            for name, found in made.items():
-                found += [{**each, "process": pid} for each in told.get(name, ())]
-        made["exchanges"].sort(key=lambda each: each["ended_at"])
-        return msgspec.json.encode(made).decode()
+    async def cursor(self) -> str:
+        return _joined(await self._shown("cursor"))
+
+    async def exchanges(self, asked: Look) -> str:
+        shown = await self._shown(f"exchanges {msgspec.json.encode(asked).decode()}")
+        ended = [each for told in shown for each in told.get("exchanges", ())]
+        ended.sort(key=lambda each: each["ended_at"])
+        made: dict[str, Any] = {"exchanges": ended, "open": [each for told in shown for each in told.get("open", ())]}
+        for name in ("left_out", "open_count"):
+            made[name] = sum(told.get(name, 0) for told in shown)
+        return msgspec.json.encode({**made, "cursor": _joined(shown)}).decode()
+
+    async def exchange(self, process: int, number: int) -> str:
+        for worker in self._workers:
+            if worker.process.pid == process:
+                told = await worker.process.show(f"exchange {number}")
+                return msgspec.json.encode(told or None).decode()
+        return "null"
 
     async def config(self) -> str:
         routes: list[Any] = []
-        for _, told in await self._shown("config"):
+        for told in await self._shown("config"):
             routes += [route for route in told.get("routes", ()) if route not in routes]
         return msgspec.json.encode({"settings": all_settings.as_values(self._settings), "routes": routes}).decode()
 
-    async def _shown(self, what: str) -> list[tuple[int, dict[str, Any]]]:
-        """What each worker shows of *what*, by its pid."""
-        processes = [worker.process for worker in self._workers]
-        found = await asyncio.gather(*(process.show(what) for process in processes))
-        return [(process.pid, told) for process, told in zip(processes, found, strict=True)]
+    async def _shown(self, what: str) -> list[dict[str, Any]]:
+        """What each worker shows of *what*."""
+        return await asyncio.gather(*(worker.process.show(what) for worker in self._workers))
 
     async def metrics(self) -> str:
         await asyncio.gather(*(worker.process.refresh() for worker in self._workers))

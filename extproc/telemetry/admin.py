@@ -1,5 +1,5 @@
-"""The admin port: ``GET /metrics``, ``/healthz``, ``/exchanges`` and ``/config``, HTTP/1.1, one request a connection.
-Not for the outside."""
+"""The admin port: the live view at ``GET /``, ``/metrics``, ``/healthz``, ``/exchanges`` and ``/config``; HTTP/1.1, one
+request a connection. Not for the outside."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from math import isfinite
 from typing import Protocol
 from urllib.parse import parse_qs
 
+from . import live
+from .ring import Look
+
 MAX_HEAD_BYTES = 16 * 1024
 MAX_CONNECTIONS = 32
 """Open at once. For the next one the oldest gives way whose request has not come; if there is none, it is heard still,
@@ -22,16 +25,54 @@ MAX_PAGES = 4
 """Answers, but for ``/healthz``, that are being sent at once: one may be megabytes, and a client may not read it."""
 PATIENCE_SECONDS = 5.0
 """For a request to come, and for its answer to be taken."""
+MAX_WAITING = 8
+"""Who waits at once for something to happen; the next one is answered with what there is."""
+MAX_WAIT_SECONDS = 25.0
+"""How long ``wait`` may be."""
+LOOK_SECONDS = 0.25
+"""Between two looks whether something has happened."""
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
-
+_HTML = "text/html; charset=utf-8"
 _JSON = "application/json"
-_PATHS = ("/metrics", "/healthz", "/exchanges", "/config")
-_THERE_ARE = "there are /metrics, /healthz, /exchanges and /config\n"
+_EXCHANGE = "/exchanges/"
+_PATHS = ("/", "/metrics", "/healthz", "/exchanges", "/config")
+_THERE_ARE = f"there are {', '.join(_PATHS)} and {_EXCHANGE}ID\n"
 NOT_YOU = "ask from this machine, or set --admin-token\n"
 NO_TOKEN = "authorization: Bearer ... with the admin token is needed\n"
 
 Page = tuple[HTTPStatus, str, str]
+
+
+class HttpRequest:
+    """What is asked, of whatever *head* a request has, by the address *peer*."""
+
+    def __init__(self, head: bytes, peer: str) -> None:
+        first, *self.lines = head.decode("latin-1").split("\r\n")
+        self.method, _, rest = first.partition(" ")
+        self.path, _, query = rest.partition(" ")[0].partition("?")
+        self.peer = peer
+        self._given = parse_qs(query)
+
+    def values(self, name: str) -> list[str]:
+        """Those of the headers of that name."""
+        return [line.partition(":")[2].strip() for line in self.lines if line.lower().startswith(f"{name}:")]
+
+    def parameter(self, name: str) -> str:
+        """The last one of that name, else nothing."""
+        return self._given.get(name, [""])[-1]
+
+    def seconds(self, name: str) -> float:
+        """A parameter that is a number of seconds; nought if it is none."""
+        try:
+            found = float(self.parameter(name))
+        except ValueError:
+            return 0.0
+        return found if isfinite(found) else 0.0
+
+    @property
+    def asked(self) -> Look:
+        return Look(self.seconds("since"), self.parameter("cursor"), self.parameter("bodies") != "no")
 
 
 class Pages(Protocol):
@@ -41,8 +82,16 @@ class Pages(Protocol):
         """The page of Prometheus."""
         ...
 
-    async def exchanges(self, since: float) -> str:
-        """Those that ended after *since* (Unix seconds), and those that go on: JSON."""
+    async def cursor(self) -> str:
+        """Where the exchanges are now: something else once anything has happened."""
+        ...
+
+    async def exchanges(self, asked: Look) -> str:
+        """Those that ended, as far as they are asked for, and those that go on: JSON."""
+        ...
+
+    async def exchange(self, process: int, number: int) -> str:
+        """All that is kept of one of them: JSON, ``null`` if nothing is."""
         ...
 
     async def config(self) -> str:
@@ -66,6 +115,7 @@ class Admin:
         """Connections whose request has not come, the oldest first."""
         self._open = 0
         self._pages = 0
+        self._waiting = 0
 
     async def start(self, address: str) -> str:
         """Listen on ``host:port`` (port 0: any free one); returns the address with the real port. Raises OSError."""
@@ -90,10 +140,15 @@ class Admin:
                 oldest.transport.abort()
                 self._silent.pop(oldest, None)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS) as patience:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self._silent.pop(writer, None)
-                await self._say(head, writer)
+                peer = writer.get_extra_info("peername")
+                request = HttpRequest(head, str(peer[0]) if peer else "")
+                if (seconds := self._may_wait(request)) > 0:
+                    patience.reschedule(asyncio.get_running_loop().time() + seconds + PATIENCE_SECONDS)
+                    await self._until_news(request.parameter("cursor"), seconds, reader)
+                await self._say(request, writer)
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             # Whoever cannot say what they want, or does not take it, gets nothing.
             writer.transport.abort()
@@ -104,8 +159,25 @@ class Admin:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _say(self, head: bytes, writer: asyncio.StreamWriter) -> None:
-        is_page = b" /healthz" not in head.partition(b"\r\n")[0]
+    def _may_wait(self, request: HttpRequest) -> float:
+        """For how many seconds *request* asks to be answered when something has happened, if it may."""
+        if request.path != "/exchanges" or self._waiting >= MAX_WAITING or self._refused(request) is not None:
+            return 0.0
+        return min(request.seconds("wait"), MAX_WAIT_SECONDS)
+
+    async def _until_news(self, cursor: str, seconds: float, reader: asyncio.StreamReader) -> None:
+        """Wait until something has happened since *cursor*, for so long at most, and not for one who has gone."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        self._waiting += 1
+        try:
+            while loop.time() < until and not reader.at_eof() and await self._says.cursor() == cursor:
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            self._waiting -= 1
+
+    async def _say(self, request: HttpRequest, writer: asyncio.StreamWriter) -> None:
+        is_page = request.path != "/healthz"
         if is_page and self._pages >= MAX_PAGES:
             writer.write(_whole(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, "busy\n", with_body=True))
             await writer.drain()
@@ -114,59 +186,61 @@ class Admin:
         try:
             # All of it must be taken, not all but what the socket holds.
             writer.transport.set_write_buffer_limits(high=0)
-            peer = writer.get_extra_info("peername")
-            writer.write(await self.answer(head, str(peer[0]) if peer else ""))
+            writer.write(await self.answer(request))
             await writer.drain()
         finally:
             self._pages -= is_page
 
-    async def answer(self, head: bytes, peer: str = "127.0.0.1") -> bytes:
-        """The whole answer to a request's *head* from the address *peer*."""
-        first, *lines = head.decode("latin-1").split("\r\n")
-        method, _, rest = first.partition(" ")
-        named = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("host:")]
-        if any(not _is_ours(host) for host in named):
-            # A page of the web has its own name resolved to us, and would read what is here.
-            return _whole(HTTPStatus.FORBIDDEN, _TEXT, "ask by an address, or by a name without dots\n", with_body=True)
-        path, _, query = rest.partition(" ")[0].partition("?")
-        status, kind, body = await self._answer(method, path, query, lines, peer)
-        return _whole(status, kind, body, with_body=method != "HEAD")
+    async def answer(self, request: HttpRequest) -> bytes:
+        """The whole answer to *request*."""
+        refused = self._refused(request)
+        status, kind, body = refused if refused is not None else await self._answer(request)
+        return _whole(status, kind, body, with_body=request.method != "HEAD")
 
-    async def _answer(self, method: str, path: str, query: str, lines: list[str], peer: str) -> Page:
-        if path not in _PATHS:
-            return HTTPStatus.NOT_FOUND, _TEXT, _THERE_ARE
-        if method not in ("GET", "HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, "GET only\n"
+    async def _answer(self, request: HttpRequest) -> Page:
+        path = request.path
+        if path == "/":
+            return HTTPStatus.OK, _HTML, live.PAGE
         if path == "/metrics":
             return HTTPStatus.OK, _METRICS_TYPE, await self._says.metrics()
         if path == "/healthz":
             if reason := self._says.unwell():
                 return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n"
             return HTTPStatus.OK, _TEXT, "ok\n"
-        if (refused := self._refused(lines, peer)) is not None:
-            return refused
         if path == "/config":
             return HTTPStatus.OK, _JSON, await self._says.config()
-        return HTTPStatus.OK, _JSON, await self._says.exchanges(_since(query))
+        if path == "/exchanges":
+            return HTTPStatus.OK, _JSON, await self._says.exchanges(request.asked)
+        process, _, number = path.removeprefix(_EXCHANGE).partition("-")
+        told = "null"
+        if process.isdecimal() and number.isdecimal() and len(path) < 64:
+            told = await self._says.exchange(int(process), int(number))
+        if told == "null":
+            return HTTPStatus.NOT_FOUND, _TEXT, "it is not kept any more, or never was\n"
+        return HTTPStatus.OK, _JSON, told
 
-    def _refused(self, lines: list[str], peer: str) -> Page | None:
-        """Why *peer* may not see what people have said."""
+    def _refused(self, request: HttpRequest) -> Page | None:
+        """Why this is not answered."""
+        if any(not _is_ours(host) for host in request.values("host")):
+            # A page of the web has its own name resolved to us, and would read what is here.
+            return HTTPStatus.FORBIDDEN, _TEXT, "ask by an address, or by a name without dots\n"
+        if request.path not in _PATHS and not request.path.startswith(_EXCHANGE):
+            return HTTPStatus.NOT_FOUND, _TEXT, _THERE_ARE
+        if request.method not in ("GET", "HEAD"):
+            return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, "GET only\n"
+        if request.path in ("/metrics", "/healthz"):
+            return None
         if self._token is None:
-            return None if _is_here(peer) else (HTTPStatus.FORBIDDEN, _TEXT, NOT_YOU)
-        given = next((line.partition(":")[2] for line in lines if line.lower().startswith("authorization:")), "")
-        scheme, _, word = given.strip().partition(" ")
+            return None if _is_here(request.peer) else (HTTPStatus.FORBIDDEN, _TEXT, NOT_YOU)
+        # The page itself shows nothing, and asks for the token.
+        return None if request.path == "/" else self._without_token(request)
+
+    def _without_token(self, request: HttpRequest) -> Page | None:
+        assert self._token is not None
+        scheme, _, word = next(iter(request.values("authorization")), "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(word.strip().encode(), self._token().encode()):
             return None
         return HTTPStatus.UNAUTHORIZED, _TEXT, NO_TOKEN
-
-
-def _since(query: str) -> float:
-    """The parameter ``since``; nought if there is none that is a number."""
-    try:
-        found = float(parse_qs(query).get("since", ["0"])[-1])
-    except ValueError:
-        return 0.0
-    return found if isfinite(found) else 0.0
 
 
 def _is_here(peer: str) -> bool:
@@ -200,8 +274,10 @@ def _whole(status: HTTPStatus, kind: str, body: str, *, with_body: bool) -> byte
     ]
     if status is HTTPStatus.UNAUTHORIZED:
         lines.append("www-authenticate: Bearer")
-    if kind == _JSON:
+    if kind in (_JSON, _HTML):
         lines += ["cache-control: no-store", "x-content-type-options: nosniff"]
+    if kind == _HTML:
+        lines += [f"content-security-policy: {live.POLICY}", "referrer-policy: no-referrer", "x-frame-options: DENY"]
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append("allow: GET, HEAD")
     return "\r\n".join([*lines, "", ""]).encode() + (data if with_body else b"")

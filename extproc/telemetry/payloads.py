@@ -7,11 +7,14 @@ replaced, and so are the members that an operator names. That is done where a re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
+
+from .readable import EVENT_END, events, read
 
 MASK = "***"
 """Stands in the place of what is not to be seen."""
@@ -19,6 +22,18 @@ MARGIN_BYTES = 8 * 1024
 """What is kept of a body beyond its bound, so that a secret that begins within it is seen whole, and replaced."""
 ASKS = ("messages", "input", "contents", "prompt")
 """Where the APIs have what a model is asked."""
+MAX_PIECES = 4096
+"""Of a streamed body, so many have a time of their own: of what comes after them the last one's is told."""
+_HEADERS = frozenset(
+    {"anthropic-beta", "anthropic-version", "content-type", "retry-after", "retry-after-ms", "x-should-retry",
+     "request-id", "x-request-id", "x-goog-request-id", "x-amzn-requestid", "x-debug-trace-id"}
+)  # fmt: skip
+"""What of the headers says something to a translation, and is nobody's secret."""
+
+PIECE_BYTES = 128
+"""Of memory, that the time of a piece takes."""
+_Headers = list[tuple[str, str]]
+_Head = tuple[str, str, _Headers]
 
 _QUOTE = re.compile(r'(?<!\\)(\\*)"')
 _LITERAL = re.compile(r"[^\s,}\]]*")
@@ -51,6 +66,10 @@ class Payloads:
         self._encoded = self._passes = False
         self._answer: list[str] = []
         self._room = bound + MARGIN_BYTES
+        self._now = 0.0
+        self._request: _Head = ("", "", [])
+        self._response: tuple[int, _Headers] = (0, [])
+        self._route: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Payloads({self.size} bytes)"
@@ -58,11 +77,22 @@ class Payloads:
     @property
     def size(self) -> int:
         """Bytes that are kept."""
-        return len(self._asked.data) + len(self._sent.data) + len(self._came.data) + len(self._got.data)
+        return self._asked.kept + self._sent.kept + self._came.kept + self._got.kept
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Show none of *secrets*, wherever it stands."""
         self._secrets = (*self._secrets, *secrets)
+
+    def begun(self, now: float, method: str, path: str, headers: _Headers, route: Mapping[str, Any]) -> None:
+        """What else a translation of the client's request goes by: Unix seconds, a *path* without credentials, the
+        headers, of which few are kept, and the *route* as it may be shown."""
+        self._now = now
+        self._request = (method, path, _told(headers))
+        self._route = route
+
+    def answered(self, status: int, headers: _Headers) -> None:
+        """The head of the provider's answer."""
+        self._response = (status, _told(headers))
 
     def asked(self, body: bytes) -> None:
         """The client's request."""
@@ -77,13 +107,13 @@ class Payloads:
         self._encoded = True
         self._passes = passes
 
-    def came(self, piece: bytes) -> None:
-        """A piece of the provider's answer."""
-        self._came.add(piece)
+    def came(self, piece: bytes, seconds: float = 0.0) -> None:
+        """A piece of the provider's answer, so many *seconds* after the exchange's start."""
+        self._came.add(piece, seconds)
 
-    def got(self, piece: bytes) -> None:
+    def got(self, piece: bytes, seconds: float = 0.0) -> None:
         """A piece of the client's."""
-        self._got.add(piece)
+        self._got.add(piece, seconds)
 
     def text(self, text: str) -> None:
         """A piece of the text of the answer."""
@@ -111,11 +141,48 @@ class Payloads:
             made["llm_response_text"] = {"content": hides.text("".join(self._answer))[: self._bound]}
         return made
 
+    def course(self) -> dict[str, Any]:
+        """What else must be known to go through the exchange again: the heads, as far as they say something to a
+        translation, the route, and of each stream the milliseconds, since the exchange's start, at which each of its
+        events ended."""
+        hides = self._mask(self._secrets)
+        method, path, headers = self._request
+        status, came = self._response
+        return {
+            "now": self._now,
+            "request": {"method": method, "path": hides.text(path), "headers": _hidden(headers, hides)},
+            "response": {"status": status, "headers": _hidden(came, hides)},
+            "route": dict(self._route),
+            "times_ms": {
+                "client": [] if self._encoded and self._passes else self._times(self._got, hides),
+                "upstream": [] if self._encoded else self._times(self._came, hides),
+            },
+        }
+
+    def _times(self, body: _Body, hides: Hides) -> list[int]:
+        """When each event of a stream ended; none where they cannot be told apart in what is shown of it."""
+        if not body.pieces:
+            return []
+        text, ends, _ = read(bytes(body.data))
+        masked = self._masked(text, hides)
+        if text[:1] in ("{", "[") or len(EVENT_END.findall(masked)) != len(ends):
+            return []
+        ends.append(body.size)
+        return [body.when(end) for end in ends[: len(events(masked[: self._bound]))]]
+
+    def _masked(self, text: str, hides: Hides) -> str:
+        """*text* as it may be seen."""
+        text = hides.text(text)
+        return text if self._pattern is None else redacted(text, self._pattern)
+
     def _shown(self, body: _Body, hides: Hides, encoded: bool = False) -> dict[str, Any]:
         made: dict[str, Any] = {"bytes": body.size}
         if encoded:
             return made | {"omitted": "it is compressed"}
-        text = hides.text(bytes(body.data).decode("utf-8", "replace"))
+        text, _, framing = read(bytes(body.data))
+        if framing:
+            made["framing"] = framing
+        text = hides.text(text)
         if body.size <= self._bound and text[:1] in ("{", "["):
             try:
                 return made | {"body": self._without(msgspec.json.decode(text))}
@@ -143,22 +210,43 @@ class Payloads:
 class _Body:
     """The beginning of a body."""
 
-    __slots__ = ("data", "most", "size", "told")
+    __slots__ = ("data", "most", "pieces", "size", "told")
 
     def __init__(self, bound: int) -> None:
         self.data = bytearray()
         self.size = 0
         self.told = False
         self.most = bound + MARGIN_BYTES
+        self.pieces: list[tuple[int, float]] = []
+        """Of what came in several pieces, where each ended and when it came."""
 
-    def add(self, piece: bytes) -> None:
+    @property
+    def kept(self) -> int:
+        return len(self.data) + PIECE_BYTES * len(self.pieces)
+
+    def add(self, piece: bytes, seconds: float = 0.0) -> None:
         self.told = True
         self.size += len(piece)
         if len(self.data) < self.most:
             self.data += piece[: self.most - len(self.data)]
+            if piece and seconds and len(self.pieces) < MAX_PIECES:
+                self.pieces.append((self.size, seconds))
+
+    def when(self, size: int) -> int:
+        """The milliseconds at which so many bytes were there."""
+        at = bisect_left(self.pieces, (size, 0.0))
+        return round(self.pieces[min(at, len(self.pieces) - 1)][1] * 1000)
 
     def same(self, other: _Body) -> bool:
         return self.size == other.size and self.data == other.data
+
+
+def _told(headers: _Headers) -> _Headers:
+    return [pair for pair in headers if pair[0] in _HEADERS or "ratelimit" in pair[0]]
+
+
+def _hidden(headers: _Headers, hides: Hides) -> list[list[str]]:
+    return [[name, hides.text(value)] for name, value in headers]
 
 
 @lru_cache(maxsize=256)

@@ -14,13 +14,13 @@ _encode = msgspec.json.Encoder().encode
 COUNTS = tuple(Usage.__struct_fields__)
 
 
-def record(began: Began, outcome: Outcome) -> dict[str, Any]:
-    """An exchange as JSON can hold it: always whose it was and how it went; ``llm_summary`` and the payloads where the
-    route has them logged."""
+def record(began: Began, outcome: Outcome, *, bodies: bool = True) -> dict[str, Any]:
+    """An exchange as JSON can hold it: always whose it was and how it went; ``llm_summary`` and, unless *bodies* is
+    false, the payloads where the route has them logged."""
     made = _known(began, outcome)
     if outcome.summary:
         made["llm_summary"] = summary(outcome)
-    if outcome.payloads is not None:
+    if outcome.payloads is not None and bodies:
         shown = outcome.payloads.shown()
         for name in ("llm_request", "llm_response_text"):
             if name in shown:
@@ -43,6 +43,7 @@ def _known(began: Began, outcome: Outcome) -> dict[str, Any]:
         "client": outcome.client,
         "upstream": outcome.upstream,
         "provider": outcome.provider,
+        "route": outcome.route,
         "model_asked": outcome.model_asked,
         "model_sent": outcome.model_sent,
         "model_answered": outcome.model_answered,

@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from ..frozen import Frozen
 from .outcome import Began, Ending, Outcome
 from .record import milliseconds, record, stamp
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """Of the records that one look is given, the newest first."""
+MAX_OPEN = 256
+"""Exchanges that go on, of which one look is told: those that began last."""
 
 _encode = msgspec.json.Encoder().encode
 _Kept = tuple[int, float, Began, Outcome]
 
 
+class Look(Frozen):
+    """What is asked of the last exchanges."""
+
+    since: float = 0.0
+    """Those alone that ended later: Unix seconds."""
+    cursor: str = ""
+    """Those alone that had not been told when this was the answer's ``cursor``."""
+    bodies: bool = True
+    """With what the routes have logged of the bodies."""
+
+
+EVERYTHING = Look()
+
+Telling = Callable[[], bytes]
+"""What makes JSON of what was there, and takes a while: for another thread."""
+
+
 class Ring:
     """A sink. Keeps the last *most* exchanges that were ours, and *max_bytes* of their bodies. Is told of exchanges on
-    the server's loop; what ``look`` returns may be called on another thread."""
+    the server's loop; what ``look`` returns may be called on another thread. *process* tells its exchanges from those
+    of other processes."""
 
-    def __init__(self, most: int, max_bytes: int, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, most: int, max_bytes: int, now: Callable[[], float] = time.time, process: int | None = None
+    ) -> None:
         self._most = most
         self._max_bytes = max_bytes
         self._now = now
+        self._process = os.getpid() if process is None else process
         self._ended: deque[_Kept] = deque()
         self._open: dict[int, tuple[Began, float | None]] = {}
         self._bytes = 0
         self._count = 0
+        self._changes = 0
 
     def started(self, began: Began) -> None:
         # It must stay open as long as we know it by its id: it is held here.
         self._open[id(began)] = (began, None)
+        self._changes += 1
 
     def first_content(self, began: Began, seconds: float) -> None:
         self._open[id(began)] = (began, seconds)
+        self._changes += 1
 
     def ended(self, began: Began, outcome: Outcome) -> None:
         self._open.pop(id(began), None)
+        self._changes += 1
         if outcome.ending is Ending.PASSED:
             return
         self._count += 1
@@ -50,27 +80,79 @@ class Ring:
             _, _, _, oldest = self._ended.popleft()
             self._bytes -= oldest.payload_bytes
 
-    def look(self, since: float = 0.0) -> Callable[[], bytes]:
-        """What makes JSON of what is there now: ``{"exchanges": [...], "open": [...]}``. Of the ended ones those that
-        ended after *since* (Unix seconds), the oldest first, each a record with ``number`` and ``ended_at``; the newest
-        alone where all would be too many bytes. It takes a while, and is for another thread."""
-        ended = [kept for kept in self._ended if kept[1] > since]
-        going = list(self._open.values())
-        now = self._now()
-        return lambda: _told(ended, going, now)
+    @property
+    def cursor(self) -> str:
+        """Where it is now: another one once anything has happened."""
+        return f"{self._process}:{self._count}:{self._changes}"
+
+    def look(self, asked: Look = EVERYTHING) -> Telling:
+        """What is there now: ``{"exchanges": [...], "left_out", "open": [...], "open_count", "cursor"}``. Those that
+        ended stand the oldest first, each a record with ``id``, ``process``, ``number`` and ``ended_at``; of more than
+        an answer may hold the oldest are left out, and counted."""
+        after = _number_in(asked.cursor, self._process)
+        # From the end: who looks again and again wants the last few.
+        ended: list[_Kept] = []
+        for kept in reversed(self._ended):
+            if kept[0] <= after:
+                break
+            if kept[1] > asked.since:
+                ended.append(kept)
+        going = list(islice(reversed(self._open.values()), MAX_OPEN))
+        about = {"open_count": len(self._open), "cursor": self.cursor}
+        now, process, bodies = self._now(), self._process, asked.bodies
+        return lambda: _told(ended, going, about, now, process, bodies)
+
+    def one(self, number: int) -> Callable[[], dict[str, Any]] | None:
+        """What tells all that is kept of that exchange, with its ``course`` where there are bodies; ``None`` if it has
+        left. For another thread, too."""
+        found = next((kept for kept in reversed(self._ended) if kept[0] == number), None)
+        if found is None:
+            return None
+        process = self._process
+        return lambda: _whole(found, process)
 
 
-def _told(ended: list[_Kept], going: Iterable[tuple[Began, float | None]], now: float) -> bytes:
+def _number_in(cursor: str, process: int) -> int:
+    """The last exchange of *process* that was told by then; nought if none was."""
+    for place in cursor.split(","):
+        pid, _, rest = place.partition(":")
+        number = rest.partition(":")[0]
+        if pid == str(process) and number.isdecimal():
+            return int(number)
+    return 0
+
+
+def _named(kept: _Kept, process: int, bodies: bool) -> dict[str, Any]:
+    number, at, began, outcome = kept
+    who = {"id": f"{process}-{number}", "process": process, "number": number, "ended_at": at}
+    return {**who, **record(began, outcome, bodies=bodies), "has_payloads": outcome.payloads is not None}
+
+
+def _whole(kept: _Kept, process: int) -> dict[str, Any]:
+    made = _named(kept, process, True)
+    payloads = kept[3].payloads
+    return made if payloads is None else {**made, "course": payloads.course()}
+
+
+def _told(
+    ended: list[_Kept],
+    going: Iterable[tuple[Began, float | None]],
+    about: dict[str, Any],
+    now: float,
+    process: int,
+    bodies: bool,
+) -> bytes:
     made: list[msgspec.Raw] = []
     room = MAX_ANSWER_BYTES
-    for number, at, began, outcome in reversed(ended):
-        data = _encode({"number": number, "ended_at": at, **record(began, outcome)})
+    for kept in ended:
+        data = _encode(_named(kept, process, bodies))
         room -= len(data)
         if room < 0:
             break
         made.append(msgspec.Raw(data))
     made.reverse()
-    return _encode({"exchanges": made, "open": [_going(began, seconds, now) for began, seconds in going]})
+    opened = [_going(began, seconds, now) for began, seconds in going]
+    return _encode({"exchanges": made, "left_out": len(ended) - len(made), "open": opened, **about})
 
 
 def _going(began: Began, first_content: float | None, now: float) -> dict[str, Any]:

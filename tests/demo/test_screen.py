@@ -44,6 +44,7 @@ def test_the_verdict(wrong: int, said: str) -> None:
 
 def test_what_is_to_be_pasted_names_the_port() -> None:
     out = io.StringIO()
-    Screen(out).leave_running(4711, Path("/tmp/x"))
+    Screen(out).leave_running("127.0.0.1:4712", 4711, Path("/tmp/x"))
     assert out.getvalue().count("http://127.0.0.1:4711") >= 5 and "{" + "base}" not in out.getvalue()
+    assert out.getvalue().count("http://127.0.0.1:4712/") == 2
     assert "/tmp/x/access.log" in out.getvalue()

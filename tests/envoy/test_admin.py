@@ -84,6 +84,31 @@ def test_the_last_exchanges_with_bodies_only_where_a_route_allows(watched: tuple
     assert len(later["exchanges"]) < len(found)
 
 
+def test_what_the_live_view_asks_for(watched: tuple[Gateway, str]) -> None:
+    gateway, address = watched
+    status, page = ask(address, "/", "")
+    assert status == 200 and b"<title>extproc: live</title>" in page
+    _, before = ask(address, "/exchanges?bodies=no")
+    asked = {"messages": [{"role": "user", "content": "is told member by member"}], "top_k": 40}
+    assert gateway.messages(MODEL, stream=True, **asked).status == 200
+
+    def news() -> list[Any]:
+        _, told = ask(address, f"/exchanges?bodies=no&wait=5&cursor={before['cursor']}")
+        assert not any("payloads" in each for each in told["exchanges"])
+        return [each for each in told["exchanges"] if each["role"] == "translator" and each["has_payloads"]]
+
+    assert eventually(lambda: len(news()) == 1, 15)
+    status, one = ask(address, f"/exchanges/{news()[0]['id']}")
+    assert status == 200 and one["payloads"]["client"]["request"]["body"]["top_k"] == 40
+    assert {"path": "top_k", "how": "dropped", "became": [], "why": ""} in one["members"]
+    shown = one["payloads"]
+    for side, times in one["course"]["times_ms"].items():
+        assert len(times) == len(shown[side]["response"]["text"].rstrip("\n").split("\n\n")) and times == sorted(times)
+    for secret in (CLIENT_KEY, *KEYS.values(), TOKEN):
+        assert secret not in json.dumps(one)
+    assert ask(address, f"/exchanges/{news()[0]['id']}", "")[0] == 401 and ask(address, "/exchanges/1-1")[0] == 404
+
+
 def test_processes_share_one_file_of_records(watched: tuple[Gateway, str]) -> None:
     gateway, address = watched
     records = gateway.access_log.with_name("records")

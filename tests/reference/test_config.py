@@ -78,6 +78,16 @@ def test_what_aliases_share_can_be_changed_by_itself() -> None:
     assert placements.http_options(clusters["anthropic"])["common_http_protocol_options"]["idle_timeout"] == "50s"
 
 
+def test_a_line_for_each_route_that_names_a_provider() -> None:
+    made = config.saying(config.reference(), "logging: {payloads: true}")
+    said = list(config._said(made))
+    texts = [each["route"] for each in said if "route" in each]
+    texts += [text for each in said for text in each.get("routes", {}).values()]
+    naming = [text for text in texts if "provider:" in text]
+    assert len(naming) == 4 and all(text.endswith("\nlogging: {payloads: true}\n") for text in naming)
+    assert "losses: report" in texts and "logging" not in str(config.reference())
+
+
 def test_each_provider_behind_a_filter_of_its_cluster() -> None:
     reference, made = config.reference(), config.two_streams(config.reference())
     before, after = placements.clusters(reference), placements.clusters(made)

@@ -27,6 +27,7 @@ from extproc.demo.processes import NotStarted
 from extproc.server import health, workers
 from extproc.server.workers import Worker, WorkerProcess, spread
 from extproc.settings import MIB, SettingError, Settings, load
+from extproc.telemetry.ring import Look
 from tests.server.test_server import Stream
 from tests.support.upstream import eventually
 from tests.support.workers import Workers, alive
@@ -569,19 +570,22 @@ def test_without_any_worker_it_is_not_well() -> None:
 def test_what_workers_show_is_laid_together(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = workers.Supervisor(dataclasses.replace(Settings(), workers=3), Settings)
     shown: Iterator[dict[str, Any]] = iter([
-        {"exchanges": [{"ended_at": 3.0}, {"ended_at": 5.0}], "open": [{"path": "/a"}]}, {},
-        {"exchanges": [{"ended_at": 4.0}]},
+        {"exchanges": [{"ended_at": 3.0}, {"ended_at": 5.0}], "open": [{"path": "/a"}],
+         "open_count": 1, "cursor": "1:2:3"},
+        {},
+        {"exchanges": [{"ended_at": 4.0}], "left_out": 7, "cursor": "2:0:0"},
         {"routes": [{"route": 1}, {"route": 2}]}, {"routes": [{"route": 2}, {"route": 3}]}, {},
     ])  # fmt: skip
 
     async def show(self: WorkerProcess, what: str) -> dict[str, Any]:
-        assert what in ("exchanges 1.5", "config")
+        assert what in ('exchanges {"since":1.5,"cursor":"1:1:1","bodies":false}', "config")
         return next(shown)
 
     monkeypatch.setattr(WorkerProcess, "show", show)
-    told = json.loads(asyncio.run(supervisor.exchanges(1.5)))
+    told = json.loads(asyncio.run(supervisor.exchanges(Look(1.5, "1:1:1", False))))
     assert [each["ended_at"] for each in told["exchanges"]] == [3.0, 4.0, 5.0]
-    assert told["open"] == [{"path": "/a", "process": 0}]
+    assert told["open"] == [{"path": "/a"}]
+    assert (told["open_count"], told["left_out"], told["cursor"]) == (1, 7, "1:2:3,2:0:0")
     config = json.loads(asyncio.run(supervisor.config()))
     assert config["routes"] == [{"route": 1}, {"route": 2}, {"route": 3}] and config["settings"]["workers"] == 3
 

@@ -9,22 +9,36 @@ import urllib.error
 import urllib.request
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from extproc.telemetry import admin as module
-from extproc.telemetry.admin import Admin
+from extproc.telemetry import live
+from extproc.telemetry.admin import Admin, HttpRequest
+from extproc.telemetry.ring import Look
+
+THERE_ARE = b"there are /, /metrics, /healthz, /exchanges, /config and /exchanges/ID\n"
+GONE = b"it is not kept any more, or never was\n"
 
 
 class Pages:
     def __init__(self, metrics: str = "m 1\n", unwell: str = "") -> None:
         self._metrics = metrics
         self._unwell = unwell
+        self.looks = 0
 
     async def metrics(self) -> str:
         return self._metrics
 
-    async def exchanges(self, since: float) -> str:
-        return f'{{"since": {since}}}'
+    async def cursor(self) -> str:
+        self.looks += 1
+        return "1:0:0" if self.looks < 3 else "1:1:2"
+
+    async def exchanges(self, asked: Look) -> str:
+        return msgspec.json.encode(asked).decode()
+
+    async def exchange(self, process: int, number: int) -> str:
+        return '{"id": "12-3"}' if (process, number) == (12, 3) else "null"
 
     async def config(self) -> str:
         return '{"routes": []}'
@@ -35,7 +49,7 @@ class Pages:
 
 def ask(head: bytes, *, unwell: str = "", token: str = "", peer: str = "127.0.0.1") -> tuple[int, bytes]:
     admin = Admin(Pages(unwell=unwell), (lambda: token) if token else None)
-    answer = asyncio.run(admin.answer(head, peer))
+    answer = asyncio.run(admin.answer(HttpRequest(head, peer)))
     top, _, body = answer.partition(b"\r\n\r\n")
     return int(top.split()[1]), body
 
@@ -48,8 +62,12 @@ def ask(head: bytes, *, unwell: str = "", token: str = "", peer: str = "127.0.0.
         (b"HEAD /metrics HTTP/1.1", 200, b""),
         (b"GET /healthz HTTP/1.1", 200, b"ok\n"),
         (b"POST /metrics HTTP/1.1", 405, b"GET only\n"),
-        (b"GET / HTTP/1.1", 404, b"there are /metrics, /healthz, /exchanges and /config\n"),
-        (b"\xff\xfe", 404, b"there are /metrics, /healthz, /exchanges and /config\n"),
+        (b"GET /x HTTP/1.1", 404, THERE_ARE),
+        (b"\xff\xfe", 404, THERE_ARE),
+        (b"GET /exchanges/12-3 HTTP/1.1", 200, b'{"id": "12-3"}'),
+        (b"GET /exchanges/12-4 HTTP/1.1", 404, GONE),
+        (b"GET /exchanges/../config HTTP/1.1", 404, GONE),
+        (b"GET /exchanges/" + b"9" * 99 + b"-1 HTTP/1.1", 404, GONE),
     ],
 )
 def test_what_is_answered(line: bytes, status: int, body: bytes) -> None:
@@ -132,14 +150,87 @@ def test_no_page_of_the_web_reads_it_by_a_name_of_its_own(host: str, status: int
 
 
 @pytest.mark.parametrize(
-    ("path", "body"),
+    ("path", "asked"),
     [
-        ("/config", b'{"routes": []}'), ("/exchanges", b'{"since": 0.0}'), ("/exchanges?since=1.5", b'{"since": 1.5}'),
-        ("/exchanges?since=nan", b'{"since": 0.0}'), ("/exchanges?since=x&a=b", b'{"since": 0.0}'),
+        ("", Look()), ("?since=1.5", Look(1.5)), ("?since=nan", Look()), ("?since=x&a=b", Look()),
+        ("?cursor=1:2:3,4:5:6&bodies=no", Look(cursor="1:2:3,4:5:6", bodies=False)),
     ],
 )  # fmt: skip
-def test_exchanges_and_configuration(path: str, body: bytes) -> None:
-    assert ask(f"GET {path} HTTP/1.1\r\n\r\n".encode()) == (200, body)
+def test_what_is_asked_of_exchanges(path: str, asked: Look) -> None:
+    status, body = ask(f"GET /exchanges{path} HTTP/1.1\r\n\r\n".encode())
+    assert status == 200 and msgspec.json.decode(body, type=Look) == asked
+
+
+def test_the_configuration() -> None:
+    assert ask(b"GET /config HTTP/1.1\r\n\r\n") == (200, b'{"routes": []}')
+
+
+def head_of(answer: bytes) -> dict[str, str]:
+    lines = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name: value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def test_the_live_view_may_do_nothing_but_ask_its_port() -> None:
+    answer = asyncio.run(Admin(Pages()).answer(HttpRequest(b"GET / HTTP/1.1\r\n\r\n", "127.0.0.1")))
+    headers = head_of(answer)
+    assert headers["content-security-policy"] == live.POLICY and headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY" and headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.partition(b"\r\n\r\n")[2] == live.PAGE.encode()
+
+
+@pytest.mark.parametrize(("token", "peer", "status"), [("", "10.0.0.1", 403), ("right", "10.0.0.1", 200)])
+def test_the_live_view_asks_for_the_token_itself(token: str, peer: str, status: int) -> None:
+    assert ask(b"GET / HTTP/1.1\r\n\r\n", token=token, peer=peer)[0] == status
+
+
+@pytest.mark.parametrize(("cursor", "looks"), [("1:0:0", 3), ("", 1)])
+def test_who_waits_is_told_when_something_happens(cursor: str, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+
+    async def talk() -> bytes:
+        pages = Pages()
+        admin = Admin(pages)
+        host, _, port = (await admin.start("127.0.0.1:0")).rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /exchanges?wait=20&cursor={cursor} HTTP/1.1\r\n\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert pages.looks == looks and admin._waiting == 0
+        writer.close()
+        admin.close()
+        return answer
+
+    assert asyncio.run(talk()).startswith(b"HTTP/1.1 200")
+
+
+def test_no_more_than_a_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
+    monkeypatch.setattr(Pages, "cursor", _stands_still)
+
+    async def talk() -> None:
+        admin = Admin(Pages())
+        host, _, port = (await admin.start("127.0.0.1:0")).rpartition(":")
+        waiting = []
+        for number in range(1, 3):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /exchanges?wait=20&cursor=1:0:0 HTTP/1.1\r\n\r\n")
+            waiting.append(writer)
+            while admin._waiting < number:
+                await asyncio.sleep(0.001)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /exchanges?wait=20&cursor=1:0:0 HTTP/1.1\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 200")
+        for each in waiting:
+            each.close()
+        while admin._waiting:
+            await asyncio.sleep(0.001)
+        writer.close()
+        admin.close()
+
+    asyncio.run(asyncio.wait_for(talk(), 20))
+
+
+async def _stands_still(self: Pages) -> str:
+    return "1:0:0"
 
 
 @pytest.mark.parametrize(

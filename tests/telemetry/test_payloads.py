@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.credentials.masking import mask_of
+from extproc.telemetry import payloads as module
 from extproc.telemetry.payloads import MARGIN_BYTES, MASK, Payloads, members_named, redacted
+from extproc.telemetry.readable import events
 
 NAMES = ("content", "arguments", "a.b", 'q"x')
 MEMBERS = members_named(NAMES)
@@ -179,3 +181,43 @@ def test_linear_in_what_is_long() -> None:
         began = time.process_time()
         redacted(text, MEMBERS)
         assert time.process_time() - began < 2.0
+
+
+def test_when_each_event_of_a_stream_came_on_both_sides() -> None:
+    made = payloads(1000, secrets=(SECRET,))
+    made.begun(12.5, "POST", f"/v1/messages?x={SECRET}", [("content-type", "a")], {})
+    made.answered(200, [("content-type", "text/event-stream"), ("set-cookie", "c"), ("x-ratelimit-a", SECRET)])
+    for seconds, piece in ((0.1, b"data: a\n"), (0.2, b"\ndata: \xc3"), (0.3, b"\xa9\n\ndata: c"), (0.4, b"")):
+        made.came(piece, seconds)
+    made.got(f"event: {SECRET}\n\n".encode(), 0.5)
+    course = made.course()
+    assert course["times_ms"] == {"upstream": [200, 300, 300], "client": [500]}
+    assert course["response"] == {
+        "status": 200, "headers": [["content-type", "text/event-stream"], ["x-ratelimit-a", MASK]],
+    }  # fmt: skip
+    assert course["request"]["path"] == f"/v1/messages?x={MASK}" and course["now"] == 12.5
+
+
+@given(st.lists(st.tuples(st.binary(max_size=12), st.integers(1, 900)), max_size=12), st.integers(1, 60))
+def test_there_is_a_time_for_each_event_that_is_shown(pieces: list[tuple[bytes, int]], bound: int) -> None:
+    made = payloads(bound)
+    for piece, at in pieces:
+        made.came(piece.replace(b"\x07", b"\n\n"), at / 1000)
+    times = made.course()["times_ms"]["upstream"]
+    text = made.shown()["upstream"].get("response", {}).get("text", "")
+    assert not times or len(times) == len(events(text))
+
+
+def test_where_what_is_hidden_holds_an_event_no_times_are_told() -> None:
+    made = payloads(1000, redact=("content",))
+    made.came(b'data: {"content": "a\n\nb"}\n\n', 0.1)
+    assert made.course()["times_ms"]["upstream"] == []
+
+
+def test_the_times_of_pieces_have_a_bound_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PIECES", 3)
+    made = payloads(1000)
+    for number in range(1, 9):
+        made.came(b"data: a\n\n", number / 10)
+    assert made.course()["times_ms"]["upstream"] == [100, 200, 300, 300, 300, 300, 300, 300]
+    assert made.size == 8 * 9 + 3 * module.PIECE_BYTES

@@ -1,0 +1,68 @@
+"""Exchanges as the admin port tells of them, made by the code that the sidecar runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from extproc import Translation
+from extproc.credentials.masking import mask_of
+from extproc.providers import native_to
+from extproc.route import compile_route
+from extproc.telemetry.outcome import Began, Ending, Outcome
+from extproc.telemetry.payloads import Payloads
+from extproc.telemetry.ring import Ring
+
+PATHS = {
+    "openai_chat": "/v1/chat/completions",
+    "openai_responses": "/v1/responses",
+    "anthropic_messages": "/v1/messages",
+    "gemini": "/v1beta/models/m:generateContent",
+    "bedrock_converse": "/model/m/converse",
+}
+NOW = 1_800_000_000.0
+
+
+def exchange(
+    client: str,
+    upstream: str,
+    asked: dict[str, Any],
+    answer: Sequence[bytes] = (),
+    content_type: str = "application/json",
+    *,
+    path: str = "",
+    status: int = 200,
+    ending: Ending = Ending.COMPLETE,
+    route: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One that *client* asked of *upstream*, which gave *answer* piece by piece, 10 ms each."""
+    said = {"provider": native_to(upstream), "auth": "none", "logging": {"payloads": True}, **(route or {})}
+    compiled = compile_route([said], environ={})
+    path = path or PATHS[client]
+    t = Translation(client, upstream, route=compiled, now=NOW, request_id="id-1", clock=lambda: NOW)
+    kept = Payloads(64 * 1024, mask_of)
+    headers = [("content-type", "application/json")]
+    kept.begun(NOW, "POST", path, headers, compiled.said)
+    body = json.dumps(asked).encode()
+    kept.asked(body)
+    call = t.request(body, "POST", path, headers)
+    kept.sent(call.body)
+    if answer:
+        kept.answered(status, [("content-type", content_type)])
+        t.response_head(status, [("content-type", content_type)])
+        for number, piece in enumerate(answer, 1):
+            kept.came(piece, number / 100)
+            kept.got(t.response_body(piece), number / 100)
+        if ending is Ending.COMPLETE:
+            kept.got(t.response_body(b"", end_of_stream=True), (len(answer) + 1) / 100)
+    ring = Ring(1, 10**9, lambda: NOW, process=1)
+    began = Began("translator", NOW, "id-1", "POST", path, client)
+    losses = tuple(map(str, t.losses))
+    ring.ended(began, Outcome("translator", ending, client=client, upstream=upstream, losses=losses, payloads=kept))
+    one = ring.one(1)
+    assert one is not None
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(one()))
+    return made
