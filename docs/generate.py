@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
+import itertools
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from extproc import Refused, Translation
+from msgspec.structs import replace
+
+from extproc import Refused, Translation, capabilities
 from extproc.check import markdown as rules
 from extproc.cli import parser
 from extproc.commands import ALL
@@ -249,19 +255,195 @@ eval "$(extproc env openai)"
 """
 
 
+CLIENTS_MORE = """## WebSearch under Claude Code
+
+WebSearch is a tool of Anthropic's own servers. Claude Code asks for it in a request of its own, and what comes of that
+is the upstream's business:
+
+| upstream | what happens |
+|---|---|
+| `anthropic` and other servers with the Messages API that have it | it searches |
+| `openai` with `upstream: openai_responses`, `gemini` and `vertex-ai` with `upstream: gemini` | it becomes the maker's own search: Claude Code gets what the model found as text, and no list of pages (a loss) |
+| any other | 400, `web search is not supported for this model`: Claude Code reads that its search failed, and goes on |
+
+So tell it on such an upstream that there is none, and give it an MCP server that searches in its place:
+
+```sh
+extproc launch claude --model gpt-5.4-mini --disallowedTools WebSearch
+claude mcp add search -- npx some-search-server
+```
+
+WebFetch is Claude Code's own: it works anywhere.
+
+## LangChain
+
+`pip install langchain-openai langchain-anthropic`. Either API, any model.
+
+```python
+from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI
+
+chat = ChatOpenAI(base_url="http://127.0.0.1:10000/v1", api_key="any", model="claude-haiku-4-5")
+print(chat.invoke("hi").content)
+messages = ChatAnthropic(base_url="http://127.0.0.1:10000", api_key="any", model="gpt-5.4-mini")
+for chunk in messages.stream("hi"):
+    print(chunk.text, end="")
+```
+
+## Pydantic AI
+
+`pip install 'pydantic-ai-slim[openai]'`. `AnthropicProvider` takes a `base_url` as well, without `/v1`.
+
+```python
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+provider = OpenAIProvider(base_url="http://127.0.0.1:10000/v1", api_key="any")
+agent = Agent(OpenAIChatModel("claude-haiku-4-5", provider=provider))
+print(agent.run_sync("hi").output)
+```
+
+## AI SDK
+
+`npm install ai @ai-sdk/openai @ai-sdk/anthropic`. Its Anthropic provider wants `/v1` too, and limits answers of models that it
+does not know to 4096 tokens unless `maxOutputTokens` says otherwise. `openai(...)` without `.chat` speaks the Responses API,
+which is translated as well.
+
+```js
+import { createAnthropic } from "@ai-sdk/anthropic";
+import { createOpenAI } from "@ai-sdk/openai";
+import { generateText, streamText } from "ai";
+
+const openai = createOpenAI({ baseURL: "http://127.0.0.1:10000/v1", apiKey: "any" });
+console.log((await generateText({ model: openai.chat("claude-haiku-4-5"), prompt: "hi" })).text);
+console.log((await generateText({ model: openai("claude-haiku-4-5"), prompt: "hi" })).text);
+
+const anthropic = createAnthropic({ baseURL: "http://127.0.0.1:10000/v1", apiKey: "any" });
+for await (const text of streamText({ model: anthropic("gpt-5.4-mini"), prompt: "hi" }).textStream) {
+  process.stdout.write(text);
+}
+```
+
+## Open WebUI
+
+It fills its menu from `GET /v1/models`. In a container the gateway is `http://host.docker.internal:10000/v1`, and must listen
+there ([examples/open-webui-foundry](../examples/open-webui-foundry/README.md)).
+
+```sh
+pip install open-webui
+OPENAI_API_BASE_URL=http://127.0.0.1:10000/v1 OPENAI_API_KEY=any open-webui serve
+```
+
+## LibreChat
+
+In `librechat.yaml`; from its container with `host.docker.internal` in place of the address. `fetch` asks `GET /v1/models`.
+Not run by the tests.
+
+```yaml
+endpoints:
+  custom:
+  - name: extproc
+    apiKey: any
+    baseURL: http://127.0.0.1:10000/v1
+    models: {default: [gpt-5.4-mini, claude-haiku-4-5], fetch: true}
+    titleConvo: true
+    titleModel: gpt-5.4-mini
+```
+
+## Cline
+
+In its settings. Not run by the tests.
+
+| API Provider | Base URL | API Key | Model ID |
+|---|---|---|---|
+| OpenAI Compatible | `http://127.0.0.1:10000/v1` | `any` | any that the gateway lists |
+| Anthropic, "Use custom base URL" | `http://127.0.0.1:10000` | `any` | Cline's own list of Claude's models |
+"""
+
+
 def clients() -> str:
     lines = [CLIENTS_PAGE]
     for name, client in CLIENTS.items():
         model = {"claude": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}.get(name, "gpt-5.4-mini")
         lines += [f"## {client.title}\n", f"`{client.install}`. {client.notes}\n", "```sh"]
         lines += [*pointed(name, "http://127.0.0.1:10000", model).lines(client.program), "```\n"]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, CLIENTS_MORE])
+
+
+MODELS_PAGE = """# Models
+
+Made by `python docs/generate.py` from [capabilities.yaml](../extproc/capabilities.yaml). What a model cannot do is not sent
+to it: it is left out, or said otherwise, and reported as a loss.
+
+Which names clients may say, and whose each is, stands in the catalogue of the virtual host
+([routing by model](envoy.md#routing-by-model)) or in `models` of an [extproc.yaml](extproc-yaml.md#what-is-found-without-it).
+This page is about what the program knows of a model that it sends a request to.
+
+```sh
+extproc models claude-haiku-4-5 gpt-5.4-mini
+extproc models us.anthropic.claude-opus-4-8-v1:0 --provider bedrock
+```
+
+A row is found by the longest prefix of the model's own name, whatever stands around it: `us.anthropic.`, `openai/`, `-latest`,
+a date, `:free`, `4.6` for `4-6`. **A model without a row may do everything**: nothing is clamped, nothing is left out, and an
+unknown Claude is taken to be like the newest. Say otherwise in the route, a member at a time:
+
+```yaml
+provider: openai-compatible
+quirks: {max_output: 8192, sampling: false, token_field: max_tokens}
+```
+
+or for all routes in a file of the same form, `--capabilities FILE`, whose rows go over these.
+
+## What can be said of a model
+
+These are the names of `quirks`, too.
+
+| name | default | meaning |
+|---|---|---|
+"""
+MODELS_ROWS = """
+## The rows
+
+Those that no maker has given an end; `extproc models` prints all of them, with where each is known from, since when, and its
+price.
+
+| model | tokens at most | what is not as in a model without a row |
+|---|---|---|
+"""
+
+
+def models() -> str:
+    source = ast.parse(inspect.getsource(capabilities.Capabilities)).body[0]
+    assert isinstance(source, ast.ClassDef)
+    lines = [MODELS_PAGE.rstrip("\n")]
+    for member, following in itertools.pairwise([*source.body, ast.Pass()]):
+        if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name) and member.value is not None:
+            said = following.value if isinstance(following, ast.Expr) else None
+            about = " ".join(str(said.value).split()) if isinstance(said, ast.Constant) else ""
+            default = {"True": "yes", "False": "no", "None": "not known"}.get(ast.unparse(member.value))
+            shown = default or f"`{ast.literal_eval(member.value)}`"
+            choices = re.findall(r"'(\w+)'", ast.unparse(member.annotation))
+            words = (
+                f"{'One of' if choices else ''} {', '.join(f'`{word}`' for word in choices)}{'.' if choices else ''}"
+            )
+            lines.append(f"| `{member.target.id}` | {shown} | {f'{about} {words}'.strip().replace('``', '`')} |")
+    lines.append(MODELS_ROWS.rstrip("\n"))
+    known = capabilities.load()
+    for name, about in known.rows.items():
+        if about.ends is None:
+            row = known.find("", name)
+            can = capabilities.told(replace(row, max_output=None)).replace("|", "/")
+            lines.append(f"| `{name}` | {row.max_output or ''} | {can} |")
+    return "\n".join(lines) + "\n"
 
 
 PAGES = {
     "clients.md": clients,
     "extproc.schema.json": lambda: json.dumps(schema(), indent=1) + "\n",
     "commands.md": commands,
+    "models.md": models,
     "losses.md": losses,
     "settings.md": settings,
     "check.md": check,

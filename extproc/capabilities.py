@@ -43,6 +43,7 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     sampling: bool = True
     """It takes temperature, top_p, top_k and penalties."""
     temperature_with_top_p: bool = True
+    """It takes temperature and top_p in one request."""
     stop: bool = True
     """It takes stop sequences."""
     web_search: bool = False
@@ -50,13 +51,17 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
 
     # ---- Anthropic's models
     thinking: Literal["none", "budget", "adaptive"] = "none"
+    """How it thinks: not at all, within a budget of tokens, or as it sees fit."""
     budget_too: bool = False
     """A model whose thinking is adaptive, and that takes a budget of tokens as well."""
     thinking_default: Literal["off", "on", "always"] = "off"
+    """Whether it thinks where nobody says."""
     thinking_off: Literal["omit", "disabled", "between_tools"] | None = None
+    """How it is told not to think."""
     prefill: bool = True
     """A trailing assistant message is continued."""
     forced_tool: bool = True
+    """It can be told that it must call a tool."""
     mid_system: bool = True
     """It takes system messages in mid-conversation."""
     preserved_thinking: bool = False
@@ -69,7 +74,9 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
 
     # ---- servers that speak Chat Completions
     token_field: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
+    """Which member limits an answer."""
     stop_max: int | None = None
+    """Most stop sequences that it takes."""
     max_id: int | None = None
     """Longest tool call id that it takes."""
     cache_control: bool | Literal["texts"] = False
@@ -78,29 +85,40 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     cache_breakpoints: bool = False
     """It takes OpenAI's ``prompt_cache_breakpoint`` on texts."""
     system_role: Literal["system", "developer"] = "system"
+    """Which role instructions have."""
     reasoning_field: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "none"
     """How an assistant message of the history carries thinking back."""
     user_field: Literal["safety_identifier", "user"] = "safety_identifier"
+    """Which member says for whom a request is made."""
     parallel_tool_calls: bool = True
+    """It takes ``parallel_tool_calls``."""
     strict_tools: bool = True
+    """It takes ``strict`` in tools."""
     schema_choices: bool = True
     """A tool's schema may be a choice at its root."""
     json_schema: bool = True
+    """It takes a ``response_format`` of the type ``json_schema``."""
     stream_options: bool = True
+    """It takes ``stream_options``."""
     content_parts: bool = True
     """User messages may be arrays of parts; without it they are joined to strings."""
     image: bool = True
+    """It takes images."""
     file: bool = True
+    """It takes files."""
     audio: bool = True
+    """It takes audio."""
     custom_tools: bool = True
     """It takes free-form tools (``custom``). Without it they are sent as functions with one text."""
     hosted_search: bool = False
     """Its Responses API searches the web by itself."""
     top_k: bool = False
+    """It takes ``top_k``."""
     think_tags: bool | Literal["opened"] = False
     """Its server leaves reasoning in the text, between ``<think>`` tags; ``opened``: its template writes the opening
     one, so that only the closing one comes."""
     effort_with_tools: bool = True
+    """It takes an effort beside tools."""
     none_with_tools: bool = False
     """Beside tools it must be told ``none``, also where nobody asked for an effort."""
     call_signatures: bool = False

@@ -30,11 +30,16 @@ _SIGNERS = {
     "GCPCredentials": "envoy.filters.http.gcp_authn",
     "AzureCredentials": "envoy.filters.http.credential_injector (OAuth2 client credentials)",
 }
-_UNSPOKEN = {
-    "AWSAnthropic": "Claude on Bedrock is not offered as a provider",
-    "GCPAnthropic": "Claude on Vertex AI is not offered as a provider",
-    "Cohere": "Cohere's own API is not spoken; its OpenAI-compatible one is: schema OpenAI, prefix /compatibility/v1",
+_SCHEMAS = {
+    "AzureOpenAI": "azure-openai",
+    "Anthropic": "anthropic",
+    "GCPVertexAI": "vertex-ai",
+    "GCPAnthropic": "vertex-anthropic",
+    "AWSBedrock": "bedrock",
+    "AWSAnthropic": "bedrock-anthropic",
+    "Cohere": "cohere",
 }
+"""The provider that each speaks of; OpenAI's is spoken by many."""
 _COSTS = {
     "InputToken": "input_tokens",
     "OutputToken": "output_tokens",
@@ -152,8 +157,8 @@ class _Manifests:
         space, name = _name(service)
         spec = service.get("spec", {})
         schema = str(spec.get("schema", {}).get("name"))
-        if schema in _UNSPOKEN:
-            self.made.note(f"AIServiceBackend {name}: schema", f"{_UNSPOKEN[schema]}: left out")
+        if schema != "OpenAI" and schema not in _SCHEMAS:
+            self.made.note(f"AIServiceBackend {name}: schema", f"{schema} is not spoken here: left out")
             return []
         backend = self.find("Backend", space, str(spec.get("backendRef", {}).get("name")))
         places = [place for item in (backend or {}).get("spec", {}).get("endpoints", []) if (place := _address(item))]
@@ -223,14 +228,14 @@ class _Manifests:
             else:
                 self.made.note(where, "without a version, Azure's v1 API is used: /openai/v1/chat/completions")
             level["override"] = {"endpoint": url}
-        elif name == "GCPVertexAI":
+        elif name in ("GCPVertexAI", "GCPAnthropic"):
             gcp = security.get("gcpCredentials", {})
             level["provider_conf"] = {"project_id": gcp.get("projectName", ""), "region": gcp.get("region", "")}
-            self.made.note(where, "Vertex AI is spoken to by its OpenAI-compatible API, not by generateContent")
-        elif name == "AWSBedrock":
+            if name == "GCPVertexAI":
+                # As there, by generateContent: its models are named without a maker.
+                level["upstream"] = "gemini"
+        elif name in ("AWSBedrock", "AWSAnthropic"):
             level["provider_conf"] = {"region": security.get("awsCredentials", {}).get("region", "us-east-1")}
-            self.made.note(where, "Bedrock is spoken to by its OpenAI-compatible API, not by Converse: see that it "
-                           "offers the model")  # fmt: skip
         elif prefix is not None and prefix.strip("/") != "v1":
             end = "messages" if name == "Anthropic" else "chat/completions"
             level["override"] = {"endpoint": f"{url}/{prefix.strip('/')}/{end}".replace(f"{host}//", f"{host}/")}
@@ -269,14 +274,8 @@ class _Manifests:
 
 
 def _provider(schema: str, host: str) -> str:
-    if schema == "AzureOpenAI":
-        return "azure-openai"
-    if schema == "Anthropic":
-        return "anthropic"
-    if schema == "GCPVertexAI":
-        return "vertex-ai"
-    if schema == "AWSBedrock":
-        return "bedrock"
+    if schema in _SCHEMAS:
+        return _SCHEMAS[schema]
     known = {row.host: row.name for row in PROVIDERS.values() if row.host and "openai_chat" in row.dialects}
     name = known.get(host, "openai-compatible")
     return "openai-compatible" if name == "anthropic" else name

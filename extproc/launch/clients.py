@@ -141,7 +141,7 @@ CLIENTS = {
     "claude": ClientProgram(
         "Claude Code", "claude", "npm install -g @anthropic-ai/claude-code", ("claude",), _claude,
         "Every tier (opus, sonnet, haiku, subagents) is the model that you name; `--small-model` names another one for "
-        "what is small. WebSearch is a tool of Anthropic's own servers: on other models it finds nothing.",
+        "what is small. WebSearch is a tool of Anthropic's own servers: [what to do](#websearch-under-claude-code).",
     ),
     "codex": ClientProgram(
         "Codex", "codex", "npm install -g @openai/codex", ("gpt", "o3", "o4"), _codex,
