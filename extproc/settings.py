@@ -20,6 +20,8 @@ import yaml
 PREFIX = "EXTPROC_"
 KIB = 1024
 MIB = 1024 * 1024
+FRACTIONS = ("ratio", "seconds")
+"""Kinds of settings whose values may have digits behind a point."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
 TRANSPORTS = ("grpcio", "h2")
@@ -196,6 +198,17 @@ class Settings:
         "otlp",
         "Where metrics are pushed to by OTLP: `http://host:4318` (or https) over HTTP, `grpc://host:4317` (or grpcs) "
         "over gRPC; empty: nowhere. Needs the extra `otlp`. `OTEL_*` say headers, certificates and intervals.",
+    )
+    otlp_traces: str = _setting(
+        "",
+        "otlp",
+        "Where spans of exchanges are sent by OTLP, as for metrics: one of each, or of each attempt; empty: nowhere, "
+        "and trace contexts pass as they come. Needs the extra `otlp`.",
+    )
+    trace_ratio: float = _setting(
+        1.0,
+        "ratio",
+        "How many of the traces that begin here are sampled, 0 to 1; of others their own `traceparent` says it.",
     )
     secrets: str = _live(
         "",
@@ -484,7 +497,7 @@ def as_flags(settings: Settings) -> list[str]:
     """The flags that make *settings*, whatever the environment says."""
     values = [(item, getattr(settings, item.name)) for item in OF_SERVER]
     values += [(item, getattr(settings.limits, item.name)) for item in OF_LIMITS]
-    return [f"{item.flag}={value:f}" if item.kind == "seconds" else f"{item.flag}={value}" for item, value in values]
+    return [f"{item.flag}={value:f}" if item.kind in FRACTIONS else f"{item.flag}={value}" for item, value in values]
 
 
 def markdown() -> str:
@@ -505,7 +518,7 @@ def shown(setting: Setting) -> str:
         for unit, word in ((MIB, "MiB"), (KIB, "KiB")):
             if value % unit == 0:
                 return f"{value // unit}{word}"
-    if setting.kind == "seconds":
+    if setting.kind in FRACTIONS:
         return f"{value:.9f}".rstrip("0").rstrip(".")
     return str(value) or "none"
 
@@ -526,6 +539,12 @@ def _count(text: str) -> int:
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         raise ValueError(f"{text!r} is not a number of seconds such as 30 or 0.5")
+    return float(text)
+
+
+def _ratio(text: str) -> float:
+    if not re.fullmatch(r"[0-9](\.[0-9]+)?", text) or float(text) > 1:
+        raise ValueError(f"{text!r} is not a share such as 0.1, between 0 and 1")
     return float(text)
 
 
@@ -597,6 +616,7 @@ _PARSERS: dict[str, Any] = {
     "level": _level,
     "otlp": _otlp,
     "path": str,
+    "ratio": _ratio,
     "patterns": str,
     "seconds": _seconds,
     "secret": str,

@@ -33,9 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "route": LEAVES | {"llm", "costs", "providers", "credentials", "policy"},
     "translation": CORE | SAYS,
     "telemetry": {"frozen", "llm", "framing"},
+    "tracing": CORE | {"telemetry"},
     "exchange": CORE | SAYS | {"translation", "telemetry", "envoy_api"},
     "captures": LEAVES | {"llm", "dialects", "route", "translation", "telemetry"},
-    "server": LEAVES | {"llm", "costs", "credentials", "route", "exchange", "telemetry", "captures", "envoy_api"},
+    "server": LEAVES
+    | {"llm", "costs", "credentials", "route", "exchange", "telemetry", "tracing", "captures", "envoy_api"},
     "reference": set(),
     "check": LEAVES | {"route", "providers", "exchange", "reference"},
     "gateway": LEAVES | {"route", "providers", "policy", "reference"},

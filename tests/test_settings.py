@@ -40,6 +40,7 @@ SAMPLES = {
     "otlp": ("grpc://127.0.0.1:4317", "grpc://127.0.0.1:4317"),
     "path": ("/etc/models.yaml", "/etc/models.yaml"),
     "patterns": ("OPENAI_API_KEY,/run/keys/*", "OPENAI_API_KEY,/run/keys/*"),
+    "ratio": ("0.25", 0.25),
     "seconds": ("1.5", 1.5),
     "secret": ("Bearer ${TOKEN}", "Bearer ${TOKEN}"),
     "text": ("test2", "test2"),

@@ -29,6 +29,8 @@ class Memory(Frozen):
     """The client's, where an attempt has set another."""
     host: str = ""
     """The authority that an attempt has set in place of the client's; empty if none has."""
+    trace: str = ""
+    """The ``traceparent`` that the attempt sent, where traces are recorded."""
 
 
 _decode_memory = msgspec.json.Decoder(Memory).decode

@@ -34,6 +34,7 @@ from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
 from ..telemetry.payloads import Payloads
 from ..telemetry.sinks import Sinks
+from ..telemetry.traceparent import Traced, Tracing
 from ..translation.calls import ENCODING, TOO_HEAVY, Refused, not_inflated, plain_body, render_error
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
@@ -89,6 +90,8 @@ class Shared(Frozen):
     """Bytes that a body may take now, while it is translated: of ``max_decoded_bytes`` what no exchange keeps."""
     ticks: Callable[[], float] = lambda: 0.0
     """Seconds of a clock that is never set, for what we take ourselves."""
+    tracing: Tracing | None = None
+    """How traces are sampled, where somebody records them."""
     handover: Handover | None = None
     """Where the router's streams leave bodies for translators; ``None``: Envoy carries each of them twice."""
 
@@ -138,6 +141,8 @@ class Exchange:
         self.times = Times()
         self.payloads: Payloads | None = None
         """The bodies, where they are logged."""
+        self.trace: Traced | None = None
+        """The span of this exchange, where traces are recorded."""
         self.phase = Phase.OPEN
         self.client: str | None = None
         self.method = ""
@@ -372,7 +377,7 @@ class Exchange:
         translation = self.translation
         if translation is None:
             who = (self.role, ended, self.attempt, self.client or "")
-            return Outcome(*who, status=self.status, error=self.error, seconds=seconds)
+            return Outcome(*who, status=self.status, error=self.error, seconds=seconds, trace=self._sampled())
         times = self.times
         logging = translation.route.logging
         usd = self.cost_usd(translation)
@@ -407,8 +412,13 @@ class Exchange:
             upstream_seconds=between(times.sent, times.done),
             waits=tuple(self._waits),
             summary=logging is not None and logging.summaries,
-            payloads=self.payloads,
+            payloads=self.payloads if logging is not None and logging.payloads else None,
+            trace=self._sampled(),
+            content=self.payloads if logging is not None and logging.span_content else None,
         )
+
+    def _sampled(self) -> Traced | None:
+        return self.trace if self.trace is not None and self.trace.sampled else None
 
     def cost_usd(self, translation: Translation) -> float | None:
         """What the exchange has cost so far in USD, where the route has that told and it is known."""
@@ -511,6 +521,8 @@ class Exchange:
         plain = self.path.partition("?")[0]
         self.began = Began(self.role, self.began.at, request_id, self.method or "?", plain, self.client or "")
         self.shared.sinks.started(self.began)
+        if self.shared.tracing is not None:
+            self.trace = self.shared.tracing.begin(self.came)
 
     def without_body(self, message: ProcessingRequest) -> Answered:
         """The answer to a request that is at its end with its headers."""

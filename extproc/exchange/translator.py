@@ -23,6 +23,8 @@ from ..route import Route, RouteError, compile_route
 from ..route.route import Logged
 from ..telemetry.outcome import Outcome
 from ..telemetry.payloads import Payloads
+from ..telemetry.traceparent import HEADER as TRACEPARENT
+from ..telemetry.traceparent import value_in
 from ..translation.calls import ENCODING, Answer, Call, without_encoding
 from ..translation.translation import Translation
 from . import pieces
@@ -88,6 +90,7 @@ class Translator(Exchange):
             self._memory = recall(message)
         if self._memory is not None:
             self._restore(self._memory)
+            self._trace_on(self._memory)
         levels = attributes.levels()
         try:
             self._route = compile_route(levels, permitted=self._permitted(attributes))
@@ -129,7 +132,7 @@ class Translator(Exchange):
     def _unread(self, route: Route, empty: bool) -> Reply:
         """What passes goes on without waiting for its body, if nobody has to read that. *empty*: there is none."""
         translation = self._translating(route, b"")
-        call = translation.passing(self.method, self.path, self.original, empty=empty)
+        call = translation.passing(self.method, self.path, self._traced(self.original), empty=empty)
         if call is None:
             self.translation = None
             return self._held()
@@ -158,6 +161,21 @@ class Translator(Exchange):
         changed = frozenset(memory.set)
         self.original = [(name, value) for name, value in self.came if name not in changed]
         self.original += memory.saved
+
+    def _trace_on(self, memory: Memory) -> None:
+        """The attempt's own span, of the trace of the attempt before."""
+        tracing, came = self.shared.tracing, value_in(self.came)
+        if tracing is None or not memory.trace:
+            return
+        if came and came != memory.trace:
+            # Envoy's own: it has a span for each attempt.
+            self.original = [*(pair for pair in self.original if pair[0] != TRACEPARENT), (TRACEPARENT, came)]
+        begun = value_in(self.original)
+        self.trace = tracing.begin(self.original) if begun else tracing.again(memory.trace)
+
+    def _traced(self, headers: Headers) -> Headers:
+        """*headers* for the upstream, with the span that it is asked in."""
+        return headers if self.trace is None else self.trace.told(headers)
 
     def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
         return self._whole(message.request_body.body)
@@ -190,7 +208,7 @@ class Translator(Exchange):
 
     def _headers(self) -> Headers:
         """The client's, as they fit the body that was read."""
-        return without_encoding(self.original)
+        return self._traced(without_encoding(self.original))
 
     def _translating(self, route: Route, body: bytes) -> Translation:
         now = self.shared.now()
@@ -211,9 +229,13 @@ class Translator(Exchange):
 
     def _log(self, translation: Translation, logging: Logged, body: bytes, now: float) -> None:
         """Keep what is to be logged of an exchange whose client sent *body*."""
-        if not self.shared.records:
+        shared = self.shared
+        if not shared.records and (logging.summaries or logging.payloads):
             log_once("routes have exchanges logged, and nobody logs them: say where to, by --records")
-        elif logging.payloads and self.shared.payload_bytes:
+        if shared.tracing is None and logging.span_content:
+            log_once("routes have spans show content, and nobody gets spans: say where to, by --otlp-traces")
+        in_span = logging.span_content and self.trace is not None and self.trace.sampled
+        if in_span or (logging.payloads and shared.records):
             self.payloads = payloads = Payloads(self.shared.payload_bytes, mask_of, logging.redact)
             for name, value in self.original:
                 if may_carry_credential(name):
@@ -223,6 +245,8 @@ class Translator(Exchange):
             payloads.begun(now, self.method, path, self._headers(), translation.route.said)
             payloads.asked(body)
             translation.on_text = payloads.text
+            if in_span:
+                translation.on_event = payloads.heard
 
     def _requested(self, translation: Translation, call: Call | Answer, held: bytes) -> Reply:
         self.client = translation.client
@@ -294,6 +318,7 @@ class Translator(Exchange):
             authority=self._clients_authority(call),
             # An attempt before this one has set it, and this one leaves it.
             host=call.host or (memory.host if memory is not None and not self._authority_to_restore() else ""),
+            trace=self.trace.header if self.trace is not None else "",
         )
 
     def _clients_authority(self, call: Call) -> str:

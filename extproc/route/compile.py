@@ -365,8 +365,9 @@ class _Builder:
             raise self.error(path, "has no effect without override.request_body, whose members it lets win")
         if "namespace" in metadata and "costs" not in metadata:
             raise self.error("metadata.namespace", "has no effect without metadata.costs, the counts that go there")
-        if "redact" in logging and not logging.keys() & {"summaries", "payloads"}:
-            raise self.error("logging.redact", "has no effect without logging.summaries or logging.payloads")
+        if "redact" in logging and not logging.keys() & {"summaries", "payloads", "span_content"}:
+            others = "logging.summaries, logging.payloads or logging.span_content"
+            raise self.error("logging.redact", f"has no effect without {others}")
         self.need_effect_of_keys(auth.get("aws", {}))
 
     def need_effect_of_keys(self, aws: Mapping[str, str]) -> None:
@@ -388,9 +389,9 @@ class _Builder:
 
 
 def _logged(given: Mapping[str, Any]) -> Logged | None:
-    if not (given.get("summaries") or given.get("payloads")):
-        return None
-    return Logged(given.get("summaries", False), given.get("payloads", False), tuple(given.get("redact", ())))
+    said = [given.get(name, False) for name in ("summaries", "payloads", "span_content")]
+    summaries, payloads, content = said
+    return Logged(summaries, payloads, tuple(given.get("redact", ())), content) if any(said) else None
 
 
 def _secret_names(written: str, query: str) -> frozenset[str]:

@@ -250,10 +250,12 @@ def _members(value: list[str]) -> list[str]:
 
 class Logging(_Part):
     """What the sidecar logs of each exchange (D18-D20): ``summaries``, models, times and counts; ``payloads``, the
-    bodies on both sides; ``redact``, names of JSON members whose values never are."""
+    bodies on both sides; ``redact``, names of JSON members whose values never are. ``span_content``: a trace's span
+    shows what was asked and answered."""
 
     summaries: bool = False
     payloads: bool = False
+    span_content: bool = False
     redact: Annotated[list[str], AfterValidator(_members)] = []
 
 

@@ -45,6 +45,8 @@ class Logged(Frozen):
     payloads: bool = False
     redact: tuple[str, ...] = ()
     """Names of the members of JSON whose values are not."""
+    span_content: bool = False
+    """A trace's span shows what was asked and answered."""
 
 
 class EndpointUrl(Frozen):

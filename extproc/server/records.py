@@ -1,4 +1,4 @@
-"""Where the records of exchanges and the metrics go, by the settings, and what is known of prices for them."""
+"""Where records of exchanges, metrics and spans go, by the settings, and what is known of prices for them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..telemetry.outcome import Outcome
 from ..telemetry.posts import Poster
 from ..telemetry.record import line
 from ..telemetry.sinks import MAX_BATCH, Entry, QueuedSink
+from ..tracing.otlp import SpanExporter
+from ..tracing.spans import is_traced
 
 _PROPERTY = re.compile(r"[a-z0-9_.]+\Z")
 _SECRET_PROPERTY = re.compile(r"password|secret|\.pem\Z|\.key\Z|oauthbearer\.config")
@@ -76,6 +78,23 @@ def pusher_of(settings: Settings, observed: Iterable[Observed]) -> Pusher | None
         return Pusher(settings.otlp_metrics, patterns(settings.metrics_off), observed)
     except ModuleNotFoundError:
         raise SettingError(f"--otlp-metrics: {NO_OTLP}") from None
+
+
+def exporter_of(settings: Settings) -> SpanExporter | None:
+    """What exports spans, by the settings. Raises SettingError."""
+    if not settings.otlp_traces:
+        return None
+    try:
+        return SpanExporter(settings.otlp_traces)
+    except ModuleNotFoundError:
+        raise SettingError(f"--otlp-traces: {NO_OTLP}") from None
+
+
+def spans_to(exporter: SpanExporter, settings: Settings) -> QueuedSink:
+    """The sink of *exporter*."""
+    return QueuedSink(
+        "traces", exporter.write, settings.records_queued, max_bytes=settings.records_queued_bytes, wants=is_traced
+    )
 
 
 def _queued(settings: Settings, name: str, write: Callable[[Sequence[Entry]], None], batch: int) -> QueuedSink:

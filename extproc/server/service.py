@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
 import uuid
 from collections import Counter, deque
@@ -36,9 +37,10 @@ from ..telemetry.outcome import Ending
 from ..telemetry.record import told
 from ..telemetry.ring import Look, Ring, Telling
 from ..telemetry.sinks import QueuedSink, Sinks
+from ..telemetry.traceparent import Tracing
 from .effects import Effects
 from .memory import Budget
-from .records import ToFile, of_records, prices_of, pusher_of, sinks_of
+from .records import ToFile, exporter_of, of_records, prices_of, pusher_of, sinks_of, spans_to
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +219,10 @@ class Service:
         pusher = pusher_of(settings, self._observed())
         self._pusher = pusher
         self._pushing = [QueuedSink("otlp", pusher.write)] if pusher is not None else []
+        exporter = exporter_of(settings)
+        self._exporter = exporter
+        self._tracing = Tracing(settings.trace_ratio, random.getrandbits) if exporter is not None else None
+        self._pushing += [spans_to(exporter, settings)] if exporter is not None else []
         self._sinks = Sinks()
         self._handover = (
             Handover(time.monotonic, settings.handover_bytes, settings.handover_seconds)
@@ -245,7 +251,8 @@ class Service:
             prices=prices,
             permitted=permitted(settings.secrets),
             sinks=self._sinks,
-            records=self.ring is not None or bool(self.queued),
+            records=self.ring is not None or bool(self._records),
+            tracing=self._tracing,
             payload_bytes=settings.records_payload_bytes,
             room=lambda: self.budget.room,
             handover=self._handover,
@@ -346,6 +353,8 @@ class Service:
             sink.close()
         if self._pusher is not None:
             self._pusher.close()
+        if self._exporter is not None:
+            self._exporter.close()
 
     def _observed(self) -> list[Observed]:
         spent = self.spent if self.spent is not None else {}

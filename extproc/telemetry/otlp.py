@@ -43,14 +43,11 @@ class Pusher:
         sdk: Any = importlib.import_module("opentelemetry.sdk.metrics")
         export: Any = importlib.import_module("opentelemetry.sdk.metrics.export")
         view: Any = importlib.import_module("opentelemetry.sdk.metrics.view")
-        resources: Any = importlib.import_module("opentelemetry.sdk.resources")
         metrics = kept(off)
         reader = export.PeriodicExportingMetricReader(_exporter(endpoint))
-        who = {"service.name": "extproc", "service.instance.id": str(uuid.uuid4())}
         self._provider: Any = sdk.MeterProvider(
             [reader],
-            # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say more, and win.
-            resource=resources.Resource(who).merge(resources.OTELResourceDetector().detect()),
+            resource=resource(),
             views=[
                 view.View(
                     instrument_name=metric.otel_name,
@@ -73,6 +70,16 @@ class Pusher:
     def close(self) -> None:
         """Push what there is, within a bound."""
         self._provider.shutdown(timeout_millis=CLOSE_SECONDS * 1000)
+
+
+def resource() -> Any:
+    """Who we are; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say more, and win. Raises ModuleNotFoundError."""
+    resources: Any = importlib.import_module("opentelemetry.sdk.resources")
+    who = {"service.name": "extproc", "service.instance.id": _INSTANCE}
+    return resources.Resource(who).merge(resources.OTELResourceDetector().detect())
+
+
+_INSTANCE = str(uuid.uuid4())
 
 
 def _exporter(endpoint: str) -> Any:

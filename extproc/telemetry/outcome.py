@@ -7,6 +7,7 @@ from enum import Enum
 from ..frozen import Frozen
 from ..llm.events import NO_USAGE, Usage
 from .payloads import Payloads
+from .traceparent import Traced
 
 
 class Ending(Enum):
@@ -93,6 +94,10 @@ class Outcome(Frozen):
     """The route has exchanges logged."""
     payloads: Payloads | None = None
     """The bodies, where the route has them logged and somebody logs them."""
+    trace: Traced | None = None
+    """The span, where it belongs to a trace that is sampled."""
+    content: Payloads | None = None
+    """What its span may show of the exchange's content, where the route allows it."""
 
     @property
     def logged(self) -> bool:
@@ -102,4 +107,5 @@ class Outcome(Frozen):
     @property
     def payload_bytes(self) -> int:
         """What is kept of the bodies."""
-        return self.payloads.size if self.payloads is not None else 0
+        kept = self.payloads or self.content
+        return kept.size if kept is not None else 0

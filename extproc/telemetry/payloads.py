@@ -14,12 +14,18 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..llm.events import ResponseEvent
+from ..llm.fold import Folded
 from .readable import EVENT_END, events, read
 
 MASK = "***"
 """Stands in the place of what is not to be seen."""
 MARGIN_BYTES = 8 * 1024
 """What is kept of a body beyond its bound, so that a secret that begins within it is seen whole, and replaced."""
+EVENT_BYTES = 56
+"""What a piece of an answer takes beside its text."""
+HEARD_TIMES = 4
+"""What the pieces of an answer may take, as a multiple of a body's bound: they come word by word."""
 ASKS = ("messages", "input", "contents", "prompt")
 """Where the APIs have what a model is asked."""
 MAX_PIECES = 4096
@@ -70,6 +76,8 @@ class Payloads:
         self._request: _Head = ("", "", [])
         self._response: tuple[int, _Headers] = (0, [])
         self._route: Mapping[str, Any] = {}
+        self._heard = Folded()
+        self._heard_bytes = 0
 
     def __repr__(self) -> str:
         return f"Payloads({self.size} bytes)"
@@ -77,7 +85,8 @@ class Payloads:
     @property
     def size(self) -> int:
         """Bytes that are kept."""
-        return self._asked.kept + self._sent.kept + self._came.kept + self._got.kept
+        bodies = self._asked.kept + self._sent.kept + self._came.kept + self._got.kept
+        return bodies + self._heard_bytes
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Show none of *secrets*, wherever it stands."""
@@ -120,6 +129,31 @@ class Payloads:
         if self._room > 0:
             self._answer.append(text[: self._room])
             self._room -= len(text)
+
+    def heard(self, event: ResponseEvent) -> None:
+        """What the answer says next, to be put together: see ``answer``."""
+        # A text of one character takes many times its size.
+        size = EVENT_BYTES + len(getattr(event, "text", "") or getattr(event, "fragment", ""))
+        if self._heard_bytes + size <= self._bound * HEARD_TIMES:
+            self._heard_bytes += size
+            self._heard.add(event)
+        else:
+            self._heard_bytes = self._bound * HEARD_TIMES
+
+    def asking(self) -> bytes | None:
+        """The client's request, made fit to be seen; ``None`` if it is longer than is kept."""
+        if self._asked.size > self._bound:
+            return None
+        text = self._mask(self._secrets).text(bytes(self._asked.data).decode("utf-8", "replace"))
+        return text.encode()
+
+    def answer(self) -> tuple[Folded, bool]:
+        """What was heard of the answer, calls and texts whole, and whether that is not all. Not yet ``fit``."""
+        return self._heard, self._heard_bytes >= self._bound * HEARD_TIMES
+
+    def fit(self, value: Any) -> Any:
+        """*value*, of JSON's kinds, fit to be seen: without secrets, and without the members that must not be."""
+        return _secretless(self._without(value), self._mask(self._secrets))
 
     def shown(self) -> dict[str, Any]:
         """What a record may hold: ``client`` and ``upstream``, each with its ``request`` and ``response``; and by the
@@ -243,6 +277,15 @@ class _Body:
 
 def _told(headers: _Headers) -> _Headers:
     return [pair for pair in headers if pair[0] in _HEADERS or "ratelimit" in pair[0]]
+
+
+def _secretless(value: Any, hides: Hides) -> Any:
+    """*value*, of JSON's kinds, without what *hides* knows."""
+    if type(value) is dict:
+        return {key: _secretless(each, hides) for key, each in value.items()}
+    if type(value) is list:
+        return [_secretless(each, hides) for each in value]
+    return hides.text(value) if type(value) is str else value
 
 
 def _hidden(headers: _Headers, hides: Hides) -> list[list[str]]:

@@ -73,6 +73,8 @@ class Course:
         """How many calls of the client's tools the answer holds so far."""
         self.on_text: Callable[[str], None] | None = None
         """Told of each piece of the answer's text."""
+        self.on_event: Callable[[ResponseEvent], None] | None = None
+        """Told of each event of the answer."""
         self._clock = clock
         self._end: ResponseEnded | ResponseFailed | None = None
         self._mask: Mask = mask_of(())
@@ -122,6 +124,8 @@ class Course:
 
     def note(self, event: ResponseEvent) -> None:
         """Keep what the exchange's record needs of *event*."""
+        if self.on_event is not None:
+            self.on_event(event)
         kind = type(event)
         if kind is ResponseStarted:
             self.model_answered = event.model  # type: ignore[union-attr]

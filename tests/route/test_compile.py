@@ -157,7 +157,7 @@ def test_a_thousand_mixed_routes_in_one_process_do_not_grow_it() -> None:
     ("levels", "problem_"),
     [
         (["metadata: {namespace: mine}"], "route: metadata.namespace: has no effect without metadata.costs"),
-        (["logging: {redact: [user]}"], "route: logging.redact: has no effect without logging.summaries or"),
+        (["logging: {redact: [user]}"], "route: logging.redact: has no effect without logging.summaries, "),
         (["override: {request_body_force_override: true}"],
          "route: override.request_body_force_override: has no effect without override.request_body"),
         (["provider_conf: {region: eu}"], "route: provider_conf.region: provider openai has no such member; it takes"),
