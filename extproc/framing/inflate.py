@@ -80,9 +80,10 @@ class Inflater:
     zstd (``accept-encoding`` is removed from every request).
 
     gzip may have any number of members (RFC 1952, 2.2); ``deflate`` is zlib's format (RFC 9110, 8.4.1.2) or, as many
-    servers send it, bare."""
+    servers send it, bare. *outer*: takes off what was laid over that encoding."""
 
-    def __init__(self, encoding: str, max_bytes: int) -> None:
+    def __init__(self, encoding: str, max_bytes: int, outer: Inflater | None = None) -> None:
+        self._outer = outer
         self._encoding = encoding
         self._max = max_bytes
         self._total = 0
@@ -95,7 +96,12 @@ class Inflater:
     def for_encoding(cls, content_encoding: str, max_bytes: int) -> Inflater | None:
         """One for the value of a ``content-encoding`` header; ``None`` when the body is plain."""
         named = _named(content_encoding)
-        return cls(", ".join(named), max_bytes) if named else None
+        if len(named) > _MAX_ENCODINGS:
+            return cls(", ".join(named), max_bytes)  # not known, as one
+        inflater: Inflater | None = None
+        for encoding in reversed(named):
+            inflater = cls(encoding, max_bytes, inflater)
+        return inflater
 
     @property
     def ended(self) -> bool:
@@ -104,6 +110,8 @@ class Inflater:
 
     def feed(self, data: bytes) -> bytes:
         """The plain bytes that *data* completes. Raises InflateError."""
+        if self._outer is not None:
+            data = self._outer.feed(data)
         if not data:
             return b""
         if not self._known:

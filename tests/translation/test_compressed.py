@@ -20,6 +20,8 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "x-gzip": lambda data: gzip.compress(data, mtime=0),
     "deflate": zlib.compress,
     "zstd": zstandard.compress,
+    "deflate, gzip": lambda data: gzip.compress(zlib.compress(data), mtime=0),
+    "gzip, zstd": lambda data: zstandard.compress(gzip.compress(data, mtime=0)),
     "identity": bytes,
 }
 
@@ -45,6 +47,9 @@ def test_a_compressed_body_is_translated_and_passed_as_a_plain_one(encoding: str
     ("encoding", "body", "status", "says"),
     [
         ("br", b"\x0b\x02\x80{}\x03", 415, "'br'"),
+        ("gzip, br", b"\x0b\x02\x80{}\x03", 415, "'br'"),
+        ("br, gzip", gzip.compress(b"\x0b\x02\x80{}\x03", mtime=0), 415, "'br'"),
+        ("gzip, gzip, gzip, gzip", b"x", 415, "4 times"),
         ("gzip", gzip.compress(bytes(100_000), mtime=0), 413, "larger than 1000 bytes"),
         ("zstd", zstandard.compress(bytes(100_000)), 413, "larger than 1000 bytes"),
         ("gzip", BODY.encode(), 400, "broken"),

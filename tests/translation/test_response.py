@@ -98,6 +98,14 @@ def test_what_passes_keeps_its_bytes(headers: tuple[str, str], data: bytes, step
     assert (b"usage" not in data) or any(isinstance(event, e.ResponseEnded) for event in noted)
 
 
+@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate, gzip"])
+@pytest.mark.parametrize("kind", [JSON, SSE])
+def test_what_is_compressed_passes_as_it_is(kind: tuple[str, str], encoding: str) -> None:
+    made = passed(kind, ("content-encoding", encoding))
+    assert fed(made, b"\x0b\x02\x80{}\x03", 2) == b"\x0b\x02\x80{}\x03"
+    assert made.head().header("content-encoding") == encoding
+
+
 def test_a_stream_that_is_cut_gets_its_dialects_own_error() -> None:
     made = passed(SSE)
     assert made.feed(PIECE, False) == PIECE
