@@ -17,12 +17,13 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, CacheMarker, Image, Message, Opaque, Text, Thinking, ToolCall, ToolChange, ToolResult
 from ..base import Members, encode
+from ..shared.content import BARE_TEXT, plainly
 from ..shared.freeform import wrapped
 from ..shared.history import NO_RESULT, as_aside
 from ..shared.media import tag
 from ..shared.naming import ToolIds, made_tool_id, tool_name
 from ..shared.open_calls import OpenCalls
-from .emit_parts import BARE_TEXT, PartWriter, text_part
+from .emit_parts import PartWriter, text_part
 from .signatures import STAND_IN, signed
 
 NO_THOUGHT = " "
@@ -142,13 +143,9 @@ class Conversation:
             self._put(message)
 
     def _content(self, parts: list[Members], at: str) -> str | list[Members]:
-        """*parts*; a single text as a string: the two mean the same, and clients change from one to the other between
-        two requests, which must not change what the server sees."""
-        if len(parts) == 1 and parts[0].keys() == BARE_TEXT:
-            text: str = parts[0]["text"]
-            return text
-        if self._row.content_parts:
-            return parts
+        content: str | list[Members] = plainly(parts)
+        if type(content) is str or self._row.content_parts:
+            return content
         texts = [part["text"] for part in parts if part["type"] == "text"]
         if len(texts) < len(parts):
             self._losses.dropped(at, "only text is supported for this model")

@@ -8,7 +8,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, Request, SearchResult, Text
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
-from ..shared.content import between_tags, inner, opaque, search_result
+from ..shared.content import BARE_TEXT, between_tags, inner, opaque, search_result
 from ..shared.history import cannot_open, omitted
 from ..shared.media import data_uri, foreign, is_text
 from ..shared.openai import VENDOR
@@ -126,7 +126,6 @@ class PartWriter:
         raise foreign(source, block.at)
 
 
-BARE_TEXT = frozenset({"type", "text"})
 """The members of a text that bears nothing else."""
 
 

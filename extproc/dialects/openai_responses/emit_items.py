@@ -14,6 +14,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action
 from ...llm.request import Block, CacheMarker, Message, Opaque, Text, Thinking, ToolCall, ToolResult
 from ..base import Members, encode
+from ..shared.content import plainly
 from ..shared.freeform import wrapped
 from ..shared.history import NO_RESULT
 from ..shared.media import tag
@@ -107,7 +108,7 @@ class Conversation:
             else:
                 said.append(block)  # type: ignore[arg-type]
         if parts := self._parts.content(said):
-            self._put("user", parts)
+            self._put("user", plainly(parts))
 
     def _result(self, result: ToolResult) -> list[Block]:
         """Writes the result of a call. One that answers none is given as what the user says."""

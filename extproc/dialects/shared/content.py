@@ -16,7 +16,18 @@ from .media import decoded, is_plain, tag
 INVALID_JSON = "INVALID_JSON"
 """The member that holds a call's input when it was no JSON object."""
 
+BARE_TEXT = frozenset({"type", "text"})
 _decode = msgspec.json.Decoder().decode
+
+
+def plainly(content: Any) -> Any:
+    """*content*; a single text that bears nothing as a string: the two mean the same, and clients change from one to
+    the other between two requests, which must not change what the server sees."""
+    return (
+        content[0]["text"]
+        if type(content) is list and len(content) == 1 and content[0].keys() == BARE_TEXT
+        else content
+    )
 
 
 def as_object(text: str | None) -> tuple[Any, bool]:

@@ -103,7 +103,7 @@ def test_names_are_lost() -> None:
 )
 def test_a_call_and_its_result(call: ToolCall, arguments: str) -> None:
     got = items(assistant(Text("a"), call), results(ToolResult("c1", "x"), text="go on"))
-    user = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go on"}]}
+    user = {"type": "message", "role": "user", "content": "go on"}
     assert got == [said("a"), CALLED | {"arguments": arguments}, ANSWERED, user]
 
 
