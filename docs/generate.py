@@ -127,7 +127,7 @@ CHECK = """# `extproc check`
 
 Made by `python docs/generate.py` from `extproc/check/`.
 
-```
+```sh
 extproc check envoy.yaml
 curl -s "localhost:9901/config_dump?include_eds" > dump.json && extproc check dump.json
 ```
@@ -216,7 +216,7 @@ Claude on Bedrock's InvokeModel and on Vertex AI speaks Messages. What a model c
 
 ## Any gateway
 
-```
+```sh
 extproc conformance                          # this table, of this program's own translation
 extproc conformance http://127.0.0.1:10000   # of the gateway that listens there
 ```
