@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..exchange.attributes import ROUTE_NAME
 from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, MetadataLevel, level, used_levels
 from .rule import ERROR, WARNING, Found, rule
-from .topology import EXT_PROC, LEAF, Config, Filter, type_of
+from .topology import EXT_PROC, LEAF, Config, EnvoyRoute, Filter, type_of
 from .tree import Node
 
 ROLES = ("translator", "router")
@@ -415,6 +416,32 @@ def request_path(config: Config) -> Found:
     for item in config.filters:
         if item.placement == "listener" and "request.path" not in item.attributes:
             yield item.config.get("request_attributes")
+
+
+@rule(
+    "route-name", WARNING, "several routes are translated, and the sidecar does not know which one a request took",
+    then="metrics and records do not tell them apart: their label extproc_route is empty",
+    write="request_attributes: [xds.route_name], and a name for each route",
+)  # fmt: skip
+def route_name(config: Config) -> Found:
+    # One that the sidecar names itself it knows.
+    unnamed = (route for route in config.routes if route.named is None and config.is_served(route))
+    served = [route for route in unnamed if config.reached(route) and _is_spoken_to(route, config)]
+    if len(served) < 2:
+        return
+    asked = [item for item in translators(config) if ROUTE_NAME in item.attributes]
+    yield from (item.config.get("request_attributes") for item in translators(config) if item not in asked)
+    if asked:
+        yield from (
+            (each.node, "a route that is translated has no name") for each in served if not each.node.has("name")
+        )
+
+
+def _is_spoken_to(route: EnvoyRoute, config: Config) -> bool:
+    """Whether some level says for the route what the sidecar is to do."""
+    clusters = config.reached(route)
+    owners = (route.node, *(owner for cluster in clusters for owner in (cluster.node, *cluster.endpoints)))
+    return any(level(owner).node for owner in owners)
 
 
 _SIGNERS = (

@@ -270,6 +270,8 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("attributes-missing", "annotation", _annotation_alone),
     ("attributes-map", "", asking("filter", "xds.route_metadata.filter_metadata['extproc']")),
     ("attributes-struct", "", asking("filter", "xds.route_metadata")),
+    ("route-name", "unasked", without("filter", "xds.route_name")),
+    ("route-name", "unnamed", put("route", "name", GONE)),
     ("attempt", "", without("filter", "upstream.request_attempt_count")),
     ("code-details", "", config("router", "response_attributes", GONE)),
     ("request-path", "", without("router", "request.path")),

@@ -65,3 +65,9 @@ def test_the_head_says_what_the_sidecar_took_where_it_is_asked(named: Gateway, s
     assert reply.status == 200 and 0 < float(reply.headers["x-extproc-duration"]) < 30_000
     assert "x-extproc-duration" not in dict(named.openai_upstream.last.headers)
     assert "x-extproc-duration" not in named.messages(MODEL, stream=stream).headers
+
+
+def test_metrics_tell_which_route_it_took(named: Gateway) -> None:
+    assert named.messages(MODEL).status == 200
+    line = rf'^gen_ai_server_request_duration_seconds_count{{.*gen_ai_original_model="{MODEL}".*extproc_route="[^"]+"'
+    assert eventually(lambda: re.search(line, named.backends.metrics(), re.MULTILINE) is not None)
