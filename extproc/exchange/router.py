@@ -18,10 +18,11 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
 from ..headers import MODEL_HEADER, ROUTE_HEADER, Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
-from ..route import RouteError, compile_route
+from ..route import Route, RouteError, compile_route
 from ..route.catalogue import EMPTY, Catalogue, read_catalogue
 from ..telemetry.outcome import Outcome
 from ..translation.calls import ENCODING, Call
+from ..translation.translation import Translation
 from .attempts import HELD
 from .attributes import MODELS, OURS, ROUTES, Attributes
 from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
@@ -193,6 +194,12 @@ class Router(Translator):
         self._named, self.path, self.attempt = name, path, 0
         self.route_name = name
         return self.translated(compile_route([text], permitted=self.shared.permitted), body, held)
+
+    def _translating(self, route: Route, body: bytes) -> Translation:
+        translation = super()._translating(route, body)
+        # Its model has been read.
+        translation.is_json = True
+        return translation
 
     def send(self, call: Call, held: bytes) -> ProcessingResponse:
         """What turns the request into *call*, and sends it by the route that the credential in it is for."""

@@ -70,6 +70,7 @@ from .calls import (
     render_error,
     without_encoding,
 )
+from .carried import UnreadMedia, take_out
 from .counted import Counted
 from .course import Course, OutOfOrder, Progress
 from .embedded import Embedded
@@ -128,6 +129,10 @@ class Translation(Course):
         self._read: Request | None = None
         """The client's request as the policies left it, where there are any."""
         self._embedding: EmbedRequest | None = None
+        self.is_json = False
+        """Whoever asks for ``request`` has seen that the body is a JSON object."""
+        self._carried: UnreadMedia | None = None
+        """What was taken out of the request that is being made."""
         """The client's request for vectors, as far as its answer is written by it."""
         self._request_losses = 0
         self._reported = ""
@@ -364,6 +369,9 @@ class Translation(Course):
             self.traits = client.traits(top_level(call.body))
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
+        if client.converses and (carried := take_out(call.body, is_json=self.is_json)) is not None:
+            self._carried = carried
+            call = replace(call, body=carried.body)
         if self.passthrough:
             return self._pass_request(client, call, target)
         upstream = dialects.get(target.dialect)
@@ -505,6 +513,8 @@ class Translation(Course):
         return Upstream(self.route.provider.name, target.path, row, model, target.verbs)
 
     def _made(self, call: ClientCall, made: UpstreamCall, body: bytes, host: str | None) -> Call:
+        if self._carried is not None:
+            body, self._carried = self._carried.put_back(body), None
         self._call = made
         self.kept = made.request.kept
         self.model_sent = made.request.model

@@ -1,0 +1,148 @@
+"""Large media of a request, carried from the client's body to the upstream's as the bytes that they are.
+
+An image of twenty megabytes is a string that no dialect looks into, beyond its first bytes. It is taken out of the body
+before that is read, something short stands in for it, and it is put back into the body that was written. What stands in
+begins as the data do, so that their type is told by the same bytes, and is base64 of no text either.
+
+Only what would arrive unchanged is taken out: see ``take_out``.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from ..dialects.base import top_level
+from ..llm.failures import ProtocolError
+
+STRETCH = 32 * 1024
+"""Every string of twice as many bytes is met by looking at one place in so many."""
+_HEAD = 64
+"""Characters of the data that stand for all of them: more than what tells a type."""
+_STEM = b"////carriedByExtproc"
+"""Its first bytes are no UTF-8."""
+_LENGTH = _HEAD + len(_STEM) + 8
+_PLACE = re.compile(_STEM + rb"([0-9]{8})")
+
+_PURE = re.compile(rb"[A-Za-z0-9+/]{64}")
+_MEMBER = re.compile(rb'"(?:data|url|image_url|file_data|bytes)"[ \t\r\n]*:[ \t\r\n]*"\Z')
+"""Before the data, or the data: URL: members of the dialects' images and documents."""
+_BEFORE = 64
+_URL = re.compile(rb"[dD][aA][tT][aA]:[^,\"\\]{0,128};base64,")
+_MEDIA = (b"/9j/", b"iVBORw", b"R0lGO", b"UklGR", b"JVBER")
+"""How JPEG, PNG, GIF, WebP and PDF begin in base64."""
+_LOOKED_AT = 1024
+"""Characters of the data in which it must show that they are no text: a file that is declared as text is decoded."""
+_ALTERED = (b"\\", b" ", b"-", b"_", b"%")
+"""Bytes for which data are not carried as they are: escapes of JSON, among them those of line ends, spaces, the other
+alphabet of base64, escapes of URLs."""
+_CACHED = 128 * 1024
+"""Bytes that are looked through at a time: they stay in the processor's cache for the next byte to look for."""
+
+
+class UnreadMedia:
+    """What was taken out of one body."""
+
+    __slots__ = ("_spans", "_whole", "body")
+
+    def __init__(self, whole: bytes, spans: list[tuple[int, int]]) -> None:
+        """*spans*: where the data stand in *whole*, in order."""
+        self._whole = whole
+        self._spans = spans
+        view = memoryview(whole)
+        parts: list[bytes | memoryview] = []
+        at = 0
+        for number, (start, end) in enumerate(spans):
+            parts += (view[at : start + _HEAD], b"%s%08d" % (_STEM, number))
+            at = end
+        parts.append(view[at:])
+        self.body = b"".join(parts)
+        """The body without them."""
+
+    def put_back(self, made: bytes) -> bytes:
+        """*made* of ``body``, with what was taken out of it."""
+        if made is self.body:
+            return self._whole
+        whole, view = memoryview(self._whole), memoryview(made)
+        parts: list[memoryview] = []
+        at = 0
+        for found in _PLACE.finditer(made):
+            number, head = int(found[1]), found.start() - _HEAD
+            start, end = self._spans[number] if number < len(self._spans) else (0, 0)
+            if end and head >= at and made[head : head + _HEAD] == self._whole[start : start + _HEAD]:
+                parts += (view[at:head], whole[start:end])
+                at = found.end()
+        parts.append(view[at:])
+        return b"".join(parts)
+
+
+def take_out(body: bytes, *, is_json: bool = False) -> UnreadMedia | None:
+    """What can be carried of *body*; ``None`` if there is nothing. *is_json*: that it is an object has been seen.
+
+    Each is base64 of an image or a PDF, by its first bytes, and of no text, in a member of media, in the standard
+    alphabet and with its padding, without spaces and escapes: no dialect changes any of it. Of a body that is no JSON
+    nothing is carried.
+    """
+    spans = _spans(body) if len(body) > 2 * STRETCH else []
+    if not spans:
+        return None
+    carried = UnreadMedia(body, spans)
+    if len(_PLACE.findall(carried.body)) != len(spans):
+        # Somebody has written what stands in for data.
+        return None
+    if not is_json:
+        try:
+            # All of it is looked through for what may not stand in a string of JSON.
+            top_level(body)
+        except ProtocolError:
+            return None
+    return carried
+
+
+def _spans(body: bytes) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    at, size, done = STRETCH, len(body), 0
+    while at < size:
+        end = -1
+        if _PURE.match(body, at):
+            end = body.find(b'"', at)
+            start = body.rfind(b'"', done, at)
+            if start >= 0 and (first := _data(body, start, end)):
+                spans.append((first, end))
+        if end < 0:
+            at += STRETCH
+        else:
+            done = end + 1
+            at = end + STRETCH
+    return spans
+
+
+def _data(body: bytes, quote: int, end: int) -> int:
+    """Where the data begin in the string that *quote* opens and *end* closes, if they can be carried; else 0."""
+    if not _MEMBER.search(body, max(0, quote - _BEFORE), quote + 1):
+        return 0
+    url = _URL.match(body, quote + 1)
+    start = url.end() if url else quote + 1
+    whole = (end - start) % 4 == 0 and body.find(b"=", start, end - 2) < 0
+    if not whole or end - start < STRETCH or not body.startswith(_MEDIA, start, end):
+        return 0
+    if _may_be_text(body[start : start + _LOOKED_AT]):
+        return 0
+    for at in range(start, end, _CACHED):
+        for byte in _ALTERED:
+            if body.find(byte, at, min(at + _CACHED, end)) >= 0:
+                return 0
+    return start if body.isascii() or body[start:end].isascii() else 0
+
+
+def _may_be_text(data: bytes) -> bool:
+    """Whether base64 that begins with *data* may hold a text."""
+    try:
+        head = base64.b64decode(data)
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The last character may be cut.
+        return error.start > len(head) - 4
+    except ValueError:
+        pass
+    return True

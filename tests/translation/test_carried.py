@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import base64
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc import Call, Refused, Translation
+from extproc.translation.carried import STRETCH, take_out
+
+encode, decode = msgspec.json.encode, msgspec.json.decode
+
+
+def medium(head: bytes, size: int = 3 * STRETCH, seed: int = 1) -> str:
+    """Base64 of *size* bytes that begin with *head*."""
+    noise = bytes((seed * 31 + n * n + n // 7) % 256 for n in range(4096))
+    data = head + noise * (size // len(noise) + 1)
+    return base64.b64encode(data[:size]).decode()
+
+
+PNG, PDF = medium(b"\x89PNG\r\n\x1a\n"), medium(b"%PDF-1.7\n", 3 * STRETCH + 1)
+ASKED = {"model": "m", "max_tokens": 9}
+
+
+def messages(data: str, kind: str = "image/png") -> dict[str, Any]:
+    block = {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+    return {**ASKED, "messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, block]}]}
+
+
+def chat(data: str, kind: str = "image/png") -> dict[str, Any]:
+    part = {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+    return {**ASKED, "messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, part]}]}
+
+
+def responses(data: str, kind: str = "image/png") -> dict[str, Any]:
+    part = {"type": "input_image", "image_url": f"data:{kind};base64,{data}"}
+    return {"model": "m", "input": [{"role": "user", "content": [{"type": "input_text", "text": "what?"}, part]}]}
+
+
+def gemini(data: str, kind: str = "image/png") -> dict[str, Any]:
+    return {"contents": [{"role": "user", "parts": [{"text": "?"}, {"inlineData": {"mimeType": kind, "data": data}}]}]}
+
+
+def converse(data: str, kind: str = "image/png") -> dict[str, Any]:
+    image = {"format": kind.partition("/")[2], "source": {"bytes": data}}
+    return {"messages": [{"role": "user", "content": [{"text": "what?"}, {"image": image}]}]}
+
+
+APIS = {
+    "anthropic_messages": (messages, "/v1/messages"),
+    "openai_chat": (chat, "/v1/chat/completions"),
+    "openai_responses": (responses, "/v1/responses"),
+    "gemini": (gemini, "/v1beta/models/m:generateContent"),
+    "bedrock_converse": (converse, "/model/m/converse"),
+}
+PAIRS = list(itertools.product(APIS, APIS))
+
+
+def made(client: str, upstream: str, body: bytes) -> tuple[Any, list[str]]:
+    """What is sent upstream, as values, and what was lost; or the refusal."""
+    t = Translation(client, upstream, now=0)
+    try:
+        call = t.request(body, path=APIS[client][1])
+    except Refused as refused:
+        return decode(refused.body), []
+    assert isinstance(call, Call)
+    return decode(call.body), [str(loss) for loss in t.losses]
+
+
+def read_whole(body: bytes, data: str) -> bytes:
+    """The same request, in a form that nothing can be carried of: its first character is written as an escape."""
+    start = body.index(data[:64].encode())
+    escaped = body[:start] + b"\\u%04x" % body[start] + body[start + 1 :]
+    assert take_out(escaped) is None and decode(escaped) == decode(body)
+    return escaped
+
+
+@pytest.mark.parametrize(("client", "upstream"), PAIRS)
+def test_what_is_carried_arrives_as_if_it_had_been_read(client: str, upstream: str) -> None:
+    body = encode(APIS[client][0](PNG))
+    assert take_out(body) is not None
+    assert made(client, upstream, body) == made(client, upstream, read_whole(body, PNG))
+
+
+GIF = medium(b"GIF89a and so on ")
+
+
+def document(client: str, kind: str, data: str) -> dict[str, Any]:
+    """A file of *kind*, as each API has files."""
+    if client == "anthropic_messages":
+        block = {"type": "document", "source": {"type": "base64", "media_type": kind, "data": data}}
+        return {**ASKED, "messages": [{"role": "user", "content": [block]}]}
+    if client == "openai_chat":
+        part = {"type": "file", "file": {"filename": "a.txt", "file_data": f"data:{kind};base64,{data}"}}
+        return {**ASKED, "messages": [{"role": "user", "content": [part]}]}
+    if client == "openai_responses":
+        item = {"type": "input_file", "filename": "a.txt", "file_data": f"data:{kind};base64,{data}"}
+        return {"model": "m", "input": [{"role": "user", "content": [item]}]}
+    if client == "gemini":
+        return gemini(data, kind)
+    file = {"name": "a", "format": "txt" if kind == "text/plain" else "pdf", "source": {"bytes": data}}
+    return {"messages": [{"role": "user", "content": [{"text": "what?"}, {"document": file}]}]}
+
+
+@pytest.mark.parametrize(("client", "upstream"), PAIRS)
+@pytest.mark.parametrize("kind", ["text/plain", "application/pdf"])
+@pytest.mark.parametrize("data", [PDF, GIF], ids=["pdf", "gif"])
+def test_files_too_whatever_is_said_of_them(client: str, upstream: str, kind: str, data: str) -> None:
+    body = encode(document(client, kind, data))
+    assert take_out(body) is not None
+    assert made(client, upstream, body) == made(client, upstream, read_whole(body, data))
+
+
+WRONG_TYPE = "image/jpeg"
+NOT_STANDARD = {
+    "the other alphabet": PNG[:-8].replace("+", "-").replace("/", "_") + "-_-_-_-_",
+    "no padding": medium(b"\x89PNG", 3 * STRETCH + 1).rstrip("="),
+    "padding within": PNG[:400] + "====" + PNG[400:],
+    "a line end": PNG[:76] + "\n" + PNG[76:],
+    "a space": PNG[:-1] + " ",
+    "nothing known": medium(b"something else"),
+    "text": base64.b64encode(b"GIF8" + b" and so on" * STRETCH).decode()[:-8],
+}
+
+
+@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("what", NOT_STANDARD)
+def test_what_may_change_on_the_way_is_read(client: str, what: str) -> None:
+    data = NOT_STANDARD[what]
+    kind = "text/plain" if what == "text" else "image/png"
+    assert take_out(encode(APIS[client][0](data, kind))) is None
+
+
+@pytest.mark.parametrize("client", APIS)
+def test_the_type_is_told_by_the_bytes_all_the_same(client: str) -> None:
+    body = encode(APIS[client][0](PNG, WRONG_TYPE))
+    assert take_out(body) is not None
+    found, losses = made(client, "anthropic_messages", body)
+    assert (found, losses) == made(client, "anthropic_messages", read_whole(body, PNG))
+    if client != "anthropic_messages":
+        assert b'"media_type":"image/png"' in encode(found)
+
+
+@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("upstream", APIS)
+@pytest.mark.parametrize("bad", [b"\x00", b"\x01", b"\x1f", b"\n", b"\xff"])
+def test_what_is_no_json_is_refused_as_before(client: str, upstream: str, bad: bytes) -> None:
+    body = encode(APIS[client][0](PNG))
+    at = body.index(PNG[:64].encode()) + STRETCH
+    broken = body[:at] + bad + body[at + 1 :]
+    assert take_out(broken) is None
+    if bad < b" ":
+        with pytest.raises(Refused):
+            Translation(client, upstream, now=0).request(broken, path=APIS[client][1])
+
+
+def test_many_in_one_conversation_each_in_its_place() -> None:
+    """Images, a document, one within a tool's result, one twice, and texts between them."""
+    images = [medium(b"\xff\xd8\xff\xe0", 3 * STRETCH + 3 * n, n) for n in range(4)]
+
+    def image(data: str) -> dict[str, Any]:
+        return {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": data}}
+
+    source = {"type": "base64", "media_type": "application/pdf", "data": PDF}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [image(images[2]), image(images[3])]}
+    call = {"type": "tool_use", "id": "t", "name": "look", "input": {"data": images[1], "url": "x"}}
+    first = [image(images[0]), {"type": "text", "text": "und ä"}, {"type": "document", "source": source}]
+    turns = [
+        {"role": "user", "content": [*first, image(images[0])]},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+    body = encode({**ASKED, "messages": turns})
+    carried = take_out(body)
+    assert carried is not None and len(carried.body) < 4000 and carried.put_back(carried.body) is body
+    assert carried.put_back(carried.body + b" ") == body + b" "
+    for upstream in APIS:
+        found = made("anthropic_messages", upstream, body)
+        whole = body
+        for data in [*images, PDF]:
+            whole = whole.replace(b'"' + data.encode(), b'"\\u%04x' % ord(data[0]) + data[1:].encode())
+        assert take_out(whole) is None
+        assert found == made("anthropic_messages", upstream, whole)
+
+
+def test_a_request_that_passes_keeps_its_bytes() -> None:
+    for client, (shape, path) in APIS.items():
+        body = encode(shape(PNG)).replace(b'"model":"m"', b'"model" : "m"')
+        call = Translation(client, client, now=0).request(body, path=path)
+        assert isinstance(call, Call) and call.body == body
+
+
+def test_a_word_that_stands_in_for_data_is_no_ones_to_write() -> None:
+    body = encode(messages(PNG))
+    carried = take_out(body)
+    assert carried is not None
+    start = carried.body.index(PNG[:64].encode())
+    word = carried.body[start : carried.body.index(b'"', start)].decode()
+    forged = messages(PNG)
+    forged["messages"][0]["content"][0]["text"] = f"see {word} here"
+    assert take_out(encode(forged)) is None
+    found, _ = made("anthropic_messages", "openai_chat", encode(forged))
+    assert found["messages"][0]["content"][0]["text"] == f"see {word} here"
+
+
+def test_escaped_media_in_a_text_are_text() -> None:
+    body = encode({**ASKED, "messages": [{"role": "user", "content": encode({"data": PNG}).decode()}]})
+    assert take_out(body) is None
+    body = encode({**ASKED, "messages": [{"role": "user", "content": PNG}]})
+    assert take_out(body) is None
+
+
+def test_small_bodies_are_not_looked_through() -> None:
+    assert take_out(encode(messages(medium(b"\x89PNG", STRETCH)))) is None
+
+
+SIZES = st.tuples(st.sampled_from([STRETCH // 2, STRETCH, 2 * STRETCH, 3 * STRETCH]), st.integers(0, 80))
+
+
+@given(st.lists(SIZES, min_size=1, max_size=4), st.booleans())
+def test_wherever_they_stand_they_come_back(sizes: list[tuple[int, int]], wide: bool) -> None:
+    parts = [{"pad": "é" * pad if wide else "x" * pad, "data": medium(b"GIF89a", size)} for size, pad in sizes]
+    body = encode({"messages": parts})
+    carried = take_out(body)
+    largest = max(size for size, _ in sizes)
+    assert (carried is None) <= (largest < 2 * STRETCH)
+    if carried is not None:
+        assert carried.put_back(encode(decode(carried.body))) == body
