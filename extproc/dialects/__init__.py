@@ -10,7 +10,17 @@ from ..llm.failures import ProtocolError
 from ..llm.models import Model
 from .anthropic_messages import AnthropicMessages
 from .anthropic_messages.hosted import AnthropicBedrock, AnthropicVertex
-from .base import Dialect, Headers, ListsModels, PassesUnread, top_level
+from .base import (
+    AsksForVectors,
+    Dialect,
+    GivesVectors,
+    Headers,
+    LabelsThinking,
+    ListsModels,
+    PassesUnread,
+    UsageOnDemand,
+    top_level,
+)
 from .bedrock_converse import BedrockConverse
 from .cohere_embeddings import CohereBedrock, CohereEmbeddings
 from .gemini import Gemini
@@ -55,7 +65,13 @@ def registry(every: Iterable[Dialect]) -> dict[str, Dialect]:
 
 
 REGISTRY = registry(_ALL)
+# Asked of each once: whether an object has an optional ability costs more than the parsing of a small body.
 _UNREAD = {name: dialect for name, dialect in REGISTRY.items() if isinstance(dialect, PassesUnread)}
+ASK_FOR_VECTORS = {name: dialect for name, dialect in REGISTRY.items() if isinstance(dialect, AsksForVectors)}
+GIVE_VECTORS = {name: dialect for name, dialect in REGISTRY.items() if isinstance(dialect, GivesVectors)}
+LABEL_THINKING = {name: dialect for name, dialect in REGISTRY.items() if isinstance(dialect, LabelsThinking)}
+USAGE_ON_DEMAND = {name: dialect for name, dialect in REGISTRY.items() if isinstance(dialect, UsageOnDemand)}
+"""The dialects that can do so, by their names."""
 FALLBACK = "openai_chat"
 """In whose shape a client is answered that could not be told."""
 EMBEDDINGS = "openai_embeddings"

@@ -29,14 +29,12 @@ from ..dialects.base import (
     GivesCounts,
     GivesVectors,
     Headers,
-    LabelsThinking,
     Operation,
     PassesUnread,
     ResponseHead,
     Undo,
     Upstream,
     UpstreamCall,
-    UsageOnDemand,
     encode,
     is_stream,
     top_level,
@@ -212,9 +210,10 @@ class Translation(Course):
         if not chain.only_embedding():
             return call
         try:
-            if not isinstance(client, AsksForVectors):
+            asks = dialects.ASK_FOR_VECTORS.get(client.name)
+            if asks is None:
                 raise Unsupported("", f"this route's policies cannot look at requests of {client.name}")
-            request = client.parse_embed(call, LossReport())
+            request = asks.parse_embed(call, LossReport())
         except (ProtocolError, Unsupported) as error:
             chain.unread(error)
             return call
@@ -360,9 +359,9 @@ class Translation(Course):
         return self._made(call, UpstreamCall(call.method, path, [], {}, known), call.body, target.host)
 
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
-        if isinstance(client, PassesUnread):
-            self._check_served(client, call)
-            return self._pass_unread(client, call, target)
+        if (passes := dialects.unread(client.name)) is not None:
+            self._check_served(passes, call)
+            return self._pass_unread(passes, call, target)
         self._check_size(client, call)
         self.operation = operation = client.operation(call.path)
         if self.route.tells_traits:
@@ -375,8 +374,9 @@ class Translation(Course):
         if self.passthrough:
             return self._pass_request(client, call, target)
         upstream = dialects.get(target.dialect)
-        if isinstance(client, AsksForVectors) and isinstance(upstream, GivesVectors):
-            return self._translate_embed(client, upstream, call, target)
+        asks, gives = dialects.ASK_FOR_VECTORS.get(client.name), dialects.GIVE_VECTORS.get(upstream.name)
+        if asks is not None and gives is not None:
+            return self._translate_embed(asks, gives, call, target)
         if not (client.converses and upstream.converses):
             provider = self.route.provider
             speaks = f"provider {provider.name} speaks {', '.join(provider.dialects)}"
@@ -462,9 +462,10 @@ class Translation(Course):
 
     def _asking_for_usage(self, client: Dialect, members: dict[str, Any], target: Target) -> dict[str, Any]:
         """The counts of a client's stream are for the record as well, whether or not the client wants them."""
-        if self.route.usage != "always" or not isinstance(client, UsageOnDemand):
+        counted = dialects.USAGE_ON_DEMAND.get(client.name)
+        if self.route.usage != "always" or counted is None:
             return members
-        asking = client.asking_for_usage(members)
+        asking = counted.asking_for_usage(members)
         if asking is None or not self._upstream(target, client.peek("", members).model).capabilities.stream_options:
             return members
         self._unasked = True
@@ -572,10 +573,9 @@ class Translation(Course):
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
             counts = self._asked.operation is Operation.COUNT or self._holds_no_usage(head)
-            sieve = client.without_usage(self.limits) if self._unasked and isinstance(client, UsageOnDemand) else None
-            labels = None
-            if isinstance(client, LabelsThinking) and not counts:
-                labels = client.labels(call.undo.signer, self.limits)
+            counted, labelled = dialects.USAGE_ON_DEMAND.get(client.name), dialects.LABEL_THINKING.get(client.name)
+            sieve = counted.without_usage(self.limits) if self._unasked and counted is not None else None
+            labels = labelled.labels(call.undo.signer, self.limits) if labelled is not None and not counts else None
             watch = not counts or head.status >= 400
             return Passed(client, *shared, watch=watch, sieve=sieve, labels=labels)
         return Translated(client, dialects.get(self.upstream), *shared)
