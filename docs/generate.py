@@ -273,8 +273,6 @@ extproc launch claude --model gpt-5.4-mini --disallowedTools WebSearch
 claude mcp add search -- npx some-search-server
 ```
 
-WebFetch is Claude Code's own: it works anywhere.
-
 ## LangChain
 
 `pip install langchain-openai langchain-anthropic`. Either API, any model.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 AddArguments = Callable[[argparse.ArgumentParser], None]
 
@@ -40,6 +40,20 @@ def opened(file: str | None) -> AbstractContextManager[BinaryIO]:
         return Path(file).open("rb")
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
+
+
+T = TypeVar("T")
+
+
+def counted(found: Iterable[T], what: str) -> Iterator[T]:
+    """*found*, while a terminal on standard error is told how many there are so far."""
+    shown = sys.stderr.isatty()
+    for number, each in enumerate(found, 1):
+        if shown:
+            print(f"\r{number} {what} ...", end="", file=sys.stderr, flush=True)
+        yield each
+    if shown:
+        print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def table(rows: list[list[str]]) -> str:

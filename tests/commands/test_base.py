@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.commands.base import Command, UsageError, opened, table
+from extproc.commands.base import Command, UsageError, counted, opened, table
 
 
 def test_a_table_has_aligned_columns_and_nothing_trails() -> None:
@@ -34,3 +34,14 @@ def test_a_command_says_what_its_statuses_mean() -> None:
 
     command = Command("c", "helps", arguments)
     assert [line[0] for line in command.statuses] == ["0", "2"] and not command.examples
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_takes_long_is_counted_on_a_terminal(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert list(counted(iter("ab"), "letters")) == ["a", "b"]
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("\r1 letters ...\r2 letters ...") is terminal
+    assert terminal or shown.err == ""

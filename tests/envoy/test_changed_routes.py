@@ -129,10 +129,13 @@ def test_what_cannot_be_read_changes_nothing_and_is_counted(watched: Watched) ->
     assert eventually(lambda: watched.gateway.messages("gpt-5").status == 200, 30)
     kept = dict(watched.config["static_resources"]["routes"])
     watched.write("routes", [{**kept, "virtual_hosts": [{"name": "no domains"}]}])
-    rejected = r"http\.llm\.rds\.llm\.update_rejected"
-    assert eventually(lambda: sum(watched.gateway.envoy.stats(rejected).values()) > 0, 30)
+    watched.write("clusters", [{"name": "no time", "connect_timeout": "-1s"}])
+    for kind in ("http.llm.rds.llm", "cluster_manager.cds"):
+        rejected = f"{re.escape(kind)}.update_rejected"
+        assert eventually(lambda counter=rejected: sum(watched.gateway.envoy.stats(counter).values()) > 0, 30)  # type: ignore[misc]
     assert watched.gateway.messages("gpt-5").status == 200
     watched.routes()
+    watched.clusters()
 
 
 def test_a_route_that_is_wrong_fails_its_own_requests_alone(watched: Watched) -> None:

@@ -64,7 +64,9 @@ def responses_agent(folder: Path) -> Any:
     return respond
 
 
-def run_claude(url: str, folder: Path, prompt: str, model: str = "gpt-5") -> list[dict[str, Any]]:
+def run_claude(
+    url: str, folder: Path, prompt: str, model: str = "gpt-5", tools: tuple[str, str] = ("--allowedTools", "Read")
+) -> list[dict[str, Any]]:
     """What ``claude -p`` prints, message by message."""
     binary = shutil.which("claude")
     if binary is None:
@@ -81,7 +83,7 @@ def run_claude(url: str, folder: Path, prompt: str, model: str = "gpt-5") -> lis
         "DISABLE_AUTOUPDATER": "1",
     }
     (folder / "home").mkdir()
-    options = ["--output-format", "stream-json", "--verbose", "--include-partial-messages", "--allowedTools", "Read"]
+    options = ["--output-format", "stream-json", "--verbose", "--include-partial-messages", *tools]
     done = subprocess.run(
         [binary, "-p", prompt, *options], cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=120, check=False,
@@ -164,3 +166,51 @@ def test_the_same_by_the_responses_api(scripted: Gateway, tmp_path: Path) -> Non
     kinds = [item["type"] for item in last["input"]]
     calls = kinds.index("reasoning")
     assert kinds[calls + 1 : calls + 5] == ["function_call"] * 2 + ["function_call_output"] * 2
+
+
+def searcher(request: Received) -> ScriptedAnswer:
+    """The provider's model, by either API: asks for WebSearch where it is offered, then says what came of it."""
+    body = request.json()
+    chats = "messages" in body
+    tools = [tool.get("function", tool).get("name", tool["type"]) for tool in body.get("tools", [])]
+    if chats:
+        results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    else:
+        results = [item["output"] for item in body["input"] if item["type"] == "function_call_output"]
+    said = str(results[0]) if results else "nothing" if "WebSearch" in tools else "no such tool"
+    if "web_search" in tools:
+        said = "Juniper is evergreen."  # Claude Code's own request for a search.
+    call = "WebSearch" in tools and not results
+    if not chats:
+        items = [as_responses.call(0, "WebSearch", {"query": "juniper"})] if call else [as_responses.message(said)]
+        return as_responses.stream(body, items)
+    if not body.get("stream"):
+        return chat(said)
+    if not call:
+        return chat_stream({"content": said})
+    function = {"name": "WebSearch", "arguments": '{"query": "juniper"}'}
+    made = {"index": 0, "id": "call_0", "type": "function", "function": function}
+    return chat_stream({"tool_calls": [made]}, finish="tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "says"),
+    [
+        ("gpt-5", ("--allowedTools", "WebSearch"), "web search is not supported for this model"),
+        ("gpt-5-by-responses", ("--allowedTools", "WebSearch"), "Juniper is evergreen."),
+        ("gpt-5", ("--disallowedTools", "WebSearch"), "no such tool"),
+    ],
+)
+def test_a_search_on_an_upstream_of_another_maker(
+    scripted: Gateway, tmp_path: Path, model: str, tools: tuple[str, str], says: str
+) -> None:
+    """What docs/clients.md says of it."""
+    upstream = scripted.openai_upstream
+    upstream.reset()
+    undo = upstream.always(searcher)
+    try:
+        printed = run_claude(scripted.url, tmp_path, "Search the web for juniper.", model, tools)
+    finally:
+        undo()
+    (result,) = [line for line in printed if line["type"] == "result"]
+    assert says in result["result"], printed
