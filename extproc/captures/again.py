@@ -20,7 +20,7 @@ from ..translation.translation import Translation
 _ALONE = frozenset({"prompt_decorator", "prompt_guard", "prompt_template", "redact", "tool_filter"})
 """The policies that ask nobody."""
 NO_BODIES = "its bodies are not kept: its route must say `logging: {payloads: true}`"
-_NOWHERE = "http://upstream.invalid"
+NOWHERE = "http://upstream.invalid/v1"
 
 Captured = Mapping[str, Any]
 encode = msgspec.json.Encoder().encode
@@ -96,11 +96,16 @@ def response_again(exchange: Captured, again: Again) -> bytes:
 def left_out(exchange: Captured) -> list[str]:
     """What had a part in the exchange, and has none in going through it again."""
     policies = exchange.get("course", {}).get("route", {}).get("policies") or []
-    return [name for policy in policies if (name := _policy(policy)) not in _ALONE]
+    return [
+        str(next(iter(each), "")) if isinstance(each, Mapping) else str(each)
+        for each in policies
+        if not _is_alone(each)
+    ]
 
 
-def _policy(policy: Any) -> str:
-    return str(next(iter(policy), "")) if isinstance(policy, Mapping) else str(policy)
+def _is_alone(policy: Any) -> bool:
+    """Of one that was made unreadable there is the name."""
+    return isinstance(policy, Mapping) and not policy.keys().isdisjoint(_ALONE)
 
 
 def route_of(exchange: Captured) -> Route:
@@ -112,12 +117,12 @@ def route_of(exchange: Captured) -> Route:
     made = {name: value for name, value in said.items() if name not in ("auth", "logging", "policies", "metadata")}
     override = dict(made.get("override", {}))
     if "${" in override.get("endpoint", "") or "***" in override.get("endpoint", ""):
-        override["endpoint"] = _NOWHERE
+        override["endpoint"] = NOWHERE
     if override:
         made["override"] = override
     if conf := made.get("provider_conf"):
         made["provider_conf"] = {name: "x" if "${" in text or text == "***" else text for name, text in conf.items()}
-    policies = [policy for policy in said.get("policies") or [] if _policy(policy) in _ALONE]
+    policies = [policy for policy in said.get("policies") or [] if _is_alone(policy)]
     try:
         # Not by this process's environment, and not kept among the routes that are in use.
         return compile_route([{**made, "auth": "none", **({"policies": policies} if policies else {})}], environ={})

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from . import completion, configuration, conformance, demo, doctor, knowledge, launch, run, serve, translate, version
+from . import (
+    captured,
+    completion,
+    configuration,
+    conformance,
+    demo,
+    doctor,
+    knowledge,
+    launch,
+    run,
+    serve,
+    tail,
+    translate,
+    version,
+)
 from .base import Command
 
 ALL: tuple[Command, ...] = (
@@ -20,6 +34,11 @@ ALL: tuple[Command, ...] = (
     knowledge.MODELS,
     knowledge.SETTINGS,
     conformance.COMMAND,
+    tail.COMMAND,
+    captured.CAPTURE,
+    captured.EXPLAIN,
+    captured.REPLAY,
+    captured.DIFF,
     version.COMMAND,
     completion.COMMAND,
 )

@@ -26,7 +26,7 @@ PATHS = {
 NOW = 1_800_000_000.0
 
 
-def exchange(
+def kept_of(
     client: str,
     upstream: str,
     asked: dict[str, Any],
@@ -37,8 +37,9 @@ def exchange(
     status: int = 200,
     ending: Ending = Ending.COMPLETE,
     route: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """One that *client* asked of *upstream*, which gave *answer* piece by piece, 10 ms each."""
+) -> tuple[Payloads, tuple[str, ...]]:
+    """The bodies and the losses of one that *client* asked of *upstream*, which gave *answer* piece by piece, 10 ms
+    each."""
     said = {"provider": native_to(upstream), "auth": "none", "logging": {"payloads": True}, **(route or {})}
     compiled = compile_route([said], environ={})
     path = path or PATHS[client]
@@ -48,8 +49,7 @@ def exchange(
     kept.begun(NOW, "POST", path, headers, compiled.said)
     body = json.dumps(asked).encode()
     kept.asked(body)
-    call = t.request(body, "POST", path, headers)
-    kept.sent(call.body)
+    kept.sent(t.request(body, "POST", path, headers).body)
     if answer:
         kept.answered(status, [("content-type", content_type)])
         t.response_head(status, [("content-type", content_type)])
@@ -58,9 +58,24 @@ def exchange(
             kept.got(t.response_body(piece), number / 100)
         if ending is Ending.COMPLETE:
             kept.got(t.response_body(b"", end_of_stream=True), (len(answer) + 1) / 100)
+    return kept, tuple(map(str, t.losses))
+
+
+def exchange(
+    client: str,
+    upstream: str,
+    asked: dict[str, Any],
+    answer: Sequence[bytes] = (),
+    content_type: str = "application/json",
+    *,
+    path: str = "",
+    ending: Ending = Ending.COMPLETE,
+    **more: Any,
+) -> dict[str, Any]:
+    """What the admin port tells of such a one."""
+    kept, losses = kept_of(client, upstream, asked, answer, content_type, path=path, ending=ending, **more)
     ring = Ring(1, 10**9, lambda: NOW, process=1)
-    began = Began("translator", NOW, "id-1", "POST", path, client)
-    losses = tuple(map(str, t.losses))
+    began = Began("translator", NOW, "id-1", "POST", path or PATHS[client], client)
     ring.ended(began, Outcome("translator", ending, client=client, upstream=upstream, losses=losses, payloads=kept))
     one = ring.one(1)
     assert one is not None

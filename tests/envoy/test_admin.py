@@ -7,11 +7,13 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
 
+from extproc.cli import main
 from extproc.demo.processes import Envoy, Sidecar
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
@@ -107,6 +109,26 @@ def test_what_the_live_view_asks_for(watched: tuple[Gateway, str]) -> None:
     for secret in (CLIENT_KEY, *KEYS.values(), TOKEN):
         assert secret not in json.dumps(one)
     assert ask(address, f"/exchanges/{news()[0]['id']}", "")[0] == 401 and ask(address, "/exchanges/1-1")[0] == 404
+
+
+@pytest.mark.rows("D20")
+def test_a_capture_of_it_translates_again_without_what_was_said(
+    watched: tuple[Gateway, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway, address = watched
+    monkeypatch.setenv("ADMIN_TOKEN", TOKEN)
+    monkeypatch.setenv("EXTPROC_ADMIN_TOKEN", "${ADMIN_TOKEN}")
+    asked = {"messages": [{"role": "user", "content": "Zanzibar?"}], "top_k": 40}
+    for stream in (False, True):
+        assert gateway.messages(MODEL, stream=stream, **asked).status == 200
+    file = tmp_path / "bug.json"
+    capture = ["capture", address, "--loss", "--model", MODEL, "--last", "2", "--output", str(file)]
+    assert eventually(lambda: main(capture) == 0 and file.read_text().count('"top_k": 40') >= 2, 15)
+    text = file.read_text()
+    assert not any(secret in text for secret in ("Zanzibar", CLIENT_KEY, *KEYS.values(), TOKEN))
+    assert main(["replay", str(file)]) == 0
+    assert main(["tail", address, "--once", "--loss", "-n", "1"]) == 0
+    assert MODEL[:20] in capfd.readouterr().out
 
 
 def test_processes_share_one_file_of_records(watched: tuple[Gateway, str]) -> None:
