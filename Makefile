@@ -3,7 +3,8 @@
 # make check   ruff, mypy and the quick tests of what was changed: under a minute
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
-# make compiled  the package with what handles each message compiled, in build/compiled: half the CPU (see docs/scaling.md)
+# make compiled  the package with what handles each message compiled, in build/compiled and as a wheel in build/wheels:
+#              half the CPU (see docs/scaling.md)
 # make test-real   against a real model server, Chroma, agents, SDKs, Kafka and Prometheus; downloads about 900 MB once
 # make test-open-webui  Open WebUI on a scripted Claude, as its example has it; downloads about 300 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
@@ -70,7 +71,8 @@ check: lint
 test-compiled: export PYTHONPATH := $(CURDIR)/build/compiled:$(CURDIR)
 test-compiled: export PYTHONSAFEPATH := 1
 test-compiled: compiled
-	@$(BIN)/python -c 'from extproc.exchange import machine; assert machine.__file__.endswith(".so"), machine.__file__'
+	@rm -rf build/installed && $(PIP) install --no-deps --target build/installed build/wheels/*.whl
+	@PYTHONPATH=$(CURDIR)/build/installed $(BIN)/python tests/installed.py --compiled
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --import-mode=importlib -m "not real and not containers" \
 	  tests/dialects tests/envoy tests/exchange tests/framing tests/llm tests/properties tests/route tests/server \
 	  tests/translation tests/test_cases.py tests/test_field.py tests/test_frozen.py tests/test_headers.py tests/test_odd_*.py tests/test_peers.py
@@ -78,9 +80,10 @@ test-compiled: compiled
 compiled: build/compiled/.done
 
 build/compiled/.done: setup.py $(shell find extproc -name '*.py') | $(VENV)/.dev
-	@rm -rf build/compiled && mkdir -p build
-	@echo "Compiling into build/compiled (some minutes) ..."
-	@EXTPROC_COMPILE=1 $(BIN)/python setup.py --quiet build --build-lib build/compiled 2> build/compile.log || \
+	@rm -rf build/compiled build/wheels build/bdist && mkdir -p build
+	@echo "Compiling into build/compiled, and a wheel of it into build/wheels (some minutes) ..."
+	@EXTPROC_COMPILE=1 $(BIN)/python setup.py --quiet build --build-lib build/compiled \
+	  bdist_wheel --skip-build --bdist-dir build/bdist --dist-dir build/wheels 2> build/compile.log || \
 	  { tail -n 20 build/compile.log; exit 1; }
 	@touch $@
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
@@ -19,15 +21,15 @@ LOCK = (ROOT / "requirements.image.lock").read_text("utf-8")
 IN_THE_IMAGE = ("fast", "grpcio", "gcp", "aws", "policies", "kafka", "otlp")
 
 
-def _sbom() -> Any:
-    spec = importlib.util.spec_from_file_location("sbom", ROOT / "deploy" / "sbom.py")
+def _script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "deploy" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-sbom = _sbom()
+sbom, release = _script("sbom"), _script("release")
 
 
 def needs() -> list[str]:
@@ -89,3 +91,90 @@ def test_grpcs_library_is_needed_by_its_transport_alone(asked: str) -> None:
         assert done.returncode == 1 and "UNAVAILABLE" in done.stdout + done.stderr
     else:
         assert f"{asked} needs gRPC's own library: pip install 'extproc-llm[grpcio]'" in done.stderr
+
+
+# ---- releases
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    version = tomllib.loads(PROJECT)["project"]["version"]
+    assert release.found() == {name: [version] for name in release.PLACES}
+
+
+def _copied(to: Path) -> Path:
+    for name in [*release.PLACES, "CHANGELOG.md"]:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, to / name)
+    return to
+
+
+def test_a_release_writes_it_everywhere_with_what_changed(tmp_path: Path) -> None:
+    root = _copied(tmp_path)
+    assert len(release.wrong("9.8.7", root)) == len(release.PLACES) + 1
+    release.write("9.8.7", root, "2030-01-02")
+    assert release.wrong("9.8.7", root) == []
+    text = (root / "CHANGELOG.md").read_text("utf-8")
+    unreleased = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("## Unreleased\n")[2].partition("\n## ")[0]
+    assert "## Unreleased\n\n## 9.8.7 - 2030-01-02\n" in text
+    assert release.notes("9.8.7", root).strip() == unreleased.strip()
+    assert "envoyproxy/envoy\n  newTag: v" in (root / "deploy/kubernetes/socket/kustomization.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("version", "tags"),
+    [("0.2.0", ["0.2.0", "0.2", "latest"]), ("1.10.3", ["1.10.3", "1.10", "latest"]), ("0.2.0rc1", ["0.2.0rc1"])],
+)
+def test_what_is_tried_out_moves_no_tag(version: str, tags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert release.main(["--tags", f"v{version}"]) == 0
+    assert capsys.readouterr().out.split() == tags
+
+
+@pytest.mark.parametrize("words", [[], ["next"], ["--tags"], ["--nonsense", "v1.0.0"], ["--check", "v1"]])
+def test_how_a_release_is_made_is_said(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert release.main(words) == 2 and "docs/releasing.md" in capsys.readouterr().err
+
+
+def test_a_tag_that_does_not_agree_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert release.main(["--check", "v99.0.0"]) == 1
+    assert "pyproject.toml has" in capsys.readouterr().out
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: str(path.name))
+def test_a_workflow_runs_what_is_named_by_its_commit_with_what_it_needs(path: Path) -> None:
+    text = path.read_text("utf-8")
+    used = re.findall(r"uses: *(.+)", text)
+    assert used and all(re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v[\d.]+", line) for line in used), used
+    said = yaml.safe_load(text)
+    assert said["permissions"] == {"contents": "read"}
+    for name, job in said["jobs"].items():
+        assert job["timeout-minutes"] <= 90, name
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", ""), f"{name}: what an event brings is no part of a script"
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False, name
+
+
+def test_the_release_names_what_is_there() -> None:
+    said = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yaml").read_text("utf-8"))
+    jobs = said["jobs"]
+    scripts = "".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    for named in re.findall(r"(?:deploy|tests)/\w+\.py", scripts):
+        assert (ROOT / named).is_file(), named
+    arguments = set(re.findall(r"--build-arg \"?(\w+)=", scripts))
+    assert arguments <= set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
+    assert all(set(job.get("needs", ())) <= set(jobs) for job in jobs.values())
+    publishes = {name for name, job in jobs.items() if "write" in job.get("permissions", {}).values()}
+    tagged = {name for name in publishes if jobs[name].get("if") == "github.ref_type == 'tag'"}
+    assert publishes - tagged == {"tags"} and jobs["tags"]["needs"] == ["publish"], "by hand it publishes nothing"
+
+
+def test_a_compiled_wheel_is_made_for_each_python_that_is_promised() -> None:
+    tool = tomllib.loads(PROJECT)["tool"]["cibuildwheel"]
+    assert tool["build"] == [f"cp3{minor}-*" for minor in range(11, 15)]
+    lowest = re.search(r">=3\.(\d+)", tomllib.loads(PROJECT)["project"]["requires-python"])
+    assert lowest and tool["build"][0] == f"cp3{lowest[1]}-*"
+    script = tool["test-command"].replace("{project}", str(ROOT)).split()[1]
+    assert Path(script).is_file() and tool["environment"] == {"EXTPROC_COMPILE": "1"}

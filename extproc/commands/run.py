@@ -91,7 +91,7 @@ def _asking(main: Callable[[RunOptions], int], options: RunOptions) -> int:
             raise
         return _asking(main, replace(options, scripted=True))
     except NoEnvoy as error:
-        if not (_agrees(str(error), "Install one now (100 MB)?") and _done(bring("run"))):
+        if not (_agrees(str(error), "Install one now (35 MB)?") and _done(bring("run"))):
             raise
         importlib.invalidate_caches()
         return main(options)
