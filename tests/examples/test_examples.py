@@ -17,6 +17,7 @@ import yaml
 from extproc.cli import main
 from extproc.demo.processes import envoy_binary
 from extproc.demo.provider import Received, json_answer
+from extproc.reference import config as envoy_config
 from tests.support import envoygateway
 from tests.support.as_embeddings import vector
 from tests.support.gateway import Gateway, Reply
@@ -224,6 +225,13 @@ def test_each_has_an_expectation_and_a_line_in_the_index() -> None:
         assert f"envoy -c examples/{name}/envoy.yaml" in "".join(blocks(name))
 
 
+@pytest.mark.rows("E10")
+def test_every_example_answers_a_question() -> None:
+    index = (ROOT / "README.md").read_text("utf-8")
+    asked_for = index.partition("## By what you have")[2].partition("\n## ")[0]
+    assert sorted(set(re.findall(r"\]\(([\w-]+)/README\.md\)", asked_for))) == NAMES
+
+
 def test_its_commands_name_the_variables_that_it_needs(name: str) -> None:
     """E11: secrets come by reference, and the README says which."""
     text = (ROOT / name / "envoy.yaml").read_text("utf-8")
@@ -287,6 +295,7 @@ def manifests(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((ROOT / name / "gateway.yaml").read_text("utf-8")))
 
 
+ANNOTATION = "gateway.envoyproxy.io/extproc"
 GATEWAYS = [name for name in NAMES if (ROOT / name / "gateway.yaml").exists()]
 
 
@@ -299,8 +308,34 @@ def on_kubernetes(world: World, example: str) -> Gateway:
     return world.on_envoy_gateway(example, [policy, *shared, *own])
 
 
+POLICIES = [name for name in GATEWAYS if name.startswith("policy-")]
+"""Their manifests differ in the text of the route alone, which is the one of their own Envoy."""
+IN_CLUSTER = {
+    "http://127.0.0.1:8000": "http://small.models.svc.cluster.local:8000",
+    "http://127.0.0.1:6333": "http://qdrant.models.svc.cluster.local:6333",
+}
+
+
 @pytest.mark.rows("E10")
-@pytest.mark.parametrize("example", GATEWAYS)
+@pytest.mark.parametrize("example", POLICIES)
+def test_a_policys_route_is_the_same_behind_envoy_gateway(example: str) -> None:
+    config = envoy_config.load(ROOT / example / "envoy.yaml")
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    (host,) = manager["route_config"]["virtual_hosts"]
+    text = host["routes"][0]["metadata"]["filter_metadata"]["extproc"]["route"]
+    text = re.sub(r"\$\{(\w+)\}", r"${file:/run/keys/\1}", text)
+    for here, there in IN_CLUSTER.items():
+        text = text.replace(here, there)
+    route, *others = manifests(example)
+    assert yaml.safe_load(route["metadata"]["annotations"][ANNOTATION]) == yaml.safe_load(text)
+    first, *like = manifests("policies")
+    for each in (route, first):
+        each["metadata"] = {}
+    assert (route, others) == (first, like), "which a real Envoy runs"
+
+
+@pytest.mark.rows("E10")
+@pytest.mark.parametrize("example", [name for name in GATEWAYS if name not in POLICIES])
 def test_it_works_behind_envoy_gateway(world: World, example: str) -> None:
     gateway = on_kubernetes(world, example)
     reply = ask(gateway, example)
