@@ -171,9 +171,16 @@ def _envoy(command: list[str]) -> None:
     assert file == "envoy.yaml" or (ROOT / file).is_file(), file
 
 
+def _gh(command: list[str]) -> None:
+    """What is verified is what the release attests."""
+    assert command[1:3] == ["attestation", "verify"]
+    assert "actions/attest-build-provenance@" in (ROOT / ".github" / "workflows" / "release.yaml").read_text("utf-8")
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "extproc": _ours, "eval": _eval, "curl": _curl, "pip": _pip, "python": _python, "python3": _python, "make": _make,
     "docker": _docker, "kubectl": _folder, "kustomize": _folder, "helm": _folder, "cd": _folder, "envoy": _envoy,
+    "gh": _gh,
     **dict.fromkeys(
         # The clients are run by tests/real, the lines that point them here by tests/launch.
         [".", "export", "unset", "echo", "printf", "install", "mkdir", "kill", "command", "claude", "codex", "npm",
