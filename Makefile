@@ -163,7 +163,8 @@ lowest: $(VENV)/.dev
 	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
 	  '.[fast,grpcio,gcp,aws,policies]' 'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'h2>=4.1'
 	PYTHONPATH=$(CURDIR) PYTHONSAFEPATH=1 build/lowest/bin/python -m pytest -q -n $(WORKERS) -p no:cacheprovider \
-	  tests/llm tests/framing tests/route tests/credentials tests/translation tests/server/h2 tests/server/test_service.py
+	  tests/llm tests/framing tests/route tests/credentials tests/translation tests/exchange tests/policy tests/server/h2 \
+	  tests/server/test_service.py tests/server/test_effects.py tests/server/test_grpcio.py
 
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py

@@ -279,8 +279,8 @@ def load(path: str | Path | None = None) -> CapabilityTable:
     if path is not None:
         try:
             own = _read(Path(path).read_text("utf-8"), str(path))
-        except OSError as error:
-            raise CapabilityError(f"{path}: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CapabilityError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
         for section in ("sources", "models", "providers"):
             data[section] = {**data.get(section, {}), **own.get(section, {})}
         data["default"] = {**data.get("default", {}), **own.get("default", {})}
@@ -289,7 +289,10 @@ def load(path: str | Path | None = None) -> CapabilityTable:
             if not isinstance(row, dict):
                 raise CapabilityError(f"{section}.{name}: expected a mapping")
             _convert({k: v for k, v in row.items() if section != "models" or k not in _ABOUT}, f"{section}.{name}")
-            for provider, members in (row.get("at") or {}).items() if section == "models" else ():
+            at = (row.get("at") or {}) if section == "models" else {}
+            if not isinstance(at, dict):
+                raise CapabilityError(f"{section}.{name}.at: expected a mapping of providers")
+            for provider, members in at.items():
                 _convert(members, f"models.{name}.at.{provider}")
     return CapabilityTable(data)
 

@@ -75,6 +75,8 @@ def test_the_operators_file_goes_over_the_packaged_one(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("models: {m: {max_output: many}}", "models.m: .*max_output"),
+        ("models: {m: {at: [1]}}", r"models.m.at: expected a mapping"),
+        ("models: {m: {at: {openai: 1}}}", r"models.m.at.openai: "),
         ("models: {m: {colour: 1}}", "models.m: .*colour.*known members"),
         ("model: {}", "unknown section 'model'; expected default, models, providers, sources"),
         ("models: []", "models: expected a mapping"),
@@ -86,6 +88,13 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, probl
     own = tmp_path / "own.yaml"
     own.write_text(text)
     with pytest.raises(CapabilityError, match=problem):
+        load(own)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_bytes(b"models: {\xff: {}}")
+    with pytest.raises(CapabilityError, match="not UTF-8"):
         load(own)
 
 

@@ -25,6 +25,7 @@ from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Message, Request, Sampling, Text, ToolChoice
 from ..base import Asked, ClientCall, Dialect, Headers, ModelInPath, Upstream, UpstreamCall, encode
+from .reading import decode
 from .splice import ABSENT, Edits, Path, RawJson, path_of
 
 _WORDS = ("model", "stream", "user_id", "session_key")
@@ -78,13 +79,26 @@ def relayed(dialect: Dialect, request: Request, upstream: Upstream, losses: Loss
     headers: Headers = [("content-type", "application/json")]
     headers += [pair for pair in call.headers if pair[0] in dialect.headers]
     method, path = dialect.address(upstream, Asked(request.model, request.stream))
-    return UpstreamCall(method, path, headers, msgspec.json.decode(body), request)
+    return UpstreamCall(method, path, headers, decode(body, ""), request)
 
 
 def edited(dialect: Dialect, call: ClientCall, before: Request, after: Request, losses: LossReport) -> bytes:
     """The body of *call*, which *dialect* has parsed to *before*, such that it is parsed to *after*. Every message,
     block, tool and member that is the same in both keeps its exact bytes. Raises Unsupported for what this API cannot
     say."""
+    try:
+        return _edited(dialect, call, before, after, losses)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Somewhere on the way is no Unicode or no number: read past that, and so written.
+        return _edited(dialect, _readable(call), before, after, losses)
+
+
+def _readable(call: ClientCall) -> ClientCall:
+    """*call* as it was understood, such that everybody understands it so."""
+    return ClientCall(call.method, call.path, call.headers, encode(decode(call.body, "")))
+
+
+def _edited(dialect: Dialect, call: ClientCall, before: Request, after: Request, losses: LossReport) -> bytes:
     editor = _Editor(dialect, call, before, after)
     try:
         body = editor.edited()
@@ -103,7 +117,10 @@ def edited_inputs(call: ClientCall, before: EmbedRequest, after: EmbedRequest) -
     for old, new in zip(before.inputs, after.inputs, strict=True):
         if old.text != new.text:
             edits.put(path_of(old.at), new.text)
-    return edits.applied(call.body)
+    try:
+        return edits.applied(call.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return edits.applied(_readable(call).body)
 
 
 class _Editor:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from extproc import dialects
+from extproc import Call, Translation, dialects
 from extproc.dialects.base import ClientCall, Upstream
 from extproc.dialects.shared.relay import edited
 from extproc.llm.failures import Unsupported
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Image, Message, Request, Source, Text, Tool, ToolChoice
+from tests.policy.clients import CLIENTS, exchange, written
 
 CHAT, MESSAGES = "openai_chat", "anthropic_messages"
 ODD = (
@@ -193,3 +194,32 @@ def test_a_request_keeps_what_it_was_read_from_for_itself() -> None:
     assert sent.members == {**RESULT, "model": "n"}
     other = dialects.get(CHAT).emit_request(request, Upstream("p", "/x"), LossReport())
     assert "own" not in json.dumps(other.members["tools"])
+
+
+ODD_TEXTS = {
+    "half a pair": (b"HERE", b"\\ud83d"),
+    "bytes that are no UTF-8": (b"HERE", b"\xff\xfe"),
+    "a name that is no UTF-8": (b'"HERE"', b'"x","\x8d":"y"'),
+    "no number": (b'"HERE"', b"NaN"),
+    "a number that none can hold": (b'"HERE"', b"1e999"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_is_no_unicode_is_changed_as_it_was_understood(client: str, odd: str) -> None:
+    call = written(client, Message("user", "hi"))
+    old, new = ODD_TEXTS[odd]
+    body = (call.body[:-1] + b',"extra_member":"HERE"}').replace(old, new)
+    policy = {"prompt_decorator": {"append": [{"role": "user", "content": "bye"}]}}
+    for upstream in CLIENTS:
+        sent = exchange(client, upstream, policy).request(body, call.method, call.path)
+        assert isinstance(sent, Call) and b"bye" in sent.body and b"hi" in sent.body
+
+
+@pytest.mark.parametrize("odd", ["half a pair", "bytes that are no UTF-8"])
+def test_what_is_embedded_likewise(odd: str) -> None:
+    body = b'{"model":"m","input":["a@example.org","HERE"]}'.replace(*ODD_TEXTS[odd])
+    route = {"provider": "openai", "auth": "none", "policies": [{"redact": {"recognisers": ["email"]}}]}
+    sent = Translation(route=route, now=1.0).request(body, "POST", "/v1/embeddings")
+    assert isinstance(sent, Call) and b"example.org" not in sent.body
