@@ -17,6 +17,7 @@ from msgspec import Struct
 from ..capabilities import Capabilities
 from ..frozen import Frozen
 from ..headers import Headers as Headers
+from ..llm import signers
 from ..llm.embeddings import EmbedRequest, Vectors
 from ..llm.events import (
     NO_USAGE,
@@ -317,6 +318,11 @@ class Dialect(Protocol):
         raises."""
         ...
 
+    def signer(self, provider: str, model: str) -> str:
+        """Whose the seals are that *model* at *provider* gives with its thinking, where it speaks this dialect (see
+        ``llm.signers``)."""
+        ...
+
     def mend(self, body: bytes, losses: LossReport, signer: str = CLAUDE) -> bytes:
         """A request that goes to an upstream of this same dialect: *body* itself, or without what an earlier turn's
         translation left in it and this API would refuse. *signer*: whose signatures the upstream takes
@@ -407,6 +413,9 @@ class DialectBase:
         """How many tools a request with these *members* offers."""
         tools = member_at(members, "tools")
         return len(tools) if type(tools) is list else 0
+
+    def signer(self, provider: str, model: str) -> str:
+        return signers.signer(provider, model)
 
     def mend(self, body: bytes, losses: LossReport, signer: str = CLAUDE) -> bytes:
         return body

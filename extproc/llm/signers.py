@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+OPENAI = "openai-responses-v1"
+"""Of OpenAI's own encrypted reasoning (``reader``): as OpenRouter's ``reasoning_details`` names it."""
 CLAUDE = "anthropic-claude-v1"
 """As OpenRouter's ``reasoning_details`` names the scheme of Claude's signatures."""
 
@@ -30,6 +32,13 @@ def is_claude(provider: str, model: str) -> bool:
 def signer(provider: str, model: str) -> str:
     """The label of what *model* at *provider* signs, where it speaks the Messages API."""
     return CLAUDE if is_claude(provider, model) else f"{_maker(model.lower()) or 'unknown'}-messages-v1"
+
+
+def reader(provider: str, model: str) -> str:
+    """The label of the reasoning that *model* at *provider* encrypts, where it speaks OpenAI's Responses API: whoever
+    hosts a model can read it, another host of the same model cannot."""
+    host = _maker(model.lower()) or "unknown" if provider == "openai-compatible" else provider
+    return f"{host}-responses-v1"
 
 
 def _maker(name: str) -> str:

@@ -43,7 +43,6 @@ from ..dialects.shared.relay import edited, edited_inputs
 from ..effects import Effect, Result, unassisted
 from ..framing.inflate import InflateError
 from ..headers import upstream_headers
-from ..llm import signers
 from ..llm.embeddings import EmbedRequest
 from ..llm.embeddings import remembered as remembered_inputs
 from ..llm.events import ResponseFailed, Usage
@@ -433,7 +432,7 @@ class Translation(Course):
         """Same dialect: the bytes as they came, but for the members that the route sets."""
         members = top_level(call.body)
         asked = client.peek(call.path, members)
-        signer = signers.signer(self.route.provider.name, self.route.model or asked.model)
+        signer = client.signer(self.route.provider.name, self.route.model or asked.model)
         body = client.mend(call.body, self.losses, signer)
         if body is not call.body:
             members = top_level(body)

@@ -1,59 +1,26 @@
-"""Whose signatures stand in an answer that passes: the Messages API is spoken by several makers, and none of them takes
-what another one signed. A client keeps no word of who answered, so that the label goes with the signature (``marker``),
-and comes off again in the next request (``mend``). Claude's own bear none."""
+"""Whose signatures stand in an answer that passes: several makers speak this API, and Claude's own bear no label."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from ...llm import marker
-from ..base import encode
-from ..shared import event_bytes
+from ..shared.labels import SealLabels
 
 SEALS = {"thinking": "signature", "redacted_thinking": "data"}
 """Of each kind of block, the member that only its maker can read."""
-_NEEDLES = (b"signature", b"redacted_thinking")
-
-_decode = msgspec.json.Decoder().decode
 
 
-class SignatureLabels:
-    """Of one answer. *signer*: who gives it. ``feed`` and ``end`` for a stream, ``whole`` for any other body; what
-    holds no signature keeps its bytes."""
+class SignatureLabels(SealLabels):
+    needles: tuple[bytes, ...] = (b"signature", b"redacted_thinking")
 
     def __init__(self, signer: str, max_event_bytes: int) -> None:
-        self._signer = signer
-        self._events = event_bytes.WholeEvents(max_event_bytes)
+        super().__init__(signer, max_event_bytes)
         self._labelled: set[Any] = set()  # the blocks that have their label: a signature may come in pieces
 
-    def feed(self, chunk: bytes) -> bytes:
-        complete = self._events.feed(chunk)
-        if not _matters(complete):
-            return complete
-        return b"".join([(self._event(event) if end else event) + end for event, end in event_bytes.split(complete)])
+    def in_whole(self, message: dict[str, Any]) -> bool:
+        return self._blocks(message.get("content"))
 
-    def end(self) -> bytes:
-        return self._events.end()
-
-    def whole(self, body: bytes) -> bytes:
-        if not _matters(body):
-            return body
-        try:
-            message = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return body
-        return encode(message) if type(message) is dict and self._blocks(message.get("content")) else body
-
-    def _event(self, event: bytes) -> bytes:
-        message = event_bytes.message(event) if _matters(event) else None
-        if message is None or not self._message(message):
-            return event
-        return event_bytes.with_message(event, encode(message))
-
-    def _message(self, message: dict[str, Any]) -> bool:
-        """Whether anything in *message* got a label; it is changed in place."""
+    def in_event(self, message: dict[str, Any]) -> bool:
         kind, index = message.get("type"), message.get("index")
         if kind == "content_block_start":
             self._labelled.discard(index)
@@ -66,7 +33,7 @@ class SignatureLabels:
             if type(delta) is not dict or delta.get("type") != "signature_delta" or index in self._labelled:
                 return False
             self._labelled.add(index)
-            return self._label(delta, "signature")
+            return self.label(delta, "signature", encrypts=False)
         started = message.get("message")
         return self._blocks((started if type(started) is dict else message).get("content"))
 
@@ -79,16 +46,4 @@ class SignatureLabels:
     def _block(self, block: Any) -> bool:
         if type(block) is not dict or type(kind := block.get("type")) is not str or kind not in SEALS:
             return False
-        return self._label(block, SEALS[kind])
-
-    def _label(self, members: dict[str, Any], name: str) -> bool:
-        value = members.get(name)
-        if type(value) is not str or not value or marker.is_mark(value):
-            return False
-        seal = marker.Seal(self._signer, value) if name == "signature" else marker.Seal(self._signer, encrypted=value)
-        members[name] = marker.sealed(seal)
-        return True
-
-
-def _matters(data: bytes) -> bool:
-    return any(needle in data for needle in _NEEDLES)
+        return self.label(block, SEALS[kind], encrypts=kind == "redacted_thinking")

@@ -14,10 +14,10 @@ from ...settings import Limits
 from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall, member_at
 from ..shared.bedrock import TOKENS, count_address, emit_error, read_meta
 from ..shared.estimate import read_count
-from ..shared.naming import without_seals
 from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ConverseEmitter
+from .mend import mend
 from .parse_request import PLACES, parse_request
 from .parse_response import ConverseParser
 
@@ -50,8 +50,7 @@ class BedrockConverse(ModelInPath):
         return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses, address)
 
     def mend(self, body: bytes, losses: LossReport, signer: str = "") -> bytes:
-        # Bedrock bounds the length of an id.
-        return without_seals(body, losses)
+        return mend(body, losses)
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

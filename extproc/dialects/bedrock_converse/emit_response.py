@@ -225,14 +225,17 @@ class ConverseEmitter(EmitterBase):
         return marker.sealed_id(id_, call.signature)
 
     def _seal(self, seal: ThinkingSealed | ThinkingBlock) -> dict[str, str]:
-        """What of a seal Converse has a member for, and its client's next upstream can read."""
+        """A seal in Converse's members, such that its maker gets it back to the character."""
         if seal.signer == CLAUDE and seal.signature:
             return {"signature": seal.signature}
         if seal.signer in (CLAUDE, RAW_REDACTED) and seal.encrypted:
             return {"redactedContent": write_redacted(seal.encrypted, seal.signer)}
-        if seal.signature or seal.encrypted:
-            self.losses.dropped("response.thinking.signature", f"a seal of {seal.signer or 'unknown'}")
-        return {}
+        if marker.is_mark(seal.signature) or not (seal.signature or seal.encrypted):
+            return {}
+        if not seal.signer:
+            self.losses.dropped("response.thinking.signature", "nobody knows whose it is")
+            return {}
+        return {"signature": marker.sealed(marker.Seal(seal.signer, seal.signature, seal.encrypted))}
 
     def _report_opaque(self, content: Members) -> None:
         self.losses.dropped(f"response.{content.get('type') or next(iter(content), 'block')}")

@@ -163,6 +163,8 @@ def _reasoning(fields: Fields, at: str, index: int) -> Block:
         return Thinking("", encrypted=encrypted, signer=signer, index=index, at=at)
     text = Fields(fields.take("reasoningText", dict), fields.at("reasoningText"))
     signature = text.maybe("signature", str)
+    if (seal := marker.unsealed(signature)) is not None:
+        return Thinking(text.take("text", str, ""), seal.signature, seal.encrypted, seal.signer, index, at)
     signer = CLAUDE if signature else ""
     return Thinking(text.take("text", str, ""), signature, None, signer, index, at)
 

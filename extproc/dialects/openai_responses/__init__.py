@@ -6,9 +6,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ...llm import signers
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.request import Request
+from ...llm.signers import OPENAI
 from ...settings import Limits
 from ..base import (
     Asked,
@@ -27,6 +29,7 @@ from ..shared.openai import END_USERS, emit_error, read_meta
 from ..shared.relay import relayed
 from .emit_request import emit_request
 from .emit_response import ResponsesEmitter
+from .labels import ReasoningLabels
 from .mend import mend
 from .parse_request import parse_request
 from .parse_response import ResponsesParser
@@ -65,8 +68,14 @@ class OpenAIResponses(DialectBase):
     def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         return relayed(self, request, upstream, losses) or emit_request(request, upstream, losses)
 
-    def mend(self, body: bytes, losses: LossReport, signer: str = "") -> bytes:
-        return mend(body, losses)
+    def signer(self, provider: str, model: str) -> str:
+        return signers.reader(provider, model)
+
+    def mend(self, body: bytes, losses: LossReport, signer: str = OPENAI) -> bytes:
+        return mend(body, losses, signer)
+
+    def labels(self, signer: str, limits: Limits) -> ReasoningLabels | None:
+        return None if signer == OPENAI else ReasoningLabels(signer, limits.max_event_bytes)
 
     def response_parser(
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport

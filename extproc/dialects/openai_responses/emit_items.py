@@ -42,13 +42,14 @@ class _Open:
 class Conversation:
     """Takes the messages in their order, gives the items (``written``)."""
 
-    def __init__(self, parts: PartWriter, row: Capabilities) -> None:
+    def __init__(self, parts: PartWriter, row: Capabilities, signer: str = SIGNER) -> None:
         self.written: list[Item] = []
         self.names: dict[str, None] = {}
         """The tools that were called, by the client's names, in order."""
         self._parts = parts
         self._losses = parts.losses
         self._row = row
+        self._signer = signer
         self._ids = ToolIds(max_length=MAX_CALL_ID)
         self._calls = 0
         self._seen: dict[str, int] = {}
@@ -217,7 +218,7 @@ class Conversation:
         if not followed:
             self._losses.dropped(block.at, "thinking that led to nothing")
             return None
-        if block.signer == SIGNER and block.encrypted and self._row.reasoning:
+        if block.signer == self._signer and block.encrypted and self._row.reasoning:
             summary = [{"type": "summary_text", "text": block.text}] if block.text else []
             return {"type": "reasoning", "summary": summary, "encrypted_content": block.encrypted}
         if block.text and self._row.reasoning_field != "none":

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ...llm import signers
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ..base import Asked, Headers, Upstream, UpstreamCall
@@ -46,7 +47,8 @@ class _RequestWriter:
         parts = PartWriter(request, self._row, self._losses)
         if instructions := self._instructions(parts):
             members["instructions"] = instructions
-        conversation = Conversation(parts, self._row)
+        signer = signers.reader(self._upstream.provider, self._upstream.model or request.model)
+        conversation = Conversation(parts, self._row, signer)
         for message in request.messages:
             conversation.add(message)
         conversation.end(request.path_of("messages"))
@@ -67,7 +69,12 @@ class _RequestWriter:
         headers: Headers = [("content-type", "application/json")]
         path = self._upstream.at(Asked(request.model, request.stream))
         return UpstreamCall(
-            "POST", path, headers, members, request, replace(tools.undo, fences=self._instruction is not None)
+            "POST",
+            path,
+            headers,
+            members,
+            request,
+            replace(tools.undo, fences=self._instruction is not None, signer=signer),
         )
 
     def _instructions(self, parts: PartWriter) -> str:

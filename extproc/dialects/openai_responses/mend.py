@@ -14,9 +14,10 @@ from ...llm import marker
 from ...llm.losses import LossReport
 from ..base import encode
 from ..shared.naming import without_seals
-from .words import CARRIER
+from .words import CARRIER, SIGNER
 
 _OURS = (CARRIER, marker.PREFIX)
+_SEALED = b"encrypted_content"
 _MAY_MATTER = tuple(f'"{prefix}'.encode() for prefix in _OURS)
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -24,31 +25,36 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 
-def mend(body: bytes, losses: LossReport) -> bytes:
+def mend(body: bytes, losses: LossReport, signer: str = SIGNER) -> bytes:
     """*body* itself when there is nothing to mend, or when it cannot be read: then the upstream says so. Items that
-    need nothing keep their bytes."""
+    need nothing keep their bytes. *signer*: whose seals the upstream can read; those of others are labelled, but for
+    OpenAI's."""
     body = without_seals(body, losses)
-    if not any(mark in body for mark in _MAY_MATTER):
+    foreign = signer != SIGNER and _SEALED in body
+    if not foreign and not any(mark in body for mark in _MAY_MATTER):
         return body
     try:
         members = _decode_object(body)
         items = _decode_array(members["input"])
-        kept = [raw for i, raw in enumerate(items) if not _is_ours(raw, f"input[{i}]", losses)]
+        mended = [_item(raw, f"input[{i}]", losses, signer) for i, raw in enumerate(items)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return body
-    if len(kept) == len(items):
+    if all(new is old for new, old in zip(mended, items, strict=True)):
         return body
-    members["input"] = msgspec.Raw(encode(kept))
+    members["input"] = msgspec.Raw(encode([each for each in mended if each is not None]))
     return encode(members)
 
 
-def _is_ours(raw: msgspec.Raw, at: str, losses: LossReport) -> bool:
-    """Whether an item is thinking that this provider has not sealed."""
-    if not any(mark in bytes(raw) for mark in _MAY_MATTER):
-        return False
+def _item(raw: msgspec.Raw, at: str, losses: LossReport, signer: str) -> msgspec.Raw | None:
+    """*raw* itself, or as *signer* sealed it; ``None`` for thinking that was sealed by another, or by nobody."""
+    if _SEALED not in bytes(raw):
+        return raw
     item: Any = _decode(raw)
     sealed = item.get("encrypted_content") if type(item) is dict and item.get("type") == "reasoning" else None
-    if type(sealed) is not str or not sealed.startswith(_OURS):
-        return False
+    if type(sealed) is not str or not sealed or (signer == SIGNER and not sealed.startswith(_OURS)):
+        return raw
+    own = marker.unsealed(sealed)
+    if own is not None and own.signer == signer and own.encrypted:
+        return msgspec.Raw(encode({**item, "encrypted_content": own.encrypted}))
     losses.dropped(at, "thinking of another provider")
-    return True
+    return None

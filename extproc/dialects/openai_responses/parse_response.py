@@ -35,7 +35,7 @@ from ..shared.errors import is_bare_error, says_error
 from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
-from .words import CLAUDE, NAME, Carried, read_annotation, read_carrier, read_seal, read_usage
+from .words import CLAUDE, NAME, SIGNER, Carried, read_annotation, read_carrier, read_seal, read_usage
 
 _CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
 """Items that are calls for the client: our kind, and the member with the input."""
@@ -296,7 +296,7 @@ class ResponsesParser(ParserBase):
             return
         if sealed:
             opened = yield from self._start_thinking(index)
-            seal = read_seal(sealed)
+            seal = read_seal(sealed, self.call.undo.signer or SIGNER)
             yield ThinkingSealed(opened.block, seal.signature, seal.encrypted, seal.signer)
         if opened is not None:
             yield BlockEnded(opened.block)

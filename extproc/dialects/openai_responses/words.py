@@ -7,7 +7,7 @@ import binascii
 from typing import Any
 
 from ...frozen import Frozen
-from ...llm import marker
+from ...llm import marker, signers
 from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
 from ..base import encode
@@ -15,8 +15,9 @@ from ..shared.counts import count, settled
 from ..shared.reading import decode
 
 NAME = "openai_responses"
-SIGNER = "openai-responses-v1"
-CLAUDE = "anthropic-claude-v1"
+SIGNER = signers.OPENAI
+"""Whose the encrypted reasoning is that bears no label."""
+CLAUDE = signers.CLAUDE
 CARRIER = "anthropic:"
 """Begins an ``encrypted_content`` of our own making, which carries Claude's signed thinking."""
 
@@ -56,14 +57,14 @@ def read_carrier(encrypted_content: str) -> list[Carried] | None:
     return carried or None
 
 
-def read_seal(encrypted_content: str) -> marker.Seal:
-    """Whose *encrypted_content* is: the provider's own, another's that came through here, or our own mark."""
+def read_seal(encrypted_content: str, signer: str = SIGNER) -> marker.Seal:
+    """Whose *encrypted_content* is: *signer*'s own, another's that came through here, or our own mark."""
     seal = marker.unsealed(encrypted_content)
     if seal is not None:
         return seal
     if marker.is_mark(encrypted_content):
         return marker.Seal(marker.SIGNER, encrypted_content)
-    return marker.Seal(SIGNER, encrypted=encrypted_content)
+    return marker.Seal(signer, encrypted=encrypted_content)
 
 
 def read_usage(usage: Any) -> Usage:

@@ -19,7 +19,6 @@ import msgspec
 from msgspec.structs import replace
 
 from ...capabilities import Capabilities
-from ...llm import signers
 from ...llm.embeddings import EmbedRequest
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
@@ -71,7 +70,7 @@ def relayed(dialect: Dialect, request: Request, upstream: Upstream, losses: Loss
     if request.source is None or request.dialect != dialect.name:
         return None
     call: ClientCall = request.source.call
-    signer = signers.signer(upstream.provider, upstream.model or request.model)
+    signer = dialect.signer(upstream.provider, upstream.model or request.model)
     if dialect.mend(call.body, LossReport(), signer) is not call.body:
         return None
     before = dialect.parse_request(call, LossReport())

@@ -78,8 +78,9 @@ CASES: dict[str, tuple[list[e.ResponseEvent], Told, list[Json]]] = {
     "another provider's seal": (
         [e.ThinkingStarted(0), e.ThinkingDelta(0, "r"),
          e.ThinkingSealed(0, encrypted="gA", signer="openai-responses-v1"), END(0)],
-        [delta(0, reasoningContent={"text": "r"}), end(0)],
-        [{"reasoningContent": {"reasoningText": {"text": "r"}}}],
+        [delta(0, reasoningContent={"text": "r"}),
+         delta(0, reasoningContent={"signature": "gw1.e.openai-responses-v1.gA"}), end(0)],
+        [{"reasoningContent": {"reasoningText": {"text": "r", "signature": "gw1.e.openai-responses-v1.gA"}}}],
     ),
     "calls": (
         [e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, '{"x"'), e.ToolInputDelta(0, ":1}"), END(0),
@@ -166,7 +167,7 @@ def test_text_comes_with_its_event() -> None:
 
 def test_losses() -> None:
     cited = e.CitationAdded(2, e.Citation("page_location", "other"))
-    seal = e.ThinkingSealed(1, "x", signer="google-gemini-v1")
+    seal = e.ThinkingSealed(1, "x")
     blocks: list[e.ResponseEvent] = [
         e.OpaqueStarted(0, "other", {"type": "server_tool_use"}), END(0), e.ThinkingStarted(1), seal, END(1),
         e.TextStarted(2), e.TextDelta(2, "a"), cited, END(2),
