@@ -16,6 +16,7 @@
 # make lowest  the core's tests with the lowest versions that pyproject.toml promises
 # make fuzz    bytes of every kind at what reads them, for a minute (MINUTES=60: an hour)
 # make scan    which secret is seen where it does not belong, through Envoy
+# make chaos   kills, cuts and full disks under load, and who counted what: a table (SECONDS=60 of each; Kafka, if there)
 # make attack  what clients and peers can do to the sidecar, within 512 MiB
 #
 # Each sets itself up in .venv; nothing else is touched. Needed: python3 (3.11 or later) with venv, git, make; to compile
@@ -26,6 +27,7 @@ VENV ?= .venv
 # Tests wait for processes more than they work.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 MINUTES ?= 30
+SECONDS ?= 20
 TRANSPORT ?= h2
 BIN := $(VENV)/bin
 REAL := .cache/real
@@ -44,7 +46,7 @@ CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, syscon
 COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: attack demo docs engine check fuzz lock lowest scan test test-compiled test-containers compiled soak test-real test-open-webui bench bench-peers bench-report lint protos clean
+.PHONY: attack chaos demo docs engine check fuzz lock lowest scan test test-compiled test-containers compiled soak test-real test-open-webui bench bench-peers bench-report lint protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -97,6 +99,9 @@ fuzz: $(VENV)/.dev
 
 scan: $(VENV)/.dev
 	$(BIN)/python -m tests.scan
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS)
 
 attack: $(VENV)/.dev
 	$(BIN)/python -m tests.attack

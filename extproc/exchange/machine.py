@@ -70,10 +70,12 @@ MARGIN_SECONDS = 1.0
 
 
 class Shared(Frozen):
-    """What all exchanges of a process share. *now* gives Unix seconds; *new_id* names an exchange that came without an
+    """What all exchanges of a process share. *now* gives Unix seconds, and is asked once for each; *ticks*, the seconds
+    of a clock that nobody sets, tell what passes since. *new_id* names an exchange that came without an
     ``x-request-id``; *sinks* are told what becomes of each."""
 
     now: Callable[[], float]
+    ticks: Callable[[], float]
     new_id: Callable[[], str]
     limits: Limits = Limits()
     capabilities: CapabilityTable | None = None
@@ -88,8 +90,6 @@ class Shared(Frozen):
     """What of each body is kept for whom a route has it logged."""
     room: Callable[[], int] = lambda: NO_BOUND
     """Bytes that a body may take now, while it is translated: of ``max_decoded_bytes`` what no exchange keeps."""
-    ticks: Callable[[], float] = lambda: 0.0
-    """Seconds of a clock that is never set, for what we take ourselves."""
     tracing: Tracing | None = None
     """How traces are sampled, where somebody records them."""
     handover: Handover | None = None
@@ -107,6 +107,22 @@ _HANDLERS = {
     Kind.RESPONSE_TRAILERS: "on_response_trailers",
 }
 """By name: an exchange that held its methods would be a cycle, and its bodies would stay until Python looks for one."""
+
+
+class Clock:
+    """That of one exchange: Unix seconds as they were at its beginning, and on by a clock that nobody sets. No exchange
+    took an hour because the machine's clock was put right meanwhile."""
+
+    __slots__ = ("_since", "_ticks", "at")
+
+    def __init__(self, at: float, ticks: Callable[[], float]) -> None:
+        self.at = at
+        self._ticks = ticks
+        self._since = ticks()
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.at + (self._ticks() - self._since)
 
 
 class Misconfigured(Exception):
@@ -133,7 +149,8 @@ class Exchange:
 
     def __init__(self, shared: Shared, refusal: Refusal | None = None) -> None:
         self.shared = shared
-        self.began = Began(self.role, shared.now())
+        self.clock = Clock(shared.now(), shared.ticks)
+        self.began = Began(self.role, self.clock.at)
         self.translation: Translation | None = None
         """What is made of the exchange, where it is our role to make something of it."""
         self.route_name = ""
@@ -211,8 +228,8 @@ class Exchange:
         return {"client": self.client} if self.client else {}
 
     def since(self, then: float) -> float:
-        """Seconds from the beginning to *then*; a clock that was set back makes none."""
-        return max(0.0, then - self.began.at)
+        """Seconds from the beginning to *then*."""
+        return then - self.began.at
 
     # ---- the course
 
@@ -242,7 +259,7 @@ class Exchange:
             if isinstance(made, tuple):
                 return [self._led(made[0], made[1])]
             self._steps = made
-            self._until = self.shared.now() + self.shared.limits.max_wait_seconds
+            self._until = self.clock.now() + self.shared.limits.max_wait_seconds
             answers = self._step(None)
             if answers:
                 return answers
@@ -258,7 +275,7 @@ class Exchange:
             return []
         self.asks = None
         what = "credential" if isinstance(ask.effect, Awaited) else "policy"
-        self._waits.append((what, max(0.0, self.shared.now() - self._asked_at)))
+        self._waits.append((what, self.clock.now() - self._asked_at))
         self._begun_at = self.shared.ticks()
         try:
             return self._step(result)
@@ -298,7 +315,7 @@ class Exchange:
 
     def patience(self) -> ProcessingResponse:
         """The word to Envoy that the answer to its latest message takes longer, each message anew."""
-        seconds = max(0.0, self._until - self.shared.now()) + MARGIN_SECONDS
+        seconds = max(0.0, self._until - self.clock.now()) + MARGIN_SECONDS
         response = ProcessingResponse()
         response.override_message_timeout.FromMilliseconds(int(seconds * 1000))
         return response
@@ -313,7 +330,7 @@ class Exchange:
             answer, phase = ended.value
             return [self._led(answer, phase)]
         self._key += 1
-        self._asked_at = self.shared.now()
+        self._asked_at = self.clock.now()
         self.asks = Ask(effect, self._key, max(0.0, self._until - self._asked_at))
         return []
 
@@ -373,7 +390,7 @@ class Exchange:
 
     def _outcome(self, ended: Ending) -> Outcome:
         """The record, filled here and nowhere else."""
-        seconds = self.since(self.shared.now())
+        seconds = self.since(self.clock.now())
         translation = self.translation
         if translation is None:
             who = (self.role, ended, self.attempt, self.client or "")

@@ -211,7 +211,7 @@ class Translator(Exchange):
         return self._traced(without_encoding(self.original))
 
     def _translating(self, route: Route, body: bytes) -> Translation:
-        now = self.shared.now()
+        now = self.clock.now()
         self.translation = translation = Translation(
             self.client,
             route=route,
@@ -219,7 +219,7 @@ class Translator(Exchange):
             request_id=self.began.request_id,
             limits=self.shared.limits,
             capabilities=self.shared.capabilities,
-            clock=self.shared.now,
+            clock=self.clock.now,
         )
         wanted = route.duration
         self.timed = wanted == "always" or (wanted == "asked" and any(pair[0] == DURATION for pair in self.original))
@@ -259,7 +259,7 @@ class Translator(Exchange):
         return self._sent(translation, call, answer)
 
     def _sent(self, translation: Translation, call: Call, answer: ProcessingResponse) -> Reply:
-        self.times.sent = self.shared.now()
+        self.times.sent = self.clock.now()
         if self.payloads is not None:
             self.payloads.hide(translation.secrets())
             self.payloads.sent(call.body)
@@ -342,7 +342,7 @@ class Translator(Exchange):
             raise Misconfigured("the filter needs request_header_mode: SEND")
         pseudo, self.came = read_headers(message.response_headers.headers)
         self.status = int(pseudo.get(":status", "0") or 0)
-        self.times.begun = self.shared.now()
+        self.times.begun = self.clock.now()
         self.is_compressed = False
         if self.status == SWITCHING_PROTOCOLS:
             return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
@@ -429,7 +429,7 @@ class Translator(Exchange):
     def _seen(self, chunk: bytes, data: bytes) -> None:
         """Keep what is logged of a piece of the answer."""
         if self.payloads is not None:
-            seconds = self.since(self.shared.now())
+            seconds = self.since(self.clock.now())
             self.payloads.came(chunk, seconds)
             self.payloads.got(data, seconds)
 
@@ -481,7 +481,7 @@ class Translator(Exchange):
         if self._noted:
             return answer
         self._noted = True
-        self.times.done = self.shared.now()
+        self.times.done = self.clock.now()
         ended = {"error": clipped(self.error), "ending": ending(Phase.ENDED, translation).value}
         facts = {**self._response_facts(translation), **ended}
         return self._with_costs(with_metadata(answer, facts), translation)

@@ -29,8 +29,8 @@ def first(translation: Translation, times: Times) -> float | None:
 
 
 def between(start: float | None, end: float | None) -> float | None:
-    """Seconds, ``None`` where one of both is not known; a clock that was set back makes none."""
-    return max(0.0, end - start) if start is not None and end is not None else None
+    """Seconds, ``None`` where one of both is not known."""
+    return end - start if start is not None and end is not None else None
 
 
 def told(names: Sequence[str], translation: Translation, times: Times) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..telemetry.otlp import NO_OTLP, Observed, Pusher
 from ..telemetry.outcome import Outcome
 from ..telemetry.posts import Poster
 from ..telemetry.record import line
-from ..telemetry.sinks import MAX_BATCH, Entry, QueuedSink
+from ..telemetry.sinks import MAX_BATCH, Entry, Full, QueuedSink
 from ..tracing.otlp import SpanExporter
 from ..tracing.spans import is_traced
 
@@ -35,11 +35,14 @@ class ToFile:
         self._reopen = True
 
     def write(self, batch: Sequence[Entry]) -> None:
-        """One call of the file's for the whole *batch*. Raises OSError."""
+        """One call of the file's for the whole *batch*. Raises OSError, and Full where a part of it is there."""
         if self._reopen:
             self._reopen = False
             self._lines.reopen()
-        self._lines.write(b"".join(line(began, outcome) for began, outcome in batch))
+        try:
+            self._lines.write(b"".join(line(began, outcome) for began, outcome in batch))
+        except OSError as error:
+            raise Full(str(error), len(batch) - self._lines.written) from None
 
 
 def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[ToFile | None, list[QueuedSink]]:

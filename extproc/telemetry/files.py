@@ -14,6 +14,7 @@ import select
 import stat
 
 STDOUT = "stdout"
+_NEWLINE = 10
 WAIT_SECONDS = 5.0
 """How long standard output may not take anything."""
 MODE = 0o640
@@ -22,20 +23,23 @@ MODE = 0o640
 class Lines:
     """Those of one file, or of standard output where *path* says ``stdout``. Not for several threads.
 
-    *most*: bytes at which it is rotated, to ``path.1`` and on to ``path.<kept>``. Opening and ``write`` raise OSError.
+    *most*: bytes at which it is rotated, to ``path.1`` and on to ``path.<kept>``. Opening and ``write`` raise OSError;
+    ``written`` says how many lines the last call of ``write`` has put there.
     """
 
     def __init__(self, path: str, most: int, kept: int) -> None:
         self._path = path
         self._most = most
         self._kept = kept
+        self.written = 0
         self._torn = False
         """The last write stopped amid a line: what follows begins on one of its own."""
         self._fd = os.dup(1) if path == STDOUT else self._open()
 
     def write(self, lines: bytes) -> None:
-        """Append *lines*, each with its end. What raised may have left a piece of a line behind, which the next call
-        ends."""
+        """Append *lines*, each with its end. Where it raises, a piece of a line is taken back, or, where that cannot
+        be, ended by the next call."""
+        self.written = 0
         if self._path == STDOUT:
             self._locked(lines)
             return
@@ -58,15 +62,30 @@ class Lines:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
 
     def _all(self, lines: bytes) -> None:
-        data = memoryview(b"\n" + lines if self._torn else lines)
-        self._torn = False
+        ending = self._torn
+        data = memoryview(b"\n" + lines if ending else lines)
         done = 0
         try:
             while done < len(data):
                 done += self._some(data[done:])
+                self._torn = data[done - 1] != _NEWLINE if done else ending
+        finally:
+            put = bytes(data[:done])
+            self.written = max(0, put.count(b"\n") - ending)
+            if self._torn and done:
+                self._torn = not self._taken_back(done - put.rfind(b"\n") - 1)
+
+    def _taken_back(self, size: int) -> bool:
+        """Whether the *size* bytes that we wrote last are gone again: those of a line that found no room as a whole.
+        With them the next line of another process would be none."""
+        try:
+            end = os.lseek(self._fd, 0, os.SEEK_CUR)
+            if self._path == STDOUT or os.fstat(self._fd).st_size != end:
+                return False
+            os.ftruncate(self._fd, end - size)
         except OSError:
-            self._torn = 0 < done < len(data)
-            raise
+            return False
+        return True
 
     def _some(self, data: memoryview) -> int:
         try:

@@ -35,7 +35,7 @@ Pairs = list[tuple[str, str]]
 
 def shared(limits: Limits | None = None, *, now: Callable[[], float] = lambda: NOW) -> Shared:
     ids = itertools.count(1)
-    return Shared(now=now, new_id=lambda: f"id-{next(ids)}", limits=limits or Limits())
+    return Shared(now=now, ticks=now, new_id=lambda: f"id-{next(ids)}", limits=limits or Limits())
 
 
 def leaf(route: str = "", cluster: str = "", endpoint: str = "") -> dict[str, Any]:

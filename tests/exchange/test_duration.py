@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
 import pytest
 
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.machine import DURATION
 from extproc.exchange.translator import Translator
 
@@ -15,11 +15,25 @@ from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
 from .test_translator import CHAT, CLIENT, COMPLETION, JSON, MESSAGES, SSE, chunks
 
 
+class Slow(Translator):
+    """Takes a millisecond for each message."""
+
+    def __init__(self) -> None:
+        self.moment, self.looks = 0.0, 0
+        super().__init__(msgspec.structs.replace(shared(), ticks=self.look))
+
+    def look(self) -> float:
+        self.looks += 1
+        return self.moment
+
+    def _received(self, message: ProcessingRequest) -> list[ProcessingResponse]:
+        self.moment += 0.001
+        return super()._received(message)
+
+
 def timed(duration: str, provider: str = OPENAI) -> tuple[Conversation, Any]:
-    """A conversation whose clock goes on by a millisecond whenever somebody looks, and the looks."""
-    looks = itertools.count()
-    one = msgspec.structs.replace(shared(), ticks=lambda: next(looks) / 1000)
-    return Conversation(Translator(one)), leaf(provider[:-1] + (f", duration: {duration}" if duration else "") + "}")
+    """A conversation of which each message takes a millisecond, and the attributes of its route."""
+    return Conversation(Slow()), leaf(provider[:-1] + (f", duration: {duration}" if duration else "") + "}")
 
 
 def asked(duration: str, *, asks: bool, provider: str = OPENAI, stream: bool = False) -> Conversation:
@@ -62,21 +76,16 @@ def test_it_is_told_where_the_route_lets_it(duration: str, asks: bool, told: boo
 
 
 def test_what_is_not_told_is_measured_no_more() -> None:
-    looks: list[float] = []
-
-    def look() -> float:
-        looks.append(0.0)
-        return looks[-1]
-
-    _, attributes = timed("never")
-    one = msgspec.structs.replace(shared(), ticks=look)
-    envoy = Conversation(Translator(one))
-    envoy.headers("/v1/messages", CLIENT, attributes=attributes)
-    envoy.body(MESSAGES)
-    seen = len(looks)
-    envoy.answer(200, JSON)
-    envoy.chunk(msgspec.json.encode(COMPLETION), end=True)
-    assert len(looks) == seen
+    looks = []
+    for duration in ("never", "always"):
+        envoy = asked(duration, asks=False)
+        exchange = envoy.exchange
+        assert isinstance(exchange, Slow)
+        before = exchange.looks
+        envoy.answer(200, JSON)
+        envoy.chunk(msgspec.json.encode(COMPLETION), end=True)
+        looks.append(exchange.looks - before)
+    assert looks[1] - looks[0] == 5, "two for each message, and one for the head"
 
 
 def test_errors_tell_it_too() -> None:

@@ -75,7 +75,9 @@ class Listening:
 def listened(role: type[Exchange]) -> tuple[Conversation, Listening]:
     sink = Listening()
     times = iter(range(1000))
-    return Conversation(role(Shared(lambda: NOW + next(times), lambda: "made-up", sinks=Sinks([sink])))), sink
+    return Conversation(
+        role(Shared(lambda: NOW, lambda: NOW + next(times), lambda: "made-up", sinks=Sinks([sink])))
+    ), sink
 
 
 def test_sinks_are_told_of_start_first_content_and_end() -> None:

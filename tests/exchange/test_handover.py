@@ -99,7 +99,7 @@ def test_the_bytes_are_never_more_than_the_bound() -> None:
 
 def shared(handover: Handover | None) -> Shared:
     ids = itertools.count(1)
-    return Shared(now=lambda: NOW, new_id=lambda: f"id-{next(ids)}", handover=handover)
+    return Shared(now=lambda: NOW, ticks=lambda: NOW, new_id=lambda: f"id-{next(ids)}", handover=handover)
 
 
 def routed(handover: Handover | None, **headers: str) -> Conversation:

@@ -50,8 +50,8 @@ def logged(
 ) -> tuple[Conversation, Kept]:
     kept = Kept()
     shared = Shared(
-        now=lambda: NOW, new_id=lambda: "id-1", limits=Limits(), sinks=Sinks([kept]), records=records,
-        payload_bytes=bound,
+        now=lambda: NOW, ticks=lambda: NOW, new_id=lambda: "id-1", limits=Limits(), sinks=Sinks([kept]),
+        records=records, payload_bytes=bound,
     )  # fmt: skip
     envoy = Conversation(Translator(shared))
     envoy.headers(path, KEYS, attributes=leaf(f"{route[:-1]}, logging: {logging}}}"))

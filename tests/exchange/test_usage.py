@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
 import pytest
 
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.translator import Translator
 from extproc.route import RouteError, compile_route
 from extproc.telemetry.outcome import Ending
@@ -22,10 +22,19 @@ COSTS = "metadata: {costs: {llm_input_token: input_tokens, llm_total_token: tota
 NAMESPACE = "io.envoy.ai_gateway"
 
 
+class Paced(Conversation):
+    def __init__(self, step: float) -> None:
+        self.moment, self.step = 5.0, step
+        super().__init__(Translator(shared(now=lambda: self.moment)))
+
+    def say(self, message: ProcessingRequest) -> ProcessingResponse | None:
+        self.moment += self.step
+        return super().say(message)
+
+
 def started(route: str = ANTHROPIC, *, path: str = "/v1/messages", step: float = 0.0, **members: Any) -> Conversation:
-    """A conversation whose request was sent. Each look at the clock moves it on by *step* seconds."""
-    ticks = itertools.count(0.0, step) if step else itertools.repeat(5.0)
-    envoy = Conversation(Translator(shared(now=lambda: next(ticks))))
+    """A conversation whose request was sent. Each message comes *step* seconds after the one before it."""
+    envoy = Paced(step)
     envoy.headers(path, attributes=leaf(route))
     envoy.body({**ASKED, **members})
     return envoy
@@ -45,10 +54,10 @@ def test_a_streams_numbers_and_the_time_to_its_first_content() -> None:
     told = envoy.metadata
     assert (told["input_tokens"], told["output_tokens"], told["finish"], told["ending"]) == (11, 5, "end", "complete")
     assert (told["model_asked"], told["model_sent"], told["model_answered"]) == ("m", "m", "claude-haiku-4-5")
-    # The clock was asked at the beginning, by the request and its sending, by the answer's head, and by the content.
-    assert told["first_token_ms"] == 1000
-    assert (outcome.first_content_seconds, outcome.first_token_seconds, outcome.upstream_seconds) == (1.0, 0.5, 0.75)
-    assert outcome.seconds == 1.5
+    # The request's head and body, the answer's head, and of its events the third, the seventh, and an end without any.
+    assert told["first_token_ms"] == 1500
+    assert (outcome.first_content_seconds, outcome.first_token_seconds, outcome.upstream_seconds) == (1.5, 1.0, 2.0)
+    assert outcome.seconds == 2.75
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
@@ -60,7 +69,7 @@ def test_a_cancelled_stream_leaves_what_was_known(path: str) -> None:
         envoy.chunk(chunk)
     assert envoy.close().ending is Ending.CUT
     told = envoy.metadata
-    assert (told["input_tokens"], told["ending"], told["first_token_ms"]) == (11, "cut", 1000)
+    assert (told["input_tokens"], told["ending"], told["first_token_ms"]) == (11, "cut", 1500)
     assert "finish" not in told
 
 

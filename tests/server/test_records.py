@@ -12,7 +12,9 @@ import pytest
 
 from extproc.server.records import sinks_of
 from extproc.settings import SettingError, Settings
+from extproc.telemetry.files import Lines
 from extproc.telemetry.outcome import Began, Ending, Outcome
+from extproc.telemetry.sinks import Full
 
 from ..support.side_service import SideService
 from ..support.upstream import eventually
@@ -47,6 +49,21 @@ def test_a_full_disk_is_counted() -> None:
     sink.ended(BEGAN, LOGGED)
     sink.close()
     assert (sink.name, sink.dropped) == ("file", 1)
+
+
+def test_of_a_batch_that_finds_no_room_the_rest_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_file, (sink,) = sinks_of(Settings(records=str(tmp_path / "records")))
+    assert to_file is not None
+
+    def write(self: Lines, lines: bytes) -> None:
+        self.written = 1
+        raise OSError("full")
+
+    monkeypatch.setattr(Lines, "write", write)
+    with pytest.raises(Full, match="full") as raised:
+        to_file.write([(BEGAN, LOGGED)] * 3)
+    assert raised.value.lost == 2
+    sink.close()
 
 
 def test_where_no_file_can_be(tmp_path: Path) -> None:

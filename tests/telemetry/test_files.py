@@ -98,7 +98,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
 try:
     lines.write(b"first\\nsecond\\n")
 except OSError as error:
-    print("lost", error.errno)
+    print("lost", error.errno, lines.written)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 lines.write(b"third\\n")
 """
@@ -108,9 +108,40 @@ def test_what_was_cut_amid_a_line_does_not_spoil_the_next(tmp_path: Path) -> Non
     path = tmp_path / "log"
     script = FULL_AMID.format(root=os.getcwd(), path=str(path))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("lost ")
-    assert path.read_text() == "first\nse\nthird\n"
+    assert done.stdout.startswith("lost ") and done.stdout.endswith(" 1\n")
+    assert path.read_text() == "first\nthird\n"
     assert resource.getrlimit(resource.RLIMIT_FSIZE) and signal.SIGXFSZ, "the limit was that process's own"
+
+
+@pytest.mark.parametrize("again", [0, 1, 2])
+def test_what_cannot_be_taken_back_is_ended_before_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    """However often nothing could be written in between."""
+    path = tmp_path / "log"
+    lines = Lines(str(path), 1_000_000, 2)
+    room = [8, *[0] * again]
+
+    def some(self: Lines, data: memoryview) -> int:
+        if not room:
+            return os.write(self._fd, data)
+        if not room[0]:
+            room.pop(0)
+            raise OSError("full")
+        put = os.write(self._fd, data[: room[0]])
+        room[0] -= put
+        return put
+
+    monkeypatch.setattr(Lines, "_some", some)
+    # Somebody else has written since.
+    monkeypatch.setattr(os, "ftruncate", lambda fd, size: (_ for _ in ()).throw(OSError("no")))
+    for text in (b"first\nsecond\n", *[b"lost\n"] * again):
+        with pytest.raises(OSError, match="full"):
+            lines.write(text)
+    assert lines.written == (0 if again else 1)
+    lines.write(b"third\nfourth\n")
+    assert lines.written == 2
+    assert path.read_text() == "first\nse\nthird\nfourth\n"
 
 
 def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
