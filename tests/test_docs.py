@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import extproc
+from extproc import commands
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -200,3 +201,16 @@ def test_the_readmes_command_lines_run() -> None:
     assert run.returncode == 0, run.stderr
     assert '"max_completion_tokens":99' in run.stdout
     assert "top_k:dropped" in run.stderr
+
+
+def test_the_exit_statuses_of_the_operators_page_are_the_commands_own() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| command \| 0 \| 1 \| 2 \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    known = {command.name: {status[0] for status in command.statuses} for command in commands.ALL}
+    shown = 0
+    for names, *cells in (line.strip("|\n").split("|") for line in table.splitlines()):
+        said = {status for status, cell in zip("012", cells, strict=True) if cell.strip()}
+        for name in re.findall(r"`(\w+)`", names):
+            assert known[name] == said, name
+            shown += 1
+    assert shown > 5

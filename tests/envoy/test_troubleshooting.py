@@ -254,6 +254,18 @@ def test_each_trouble_has_its_row_and_each_row_its_trouble(world: World) -> None
     assert len(ROWS) > 30
 
 
+def test_while_the_sidecar_is_down(world: World) -> None:
+    """What docs/operations.md says that a client sees."""
+    world.gateway.backends.reset()
+    for ask in (Gateway.messages, Gateway.chat):
+        reply = ask(world.at("down"), "gpt-5")
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        assert ("type" in reply.json) is (ask is Gateway.messages)
+    other = world.at("down").send("/web", method="GET")
+    assert (other.status, other.body) == (500, b"")
+    assert world.gateway.openai_upstream.received == []
+
+
 def test_debug_prints_the_line_that_the_page_shows(tmp_path: Path, world: World) -> None:
     (shown,) = re.findall(r"^ *```json\n(.*?)^ *```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     with Sidecar(tmp_path, environ=KEYS, arguments=("--log-level", "debug")) as sidecar:
