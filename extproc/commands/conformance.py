@@ -78,7 +78,7 @@ def _conformance(args: argparse.Namespace) -> int:
     try:
         upstream.start()
     except OSError as error:
-        raise UsageError(f"--listen {args.listen}: {error.strerror}") from None
+        raise UsageError(f"--listen {args.listen}: {error.strerror}; --listen 127.0.0.1:0 takes a free port") from None
     with upstream:
         print(f"the scripted upstream listens on {host}:{upstream.port}", file=sys.stderr)
         gateway = partial(Live, args.url, upstream=upstream, key=args.key)

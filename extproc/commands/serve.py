@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from .. import settings
 from .base import Command, UsageError
@@ -41,7 +42,12 @@ def _serve(args: argparse.Namespace) -> int:
             return 0
         return serve(settings.load(flags, os.environ), lambda: settings.load(flags, os.environ))
     except (settings.SettingError, CapabilityError, OSError) as error:
-        raise UsageError(str(error)) from None
+        step = "; `extproc health ADDRESS` asks whoever has it, --listen takes another" if _in_use(error) else ""
+        raise UsageError(f"{error}{step}") from None
+
+
+def _in_use(error: Exception) -> bool:
+    return "in use" in str(error).lower()
 
 
 def _health_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +78,9 @@ def _health(args: argparse.Namespace) -> int:
     said = {address: health.check(address, args.timeout) for addresses in asked for address in addresses}
     for address, word in said.items():
         print(f"{address} {word}")
+        if word.startswith("UNAVAILABLE"):
+            print(f"extproc: `extproc serve --listen {address}` starts one; what runs says in its log why not",
+                  file=sys.stderr)  # fmt: skip
     return 0 if any(all(said[address] == "SERVING" for address in addresses) for addresses in asked) else 1
 
 

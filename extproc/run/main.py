@@ -99,7 +99,9 @@ def _read(name: str) -> dict[str, Any]:
     try:
         return values_of(Path(name).read_text("utf-8"), name)
     except OSError as error:
-        raise CannotRun(f"{name}: {error.strerror}") from None
+        raise CannotRun(
+            f"{name}: {error.strerror}; `extproc run --print-config > {shlex.quote(name)}` writes one of what is here"
+        ) from None
     except UnicodeDecodeError:
         raise CannotRun(f"{name}: not UTF-8 text") from None
 

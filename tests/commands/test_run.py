@@ -133,3 +133,7 @@ class Terminal(io.StringIO):
 def test_a_command_that_is_not_there_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     assert command._done([sys.executable, "-c", ""]) and not command._done([sys.executable, "-c", "exit(1)"])
     assert not command._done(["/no/such/uv"]) and "/no/such/uv: No such file" in capfd.readouterr().err
+
+
+def test_a_file_that_is_not_there_can_be_written(run: Run) -> None:
+    assert "`extproc run --print-config > mine.yaml` writes one" in run("run", "-c", "mine.yaml").err

@@ -55,7 +55,8 @@ def test_a_taken_address_is_one_line_and_status_2() -> None:
         with process("serve", "--listen", address) as child:
             _, err = child.communicate(timeout=20)
     assert child.returncode == 2
-    assert err.decode().splitlines()[-1].startswith(f"extproc: cannot listen on {address}")
+    said = err.decode().splitlines()[-1]
+    assert said.startswith(f"extproc: cannot listen on {address}") and said.endswith("--listen takes another")
     assert b"Traceback" not in err
 
 

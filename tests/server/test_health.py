@@ -48,8 +48,9 @@ def test_all_addresses_must_serve(sidecar: Sidecar, monkeypatch: pytest.MonkeyPa
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["health", "127.0.0.1:1", "--timeout", "1"]) == 1
-    line = capsys.readouterr().out
-    assert line.startswith("127.0.0.1:1 UNAVAILABLE") and line.count("\n") == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("127.0.0.1:1 UNAVAILABLE") and said.out.count("\n") == 1
+    assert "`extproc serve --listen 127.0.0.1:1` starts one" in said.err
 
 
 def test_a_server_that_hangs(tmp_path: Path) -> None:
