@@ -262,8 +262,7 @@ def test_envoy_takes_it_as_it_is(name: str, tmp_path: Path) -> None:
 
 IN_FEW_WORDS = [name for name in NAMES if (ROOT / name / "extproc.yaml").exists()]
 NOT_IN_FEW_WORDS = {
-    "bedrock-embeddings", "by-model", "cohere", "envoy-credentials", "logging", "openai-embeddings",
-    "policy-prompt-template", "two-keys", "vertex-ai-embeddings",
+    "by-model", "envoy-credentials", "logging", "openai-embeddings", "policy-prompt-template", "two-keys",
 }  # fmt: skip
 """The index says why."""
 
@@ -276,7 +275,7 @@ def test_it_works_for_extproc_run(world: World, example: str) -> None:
     reply = ask(gateway, example)
     assert reply.status == 200, reply.body
     check_sent(sent(gateway, EXPECTED[example]), EXPECTED[example])
-    member, value = SHAPES[asked(example).path]
+    member, value = SHAPES.get(asked(example).path, ("object", "list"))
     assert reply.json[member] == value
 
 
