@@ -86,7 +86,8 @@ def losses() -> str:
         "number.",
         "",
         "A route decides what becomes of losses: `losses: allow` (the default) translates and records them, `report`",
-        "also names them to the client in the response header `x-llm-translation`, `reject` answers 400 instead, but",
+        "also names them to the client in the response header `x-llm-translation` (those of an answer too, where it is",
+        "whole: the head of a stream is out before), `reject` answers 400 instead, but",
         "for what is only moved, rewritten, or costs nothing but money (cache markers).",
         "",
         "The header and the access log have little room: what concerns the whole request comes first, losses that",
@@ -224,7 +225,7 @@ extproc conformance http://127.0.0.1:10000   # of the gateway that listens there
 With a URL, a scripted upstream listens at `--listen` (127.0.0.1:9911), answers at all paths and takes any key. The
 gateway must ask it for the models above, or for those that `--model anthropic_messages=NAME` names; or have a URL for
 each upstream's API (`http://127.0.0.1:10000/{{upstream}}`). Losses count as reported where the answer's
-`x-llm-translation` has them (`losses: report` in the route); what is lost of an answer is known only at its end, too
+`x-llm-translation` has them (`losses: report` in the route); what is lost of a stream is known only at its end, too
 late for a head, and counts as told to nobody there. `--client`, `--upstream` and `--feature` choose, `--format json` is
 for machines, and the status is 1 where something is lost in silence, or broken.
 

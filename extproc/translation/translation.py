@@ -249,7 +249,7 @@ class Translation(Course):
         except Exception as error:
             raise self._refusal(client, error) from None
         self._request_losses = len(self.losses)
-        self._reported = self.losses.told(MAX_REPORT_BYTES, _UNSAFE_IN_REPORT) if self._request_losses else ""
+        self._reported = self._told_losses() if self._request_losses else ""
         if isinstance(made, Call):
             self.state = Progress.SENT
         return made
@@ -640,7 +640,7 @@ class Translation(Course):
 
     def _told(self, response: Response, out: bytes, end_of_stream: bool) -> bytes:
         if end_of_stream:
-            self.head = response.head()
+            self.head = self._reporting(response)
         if self._begun:
             out, self._begun = self._begun + out, b""
         if out and (self.failed is not None or self.head.status >= 400 or self._mask.shows_in(out)):
@@ -716,6 +716,18 @@ class Translation(Course):
     @property
     def request_losses(self) -> list[Loss]:
         return list(self.losses)[: self._request_losses]
+
+    def _reporting(self, response: Response) -> ResponseHead:
+        """The head of an answer that is over. What was lost of a whole one is told with what was lost of the request;
+        the head of a stream was out before."""
+        head = response.head()
+        if not response.whole or self.route.losses != "report" or len(self.losses) == self._request_losses:
+            return head
+        others = [pair for pair in head.headers if pair[0] != REPORT_HEADER]
+        return ResponseHead(head.status, [*others, (REPORT_HEADER, self._told_losses())])
+
+    def _told_losses(self) -> str:
+        return self.losses.told(MAX_REPORT_BYTES, _UNSAFE_IN_REPORT)
 
     def report_headers(self) -> Headers:
         """The request's losses as a response header, where the route asks for it."""

@@ -164,7 +164,7 @@ def test_losses_are_told_in_a_header_and_may_be_refused() -> None:
     told = Translation(route={**PREDICT["route"], "losses": "report"}, now=0)
     told.request(body, path=PATH)
     answered(told, TEXT % b"1", 200, {})
-    assert dict(told.head.headers)["x-llm-translation"] == "user:dropped"
+    assert dict(told.head.headers)["x-llm-translation"] == "user:dropped,usage:synthesized"
     with pytest.raises(Refused, match=r"^user cannot be carried to this upstream \(dropped\)"):
         Translation(route={**PREDICT["route"], "losses": "reject"}, now=0).request(body, path=PATH)
 

@@ -196,6 +196,20 @@ def test_losses_are_refused_reported_or_allowed() -> None:
         assert [str(loss) for loss in t.losses] == ["top_k:dropped"]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_losses_of_a_whole_answer_stand_in_its_head(streamed: bool) -> None:
+    t = Translation("anthropic_messages", route=route("openai", losses="report"))
+    t.request(body({**MESSAGES, "top_k": 5, "stream": streamed}))
+    t.response_head(200, SSE if streamed else JSON)
+    message = {"role": "assistant", "content": "yes", "new": "n"}
+    choice = {"index": 0, "delta" if streamed else "message": message, "finish_reason": "stop"}
+    answer = json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode()
+    t.response_body(b"data: " + answer + b"\n\ndata: [DONE]\n\n" if streamed else answer, end_of_stream=True)
+    told = [value for name, value in t.head.headers if name == "x-llm-translation"]
+    assert told == ["top_k:dropped" if streamed else "top_k:dropped,response.choices[0].message.new:dropped"]
+    assert "response.choices[0].message.new:dropped" in map(str, t.losses)
+
+
 def test_what_costs_only_money_is_not_refused() -> None:
     cached = [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]
     data = body({**MESSAGES, "messages": [{"role": "user", "content": cached}]})
