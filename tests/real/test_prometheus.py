@@ -136,7 +136,14 @@ def test_alerts_that_should_fire_do(prometheus: Prometheus) -> None:
     assert "ExtprocDown" not in firing()
 
 
-@pytest.mark.parametrize("command", [("rules", str(RULES)), ("config", str(DEPLOY / "prometheus" / "prometheus.yaml"))])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rules", str(RULES)),
+        ("config", str(DEPLOY / "prometheus" / "prometheus.yaml")),
+        ("config", str(DEPLOY / "prometheus" / "compose.yaml")),
+    ],
+)
 def test_its_own_tool_finds_nothing_wrong(command: tuple[str, str]) -> None:
     done = subprocess.run([tool("promtool"), "check", *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
