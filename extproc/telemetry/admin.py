@@ -152,6 +152,9 @@ class Admin:
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             # Whoever cannot say what they want, or does not take it, gets nothing.
             writer.transport.abort()
+        except asyncio.CancelledError:
+            # The process ends, and nobody waits for this: Python 3.11 would log it as an error.
+            writer.transport.abort()
         finally:
             self._open -= 1
             self._silent.pop(writer, None)

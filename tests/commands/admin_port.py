@@ -56,6 +56,15 @@ def admin_port(ring: Ring, token: str = "") -> Iterator[tuple[str, Shown]]:
     shown = Shown(ring)
     admin = Admin(shown, (lambda: token) if token else None)
     yield asyncio.run_coroutine_threadsafe(admin.start("127.0.0.1:0"), loop).result(10), shown
-    loop.call_soon_threadsafe(admin.close)
+    asyncio.run_coroutine_threadsafe(_ended(admin), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
+    loop.close()
+
+
+async def _ended(admin: Admin) -> None:
+    admin.close()
+    serving = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in serving:
+        each.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)

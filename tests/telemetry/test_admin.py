@@ -202,6 +202,25 @@ def test_who_waits_is_told_when_something_happens(cursor: str, looks: int, monke
     assert asyncio.run(talk()).startswith(b"HTTP/1.1 200")
 
 
+def test_who_waits_at_the_end_of_the_process_is_let_go_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Pages, "cursor", _stands_still)
+
+    async def talk() -> None:
+        admin = Admin(Pages())
+        host, _, port = (await admin.start("127.0.0.1:0")).rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /exchanges?wait=20&cursor=1:0:0 HTTP/1.1\r\n\r\n")
+        while not admin._waiting:
+            await asyncio.sleep(0.001)
+        admin.close()
+        writer.close()
+
+    asyncio.run(talk())
+    assert not caplog.records
+
+
 def test_no_more_than_a_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     monkeypatch.setattr(Pages, "cursor", _stands_still)
