@@ -68,12 +68,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_lists_are_lists_on_every_forge_and_in_the_site(page: Path) -> None:
-    """Some readers of Markdown want an empty line before a list."""
-    text = re.sub(r"^ *```.*?^ *```", "```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    """Some readers of Markdown want an empty line before a list, and four spaces before what is within."""
+    text = re.sub(r"^( *)```.*?^ *```", r"\1```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     lines = text.splitlines()
     for before, line in itertools.pairwise(lines):
         if re.match(r"(?:[-*]|\d+\.) ", line):
             assert not before or before[0] == " " or re.match(r"(?:[-*]|\d+\.) ", before), f"{page.name}: {line}"
+        # What stands below an item after an empty line is the item's by four spaces.
+        assert before or not re.match(r" {1,3}\S", line), f"{page.name}: {line}"
 
 
 class Fetched(html.parser.HTMLParser):
