@@ -46,6 +46,8 @@ class EmbedRequest(Struct, frozen=True, kw_only=True):
     truncate: bool | None = None
     base64: bool = False
     """The client wants each vector as the base64 of its numbers (float32, little-endian), not as a list."""
+    single: bool = False
+    """The client asked for one vector, where its API tells that from a list of one."""
     at: dict[str, str] = field(default_factory=dict)
 
     def path_of(self, word: str) -> str:

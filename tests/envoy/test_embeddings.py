@@ -10,6 +10,8 @@ from typing import Any
 
 import openai
 import pytest
+from google import genai
+from google.genai import types
 
 from extproc.demo.processes import Envoy
 from extproc.demo.provider import json_answer
@@ -160,6 +162,26 @@ def test_an_answer_that_is_none_is_an_error(world: World, model: str) -> None:
     with pytest.raises(openai.InternalServerError) as refused:
         world.gateway.openai().embeddings.create(model=model, input="a")
     assert refused.value.status_code == 502
+
+
+@pytest.mark.parametrize("model", ["text-embedding-005", "amazon.titan-embed-text-v2"])
+def test_coheres_client_gets_vectors_of_others(world: World, model: str) -> None:
+    body = {"model": model, "texts": ["a"], "input_type": "search_query", "embedding_types": ["float"]}
+    reply = world.gateway.send("/v2/embed", body, {"authorization": f"Bearer {CLIENT_KEY}"})
+    assert reply.status == 200 and reply.json["embeddings"] == {"float": [vector("a")]}, reply.body
+    assert CLIENT_KEY not in str(world.upstream.last.headers)
+
+
+def test_googles_sdk_gets_vectors_of_openai(reference: Gateway) -> None:
+    reference.openai_upstream.will(json_answer(ANSWER))
+    where = types.HttpOptions(base_url=reference.url, timeout=30_000)
+    client = genai.Client(api_key=CLIENT_KEY, http_options=where)
+    settings = types.EmbedContentConfig(task_type="RETRIEVAL_QUERY", output_dimensionality=2)
+    made = client.models.embed_content(model="gpt-embedding", contents="a", config=settings)
+    assert made.embeddings is not None and made.embeddings[0].values == [0.0023, -0.0093]
+    seen = reference.openai_upstream.last
+    assert seen.path == "/v1/embeddings" and seen.json()["input"] == ["a"] and seen.json()["dimensions"] == 2
+    assert seen.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}" and CLIENT_KEY not in str(seen.headers)
 
 
 def test_what_the_request_loses_is_told(world: World) -> None:

@@ -8,15 +8,22 @@ from typing import Any
 from ...llm.embeddings import EmbedRequest, Vectors
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
-from ..base import Env, Meta, ResponseHead, Upstream, UpstreamCall
+from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from ..shared.embeds import EmbedDialect, InvokeDialect
-from . import errors, wire
+from . import errors, requests, wire
 
 
 class CohereEmbeddings(EmbedDialect):
     name = "cohere_embeddings"
     paths: tuple[str, ...] = ("/v2/embed",)
     root = ""
+    words = requests.WORDS
+
+    def parse_embed(self, call: ClientCall, losses: LossReport) -> EmbedRequest:
+        return requests.parse(call.body, losses)
+
+    def write_vectors(self, request: EmbedRequest, vectors: Vectors) -> bytes:
+        return wire.write(request, vectors)
 
     def emit_embed(self, request: EmbedRequest, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         members = wire.request(request, upstream.capabilities, losses, "END")

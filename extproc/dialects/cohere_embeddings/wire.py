@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...capabilities import Capabilities
-from ...llm.embeddings import EmbedRequest, Purpose, Vectors, texts
+from ...llm.embeddings import EmbedRequest, Purpose, Vectors, numbers, packed, texts
 from ...llm.losses import LossReport
-from ..base import ResponseHead
+from ..base import ResponseHead, encode
 from ..shared.bedrock import tokens_of_head
 from ..shared.purposes import demanded
 from ..shared.vectors import count, items, members, of_one_size, value
@@ -44,6 +44,17 @@ def request(asked: EmbedRequest, capabilities: Capabilities, losses: LossReport,
     if asked.title is not None:
         losses.dropped(asked.path_of("title"))
     return body
+
+
+def write(asked: EmbedRequest, vectors: Vectors) -> bytes:
+    """The client's answer. Raises ProtocolError."""
+    form = "base64" if asked.base64 else "float"
+    found = [packed(raw) if asked.base64 else numbers(raw, "float") for raw in vectors.items]
+    meta: dict[str, Any] = {"api_version": {"version": "2"}}
+    if vectors.input_tokens is not None:
+        meta["billed_units"] = {"input_tokens": vectors.input_tokens}
+    # The SDKs' type demands an id, and nobody asks for an answer by it.
+    return encode({"id": "", "embeddings": {form: found}, "meta": meta, "response_type": "embeddings_by_type"})
 
 
 def read(head: ResponseHead, body: bytes) -> Vectors:

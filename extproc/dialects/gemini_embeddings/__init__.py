@@ -1,5 +1,6 @@
 """Google's ``embedContent`` and ``batchEmbedContents`` (Gemini API reference, "Embeddings"; Vertex AI, "Embed content",
-November 2026). The Gemini API takes many texts in one request, Vertex AI's ``embedContent`` one."""
+November 2026): of its own clients for every upstream of vectors, and as an upstream. The Gemini API takes many texts in
+one request, Vertex AI's ``embedContent`` one."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ from typing import Any
 
 from ...llm.embeddings import EmbedRequest, Vectors
 from ...llm.losses import LossReport
-from ..base import Asked, Operation, ResponseHead, Upstream, UpstreamCall, Verbs
+from ..base import Asked, ClientCall, Operation, ResponseHead, Upstream, UpstreamCall, Verbs
 from ..shared import google
 from ..shared.embeds import GoogleEmbed
-from . import wire
+from . import requests, wire
 
 ONE, MANY = ":embedContent", ":batchEmbedContents"
 
@@ -39,6 +40,17 @@ class GeminiEmbeddings(GoogleEmbed):
         if wire.VERTEX in upstream.path:
             return self.called(request, upstream, wire.one(request, losses))
         return self.called(request, upstream, wire.many(request, google.model_name(request.model), losses))
+
+    words = requests.WORDS
+
+    def parse_embed(self, call: ClientCall, losses: LossReport) -> EmbedRequest:
+        asked = self.peek(call.path, {})
+        return requests.parse(
+            call.body, google.model_name(asked.model), losses, many=isinstance(asked, EmbedAsked) and asked.many
+        )
+
+    def write_vectors(self, request: EmbedRequest, vectors: Vectors) -> bytes:
+        return wire.write(request, vectors)
 
     def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
         return wire.read(body)

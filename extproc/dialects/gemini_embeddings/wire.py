@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.embeddings import EmbedRequest, Vectors, texts
+from ...llm.embeddings import EmbedRequest, Vectors, numbers, texts
 from ...llm.losses import LossReport
+from ..base import encode
 from ..shared.google import task
 from ..shared.vectors import count, item, items, members, value
 
@@ -39,6 +40,17 @@ def one(asked: EmbedRequest, losses: LossReport) -> dict[str, Any]:
 
 def _content(text: str) -> dict[str, Any]:
     return {"parts": [{"text": text}]}
+
+
+def write(request: EmbedRequest, vectors: Vectors) -> bytes:
+    """The client's answer. Raises ProtocolError."""
+    found = [{"values": numbers(raw, "values")} for raw in vectors.items]
+    answer: dict[str, Any] = {"embedding": found[0]} if request.single else {"embeddings": found}
+    if vectors.truncated and request.single:
+        answer["truncated"] = True
+    if vectors.input_tokens is not None:
+        answer["usageMetadata"] = {"promptTokenCount": vectors.input_tokens, "totalTokenCount": vectors.input_tokens}
+    return encode(answer)
 
 
 def read(body: bytes) -> Vectors:

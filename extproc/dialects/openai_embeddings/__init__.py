@@ -8,10 +8,11 @@ from typing import Any
 from ...llm.embeddings import EmbedRequest, Vectors
 from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
-from ..base import ClientCall, Env, Meta, ResponseHead
+from ..base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from ..shared import openai
 from ..shared.embeds import EmbedDialect
 from ..shared.errors import read_error
+from ..shared.vectors import of_one_size
 from . import requests, responses
 
 
@@ -30,6 +31,11 @@ class OpenAIEmbeddings(EmbedDialect):
 
     def write_vectors(self, request: EmbedRequest, vectors: Vectors) -> bytes:
         return responses.write(request, vectors)
+
+    def emit_embed(self, request: EmbedRequest, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        if request.dimensions is not None and not upstream.capabilities.dimensions:
+            raise of_one_size(request)
+        return self.called(request, upstream, requests.write(request, losses))
 
     def read_vectors(self, head: ResponseHead, body: bytes) -> Vectors:
         return responses.read(body)

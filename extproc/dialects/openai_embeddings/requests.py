@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...llm.embeddings import EmbedRequest, Input
+from ...llm.embeddings import EmbedRequest, Input, texts
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
@@ -13,6 +13,8 @@ from ..shared.purposes import PURPOSES
 from ..shared.reading import decode
 
 NAME = "openai_embeddings"
+MOST = 2048
+"""Texts of one request."""
 WORDS = ("dimensions", "encoding_format", "task_type", "input_type", "title", "truncate", "auto_truncate")
 
 
@@ -48,6 +50,17 @@ def parse(body: bytes, losses: LossReport) -> EmbedRequest:
     )
     losses.extra("", fields.rest())
     return request
+
+
+def write(asked: EmbedRequest, losses: LossReport) -> dict[str, Any]:
+    """The members of a request by clients of another API. Raises Unsupported."""
+    members: dict[str, Any] = {"model": asked.model, "input": texts(asked, MOST), "encoding_format": "float"}
+    if asked.dimensions is not None:
+        members["dimensions"] = asked.dimensions
+    for word, said in (("purpose", asked.purpose), ("title", asked.title), ("truncate", asked.truncate)):
+        if said is not None:
+            losses.dropped(asked.path_of(word))
+    return members
 
 
 def _truncate(fields: Fields, at: dict[str, str]) -> bool | None:
