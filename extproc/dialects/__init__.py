@@ -33,13 +33,14 @@ from .openai_responses import OpenAIResponses
 from .titan_embeddings import TitanEmbeddings
 from .vertex_predict import VertexPredict
 
+_CONVERSE = BedrockConverse()
 _ALL: tuple[Dialect, ...] = (
     OpenAIChat(),
     AnthropicMessages(),
     OpenAIResponses(),
-    BedrockConverse(),
+    _CONVERSE,
     Gemini(),
-    AnthropicBedrock(),
+    AnthropicBedrock(_CONVERSE.read_counted),
     AnthropicVertex(),
     OpenAIEmbeddings(),
     GeminiEmbeddings(),

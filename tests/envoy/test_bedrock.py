@@ -199,6 +199,16 @@ def test_aws_client_gets_the_providers_error(world: World, prefix: str) -> None:
     assert failed.value.response["Error"]["Message"] == "slow down"
 
 
+@pytest.mark.rows("B8")
+def test_aws_client_counts_a_conversation_in_its_own_words(world: World) -> None:
+    world.upstream("/messages").will(json_answer({"input_tokens": 12}))
+    asked = {"converse": {"messages": [said({"text": "hi"})], "system": [{"text": "Be brief."}]}}
+    assert world.boto("/messages").count_tokens(modelId=CLAUDE, input=asked)["inputTokens"] == 12
+    seen = world.upstream("/messages").last
+    assert seen.path == "/v1/messages/count_tokens" and "Be brief." in str(seen.json()["system"])
+    assert world.boto("/chat").count_tokens(modelId="gpt-4o", input=asked)["inputTokens"] > 1
+
+
 def test_a_stream_that_is_cut_ends_in_an_exception(world: World) -> None:
     world.upstream("/messages").will(sse_answer(events(*message_events(text_block("Once upon"), stop=None))))
     stream = world.boto("/messages").converse_stream(modelId=CLAUDE, messages=[said({"text": "hi"})])["stream"]

@@ -173,6 +173,21 @@ def test_clouds_clients_are_told_by_anybody(client: str, path: str, body: Json, 
     assert list(json.loads(estimated.body)) == list(told)
 
 
+def test_converses_clients_are_told_by_anybody() -> None:
+    converse = {"messages": [{"role": "user", "content": [{"text": "hi"}]}], "system": [{"text": "be brief"}]}
+    path, body = "/model/us.amazon.nova-pro-v1/count-tokens", {"input": {"converse": converse}}
+    t, call = to("anthropic_bedrock", body, path, provider="anthropic", options={"model": "claude-haiku-4-5"})
+    assert isinstance(call, Call) and call.path == COUNT
+    sent = json.loads(call.body)
+    assert sent["model"] == "claude-haiku-4-5" and sent["messages"][0]["role"] == "user" and "be brief" in str(sent)
+    assert answered(t, {"input_tokens": 12}) == (200, {"inputTokens": 12})
+    _, estimated = to("anthropic_bedrock", body, path, provider="openai")
+    assert isinstance(estimated, Answer) and json.loads(estimated.body)["inputTokens"] > 1
+    region = {"provider_conf": {"region": "r"}}
+    _, call = to("anthropic_bedrock", body, path, provider="bedrock", **region)
+    assert isinstance(call, Call) and json.loads(call.body) == body, "Bedrock itself"
+
+
 @pytest.mark.parametrize(
     ("client", "path", "route", "sent"),
     [

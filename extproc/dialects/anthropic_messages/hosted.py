@@ -3,13 +3,13 @@ rawPredict (Anthropic, "Claude on Amazon Bedrock", "Claude on Vertex AI", Novemb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from ...llm.events import ResponseFailed
-from ...llm.failures import Unsupported
+from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
@@ -40,6 +40,10 @@ REFUSED = ("mcp_servers", "container", "fallbacks")
 """Members that only Anthropic's own servers understand, and without which the answer would be another."""
 
 
+ReadsCounted = Callable[[ClientCall, str], Request]
+"""Reads the body of a call about a model, whose name its path says."""
+
+
 class _Hosted(ModelInPath, MessagesFamily):
     """The model and whether to stream are the path's to say."""
 
@@ -66,7 +70,11 @@ class _Hosted(ModelInPath, MessagesFamily):
 
 
 class AnthropicBedrock(_Hosted):
-    """InvokeModel and InvokeModelWithResponseStream."""
+    """InvokeModel and InvokeModelWithResponseStream, and the question for the number of tokens, which Bedrock's clients
+    may ask in Converse's words as well: *read_converse* knows those."""
+
+    def __init__(self, read_converse: ReadsCounted | None = None) -> None:
+        self._read_converse = read_converse
 
     name = "anthropic_bedrock"
     paths: tuple[str, ...] = ("/invoke", "/invoke-with-response-stream", bedrock.COUNT)
@@ -105,8 +113,15 @@ class AnthropicBedrock(_Hosted):
         return bedrock.count_address(self.address(upstream, Asked(asked.model)), self.verbs[0], asked.model)
 
     def parse_count(self, call: ClientCall) -> Request:
-        body = on_bedrock.counted_body(call.body)
+        body, is_converse = on_bedrock.counted_body(call.body)
         model = self.peek(call.path, {}).model
+        if is_converse:
+            if self._read_converse is None:
+                raise Unsupported("input.converse", "Converse requests are not counted here")
+            try:
+                return self._read_converse(replace(call, body=encode(body)), model)
+            except ProtocolError as error:
+                raise ProtocolError(f"input.converse.{error.path}", error.problem) from None
         inner = ClientCall(call.method, call.path, call.headers, encode({**body, "model": model}))
         return replace(count_tokens.parse(inner), dialect=self.name)
 

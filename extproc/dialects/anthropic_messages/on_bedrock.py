@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ...framing import eventstream
 from ...llm.events import ResponseEvent, ResponseFailed
-from ...llm.failures import ProtocolError, Unsupported
+from ...llm.failures import ProtocolError
 from ...llm.fields import Fields
 from ...settings import Limits
 from ..base import encode
@@ -45,12 +45,11 @@ def count_members(members: dict[str, Any]) -> dict[str, Any]:
     return {"input": {"invokeModel": {"body": base64.b64encode(invoked).decode()}}}
 
 
-def counted_body(data: bytes) -> dict[str, Any]:
-    """The Messages request in such a question. Raises ProtocolError, Unsupported."""
+def counted_body(data: bytes) -> tuple[dict[str, Any], bool]:
+    """The request in such a question, and whether it is Converse's, not the Messages API's. Raises ProtocolError."""
     asked = Fields(Fields(decode(data, ""), "").take("input", dict), "input")
     if "converse" in asked:
-        problem = "only an upstream that speaks Bedrock's own API counts the tokens of a Converse request"
-        raise Unsupported("input.converse", problem)
+        return asked.take("converse", dict), True
     text = Fields(asked.take("invokeModel", dict), "input.invokeModel").take("body", str)
     try:
         found = decode(base64.b64decode(text, validate=True), "input.invokeModel.body")
@@ -58,7 +57,7 @@ def counted_body(data: bytes) -> dict[str, Any]:
         raise ProtocolError("input.invokeModel.body", "not base64") from None
     if type(found) is not dict:
         raise ProtocolError("input.invokeModel.body", "expected an object")
-    return found
+    return found, False
 
 
 class BedrockMessagesParser(MessagesParser):

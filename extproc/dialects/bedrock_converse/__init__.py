@@ -70,6 +70,10 @@ class BedrockConverse(ModelInPath):
 
     # ---- counting tokens: asked of Bedrock; its own clients' question is ``anthropic_bedrock``'s
 
+    def read_counted(self, call: ClientCall, model: str) -> Request:
+        """What such a question is about, as far as it is in Converse's words. Raises ProtocolError, Unsupported."""
+        return parse_request(call, Asked(model), LossReport())
+
     def emit_count(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall | None:
         address = count_address(self.address(upstream, Asked(request.model)), self.verbs[0], request.model)
         if address is None:
