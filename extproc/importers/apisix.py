@@ -189,6 +189,8 @@ def _logging(level: dict[str, Any], made: Made, path: str) -> None:
             level.setdefault("metadata", {})["variables"] = "all"
 
 
+_FILTER = "envoy.filters.http.ratelimit"
+_PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute"
 _TOKENS = {"total_tokens": "total_tokens", "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 
 
@@ -208,7 +210,8 @@ def _limits(limits: dict[str, Any], wanted: Wanted, made: Made) -> None:
     name = f"llm_{count.removesuffix('s')}"
     wanted.costs[name] = count
     actions = [{"generic_key": {"descriptor_key": "ai-rate-limiting", "descriptor_value": wanted.name}}]
-    wanted.action["rate_limits"] = [
+    # Not in the route's own ``rate_limits``: there Envoy ignores hits_addend, and counts requests.
+    limits_of_route = [
         # Asks whether anything is left; what was used is told when the stream is done.
         {"actions": actions, "hits_addend": {"number": 0}},
         {
@@ -217,8 +220,9 @@ def _limits(limits: dict[str, Any], wanted: Wanted, made: Made) -> None:
             "apply_on_stream_done": True,
         },
     ]
-    made.note(path, "the route asks and tells the tokens (rate_limits): set envoy.filters.http.ratelimit, and in your "
-              f"rate limit service {said} for ai-rate-limiting={wanted.name}")  # fmt: skip
+    wanted.route["typed_per_filter_config"] = {_FILTER: {"@type": _PER_ROUTE, "rate_limits": limits_of_route}}
+    made.note(path, f"the route asks and tells the tokens: set {_FILTER} on the listener, behind the sidecar's filter, "
+              f"and in your rate limit service {said} for ai-rate-limiting={wanted.name}")  # fmt: skip
 
 
 # ---- one provider

@@ -19,6 +19,7 @@ from extproc.gateway import lay_out, read
 from extproc.reference import config as envoy_config
 from tests.support import as_bedrock, as_embeddings, envoygateway
 from tests.support.gateway import Backends, Gateway
+from tests.support.rate_limits import RateLimits, at_port
 from tests.support.side_service import Asked, SideService
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import ScriptedUpstream
@@ -106,6 +107,7 @@ class World:
 
     backends: Backends
     side: SideService
+    limits: RateLimits
     run: Callable[..., Gateway]
     """Starts Envoy with a configuration."""
 
@@ -121,7 +123,8 @@ class World:
         upstreams = {host: ("127.0.0.1", port) for host, port in self.ports.items()}
         if name.startswith("policy-"):
             config = _beside(config, self.side.url)
-        return self.run(name, envoy_config.rewrite(config, sidecar=sidecar, upstreams=upstreams))
+        made = envoy_config.rewrite(config, sidecar=sidecar, upstreams=upstreams)
+        return self.run(name, at_port(config, made, self.limits.port))
 
     def few_words(self, name: str) -> Gateway:
         """The example's ``extproc.yaml``, in place of its own Envoy configuration."""
@@ -173,13 +176,16 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         side = SideService()
         stack.callback(side.close)
         side.answer = served
-        yield World(shared, side, run)
+        limits = RateLimits()
+        stack.callback(limits.close)
+        yield World(shared, side, limits, run)
 
 
 @pytest.fixture
 def world(_world: World) -> World:
     _world.backends.reset()
     _world.side.asked.clear()
+    _world.limits.reset()
     return _world
 
 

@@ -135,6 +135,7 @@ EXPECTED = {
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
         {"model": "claude-haiku-4-5"},
     ),
+    "token-limits": Sent("api.openai.com", CHAT, bearer("OPENAI_API_KEY"), {"model": "gpt-5.4-mini"}),
     "codex-claude": Sent(
         "api.anthropic.com", MESSAGES, {"x-api-key": key("ANTHROPIC_API_KEY"), "anthropic-version": "2023-06-01"},
         {"model": "claude-opus-4-8", "system": "You are a mathematician"},
@@ -262,7 +263,8 @@ def test_envoy_takes_it_as_it_is(name: str, tmp_path: Path) -> None:
 
 IN_FEW_WORDS = [name for name in NAMES if (ROOT / name / "extproc.yaml").exists()]
 NOT_IN_FEW_WORDS = {
-    "by-model", "envoy-credentials", "logging", "openai-embeddings", "policy-prompt-template", "two-keys",
+    "by-model", "envoy-credentials", "logging", "openai-embeddings", "policy-prompt-template", "token-limits",
+    "two-keys",
 }  # fmt: skip
 """The index says why."""
 
