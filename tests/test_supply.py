@@ -174,7 +174,10 @@ def test_the_release_names_what_is_there() -> None:
 def test_a_compiled_wheel_is_made_for_each_python_that_is_promised() -> None:
     tool = tomllib.loads(PROJECT)["tool"]["cibuildwheel"]
     assert tool["build"] == [f"cp3{minor}-*" for minor in range(11, 15)]
-    lowest = re.search(r">=3\.(\d+)", tomllib.loads(PROJECT)["project"]["requires-python"])
+    project = tomllib.loads(PROJECT)["project"]
+    promised = [re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", each) for each in project["classifiers"]]
+    assert [f"cp3{each[1]}-*" for each in promised if each] == tool["build"]
+    lowest = re.search(r">=3\.(\d+)", project["requires-python"])
     assert lowest and tool["build"][0] == f"cp3{lowest[1]}-*"
     script = tool["test-command"].replace("{project}", str(ROOT)).split()[1]
     assert Path(script).is_file() and tool["environment"] == {"EXTPROC_COMPILE": "1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import socket
@@ -116,6 +117,7 @@ def test_what_is_missing_is_offered_on_a_terminal(
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setattr("builtins.input", said)
     monkeypatch.setattr(command, "_done", ran)
+    monkeypatch.setattr(importlib, "invalidate_caches", lambda: None)
     if not then:
         with pytest.raises(type(missing)):
             command._asking(main, RunOptions())
