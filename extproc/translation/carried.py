@@ -29,8 +29,8 @@ _MEMBER = re.compile(rb'"(?:data|url|image_url|file_data|bytes)"[ \t\r\n]*:[ \t\
 """Before the data, or the data: URL: members of the dialects' images and documents."""
 _BEFORE = 64
 _URL = re.compile(rb"[dD][aA][tT][aA]:[^,\"\\]{0,128};base64,")
-_MEDIA = (b"/9j/", b"iVBORw", b"R0lGO", b"UklGR", b"JVBER")
-"""How JPEG, PNG, GIF, WebP and PDF begin in base64."""
+_MEDIA = (b"/9j/", b"iVBORw", b"R0lGO", b"UklGR", b"JVBER", b"SUQz", b"//", b"T2dnUw", b"ZkxhQ", b"AAAA", b"GkXfo")
+"""How JPEG, PNG, GIF, WebP and WAV, PDF, MP3 (two ways), Ogg, FLAC, MP4 and WebM begin in base64."""
 _LOOKED_AT = 1024
 """Characters of the data in which it must show that they are no text: a file that is declared as text is decoded."""
 _ALTERED = (b"\\", b" ", b"-", b"_", b"%")
@@ -79,9 +79,9 @@ class UnreadMedia:
 def take_out(body: bytes, *, is_json: bool = False) -> UnreadMedia | None:
     """What can be carried of *body*; ``None`` if there is nothing. *is_json*: that it is an object has been seen.
 
-    Each is base64 of an image or a PDF, by its first bytes, and of no text, in a member of media, in the standard
-    alphabet and with its padding, without spaces and escapes: no dialect changes any of it. Of a body that is no JSON
-    nothing is carried.
+    Each is base64 of an image, a PDF, audio or video, by its first bytes, and of no text, in a member of media, in the
+    standard alphabet and with its padding, without spaces and escapes: no dialect changes any of it. Of a body that is
+    no JSON nothing is carried.
     """
     spans = _spans(body) if len(body) > 2 * STRETCH else []
     if not spans:

@@ -115,6 +115,23 @@ def test_files_too_whatever_is_said_of_them(client: str, upstream: str, kind: st
     assert made(client, upstream, body) == made(client, upstream, read_whole(body, data))
 
 
+HEADS = {
+    "wav": b"RIFF\x24\x80\x00\x00WAVEfmt ", "mp3": b"\xff\xfb\x90\x64", "id3": b"ID3\x04\x00\xff",
+    "ogg": b"OggS\x00\x02", "flac": b"fLaC\x00\x00", "mp4": b"\x00\x00\x00\x20ftypisom", "webm": b"\x1a\x45\xdf\xa3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("upstream", APIS)
+@pytest.mark.parametrize("name", HEADS)
+def test_audio_and_video_too(name: str, upstream: str) -> None:
+    data = medium(HEADS[name])
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "mp3" if name in ("mp3", "id3") else "wav"}}
+    listen = encode({**ASKED, "messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, part]}]})
+    for client, body in (("openai_chat", listen), ("gemini", encode(gemini(data, f"video/{name}")))):
+        assert take_out(body) is not None
+        assert made(client, upstream, body) == made(client, upstream, read_whole(body, data))
+
+
 WRONG_TYPE = "image/jpeg"
 NOT_STANDARD = {
     "the other alphabet": PNG[:-8].replace("+", "-").replace("/", "_") + "-_-_-_-_",

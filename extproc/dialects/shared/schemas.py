@@ -6,6 +6,8 @@ none is too deep for Python.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -72,14 +74,25 @@ def repaired(schema: Schema, *, openai: bool = False) -> Schema:
     """*schema* itself, or a copy with objects where PHP left lists and with what *openai* demands: ``properties`` at
     the root and ``items`` in each array."""
     root = openai and schema.get("type") == "object" and "properties" not in schema
-    if not root and not any(_is_lacking(node, openai) for node in nodes(schema)):
-        return schema
+    if not root:
+        seen = _seen(blake2b(encode(schema), digest_size=16).digest(), openai)
+        if not seen:
+            seen.append(any(_is_lacking(node, openai) for node in nodes(schema)))
+        if not seen[0]:
+            return schema
     copy: Schema = decode(encode(schema))
     if root:
         copy["properties"] = {}
     for node in nodes(copy):
         _repair(node, openai)
     return copy
+
+
+@lru_cache(maxsize=4096)
+def _seen(digest: bytes, openai: bool) -> list[bool]:
+    """Whether the schema of this *digest* is lacking something; empty until it is known. An agent sends the same tools
+    with each of its turns."""
+    return []
 
 
 def _is_lacking(node: Schema, openai: bool) -> bool:

@@ -107,3 +107,17 @@ def test_no_schema_breaks_them(schema: dict[str, Any]) -> None:
         assert repaired(made, openai=openai) == made, "once is enough"
     made, _ = as_object(schema)
     assert not {"allOf", "oneOf"} & set(made)
+
+
+def test_what_is_known_of_a_schema_is_known_of_that_one_alone() -> None:
+    """Of each API its own, however often it is asked, and never of what has been made of it."""
+    for _ in range(3):
+        plain: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "array"}}}
+        assert repaired(plain) is plain
+        assert repaired(plain, openai=True) == {
+            "type": "object", "properties": {"a": {"type": "array", "items": {}}}
+        }  # fmt: skip
+        whole: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
+        assert repaired(whole, openai=True) is whole and repaired(whole) is whole
+        whole["properties"] = []
+        assert repaired(whole) == {"type": "object", "properties": {}} and whole["properties"] == []
