@@ -8,8 +8,10 @@ it does, and what is told here is what the code does.
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -24,6 +26,8 @@ MAX_FATES = 2000
 """What is told of one request, at most."""
 MAX_TRIALS = 96
 """How often a request is translated again, to see what depends on a member."""
+MAX_PLACES = 64
+"""At which a value is looked for, of those where it stands."""
 _SHAPE = ("type", "role")
 """Members that say what those beside them are."""
 _DISTINCT = 8
@@ -67,6 +71,8 @@ def with_members(exchange: dict[str, Any]) -> dict[str, Any]:
         return {**exchange, "members": explained(exchange)}
     except NotAgain as why:
         return {**exchange, "members_unknown": str(why)}
+    except RecursionError:
+        return {**exchange, "members_unknown": "it is nested too deeply"}
     except Exception:
         log.exception("a bug in what became of a request's members")
         return {**exchange, "members_unknown": "a bug: see the sidecar's log"}
@@ -107,14 +113,15 @@ class _Finding:
         self._tried = tried
         self._trials = trials
         self._lost = {loss.path: loss for loss in losses}
-        self._places: dict[bytes, list[Trail]] = defaultdict(list)
+        self._above = {above for path in self._lost for above in _above(path)}
+        self._places: dict[bytes, dict[Trail, None]] = defaultdict(dict)
         for path, value in _nodes(sent):
-            self._places[_encode(value)].append(path)
+            self._places[_encode(value)][path] = None
         self._leaves = dict(_leaves(sent))
         # What is sent for the same once more, for the comparison: the code may be newer than the exchange.
         self._base = dict(_leaves(tried(asked) or {}))
         self._taken: set[Trail] = set()
-        self._told: list[Loss] = []
+        self._told: set[str] = set()
         self._found: list[Fate] = []
 
     def all(self) -> list[Fate]:
@@ -124,7 +131,7 @@ class _Finding:
         for path, value in open_:
             self._try(path, value)
         for place, loss in self._lost.items():
-            if loss not in self._told:
+            if place not in self._told:
                 self._found.append(Fate(place, loss.action.value, [], loss.detail))
         for where in self._leaves:
             if where[-1] not in _SHAPE and not self._is_taken(where):
@@ -139,8 +146,7 @@ class _Finding:
         if self._loss(path) is not None:
             open_.append((path, value))
             return
-        beneath = any(lost.startswith((f"{text}.", f"{text}[")) for lost in self._lost)
-        if not beneath and (where := self._place(path, value)) is not None:
+        if text not in self._above and (where := self._place(path, value)) is not None:
             self._taken.add(where)
             self._found.append(Fate(text, "kept" if where == path else "moved", [written(where)]))
         elif isinstance(value, dict) and value:
@@ -158,9 +164,16 @@ class _Finding:
         return self._lost.get(str(path[-1])) if found is None and path[-1] not in self._asked else found
 
     def _place(self, path: Trail, value: Any) -> Trail | None:
-        places = [place for place in self._places.get(_encode(value), ()) if not self._is_taken(place)]
-        if path in places:
+        there = self._places.get(_encode(value), {})
+        if path in there and not self._is_taken(path):
             return path
+        places = []
+        for place in list(islice(there, MAX_PLACES)):
+            if self._is_taken(place):
+                # Met once, and never again.
+                del there[place]
+            else:
+                places.append(place)
         alike = [place for place in places if place[-1] == path[-1]]
         if alike:
             return next((place for place in alike if place[0] == path[0]), alike[0])
@@ -182,7 +195,7 @@ class _Finding:
         became = [] if changed is None else [written(where) for where in changed]
         self._taken.update(changed or ())
         if loss is not None:
-            self._told.append(loss)
+            self._told.add(loss.path)
             self._found.append(Fate(text, loss.action.value, became, loss.detail))
         elif changed is None:
             self._found.append(Fate(text, "unknown", [], "it cannot be told by trying"))
@@ -202,6 +215,11 @@ class _Finding:
                 now = dict(_leaves(sent))
                 found = [where for where, each in self._base.items() if where not in now or now[where] != each]
         return found
+
+
+def _above(path: str) -> Iterator[str]:
+    """The members within which that at *path* stands."""
+    return (path[: found.start()] for found in re.finditer(r"[.\[]", path))
 
 
 def _others(asked: dict[str, Any], path: Trail, value: Any) -> Iterator[dict[str, Any]]:

@@ -188,6 +188,7 @@ def said(screen: Screen, asked: RunPlan, running: Running) -> None:
     for line in lines(asked.layout, url, running.admin_url):
         screen.line(line)
     screen.title(f"Ready: {url}   (Ctrl-C ends it)")
+    screen.line(f"live view {running.view_url}", "bold")
     screen.line(f"Envoy's admin {running.admin_url}   logs {running.folder}", "dim")
     if running.host not in ("127.0.0.1", "::1", "localhost"):
         screen.line(f"{running.host}: whoever reaches this port spends your keys", "yellow")

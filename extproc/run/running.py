@@ -76,6 +76,11 @@ class Running:
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.envoy.admin_port}"
 
+    @property
+    def view_url(self) -> str:
+        """Where exchanges are shown as they happen."""
+        return f"http://{self.sidecar.admin}/"
+
     def wait(self) -> None:
         """Until a process ends by itself, which raises NotStarted."""
         while all(process.alive() for process in self._processes):
@@ -93,6 +98,8 @@ class Running:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-run-")))
         secrets = [*self.layout.secrets, shared_file(self._environ)]
         arguments = ["--secrets", ",".join(secrets)]
+        if "EXTPROC_ADMIN" not in {**os.environ, **self._environ}:
+            arguments += ["--admin", "127.0.0.1:0"]
         self.sidecar = self._started(Sidecar(self.folder, environ=self._environ, arguments=arguments))
         assert self.sidecar.socket is not None
         made = config.rewrite(

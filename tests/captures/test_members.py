@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -124,3 +125,20 @@ def test_trying_leaves_no_route_among_those_in_use() -> None:
 def test_the_library_is_asked_as_the_sidecar_is() -> None:
     sent = Translation(MESSAGES, CHAT, now=0).request(json.dumps(ASKED).encode()).body
     assert json.loads(sent) == exchange(MESSAGES, CHAT, ASKED)["payloads"]["upstream"]["request"]["body"]
+
+
+def test_a_request_of_many_values_that_are_alike_takes_no_time_to_speak_of() -> None:
+    many = {f"n{number}": "the same text" for number in range(4000)}
+    sent = {f"m{number}": "the same text" for number in range(4000)}
+    began = time.process_time()
+    found = fates(many, sent, [], lambda other: None)
+    assert time.process_time() - began < 5.0 and {fate.how for fate in found} == {"moved"}
+
+
+def test_what_is_nested_too_deeply_is_said_to_be() -> None:
+    whole = exchange(MESSAGES, CHAT, PLAIN[MESSAGES])
+    deep: Any = "x"
+    for _ in range(2000):
+        deep = [deep]
+    whole["payloads"]["client"]["request"]["body"]["metadata"] = {"deep": deep}
+    assert "members_unknown" in with_members(whole)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,9 @@ def test_keys_in_the_environment_are_all_it_needs(
     first, second = upstreams
     with running(tmp_path, there(first, second)) as (url, text, _):
         assert "key-of" not in text and "any other name     goes to openai" in text
+        (view,) = re.findall(r"^live view (http://127\.0\.0\.1:\d+/)$", text, re.MULTILINE)
+        with urllib.request.urlopen(view, timeout=10) as page:
+            assert b"<title>extproc: live</title>" in page.read()
         pasted = re.findall(r"^curl .*$", text, re.MULTILINE)
         assert len(pasted) == 2
         for line in pasted:
