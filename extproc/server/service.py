@@ -265,28 +265,33 @@ class Service:
         same = of_records(settings) == of_records(self._settings)
         return Prepared(settings, table, prices_of(settings), None if same else sinks_of(settings))
 
-    def adopt(self, prepared: Prepared) -> list[QueuedSink]:
+    def adopt(self, prepared: Prepared) -> list[tuple[QueuedSink, int]]:
         """Use *prepared* for all exchanges that begin from now on; those that go on keep what they have, and are told
-        to the new sinks. Returns the sinks that nobody tells any more: hand them to ``retire``."""
-        settings, before = prepared.settings, self._records
+        to the new sinks. Returns the sinks that nobody tells any more, and what of their drops is counted by those in
+        their place: hand them to ``retire``."""
+        settings = prepared.settings
+        before: list[tuple[QueuedSink, int]] = []
         if prepared.records is None:
-            before = []
             self.reopen()
         else:
+            before = [(sink, sink.dropped) for sink in self._records]
             self.lines, self._records = prepared.records
-            for new in self._records:
-                new.succeed(before)
+            for sink, dropped in before:
+                self._count_on(sink.name, dropped)
         self._settings = settings
         self._shared = self._sharing(settings, prepared.table, prepared.prices)
         return before
 
-    def retire(self, sinks: list[QueuedSink]) -> None:
+    def retire(self, sinks: list[tuple[QueuedSink, int]]) -> None:
         """Have *sinks* write what waits. Blocks for a moment."""
-        for sink in sinks:
-            told = sink.dropped
+        for sink, counted in sinks:
             sink.close()
-            for new in self._records:
-                new.succeed([sink], told)
+            self._count_on(sink.name, sink.dropped - counted)
+
+    def _count_on(self, name: str, dropped: int) -> None:
+        for sink in self._records:
+            if sink.name == name:
+                sink.count_on(dropped)
 
     def open(self, role: str = "") -> ExchangeSession:
         """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing."""

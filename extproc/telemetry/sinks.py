@@ -136,13 +136,11 @@ class QueuedSink:
             self._bytes += size
             self._change.notify()
 
-    def succeed(self, sinks: Sequence[QueuedSink], told: int = 0) -> None:
-        """Count on from the one of *sinks* that has this one's name, of whose drops *told* are counted here already: a
-        counter that fell would look like another process."""
-        for sink in sinks:
-            if sink.name == self.name:
-                with self._change:
-                    self.dropped += sink.dropped - told
+    def count_on(self, dropped: int) -> None:
+        """Have so many more be dropped: those of a sink in whose place this one is. A counter that fell would look like
+        another process."""
+        with self._change:
+            self.dropped += dropped
 
     @property
     def waiting(self) -> int:
