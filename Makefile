@@ -41,6 +41,7 @@ OPEN_WEBUI := open-webui==0.12.4
 REAL_PLAYWRIGHT := playwright==1.65.2 greenlet==3.5.6 pyee==13.0.1 typing-extensions==4.16.0
 REAL_GO := github.com/envoyproxy/ratelimit/src/service_cmd@v1.4.1-0.20260122083618-3fb702589d36
 REAL_REDIS := redis-server redis-tools liblzf1 libjemalloc2
+REAL_HELM := helm.sh/helm/v3/cmd/helm@v3.19.0
 REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33 \
   ai@6.0.326 @ai-sdk/openai@3.0.141 @ai-sdk/anthropic@3.0.140
 REAL_LIBRARIES := langchain-openai==1.7.4 langchain-anthropic==1.7.10 pydantic-ai-slim[openai]==2.68.0
@@ -150,7 +151,9 @@ test-real: $(VENV)/.dev
 	  echo "test-real: no rate limit service, Go cannot build it: $$(tail -n 1 $(REAL)/go.log)"
 	@cd $(REAL) && { apt-get download -q $(REAL_REDIS) && for package in $(REAL_REDIS); do dpkg -x $${package}_*.deb redis; done; } \
 	  > redis.log 2>&1 || echo "test-real: no Redis, apt cannot download it: $$(tail -n 1 $(REAL)/redis.log)"
-	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$$PATH" EXTPROC_PICTURES=$(PICTURES) $(BIN)/pytest -q -m real tests/real
+	@test -x $(REAL)/go/helm || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_HELM) > $(REAL)/helm.log 2>&1 || \
+	  echo "test-real: no Helm, $(REAL_HELM) cannot be built: $$(tail -n 1 $(REAL)/helm.log)"
+	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$(CURDIR)/$(REAL)/go:$$PATH" EXTPROC_PICTURES=$(PICTURES) $(BIN)/pytest -q -m real tests/real
 
 # By itself: Open WebUI is 800 MB, and needs Python 3.11 or 3.12.
 test-open-webui: $(VENV)/.dev

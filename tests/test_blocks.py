@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -290,6 +291,16 @@ def _host(made: dict[str, Any], value: Any) -> None:
     placements.manager(made)["route_config"] = resource
 
 
+CHART = json.loads((ROOT / "deploy" / "helm" / "extproc" / "values.schema.json").read_text("utf-8"))
+
+
+def _chart(value: Any) -> None:
+    """Values of the Helm chart; tests/real/test_helm.py renders such."""
+    jsonschema.validate(value, CHART)
+    for provider in value.get("providers", {}).values():
+        _compiled(yaml.safe_dump(provider["route"]))
+
+
 SHAPES: list[tuple[set[str], Callable[[Any], None]]] = [
     ({"metadata", "routes"}, _metadata),
     ({"route"}, lambda value: _compiled(value["route"])),
@@ -299,6 +310,7 @@ SHAPES: list[tuple[set[str], Callable[[Any], None]]] = [
     ({"http_filters"}, _in_envoy(_filters)),
     ({"resources"}, _in_envoy(_host)),
     ({ANNOTATION}, _annotation),
+    (set(CHART["properties"]), _chart),
     # Envoy runs with these: tests/envoy/test_changed_routes.py.
     ({"rds"}, _nothing),
     ({"node", "dynamic_resources"}, _nothing),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
@@ -19,6 +21,7 @@ from .stack import ROOT
 
 DEPLOY = ROOT / "deploy"
 FOLDERS = [DEPLOY / "kubernetes" / "socket", DEPLOY / "kubernetes" / "service"]
+CHART = DEPLOY / "helm" / "extproc"
 # The first that has sidecar containers without a feature gate, and the last that the schemas know.
 VERSIONS = ["1.29", "1.37"]
 
@@ -93,6 +96,22 @@ def test_settings_are_ours_and_the_grace_is_longer_than_the_drain(name: str, pod
         assert [*probes, ours["ports"][0]["containerPort"]] == [port] * 4
 
 
+def test_the_charts_values_are_what_its_schema_says() -> None:
+    """Rendered by the real Helm it is in tests/real."""
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.validate(values, schema)
+    assert values.keys() == schema["properties"].keys() - {"global"}
+    for wrong in ({"mode": "both"}, {"replica": 3}, {"prefixes": {"anthropic": "anthropic"}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**values, **wrong}, schema)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    kustomization = yaml.safe_load((FOLDERS[0] / "kustomization.yaml").read_text("utf-8"))
+    tags = {image["name"]: image["newTag"] for image in kustomization["images"]}
+    assert (chart["appVersion"], values["envoy"]["image"]["tag"]) == (tags["extproc"], tags["envoyproxy/envoy"])
+
+
 def test_the_sidecar_outlives_envoy() -> None:
     pod = dict(pods())["socket"]
     (sidecar,) = pod["initContainers"]
@@ -114,7 +133,8 @@ def test_selectors_meet_the_pods() -> None:
 def test_the_configuration_is_the_reference_and_envoy_takes_it(tmp_path: Path) -> None:
     generate = runpy.run_path(str(DEPLOY / "kubernetes" / "generate.py"))
     text = generate["text"]()
-    assert (FOLDERS[0] / "envoy.yaml").read_text("utf-8") == text, "run deploy/kubernetes/generate.py"
+    for target in (FOLDERS[0] / "envoy.yaml", CHART / "files" / "envoy.yaml"):
+        assert target.read_text("utf-8") == text, "run deploy/kubernetes/generate.py"
     file = tmp_path / "envoy.yaml"
     file.write_text(text)
     command = [str(envoy_binary()), "--mode", "validate", "-c", str(file), "-l", "error"]
