@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import resource
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.real import kafka_broker
@@ -273,9 +275,45 @@ async def kafka_row(folder: Path, seconds: float) -> tuple[Told | None, str]:
             await asyncio.to_thread(broker.start)
 
         told = await carried_out(rig, Row("Kafka gone, and back", gone_and_back), seconds + 20)
-        await asyncio.to_thread(rig.sidecar.stop)
+        dropped = await asyncio.to_thread(_settled, rig)
+        reached = await asyncio.to_thread(_consumed, broker.address)
+        lost = told.counted - len(reached) - dropped
+        what = (f"{lost} records, neither in Kafka nor dropped",) if lost > 0 else ()
+        told = replace(told, logged=len(reached), dropped=dropped, lost=told.lost + what)
         return told, ""
     finally:
         with contextlib.suppress(AssertionError):
             await rig.stop()
         await asyncio.to_thread(broker.stop)
+
+
+def _settled(rig: Rig) -> int:
+    """Records that did not reach Kafka, once none waits any more."""
+    seen: list[float] = []
+
+    def still() -> bool:
+        seen.append(sum(value for key, value in rig.page().items() if 'sink="kafka"' in key and "dropped" in key))
+        time.sleep(0.5)
+        # Longer than the last of them may take.
+        return len(seen) > 30 and len(set(seen[-30:])) == 1
+
+    eventually(still, 60)
+    return int(seen[-1])
+
+
+def _consumed(address: str) -> set[str]:
+    """Of which requests the topic has records."""
+    from confluent_kafka import Consumer
+
+    settings = {"bootstrap.servers": address, "group.id": "chaos", "auto.offset.reset": "earliest", "log_level": 0}
+    consumer, found, silent = Consumer(settings), set(), 0
+    consumer.subscribe(["chaos"])
+    while silent < 10:
+        message = consumer.poll(1)
+        if message is None or message.error() is not None:
+            silent += 1
+        else:
+            silent = 0
+            found.add(json.loads(message.value() or b"{}")["request_id"])
+    consumer.close()
+    return found

@@ -70,7 +70,7 @@ class Broker:
         from confluent_kafka.admin import AdminClient
 
         self._child = self._java("kafka.Kafka", str(self._properties))
-        client = AdminClient({"bootstrap.servers": self.address})
+        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
         def answers() -> bool:
             try:
