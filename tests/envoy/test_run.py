@@ -180,4 +180,4 @@ def test_an_envoy_that_dies_is_said(tmp_path: Path) -> None:
         assert child.wait(30) == 1
     finally:
         child.kill()
-    assert "envoy ended by itself" in log.read_text()
+    assert "envoy ended by SIGKILL" in log.read_text()
