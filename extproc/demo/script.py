@@ -22,7 +22,7 @@ class Said:
         return len(self.text.split()) + 12 * len(self.calls)
 
 
-_ASIDE = re.compile(r"<(system[\w-]*)>.*?(</\1>|$)", re.DOTALL)
+_ASIDE = re.compile(r"<((?:system|session|environment)[\w-]*)>.*?(</\1>|$)", re.DOTALL)
 """What agents put into a user's turn beside the user's words."""
 
 

@@ -149,7 +149,8 @@ CLIENTS = {
     ),
     "gemini": ClientProgram(
         "Gemini CLI", "gemini", "npm install -g @google/gemini-cli", ("gemini",), _gemini,
-        "It takes another base URL only where its settings choose the API key, so a file of settings goes over yours.",
+        "It takes another base URL only where its settings choose the API key, so a file of settings goes over yours. "
+        "In a folder that it does not trust, -p wants --skip-trust beside it.",
     ),
     "opencode": ClientProgram(
         "opencode", "opencode", "npm install -g opencode-ai", (), _opencode,

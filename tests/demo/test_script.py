@@ -49,6 +49,7 @@ def test_what_is_said(
     [
         ("Hi <b>you</b>", "Hi <b>you</b>"),
         ("<system-reminder>\nBe kind.\n</system-reminder>\nHi\n<system>cut", "Hi"),
+        ("<session_context>\n/tmp\n</session_context>\nHi", "Hi"),
         ("<system>all of it</system>", ""),
     ],
 )
