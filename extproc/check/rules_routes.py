@@ -51,6 +51,18 @@ def internal_redirect(config: Config) -> Found:
             yield node
 
 
+@rule(
+    "limits-by-request", WARNING, "hits_addend in a route's or a virtual host's own rate_limits",
+    then="Envoy reads it nowhere but in typed_per_filter_config: each request counts as one, whatever it took",
+    write="typed_per_filter_config: {envoy.filters.http.ratelimit: {\"@type\": ...ratelimit.v3.RateLimitPerRoute, "
+    "rate_limits: [...]}}, as in examples/token-limits",
+)  # fmt: skip
+def limits_by_request(config: Config) -> Found:
+    for route in config.routes:
+        for limits in route.inherited("rate_limits"):
+            yield from (limit.get("hits_addend") for limit in limits if limit.has("hits_addend"))
+
+
 def _mirrors(config: Config, routes: list[EnvoyRoute]) -> Iterator[tuple[Node, str]]:
     for route in routes:
         lists = list(route.inherited("request_mirror_policies")) or [route.table.node.get("request_mirror_policies")]

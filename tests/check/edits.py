@@ -343,6 +343,11 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("no-sni", "", put("cluster", "transport_socket.typed_config.auto_host_sni", GONE)),
     ("host-rewrite", "", put("action", "auto_host_rewrite", GONE)),
     ("host-rewrite", "false", put("action", "auto_host_rewrite", False)),
+    ("limits-by-request", "", put("action", "rate_limits", [
+        {"actions": [{"remote_address": {}}], "hits_addend": {"number": 0}}])),
+    ("limits-by-request", "hits_addend", put("host", "rate_limits", [
+        {"actions": [{"remote_address": {}}], "apply_on_stream_done": True,
+         "hits_addend": {"format": "%DYNAMIC_METADATA(io.envoy.ai_gateway:tokens)%"}}])),
     ("costs-namespace", "", leaf("route", "losses: report\nmetadata: {costs: {in: input_tokens}}\n")),
     ("override-mode", "body", override("extproc.translate", processing_mode={"request_body_mode": "NONE"})),
     ("override-mode", "headers", override("extproc.translate", processing_mode={
@@ -362,6 +367,8 @@ LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
         put("route", "request_headers_to_add", [{"header": {"key": "Accept-Encoding", "value": "gzip"}}]),
     ),
     ("endpoint-on-listener", "", leaf("endpoint", OPENAI)),
+    ("signed-host", "", leaf("route", "provider: bedrock\nupstream: openai_chat\nprovider_conf: {region: us-west-2}\n"
+                             "auth: {aws: {}}\n")),
     ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),
     ("answers-lost", "", _router_before),
     ("compressor-order", "", _compressor_behind),
