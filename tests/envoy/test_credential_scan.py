@@ -97,9 +97,19 @@ class World:
         """What the sidecar and Envoy tell of themselves."""
         (admin,) = [line for line in self.sidecar.log.read_text().splitlines() if "admin on" in line]
         shown = {}
-        for path in ("metrics", "exchanges", "config"):
+
+        def ask(path: str) -> bytes:
             with urllib.request.urlopen(f"http://{admin.rpartition(' ')[2]}/{path}") as page:
-                shown[f"the admin port's /{path}"] = page.read()
+                answer: bytes = page.read()
+            return answer
+
+        for path in ("metrics", "exchanges", "config"):
+            shown[f"the admin port's /{path}"] = ask(path)
+        ended = [each for each in json.loads(shown["the admin port's /exchanges"])["exchanges"] if each["has_payloads"]]
+        assert ended
+        # What was asked at the end was asked by each of the clients.
+        one = "the admin port's /exchanges/ID"
+        shown[one] = b"\n".join(ask(f"exchanges/{each['id']}") for each in ended[-40:])
         return {
             "the sidecar's log": self.sidecar.log.read_bytes(),
             "Envoy's log": self.envoy.log.read_bytes(),
