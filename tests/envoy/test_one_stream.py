@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -49,6 +50,20 @@ def test_one_exchange_is_one_stream(one: Gateway, stream: bool) -> None:
     assert reply.status == 200 and (b"message_stop" in reply.body) is stream, reply.body
     assert eventually(lambda: more(one, before).get("router") == 1)
     assert more(one, before).get("translator", 0) == 0
+
+
+def test_a_large_image_arrives_whole_in_either_direction(one: Gateway) -> None:
+    """It goes from body to body unread, with what stands around it translated."""
+    data = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 12_000).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    image, url = {"type": "image", "source": source}, f"data:image/png;base64,{data}"
+    assert one.messages("gpt-5", messages=[{"role": "user", "content": [image]}]).status == 200
+    received = one.openai_upstream.last
+    assert received.json()["messages"][0]["content"] == [{"type": "image_url", "image_url": {"url": url}}]
+    assert received.header("content-length") == str(len(received.body))
+    part = {"type": "image_url", "image_url": {"url": url}}
+    assert one.chat("claude-haiku-4-5", messages=[{"role": "user", "content": [part]}]).status == 200
+    assert one.anthropic_upstream.last.json()["messages"][0]["content"] == [image]
 
 
 @pytest.mark.parametrize("stream", [False, True])
