@@ -6,8 +6,10 @@ another. An exchange is as shipped: one stream.
 
 from __future__ import annotations
 
+import socket
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import machine
@@ -15,8 +17,11 @@ import payloads
 import record
 import replay
 from extproc.demo.processes import Sidecar
-from machine import percentile
-from record import Script
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from extproc.server.h2 import frames
+from extproc.server.h2.messages import prefixed
+from machine import Wrong, percentile
+from record import Script, Step
 from rig import Rig
 from sidecar import IN_FLIGHT, connected, on_its_core
 
@@ -31,6 +36,12 @@ CLIENT_BOUND_MS = 1.0
 """A client that sends later than this (99th percentile) is itself what is measured."""
 LARGE = 20_000_000
 BESIDE = 64
+BESIDE_HANGING, HANGING, HANGING_RATE = 1000, 100, 10.0
+"""Paced streams, exchanges that wait for a service that never answers, and events a second of each of the former."""
+PATIENCE = 600
+"""Seconds that those wait for it: longer than is measured."""
+WAITS = 0x52
+"""The first byte of an answer that asks Envoy for patience."""
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -137,6 +148,66 @@ def beside_large(rig: Rig, found: dict[str, Script], transport: str, seconds: fl
             row[f"delay_p99_ms_{name}"] = round(percentile(delays, 0.99) * 1e3, 3)
             row[f"delay_max_ms_{name}"] = round(delays[-1] * 1e3, 3)
             row[f"late_p99_ms_{name}"] = round(percentile(late, 0.99) * 1e3, 3)
+        held.close()
+    server.stop()
+    return row
+
+
+@contextmanager
+def hanging_service() -> Iterator[str]:
+    """Where a service listens that takes everything and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4 * HANGING) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def moderated(script: Script, endpoint: str) -> list[Step]:
+    """The request of *script*, on a route whose policy asks *endpoint*: as far as it gets."""
+    first, body = script.steps(0)[:2]
+    data = b"".join(payload for kind, _, payload in first.frames if kind == frames.DATA)
+    message = ProcessingRequest.FromString(data[5:])
+    policy = f"policies: [{{moderation: {{endpoint: '{endpoint}', timeout: {PATIENCE}}}}}]\n"
+    changed = 0
+    for attributes in message.attributes.values():
+        for name, value in attributes.fields.items():
+            if "provider:" in value.string_value and "['routes']" in name:
+                value.string_value = value.string_value.rstrip() + "\n" + policy
+                changed += 1
+    if not changed:
+        raise Wrong("the recording names no route")
+    heads = [frame for frame in first.frames if frame[0] == frames.HEADERS]
+    asked = (*heads, (frames.DATA, 0, prefixed(message.SerializeToString())))
+    return [first._replace(frames=asked), body._replace(tag=WAITS)]
+
+
+def beside_hanging(
+    rig: Rig,
+    found: dict[str, Script],
+    transport: str,
+    seconds: float,
+    streams: int = BESIDE_HANGING,
+    hanging: int = HANGING,
+) -> Row:
+    """Paced streams, without and with *hanging* exchanges on the same connection that wait for a policy's service."""
+    server = on_its_core(rig.sidecar(transport, arguments=["--max-wait-seconds", str(PATIENCE)]))
+    row: Row = {"transport": transport if machine.is_compiled() else f"{transport}, source", "streams": streams}
+    row["hanging"] = hanging
+    with hanging_service() as endpoint, connected(server) as client:
+        held = replay.Paced(client, found["stream"], streams, HANGING_RATE)
+        held.run(0.3)
+        waiting: list[replay.Exchange] = []
+        for name in ("without", "with"):
+            if name == "with":
+                asked = moderated(found["chat"], endpoint)
+                waiting = [client.begin(asked) for _ in range(hanging)]
+                held.run(0.3)
+            del client.delays[:], held.late[:]
+            held.run(seconds)
+            delays, late = sorted(client.delays), sorted(held.late)
+            row[f"delay_p50_ms_{name}"] = round(percentile(delays, 0.5) * 1e3, 3)
+            row[f"delay_p99_ms_{name}"] = round(percentile(delays, 0.99) * 1e3, 3)
+            row[f"late_p99_ms_{name}"] = round(percentile(late, 0.99) * 1e3, 3)
+        if not all(exchange.done for exchange in waiting):
+            raise Wrong("exchanges were not told to wait")
         held.close()
     server.stop()
     return row

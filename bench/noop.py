@@ -23,6 +23,7 @@ class Nothing:
     """A session that lets everything pass."""
 
     asks = None
+    is_slow = False
 
     def receive(self, message: bytes) -> list[bytes]:
         kind = ProcessingRequest.FromString(message).WhichOneof("request")

@@ -114,6 +114,19 @@ def of_large(results: Results) -> Table:
     return ["way", "streams", "p99 of", "without, ms", "with 20 MB a second, ms", "growth, ms"], rows
 
 
+DELAYS = ("delay_p50", "delay_p99", "late_p99")
+
+
+def of_hanging(results: Results) -> Table:
+    rows = [
+        [f"the sidecar alone, {row['transport']}", str(row["streams"]), str(row["hanging"])]
+        + [number(row[f"{what}_ms_{name}"]) for what in DELAYS for name in ("without", "with")]
+        for row in results.get("beside_hanging", [])
+    ]
+    head = ["way", "streams", "exchanges that wait", "delay p50 without, ms", "with, ms"]
+    return [*head, "delay p99 without, ms", "with, ms", "client late p99 without, ms", "with, ms"], rows
+
+
 def of_memory(results: Results) -> Table:
     rows = [
         [
@@ -190,6 +203,7 @@ TABLES: dict[str, Callable[[Results], Table]] = {
     "requests": of_requests,
     "paced": of_paced,
     "large": of_large,
+    "hanging": of_hanging,
     "memory": of_memory,
     "hotspots": of_hotspots,
     "peers": of_peers,

@@ -95,12 +95,13 @@ class Rig:
         noop: bool = False,
         source: bool = False,
         environ: Mapping[str, str] = payloads.KEYS,
+        arguments: Sequence[str] = (),
     ) -> Sidecar:
         """``extproc serve`` on a Unix socket, or what does nothing in its place; compiled, if it has been and *source*
         does not forbid it."""
         kind = Noop if noop else Sidecar
         runs = {**environ, **machine.code(source=source)}
-        made = kind(self.folder(), environ=runs, arguments=["--transport", transport])
+        made = kind(self.folder(), environ=runs, arguments=["--transport", transport, *arguments])
         started: Sidecar = self._stack.enter_context(made)
         return started
 

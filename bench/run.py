@@ -50,6 +50,7 @@ class Plan:
         self.beside_seconds = 1.0 if quick else 6.0
         self.beside_ways = ("full h2",) if quick else ("Envoy alone", "no-op h2, two streams", "full h2", "full grpcio")
         self.beside = 8 if quick else held.BESIDE
+        self.beside_hanging = (8, 3) if quick else (held.BESIDE_HANGING, held.HANGING)
         self.open_streams = 50 if quick else 2000
         self.exchanges = {"h2": 500, "grpcio": 100} if quick else {"h2": 100_000, "grpcio": 20_000}
         self.hotspot_seconds = 0.3 if quick else 3.0
@@ -94,6 +95,12 @@ def _held(rig: Rig, plan: Plan) -> dict[str, Any]:
         say(f"20 MB a second beside {plan.beside} streams, the sidecar alone, {transport}: p99 delay "
             f"{row['delay_p99_ms_without']} -> {row['delay_p99_ms_with']} ms")  # fmt: skip
         made["beside"].append(row)
+    made["beside_hanging"] = []
+    for transport in TRANSPORTS:
+        row = held.beside_hanging(rig, scripts, transport, plan.beside_seconds, *plan.beside_hanging)
+        say(f"a policy's service that hangs beside {row['streams']} streams, the sidecar alone, {transport}: p99 delay "
+            f"{row['delay_p99_ms_without']} -> {row['delay_p99_ms_with']} ms")  # fmt: skip
+        made["beside_hanging"].append(row)
     made["memory"] = [
         held.memory(rig, scripts, transport, streams=plan.open_streams, exchanges=plan.exchanges[transport], say=say)
         for transport in TRANSPORTS

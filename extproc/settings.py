@@ -115,7 +115,7 @@ class Settings:
         "With the bound on what one body may take, and 96 MiB for the program, it makes what a process needs at most.",
     )
     max_carried_bytes: int = _setting(
-        384 * MIB,
+        256 * MIB,
         "bytes",
         "What Envoy may hold of bodies above 1 MiB, for all streams together: twice their content-length while they "
         "come, then what is made of them, until the upstream answers. The next clients are told that the gateway is "

@@ -42,6 +42,29 @@ def test_each_dependency_has_its_reason_and_its_lowest_version() -> None:
     block = PROJECT.partition("dependencies = [\n")[2].partition("]\n")[0]
     assert all(re.fullmatch(r'  "[a-z]+>=[0-9.]+", +# .{10,}', line) for line in block.splitlines())
     assert all(">=" in need for need in needs())
+    extras = PROJECT.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    for name in IN_THE_IMAGE:
+        assert re.search(rf"^# .{{10,}}\n{name} = \[", extras, re.MULTILINE), f"{name}: why?"
+
+
+def test_the_lowest_versions_are_tried_where_changes_are() -> None:
+    said = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text("utf-8"))
+    assert any(step.get("run") == "make lowest" for step in said["jobs"]["lowest"]["steps"])
+    recipe = (ROOT / "Makefile").read_text("utf-8").partition("\nlowest:")[2].partition("\n\n")[0]
+    assert "--resolution lowest-direct" in recipe
+    assert {"tests/policy", "tests/server/test_grpcio.py", "tests/credentials"} <= set(recipe.split())
+    assert all(Path(ROOT, path).exists() for path in re.findall(r"tests/[\w/.]+", recipe))
+
+
+def test_what_is_published_stands_on_a_base_by_its_digest() -> None:
+    said = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yaml").read_text("utf-8"))
+    (built,) = [
+        step["run"] for job in said["jobs"].values() for step in job["steps"] if "buildx build" in step.get("run", "")
+    ]
+    named, _, build = built.partition("docker buildx build")
+    assert re.search(r'base="\$base@\$\(docker buildx imagetools inspect "\$base"', named) and "$base" in build
+    stages = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert stages == ["${BASE}"] * len(stages)
 
 
 def test_the_image_installs_what_is_locked_by_its_hash() -> None:

@@ -112,6 +112,14 @@ def test_a_recording_can_be_replayed(rig: Rig, scripts: dict[str, record.Script]
     server.stop()
 
 
+def test_what_hangs_is_beside_the_streams(rig: Rig, scripts: dict[str, record.Script]) -> None:
+    found = {"chat": scripts["1 KB chat"], "stream": scripts["stream"]}
+    row = held.beside_hanging(rig, found, "h2", 0.3, 5, 3)
+    ((way, streams, hanging, *delays),) = report.of_hanging({"beside_hanging": [row]})[1]
+    assert way.startswith("the sidecar alone, h2") and (streams, hanging) == ("5", "3") and len(delays) == 6
+    assert row["delay_p99_ms_with"] > 0
+
+
 def test_an_answer_of_another_kind_is_no_figure(rig: Rig, scripts: dict[str, record.Script]) -> None:
     """A sidecar without the key refuses: an immediate response in the place of the body's."""
     server = rig.sidecar("h2", environ={"OPENAI_API_KEY": ""})
