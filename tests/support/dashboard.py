@@ -22,9 +22,11 @@ DONE = Outcome(
     "gpt-5.4-mini", "gpt-5.4-mini", stream=True, status=200, usage=Usage(11, 5, 3, 2, 1), losses=("top_k:dropped",),
     seconds=1.5, first_content_seconds=0.25, first_token_seconds=0.05, upstream_seconds=1.25,
     waits=(("credential", 0.01), ("policy", 0.1)), denied_by="redact",
+    cost_usd=0.00012,
 )  # fmt: skip
 ENDED = (
     DONE,
+    msgspec.structs.replace(DONE, cost_usd=None, unpriced=True),
     *(msgspec.structs.replace(DONE, ending=ending, error=error) for ending, error in (
         (Ending.CUT, ""), (Ending.FAILED, "overloaded"), (Ending.REFUSED, "route_error"),
     )),
