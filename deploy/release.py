@@ -21,11 +21,12 @@ VERSION = re.compile(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?")
 PLACES = {
     "pyproject.toml": r'(?m)^version = "(.+)"$',
     "Dockerfile": r"(?m)^ARG VERSION=(.+)$",
+    "deploy/helm/extproc/Chart.yaml": r"(?m)^(?:v|appV)ersion: (.+)$",
     "deploy/kubernetes/README.md": r"YOUR-REGISTRY/extproc:(\S+)",
     "deploy/kubernetes/service/kustomization.yaml": r"/extproc\n +newTag: (\S+)",
     "deploy/kubernetes/socket/kustomization.yaml": r"/extproc\n +newTag: (\S+)",
 }
-"""Files, and how the version stands in each: one place in each file."""
+"""Files, and how the version stands in each."""
 UNRELEASED = "## Unreleased\n"
 
 
@@ -59,7 +60,7 @@ def wrong(version: str, root: Path = ROOT) -> list[str]:
     problems = [
         f"{name} has {', '.join(versions) or 'no version'}, not {version}"
         for name, versions in found(root).items()
-        if versions != [version]
+        if set(versions) != {version}
     ]
     return problems if notes(version, root) else [*problems, f"CHANGELOG.md has no heading ## {version}"]
 
