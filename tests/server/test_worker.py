@@ -107,8 +107,23 @@ def test_it_shows_its_exchanges_and_its_configuration_when_asked() -> None:
     with worker("--admin", "127.0.0.1:0", "--recent-exchanges", "7") as one:
         listening(one)
         one.say("reopen")
-        one.say("show 1 exchanges 0.0")
+        one.say("show 1 exchanges {}")
         one.say("show 2 config")
         told = {answer["number"]: answer["shown"] for answer in (one.hear(), one.hear())}
-        assert told[1] == {"exchanges": [], "open": []}
+        assert told[1]["exchanges"] == told[1]["open"] == []
         assert told[2]["settings"]["recent_exchanges"] == 7 and told[2]["routes"] == []
+
+
+def test_it_goes_on_with_other_settings_or_says_why_not() -> None:
+    with worker("--admin", "127.0.0.1:0") as one:
+        listening(one)
+        for number, flags, why in (
+            (1, ["--records-batch=7"], ""),
+            (2, ["--capabilities=/none"], "/none: No such file"),
+        ):
+            one.say(f"reload {number} {json.dumps(flags)}")
+            told = one.hear()
+            assert told["number"] == number and told["shown"]["refused"].startswith(why)
+            assert bool(told["shown"]["refused"]) is bool(why)
+        one.say("show 3 config")
+        assert one.hear()["shown"]["settings"]["records_batch"] == 7
