@@ -25,7 +25,7 @@ from extproc.llm.request import Message, Request
 from extproc.route import RouteError, compile_route
 from tests.support.sigv4 import verified
 
-from .clients import CLIENTS, ENV, PROVIDER, asked, exchange, read, said, written
+from .clients import CLIENTS, ENV, PROVIDER, asked, exchange, heard, read, said, text_of, texts, written
 
 T = TypeVar("T")
 PROMPT = "Translate what the user says to English; answer with the JSON alone."
@@ -119,6 +119,21 @@ def test_a_model_of_any_provider_rewrites_the_body(client: str, model: str) -> N
     facts = t.policy_facts
     assert facts["request_rewrite_input_tokens"] == 7 and facts["request_rewrite_output_tokens"] == 5
     assert facts["request_rewrite_model"] in ("rewriter-1", "rewriter") and facts["request_rewrite_ms"] >= 0
+
+
+@pytest.mark.rows("B28")
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_was_rewritten_is_streamed_as_it_was_asked(client: str) -> None:
+    wanted = written(client, Message("user", "Good day"), stream=True)
+    t = exchange(client, "openai_chat", {"request_rewrite": members("openai_chat")})
+    call = written(client, Message("user", "Bonjour"), stream=True)
+    service = Model("openai_chat", wanted.body.decode())
+    sent = served(t.requesting(call.body, call.method, call.path, []), service)
+    assert isinstance(sent, Call), sent
+    assert read("openai_chat", sent.path, sent.body).stream and said(read("openai_chat", sent.path, sent.body)) == [
+        ("user", "Good day")
+    ]
+    assert text_of(heard(t, texts("Hel", "lo"), stream=True)) == "Hello"
 
 
 @pytest.mark.rows("B28")

@@ -4,9 +4,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from extproc import Call, Translation
+from extproc.llm.events import ToolCallStarted
+from extproc.llm.request import Message, Tool
 
+from .clients import PAIRS as ALL_PAIRS
+from .clients import exchange, heard, reached, tool_call, written
 from .test_chain import PAIRS, PATHS, PROVIDER
 
 CHAT: dict[str, Any] = {
@@ -99,3 +104,31 @@ def test_a_passing_request_keeps_the_bytes_of_what_stays() -> None:
     route = {"provider": "openai", "auth": "none", "policies": [{"tool_filter": {"deny": ["run_*"]}}]}
     call = Translation("openai_chat", "openai_chat", route=route).request(body, "POST", "/v1/chat/completions")
     assert isinstance(call, Call) and b'{ "role" : "user"' in call.body and b"run_" not in call.body
+
+
+# ---- every API, whole and streamed
+
+MEMBERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "allow": ({"allow": ["run", "look*"]}, ["run", "look_up"]),
+    "deny": ({"deny": ["erase"]}, ["run", "look_up"]),
+    "max_tools": ({"max_tools": 1}, ["run"]),
+    "rename": ({"rename": {"run": "go"}}, ["go", "look_up", "erase"]),
+}
+SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
+OFFERED = [Tool(name, schema=SCHEMA) for name in ("run", "look_up", "erase")]
+
+
+@pytest.mark.rows("B40")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize(("client", "upstream"), ALL_PAIRS)
+def test_each_member_for_every_api(client: str, upstream: str, member: str, stream: bool) -> None:
+    members, wanted = MEMBERS[member]
+    t = exchange(client, upstream, {"tool_filter": members})
+    request = reached(t, written(client, Message("user", "hi"), tools=OFFERED, stream=stream))
+    assert [tool.name for tool in request.tools] == wanted
+    called = [
+        replace(event, name=wanted[0]) if isinstance(event, ToolCallStarted) else event for event in tool_call("{}")
+    ]
+    got = heard(t, called, stream=stream)
+    assert [event.name for event in got if isinstance(event, ToolCallStarted)] == ["run"], "by the client's own name"

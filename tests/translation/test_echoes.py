@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from extproc import Call, Translation
+from extproc.llm.request import Message
 from extproc.route import compile_route
+from tests.policy.clients import CLIENTS, exchange, written
 
 SECRET = "SECRET-OF/PROVIDER+1"
 BODY = b'{"model":"g","max_tokens":9,"stream":%s,"messages":[{"role":"user","content":"hi"}]}'
@@ -126,3 +129,37 @@ def test_a_key_in_a_good_answer_is_replaced_however_it_is_cut(
         assert not shows(out) and b"<***>" in out, out
         assert whole in (b"", out) or path == PATHS[0]
         whole = out
+
+
+# ---- clients of every API
+
+ELSEWHERE: dict[str, Callable[[str], str]] = {
+    **SPELLINGS,
+    "twice percent": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(f"x:{text}".encode()).decode(),
+    "HTML": lambda text: html.escape(f"<{text}>"),
+    "a form": urllib.parse.quote_plus,
+}
+
+
+@pytest.mark.parametrize("spelling", ELSEWHERE)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_no_client_of_any_api_learns_it(client: str, stream: bool, spelling: str) -> None:
+    spelled = ELSEWHERE[spelling](SECRET)
+    told = json.dumps({"error": {"message": f"no: {spelled}", "code": spelled, "param": spelled}})
+    # An error's body, and one amid a stream that had begun well.
+    for status, kind, body in (
+        (401, "application/json", told),
+        *([(200, "text/event-stream", f"data: {told}\n\n")] if stream else []),
+    ):
+        t = exchange(client, "openai_chat", auth={"header": {"Authorization": f"Bearer {SECRET}"}})
+        call = written(client, Message("user", "hi"), stream=stream)
+        assert isinstance(t.request(call.body, call.method, call.path), Call)
+        t.response_head(status, [("content-type", kind), ("x-request-id", spelled)])
+        data = body.encode()
+        out = b"".join([t.response_body(data[:20]), t.response_body(data[20:], True)]) + repr(t.head.headers).encode()
+        assert t.failed is not None and not shows(out.decode("utf-8", "replace"))
+        forms = (spelled, spelled.rstrip("="), json.dumps(spelled)[1:-1])
+        assert not any(form.encode() in out for form in forms), out
