@@ -30,6 +30,7 @@ HOT = (
 AS_IT_IS = {
     "extproc/dialects/base.py",
     "extproc/dialects/shared/embeds.py",
+    "extproc/dialects/shared/unread.py",
     "extproc/exchange/attempts.py",
     "extproc/llm/embeddings.py",
     "extproc/llm/events.py",

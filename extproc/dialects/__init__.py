@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from ..llm.failures import ProtocolError
 from ..llm.models import Model
 from .anthropic_messages import AnthropicMessages
+from .anthropic_messages.endpoints import AnthropicEndpoints
 from .anthropic_messages.hosted import AnthropicBedrock, AnthropicVertex
 from .base import (
     AsksForVectors,
@@ -24,6 +25,7 @@ from .base import (
 from .bedrock_converse import BedrockConverse
 from .cohere_embeddings import CohereBedrock, CohereEmbeddings
 from .gemini import Gemini
+from .gemini.endpoints import GeminiEndpoints
 from .gemini_embeddings import GeminiEmbeddings
 from .nova_embeddings import NovaEmbeddings
 from .openai_chat import OpenAIChat
@@ -49,6 +51,8 @@ _ALL: tuple[Dialect, ...] = (
     NovaEmbeddings(),
     CohereEmbeddings(),
     CohereBedrock(),
+    AnthropicEndpoints(),
+    GeminiEndpoints(),
     OpenAIEndpoints(),
 )
 """In the order in which they are asked whether a body is theirs."""
@@ -80,6 +84,7 @@ EMBEDDINGS = "openai_embeddings"
 
 ANYWHERE: Mapping[str, str] = {}
 """No API is bound to a prefix."""
+NO_HEADERS: Headers = []
 
 
 class UnknownDialect(ValueError):
@@ -99,9 +104,11 @@ def unread(name: str | None) -> PassesUnread | None:
     return None if name is None else _UNREAD.get(name)
 
 
-def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE) -> str | None:
+def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE, headers: Headers = NO_HEADERS) -> str | None:
     """The client's dialect: by how the path ends; where the path belongs to no API at all (``/anything``), by the
     body's members. ``None`` for another endpoint of an API, and for what no dialect claims.
+
+    *headers* tell two APIs apart whose other endpoints have the same path.
 
     *prefixes*: dialect -> behind which prefix alone it is recognised; the others behind any (F2)."""
     plain = path.partition("?")[0].rstrip("/")
@@ -109,7 +116,7 @@ def detect(path: str, body: bytes, prefixes: Mapping[str, str] = ANYWHERE) -> st
         if plain.endswith(dialect.paths):
             return dialect.name if _is_mounted(dialect, plain, prefixes.get(dialect.name)) else None
     for name, passing in _UNREAD.items():
-        if passing.endpoint(plain):
+        if passing.endpoint(plain) and passing.speaks(plain, headers):
             return name if prefixes.get(name) in (None, passing.prefix(plain)) else None
     if "/v1" in plain:
         return None

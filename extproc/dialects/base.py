@@ -557,6 +557,11 @@ class PassesUnread(Protocol):
 
     name: str
 
+    def speaks(self, path: str, headers: Headers) -> bool:
+        """Whether a request at *path*, one of its own, with *headers* is of this API, where others have that path as
+        well."""
+        ...
+
     def endpoint(self, path: str) -> str:
         """The name of the endpoint that a client's *path* leads to; empty if it is none of these."""
         ...

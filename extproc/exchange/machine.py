@@ -500,7 +500,7 @@ class Exchange:
         self.method = pseudo.get(":method", "")
         self.path = pseudo.get(":path", "")
         self.authority = pseudo.get(":authority", "")
-        self.client = dialects.detect(self.path, b"")
+        self.client = dialects.detect(self.path, b"", headers=self.came)
         self._start()
         if self._refusal is not None:
             raise self.failure(*self._refusal)
@@ -559,7 +559,7 @@ class Exchange:
         if not form and room < most and is_heavier(body, room) and not is_heavier(body, most):
             raise self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
         if self.client is None or prefixes:
-            self.client = dialects.detect(self.path, body, prefixes)
+            self.client = dialects.detect(self.path, body, prefixes, self.came)
         plain = self.path.partition("?")[0]
         if self.client is None and (resembled := dialects.resembled(plain)) is not None:
             self.client = resembled

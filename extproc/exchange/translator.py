@@ -157,7 +157,7 @@ class Translator(Exchange):
     def _restore(self, memory: Memory) -> None:
         """The client's own path and headers, in place of those that an earlier attempt left."""
         self.path = memory.path
-        self.client = dialects.detect(self.path, b"")
+        self.client = dialects.detect(self.path, b"", headers=[*self.came, *memory.saved])
         changed = frozenset(memory.set)
         self.original = [(name, value) for name, value in self.came if name not in changed]
         self.original += memory.saved

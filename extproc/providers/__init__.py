@@ -18,16 +18,16 @@ EMBEDDINGS = (
     "openai_embeddings", "gemini_embeddings", "vertex_predict", "titan_embeddings", "nova_embeddings",
     "cohere_embeddings", "cohere_bedrock",
 )  # fmt: skip
-REST = ("openai_endpoints",)
+REST = ("openai_endpoints", "anthropic_endpoints", "gemini_endpoints")
 DIALECTS = CONVERSATIONS + EMBEDDINGS + REST
 """The names of wire APIs that a route may say. Between those of one kind there are translations; what is of the last
 kind passes, or is not served."""
 STATELESS = ("images", "audio", "moderations", "completions", "rerank", "realtime")
 STATEFUL = (
     "files", "uploads", "batches", "fine_tuning", "videos", "vector_stores", "containers", "evals", "conversations",
-    "responses", "chat",
+    "responses", "chat", "skills", "caches", "operations",
 )  # fmt: skip
-"""Endpoints of the rest of OpenAI's API. What the latter keep at the provider is open to everybody who has the same
+"""Endpoints of the rest of an API. What the latter keep at the provider is open to everybody who has the same
 credential: a route has to name them."""
 
 
@@ -196,6 +196,7 @@ _ROWS = (
         {
             "anthropic_messages": Endpoint("/v1/messages", "max_tokens"),
             "openai_chat": Endpoint(_CHAT, "max_tokens", explicit=True),
+            "anthropic_endpoints": Endpoint("/v1"),
         },
         "{header: {x-api-key: '${ANTHROPIC_API_KEY}'}}",
         "api.anthropic.com",
@@ -226,6 +227,7 @@ _ROWS = (
             "gemini": Endpoint("/v1beta/models/{model}", "max_output_tokens"),
             "openai_embeddings": Endpoint("/v1beta/openai/embeddings"),
             "openai_endpoints": Endpoint("/v1beta/openai", serves=("images", "audio", "batches", "files", "videos")),
+            "gemini_endpoints": Endpoint("/v1beta"),
             # The same models in Google's own words, which tell what a vector is for.
             "gemini_embeddings": Endpoint("/v1beta/models/{model}"),
         },

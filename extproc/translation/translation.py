@@ -262,7 +262,7 @@ class Translation(Course):
             self._expect(Progress.NEW)
             self.state = Progress.ANSWERED
             failed = not_inflated(error)
-            client = self.client or dialects.detect(call.path, b"", self.route.prefixes)
+            client = self.client or dialects.detect(call.path, b"", self.route.prefixes, call.headers)
             raise Refused(
                 failed, *render_error(client or dialects.shape_for(call.path, call.headers), failed)
             ) from None
@@ -302,7 +302,7 @@ class Translation(Course):
 
     def _settle_client(self, call: ClientCall) -> Dialect:
         """The client's dialect, once for the exchange. Raises Refused where no API is meant."""
-        name = self.client or dialects.detect(call.path, call.body, self.route.prefixes)
+        name = self.client or dialects.detect(call.path, call.body, self.route.prefixes, call.headers)
         if name is None:
             bare = call.path.partition("?")[0]
             alike = dialects.shape_for(call.path, call.headers)

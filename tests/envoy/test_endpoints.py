@@ -14,23 +14,35 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
+import anthropic
 import openai
 import pytest
+from google import genai
+from google.genai import types
 
 from extproc.demo.processes import Envoy
 from extproc.demo.provider import Received, ScriptedAnswer, json_answer, sse_answer
 from tests.support.gateway import CLIENT_KEY, KEYS, PLACEMENTS, Backends, Gateway, configured
-from tests.support.placements import OPENAI, add_cluster, add_route, route, routes, set_text
+from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, add_route, route, routes, set_text
 from tests.support.upstream import ScriptedUpstream
 
 SOUND = bytes(range(256)) * 4096 + b"\r\n--\r\n"
 PICTURE = os.urandom(3 * 1024 * 1024)
 USAGE = {"input_tokens": 50, "output_tokens": 100, "total_tokens": 150}
 ALL = f"{OPENAI}endpoints: all\n"
-MODELS = {"gpt-image-1": ALL, "whisper-1": ALL, "tts-1": ALL, "dall-e": f"{ALL}options: {{model: gpt-image-1}}\n"}
+BATCHES = f"{ANTHROPIC}endpoints: [batches]\n"
+MODELS = {"claude-batch": BATCHES, "gpt-image-1": ALL, "whisper-1": ALL, "tts-1": ALL,
+          "dall-e": f"{ALL}options: {{model: gpt-image-1}}\n"}  # fmt: skip
 """The last one's route sets the model."""
 PATHS = ("/v1/files", "/v1/batches", "/v1/realtime")
 """What names no model has a route by its path."""
+GOOGLES = "provider: gemini\nauth: {header: {x-goog-api-key: '${ANTHROPIC_API_KEY}'}}\nendpoints: all\n"
+OTHERS = {
+    "/v1/messages/batches": BATCHES,
+    "/v1/cachedContents": GOOGLES,
+    "/v1beta/": GOOGLES,
+}
+"""The same of other APIs."""
 
 
 def answer(request: Received) -> ScriptedAnswer:
@@ -51,6 +63,11 @@ def answer(request: Received) -> ScriptedAnswer:
     if path.startswith("/v1/files"):
         found = {"id": "file-1", "object": "file", "bytes": len(request.body), "created_at": 1, "filename": digest}
         return json_answer({**found, "purpose": "batch", "status": "processed", "deleted": True})
+    if path.startswith("/v1/messages/batches"):
+        return json_answer({"id": "msgbatch_1", "type": "message_batch", "processing_status": "ended",
+                            "results_url": digest})  # fmt: skip
+    if path.startswith("/v1beta/"):
+        return json_answer({"name": "cachedContents/c", "model": "models/gemini-2.5-flash", "displayName": digest})
     if path.startswith("/v1/batches"):
         return json_answer({"id": "batch_1", "object": "batch", "endpoint": request.json()["endpoint"],
                             "input_file_id": request.json()["input_file_id"], "completion_window": "24h",
@@ -68,9 +85,9 @@ class World:
         return self.gateway.openai()
 
 
-def _by_path(config: dict[str, Any], path: str, text: str | None) -> None:
+def _by_path(config: dict[str, Any], path: str, text: str | None, cluster: str = "rest") -> None:
     made = {**route(config, "openai"), "name": path, "match": {"prefix": path}}
-    made["route"] = {**made["route"], "cluster": "rest"}
+    made["route"] = {**made["route"], "cluster": cluster}
     made.pop("metadata", None)
     if text is not None:
         set_text(made, text)
@@ -107,6 +124,9 @@ def _rest(config: dict[str, Any], placement: str, port: int) -> None:
     add_cluster(config, "rest", like, port, None if on_route else ALL)
     for path in PATHS:
         _by_path(config, path, ALL if on_route else None)
+    for number, (path, text) in enumerate(OTHERS.items()):
+        add_cluster(config, f"rest-{number}", like, port, None if on_route else text)
+        _by_path(config, path, text if on_route else None, f"rest-{number}")
 
 
 @pytest.fixture
@@ -285,3 +305,35 @@ def test_a_conversation_in_real_time(_talking: tuple[Gateway, Echo]) -> None:
     assert f"Bearer {KEYS['OPENAI_API_KEY']}" in got and "the-clients-own" not in got
     assert "sec-websocket-protocol: realtime\r\n" in got.lower()
     assert gateway.envoy.alive() and gateway.backends.sidecar.alive()
+
+
+# ---- other APIs
+
+
+@pytest.mark.rows("E4")
+def test_anthropics_sdk_makes_a_batch(world: World) -> None:
+    client = anthropic.Anthropic(base_url=world.gateway.url, api_key=CLIENT_KEY, max_retries=0)
+    asked: Any = {"model": "claude-batch", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    made = client.messages.batches.create(requests=[{"custom_id": "1", "params": asked}])
+    seen = world.upstream.last
+    assert made.results_url == hashlib.sha256(seen.body).hexdigest() and seen.json()["requests"][0]["params"] == asked
+    assert seen.header("x-api-key") == KEYS["ANTHROPIC_API_KEY"] and seen.header("anthropic-version")
+    assert CLIENT_KEY not in str(seen.headers)
+    assert client.messages.batches.retrieve("msgbatch_1").id == "msgbatch_1"
+    assert world.upstream.last.path == "/v1/messages/batches/msgbatch_1"
+
+
+@pytest.mark.rows("E4")
+def test_googles_sdk_caches_a_content(world: World) -> None:
+    where = types.HttpOptions(base_url=world.gateway.url, timeout=30_000)
+    client = genai.Client(api_key=CLIENT_KEY, http_options=where)
+    config = types.CreateCachedContentConfig(display_name="d", contents="hi")
+    made = client.caches.create(model="gemini-2.5-flash", config=config)
+    seen = world.upstream.last
+    assert made.display_name == hashlib.sha256(seen.body).hexdigest() and seen.path == "/v1beta/cachedContents"
+    assert seen.header("x-goog-api-key") == KEYS["ANTHROPIC_API_KEY"]
+    assert CLIENT_KEY not in f"{seen.path} {seen.headers}"
+    where.api_version = "v1beta"
+    other = genai.Client(api_key=CLIENT_KEY, http_options=where)
+    other.files.get(name="files/f")
+    assert world.upstream.last.path == "/v1beta/files/f"

@@ -338,7 +338,7 @@ def test_a_request_that_is_too_large_is_a_413_in_the_clients_shape(envoy: Gatewa
         ("POST", "/v1/nothing", "openai"),
         ("POST", "/v1/fine_tuning/jobs", "openai"),
         ("GET", "/v1/messages", "anthropic"),
-        ("POST", "/v1/messages/batches", "anthropic"),
+        ("POST", "/v1/messages/drafts", "anthropic"),
     ],
 )
 def test_unknown_paths_are_answered_as_an_api_would(envoy: Gateway, method: str, path: str, shape: str) -> None:

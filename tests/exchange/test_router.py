@@ -175,7 +175,7 @@ def test_a_path_of_nobody_is_not_found_where_the_route_keeps_it() -> None:
 
 def test_another_endpoint_of_an_api_is_not_found_in_its_shape() -> None:
     envoy = router()
-    envoy.headers("/v1/messages/batches")
+    envoy.headers("/v1/messages/drafts")
     envoy.body({"requests": []})
     assert envoy.immediate is not None
     status, _, error, _ = envoy.immediate
@@ -536,7 +536,7 @@ def test_what_names_no_model_and_has_no_route_is_the_clients_fault(path: str, ki
     ("path", "header", "members"),
     [
         ("/v1/organization", {"anthropic-version": "2023-06-01"}, {"type", "error"}),
-        ("/v1/messages/batches", {}, {"type", "error"}),
+        ("/v1/messages/drafts", {}, {"type", "error"}),
         ("/v1beta/models/gemini-3-pro:generateAnswer", {}, {"code", "message", "status"}),
         ("/v1/organization", {}, {"message", "type", "param", "code"}),
     ],

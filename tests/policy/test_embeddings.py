@@ -122,14 +122,28 @@ def test_the_others_have_nothing_to_say_of_it(policy: dict[str, Any]) -> None:
 
 
 def test_an_api_that_nobody_reads_is_not_passed_by_in_silence() -> None:
-    route = {"provider": "gemini", "auth": "none", "policies": [GUARD]}
-    path = "/v1beta/models/gemini-embedding-001:embedContent"
-    body = b'{"content": {"parts": [{"text": "a bomb"}]}}'
-    t = Translation("gemini_embeddings", route=route, now=1.0)
+    conf = {"provider_conf": {"project_id": "p", "region": "r"}}
+    route = {"provider": "vertex-ai", **conf, "auth": "none", "policies": [GUARD]}
+    path = "/v1/projects/p/locations/r/publishers/google/models/text-embedding-005:predict"
+    body = b'{"instances": [{"content": "a bomb"}]}'
+    t = Translation("vertex_predict", route=route, now=1.0)
     with pytest.raises(Refused, match="policies cannot look at"):
         served(t.requesting(body, "POST", path, []), Webhook())
-    t = Translation("gemini_embeddings", route={**route, "policies": SILENT}, now=1.0)
+    t = Translation("vertex_predict", route={**route, "policies": SILENT}, now=1.0)
     assert isinstance(served(t.requesting(body, "POST", path, []), Webhook()), Call)
+
+
+@pytest.mark.parametrize(
+    ("client", "path", "body"),
+    [
+        ("gemini_embeddings", "/v1beta/models/m:embedContent", b'{"content": {"parts": [{"text": "a bomb"}]}}'),
+        ("cohere_embeddings", "/v2/embed", b'{"model": "m", "texts": ["a bomb"], "input_type": "search_query"}'),
+    ],
+)
+def test_a_guard_reads_what_other_clients_have_embedded(client: str, path: str, body: bytes) -> None:
+    t = Translation(client, route={"provider": "openai", "auth": "none", "policies": [GUARD]}, now=1.0)
+    denied = served(t.requesting(body, "POST", path, []), Webhook())
+    assert isinstance(denied, Answer) and denied.status >= 400 and t.denied_by
 
 
 @pytest.mark.parametrize(

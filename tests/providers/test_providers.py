@@ -51,6 +51,7 @@ TABLE = {
         ("gemini", "/v1beta/models/{model}", "max_output_tokens"),
         ("openai_embeddings", "/v1beta/openai/embeddings", None),
         ("openai_endpoints", "/v1beta/openai", None),
+        ("gemini_endpoints", "/v1beta", None),
         ("gemini_embeddings", "/v1beta/models/{model}", None),
     ],
     "bedrock": [
@@ -89,7 +90,11 @@ TABLE = {
         ("vertex_predict", "/v1/projects/{project_id}/locations/{region}/publishers/google/models/{model}", None),
         ("gemini_embeddings", "/v1/projects/{project_id}/locations/{region}/publishers/google/models/{model}", None),
     ],
-    "anthropic": [("anthropic_messages", "/v1/messages", "max_tokens"), ("openai_chat", CHAT, "max_tokens")],
+    "anthropic": [
+        ("anthropic_messages", "/v1/messages", "max_tokens"),
+        ("openai_chat", CHAT, "max_tokens"),
+        ("anthropic_endpoints", "/v1", None),
+    ],
 }
 
 

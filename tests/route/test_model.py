@@ -119,11 +119,11 @@ LIST = (
          "route: client: unknown dialect 'openai'; did you mean 'openai_chat'? Choose one of: openai_chat, "
          "anthropic_messages, openai_responses, bedrock_converse, gemini, anthropic_bedrock, anthropic_vertex, "
          "openai_embeddings, gemini_embeddings, vertex_predict, titan_embeddings, nova_embeddings, "
-         "cohere_embeddings, cohere_bedrock, openai_endpoints"),
+         "cohere_embeddings, cohere_bedrock, openai_endpoints, anthropic_endpoints, gemini_endpoints"),
         ([OPENAI + "endpoints: [filez]"],
          "route: endpoints.0: unknown endpoint 'filez'; did you mean 'files'? Choose one of: images, audio, "
          "moderations, completions, rerank, realtime, files, uploads, batches, fine_tuning, videos, vector_stores, "
-         "containers, evals, conversations, responses, chat, or say all or none"),
+         "containers, evals, conversations, responses, chat, skills, caches, operations, or say all or none"),
         (["{provider: vertex-ai, auth: none}"],
          "route: provider_conf: provider vertex-ai needs project_id and region, or an override.endpoint with a path"),
         ([OPENAI + "override: {endpoint: 'ftp://h'}"],

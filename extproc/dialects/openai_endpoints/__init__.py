@@ -5,38 +5,19 @@ of an answer nothing but the usage."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from ...llm.events import ResponseFailed
-from ...llm.failures import Unsupported
-from ...llm.losses import LossReport
-from ...llm.request import Request
-from ...settings import Limits
-from ..base import (
-    Asked,
-    ClientCall,
-    Env,
-    Meta,
-    Operation,
-    ResponseHead,
-    Upstream,
-    UpstreamCall,
-)
+from ..base import Asked, ClientCall, Env, Meta, ResponseHead, Upstream
 from ..shared import openai
-from ..shared.embeds import NoConversation
+from ..shared.unread import Unread
 from . import requests
-from .responses import EndpointParser
 from .table import endpoint, split
 
 _API = re.compile(r"/(chat/completions|completions|responses|embeddings)/?\Z")
 
 
-class OpenAIEndpoints(NoConversation):
+class OpenAIEndpoints(Unread):
     name = "openai_endpoints"
-
-    def operation(self, path: str) -> Operation:
-        return Operation.ELSE
 
     # ---- see ``PassesUnread``
 
@@ -64,24 +45,8 @@ class OpenAIEndpoints(NoConversation):
 
     # ---- answers
 
-    def response_parser(
-        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
-    ) -> EndpointParser:
-        return EndpointParser(call, head, limits, losses)
-
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return openai.read_meta(head, env)
 
     def emit_error(self, failed: ResponseFailed, meta: Meta) -> tuple[ResponseHead, bytes]:
         return openai.emit_error(failed, meta, "input")
-
-    # ---- it has no words for what passes
-
-    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
-        return Asked(operation=Operation.ELSE)
-
-    def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
-        raise Unsupported("", "it can only be answered by an upstream that has this endpoint")
-
-    def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
-        raise Unsupported("", "it holds no conversation")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..shared.unread import is_inside
+
 ENDPOINTS = (
     "images", "audio", "moderations", "completions", "rerank", "realtime",
     "files", "uploads", "batches", "fine_tuning", "videos", "vector_stores", "containers", "evals", "conversations",
@@ -28,8 +30,7 @@ def split(path: str) -> tuple[str, str, str]:
     found = _PATH.fullmatch(plain)
     if found is None or _WHOLE.fullmatch(found["rest"]) or (found["version"] == "v2" and found["name"] != "rerank"):
         return "", "", ""
-    if any(segment in (".", "..") for segment in found["rest"].split("/")):
-        # It would lead out of the API.
+    if not is_inside(found["rest"]):
         return "", "", ""
     return found["prefix"], found["name"], found["rest"]
 

@@ -9,7 +9,8 @@ from extproc.dialects.openai_endpoints.table import ENDPOINTS, WITH_MODEL, endpo
 
 
 def test_the_names_are_those_that_a_route_may_say() -> None:
-    assert set(ENDPOINTS) == {*providers.STATELESS, *providers.STATEFUL} and set(ENDPOINTS) >= WITH_MODEL
+    others = {"skills", "caches", "operations"}
+    assert {*ENDPOINTS, *others} == {*providers.STATELESS, *providers.STATEFUL} and set(ENDPOINTS) >= WITH_MODEL
 
 
 @pytest.mark.parametrize(

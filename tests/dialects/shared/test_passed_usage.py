@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.dialects.openai_endpoints.responses import TAIL, read_usage
+from extproc.dialects.shared.passed_usage import TAIL, read_usage
 from extproc.llm.events import NO_USAGE, Usage
 
 

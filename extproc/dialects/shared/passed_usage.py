@@ -13,9 +13,9 @@ from ...llm.failures import ErrorKind
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from ..shared.openai import ERROR_KINDS
-from ..shared.parser import ParserBase
-from ..shared.vectors import count
+from .openai import ERROR_KINDS
+from .parser import ParserBase
+from .vectors import count
 
 TAIL = 16 * 1024
 """Bytes of an answer's end in which its usage is looked for."""

@@ -1,0 +1,47 @@
+"""What dialects of an API's other endpoints have in common (``PassesUnread``): requests pass unread, of answers the
+usage is looked for. Derived from in packages' own files, so it is not compiled either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...headers import Headers
+from ...llm.failures import Unsupported
+from ...llm.losses import LossReport
+from ...llm.request import Request
+from ...settings import Limits
+from ..base import Asked, ClientCall, Operation, ResponseHead, Upstream, UpstreamCall
+from .embeds import NoConversation
+from .passed_usage import EndpointParser
+
+
+class Unread(NoConversation):
+    """The rest of one API. It has no words for what passes."""
+
+    def speaks(self, path: str, headers: Headers) -> bool:
+        """Whether a request at *path*, one of its own, with *headers* is of this API, where others have that path as
+        well."""
+        return True
+
+    def operation(self, path: str) -> Operation:
+        return Operation.ELSE
+
+    def response_parser(
+        self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
+    ) -> EndpointParser:
+        return EndpointParser(call, head, limits, losses)
+
+    def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
+        return Asked(operation=Operation.ELSE)
+
+    def parse_request(self, call: ClientCall, losses: LossReport) -> Request:
+        raise Unsupported("", "it can only be answered by an upstream that has this endpoint")
+
+    def emit_request(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
+        raise Unsupported("", "it holds no conversation")
+
+
+def is_inside(rest: str) -> bool:
+    """Whether the path *rest* stays below what it is put behind."""
+    return not any(segment in (".", "..") for segment in rest.split("/"))
