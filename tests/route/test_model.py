@@ -150,7 +150,8 @@ LIST = (
          "route: options.a" + "[0]" * 31 + ": nested deeper than 32 levels"),
         ([OPENAI + "losses: x\nfoo: 1\nlogging: {a: 1, b: 2}"],
          "route: losses: choose one of: allow, report, reject; route: unknown key 'logging.a'; choose one of: "
-         "summaries, payloads, redact; route: unknown key 'logging.b'; choose one of: summaries, payloads, redact; "
+         "summaries, payloads, span_content, redact; route: unknown key 'logging.b'; choose one of: "
+         "summaries, payloads, span_content, redact; "
          "and 1 more"),
     ],
 )  # fmt: skip
