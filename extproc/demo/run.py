@@ -60,5 +60,5 @@ def _run(screen: Screen, stack: ExitStack, once: bool) -> int:
             time.sleep(0.5)
         # Ctrl-C reaches the whole group: give our own a moment to arrive before calling this a failure.
         time.sleep(0.5)
-        raise NotStarted("a process ended by itself\n" + "\n".join(p.tail() for p in (envoy, sidecar) if not p.alive()))
+        raise NotStarted("\n".join(p.ending() for p in (envoy, sidecar) if not p.alive()))
     return 1 if wrong else 0
