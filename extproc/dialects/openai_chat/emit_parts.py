@@ -8,7 +8,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, Request, SearchResult, Text
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
-from ..shared.content import BARE_TEXT, between_tags, inner, opaque, search_result
+from ..shared.content import BARE_TEXT, opaque, search_result, told_inside
 from ..shared.history import cannot_open, omitted
 from ..shared.media import data_uri, foreign, is_text
 from ..shared.openai import VENDOR
@@ -106,14 +106,10 @@ class PartWriter:
 
     def _document(self, block: Document) -> list[Members]:
         self.losses.extra(block.at, block.extra)
-        if block.citations:
-            self.losses.dropped(f"{block.at}.citations")
-        inside, source = inner(block), block.source
-        if inside is not None or source is None:
-            parts = (part for each in inside or () for part in self.parts(each))
-            return between_tags(block, parts, text_part, self.losses)
-        if block.context:
-            self.losses.dropped(f"{block.at}.context")
+        if (told := told_inside(block, self.parts, text_part, self.losses)) is not None:
+            return told
+        source = block.source
+        assert source is not None, "told inside"
         if not self._row.file:
             return [self._omitted(block.at, "document", "the model takes no files")]
         if source.kind == "base64":
@@ -124,9 +120,6 @@ class PartWriter:
         if source.kind == "url":
             return [self._omitted(block.at, "document", cannot_open(source))]
         raise foreign(source, block.at)
-
-
-"""The members of a text that bears nothing else."""
 
 
 def text_part(text: str) -> Members:

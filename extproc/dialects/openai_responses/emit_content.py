@@ -8,7 +8,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Audio, Block, Document, Image, Opaque, Request, SearchResult, Text
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
-from ..shared.content import between_tags, inner, opaque, search_result
+from ..shared.content import opaque, search_result, told_inside
 from ..shared.history import omitted
 from ..shared.media import data_uri, foreign
 from ..shared.openai import VENDOR
@@ -93,14 +93,10 @@ class PartWriter:
 
     def _document(self, block: Document) -> list[Members]:
         self._finished(block)
-        if block.citations:
-            self.losses.dropped(f"{block.at}.citations")
-        inside, source = inner(block), block.source
-        if inside is not None or source is None:
-            parts = (part for each in inside or () for part in self.parts(each))
-            return between_tags(block, parts, text_part, self.losses)
-        if block.context:
-            self.losses.dropped(f"{block.at}.context")
+        if (told := told_inside(block, self.parts, text_part, self.losses)) is not None:
+            return told
+        source = block.source
+        assert source is not None, "told inside"
         if not self._row.file:
             return [self._omitted(block.at, "document", "the model takes no files")]
         if source.kind == "base64":

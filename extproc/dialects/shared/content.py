@@ -17,6 +17,7 @@ INVALID_JSON = "INVALID_JSON"
 """The member that holds a call's input when it was no JSON object."""
 
 BARE_TEXT = frozenset({"type", "text"})
+"""The members of a text that bears nothing else."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -76,6 +77,25 @@ def inner(block: Document) -> list[Block] | None:
     if source.kind == "text":
         return [Text(source.data)]
     return [Text(decoded(source.data, block.at))] if is_plain(source) else None
+
+
+def told_inside(
+    block: Document,
+    parts: Callable[[Block], list[Members]],
+    text_part: Callable[[str], Members],
+    losses: LossReport,
+) -> list[Members] | None:
+    """A document that is text, or holds blocks, as parts between tags; ``None`` for a file. What no part of a file has
+    a place for is reported."""
+    if block.citations:
+        losses.dropped(f"{block.at}.citations")
+    inside = inner(block)
+    if inside is not None or block.source is None:
+        told = (part for each in inside or () for part in parts(each))
+        return between_tags(block, told, text_part, losses)
+    if block.context:
+        losses.dropped(f"{block.at}.context")
+    return None
 
 
 def between_tags(
