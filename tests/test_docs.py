@@ -45,15 +45,25 @@ def test_generated_pages_are_current() -> None:
     assert check.returncode == 0, f"{check.stdout}{check.stderr}run: python docs/generate.py"
 
 
-def anchors(page: Path) -> set[str]:
-    """The headings of *page* as a forge, and the site, name them."""
-    found: dict[str, int] = {}
-    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE):
-        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+def slugs(headings: list[str]) -> list[str]:
+    """*headings* of a page as a forge, and the site, name them."""
+    seen: dict[str, int] = {}
+    found = []
+    for heading in headings:
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading.strip()).lower()
         slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        found[slug] = found.get(slug, -1) + 1
-    return {f"{slug}-{i}" if i else slug for slug, count in found.items() for i in range(count + 1)}
+        seen[slug] = seen.get(slug, -1) + 1
+        found.append(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """The places in *page* that a link can name."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {
+        *slugs(re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)),
+        *re.findall(r"^<a id=\"(.*?)\"></a>$", text, re.MULTILINE),
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

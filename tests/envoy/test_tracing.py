@@ -98,6 +98,7 @@ def ours(receiver: Collector, trace: str, count: int = 1) -> list[Any]:
     return found
 
 
+@pytest.mark.rows("F16")
 def test_each_attempt_has_a_span_and_the_provider_is_asked_within_it(envoy: Gateway, receiver: Collector) -> None:
     envoy.backends.reset()
     envoy.openai_upstream.will(as_openai.failure(503, "not now", "server_error"))
