@@ -36,5 +36,5 @@ def test_what_stands_in_an_id_that_the_api_refuses() -> None:
 
 
 def test_the_clouds_share_what_a_request_holds() -> None:
-    names = {name for name in dialects.REGISTRY if name.startswith("anthropic_")}
+    names = {name for name, one in dialects.REGISTRY.items() if name.startswith("anthropic_") and one.converses}
     assert names == vocabulary.FAMILY

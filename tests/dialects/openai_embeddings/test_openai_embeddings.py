@@ -61,7 +61,7 @@ def test_b7_detection(path: str, body: dict[str, Any], name: str | None) -> None
     [
         ({"provider": "anthropic"}, "/v1/embeddings",
          "openai_embeddings requests cannot be translated to anthropic_messages (provider anthropic speaks "
-         "anthropic_messages, openai_chat)"),
+         "anthropic_messages, openai_chat, anthropic_endpoints)"),
         ({"provider": "deepseek", "upstream": "openai-chat"}, "/v1/embeddings",
          "openai_embeddings requests cannot be translated to openai_chat (provider deepseek speaks openai_chat)"),
         ({"provider": "bedrock", "provider_conf": {"region": "us-east-1"}}, "/v1/embeddings",
@@ -99,7 +99,7 @@ def test_errors_pass_in_openais_shape_and_are_made_so_where_they_are_not() -> No
 
 def test_it_holds_no_conversation() -> None:
     silent = {name for name, dialect in dialects.REGISTRY.items() if not dialect.converses}
-    assert silent == {*providers.EMBEDDINGS, "openai_endpoints"}
+    assert silent == {*providers.EMBEDDINGS, *providers.REST}
     with pytest.raises(Unsupported):
         DIALECT.parse_request(ClientCall("POST", "/v1/embeddings", [], b"{}"), LossReport())
     with pytest.raises(Unsupported):
