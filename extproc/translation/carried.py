@@ -101,19 +101,21 @@ def take_out(body: bytes, *, is_json: bool = False) -> UnreadMedia | None:
 
 def _spans(body: bytes) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
+    is_ascii = body.isascii()
     at, size, done = STRETCH, len(body), 0
     while at < size:
-        end = -1
-        if _PURE.match(body, at):
-            end = body.find(b'"', at)
-            start = body.rfind(b'"', done, at)
-            if start >= 0 and (first := _data(body, start, end)):
-                spans.append((first, end))
-        if end < 0:
+        if not _PURE.match(body, at):
             at += STRETCH
-        else:
-            done = end + 1
-            at = end + STRETCH
+            continue
+        end = body.find(b'"', at)
+        if end < 0:
+            # A string that does not end: no JSON, and all of it would be looked through at each step.
+            break
+        quote = body.rfind(b'"', done, at)
+        if quote >= 0 and (first := _data(body, quote, end)) and (is_ascii or body[first:end].isascii()):
+            spans.append((first, end))
+        done = end + 1
+        at = end + STRETCH
     return spans
 
 
@@ -132,7 +134,7 @@ def _data(body: bytes, quote: int, end: int) -> int:
         for byte in _ALTERED:
             if body.find(byte, at, min(at + _CACHED, end)) >= 0:
                 return 0
-    return start if body.isascii() or body[start:end].isascii() else 0
+    return start
 
 
 def _may_be_text(data: bytes) -> bool:

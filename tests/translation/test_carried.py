@@ -224,6 +224,29 @@ def test_a_word_that_stands_in_for_data_is_no_ones_to_write() -> None:
     assert found["messages"][0]["content"][0]["text"] == f"see {word} here"
 
 
+class Counting(bytes):
+    """A body that says how much of it is looked through."""
+
+    seen = 0
+
+    def find(self, *given: Any) -> int:
+        found = super().find(*given)
+        end = given[2] if len(given) > 2 else len(self)
+        self.seen += (found if found >= 0 else end) - given[1]
+        return found
+
+    def isascii(self) -> bool:
+        self.seen += len(self)
+        return super().isascii()
+
+
+@pytest.mark.parametrize("data", ['"data":"' + "A" * 64 * STRETCH, f'{{"data":"{PNG}"}},' * 16])
+def test_each_byte_is_looked_at_a_few_times(data: str) -> None:
+    body = Counting(data.encode())
+    take_out(body, is_json=True)
+    assert 0 < body.seen < 12 * len(body)
+
+
 def test_escaped_media_in_a_text_are_text() -> None:
     body = encode({**ASKED, "messages": [{"role": "user", "content": encode({"data": PNG}).decode()}]})
     assert take_out(body) is None
