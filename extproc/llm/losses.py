@@ -82,6 +82,21 @@ class LossReport:
         if count < MAX_ALIKE:
             self._losses[key] = loss
 
+    def copy(self) -> LossReport:
+        """One that says the same, and goes on by itself."""
+        made = LossReport()
+        made.become(self)
+        return made
+
+    def become(self, other: LossReport) -> None:
+        """Say what *other* says so far."""
+        self._losses = dict(other._losses)
+        self._counts = dict(other._counts)
+        self._first = dict(other._first)
+        self._seen = set(other._seen)
+        self._more = other._more
+        self._unacceptable = other._unacceptable
+
     def dropped(self, path: str, detail: str = "", *, cost_only: bool = False) -> None:
         self.add(path, Action.DROPPED, detail, cost_only=cost_only)
 

@@ -1,28 +1,30 @@
 """Large media of a request, carried from the client's body to the upstream's as the bytes that they are.
 
-An image of twenty megabytes is a string that no dialect looks into, beyond its first bytes. It is taken out of the body
-before that is read, something short stands in for it, and it is put back into the body that was written. What stands in
-begins as the data do, so that their type is told by the same bytes, and is base64 of no text either.
+An image of twenty megabytes is a string that no dialect looks into, beyond its first bytes. Its middle is taken out of
+the body before that is read, a mark stands in for it, and it is put back into the body that was written. Beginning and
+end stay, so that type and padding are told by the same characters; what is left is no text either, and longer than any
+string that an API bounds.
 
-Only what would arrive unchanged is taken out: see ``take_out``.
+Only what would arrive unchanged is taken out: see ``take_out``. Whether it arrived shows when it is put back: if it did
+not, or not once, the body is to be read whole.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from secrets import token_hex
 
 from ..dialects.base import top_level
 from ..llm.failures import ProtocolError
 
 STRETCH = 32 * 1024
 """Every string of twice as many bytes is met by looking at one place in so many."""
-_HEAD = 64
-"""Characters of the data that stand for all of them: more than what tells a type."""
-_STEM = b"////carriedByExtproc"
-"""Its first bytes are no UTF-8."""
-_LENGTH = _HEAD + len(_STEM) + 8
-_PLACE = re.compile(_STEM + rb"([0-9]{8})")
+_HEAD, _TAIL = 1024, 4
+"""Characters of the data that stay. In the head it must show that they are no text: a file that is declared as text is
+decoded."""
+_DIGITS = 8
+"""Of a number, behind the mark."""
 
 _PURE = re.compile(rb"[A-Za-z0-9+/]{64}")
 _MEMBER = re.compile(rb'"(?:data|url|image_url|file_data|bytes)"[ \t\r\n]*:[ \t\r\n]*"\Z')
@@ -31,8 +33,6 @@ _BEFORE = 64
 _URL = re.compile(rb"[dD][aA][tT][aA]:[^,\"\\]{0,128};base64,")
 _MEDIA = (b"/9j/", b"iVBORw", b"R0lGO", b"UklGR", b"JVBER", b"SUQz", b"//", b"T2dnUw", b"ZkxhQ", b"AAAA", b"GkXfo")
 """How JPEG, PNG, GIF, WebP and WAV, PDF, MP3 (two ways), Ogg, FLAC, MP4 and WebM begin in base64."""
-_LOOKED_AT = 1024
-"""Characters of the data in which it must show that they are no text: a file that is declared as text is decoded."""
 _ALTERED = (b"\\", b" ", b"-", b"_", b"%")
 """Bytes for which data are not carried as they are: escapes of JSON, among them those of line ends, spaces, the other
 alphabet of base64, escapes of URLs."""
@@ -43,35 +43,52 @@ _CACHED = 128 * 1024
 class UnreadMedia:
     """What was taken out of one body."""
 
-    __slots__ = ("_spans", "_whole", "body")
+    __slots__ = ("_mark", "_spans", "_whole", "body")
 
     def __init__(self, whole: bytes, spans: list[tuple[int, int]]) -> None:
-        """*spans*: where the data stand in *whole*, in order."""
+        """*spans*: what to take out of *whole*, in order."""
         self._whole = whole
         self._spans = spans
+        # Nobody who writes a body can know it, in no form: not as escapes, and not within base64. Nothing that is made
+        # depends on it. It is base64 itself, and no UTF-8.
+        self._mark = b"////" + token_hex(8).encode()
         view = memoryview(whole)
         parts: list[bytes | memoryview] = []
         at = 0
         for number, (start, end) in enumerate(spans):
-            parts += (view[at : start + _HEAD], b"%s%08d" % (_STEM, number))
+            parts += (view[at:start], b"%s%08d" % (self._mark, number))
             at = end
         parts.append(view[at:])
         self.body = b"".join(parts)
         """The body without them."""
 
-    def put_back(self, made: bytes) -> bytes:
-        """*made* of ``body``, with what was taken out of it."""
+    def shows_in(self, text: bytes) -> bool:
+        """Whether a part of what was taken out is missing in *text*, which was made of ``body``."""
+        return self._mark in text
+
+    def put_back(self, made: bytes) -> bytes | None:
+        """*made* of ``body``, with what was taken out of it. ``None`` unless each part has its one place there: what is
+        not there may have been left out, or stand there in another form, as base64 of base64."""
         if made is self.body:
             return self._whole
         whole, view = memoryview(self._whole), memoryview(made)
+        missing = set(range(len(self._spans)))
         parts: list[memoryview] = []
         at = 0
-        for found in _PLACE.finditer(made):
-            number, head = int(found[1]), found.start() - _HEAD
-            start, end = self._spans[number] if number < len(self._spans) else (0, 0)
-            if end and head >= at and made[head : head + _HEAD] == self._whole[start : start + _HEAD]:
-                parts += (view[at:head], whole[start:end])
-                at = found.end()
+        place = made.find(self._mark)
+        while place >= 0:
+            digits = place + len(self._mark)
+            named = made[digits : digits + _DIGITS]
+            number = int(named) if len(named) == _DIGITS and named.isdigit() else -1
+            if number not in missing:
+                return None
+            missing.remove(number)
+            start, end = self._spans[number]
+            parts += (view[at:place], whole[start:end])
+            at = digits + _DIGITS
+            place = made.find(self._mark, at)
+        if missing:
+            return None
         parts.append(view[at:])
         return b"".join(parts)
 
@@ -86,17 +103,13 @@ def take_out(body: bytes, *, is_json: bool = False) -> UnreadMedia | None:
     spans = _spans(body) if len(body) > 2 * STRETCH else []
     if not spans:
         return None
-    carried = UnreadMedia(body, spans)
-    if len(_PLACE.findall(carried.body)) != len(spans):
-        # Somebody has written what stands in for data.
-        return None
     if not is_json:
         try:
             # All of it is looked through for what may not stand in a string of JSON.
             top_level(body)
         except ProtocolError:
             return None
-    return carried
+    return UnreadMedia(body, spans)
 
 
 def _spans(body: bytes) -> list[tuple[int, int]]:
@@ -113,7 +126,7 @@ def _spans(body: bytes) -> list[tuple[int, int]]:
             break
         quote = body.rfind(b'"', done, at)
         if quote >= 0 and (first := _data(body, quote, end)) and (is_ascii or body[first:end].isascii()):
-            spans.append((first, end))
+            spans.append((first + _HEAD, end - _TAIL))
         done = end + 1
         at = end + STRETCH
     return spans
@@ -128,7 +141,7 @@ def _data(body: bytes, quote: int, end: int) -> int:
     whole = (end - start) % 4 == 0 and body.find(b"=", start, end - 2) < 0
     if not whole or end - start < STRETCH or not body.startswith(_MEDIA, start, end):
         return 0
-    if _may_be_text(body[start : start + _LOOKED_AT]):
+    if _may_be_text(body[start : start + _HEAD]):
         return 0
     for at in range(start, end, _CACHED):
         for byte in _ALTERED:

@@ -82,6 +82,10 @@ NOTHING_USED = Usage(0, 0)
 _UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
+class _NotCarried(Exception):
+    """Of what was taken out of a request, not all has come to its place as it was."""
+
+
 class Translation(Course):
     """One exchange. Call ``request`` once, then ``response_head`` once, then ``response_body`` until ``end_of_stream``.
 
@@ -126,11 +130,11 @@ class Translation(Course):
         self._read: Request | None = None
         """The client's request as the policies left it, where there are any."""
         self._embedding: EmbedRequest | None = None
+        """The client's request for vectors, as far as its answer is written by it."""
         self.is_json = False
         """Whoever asks for ``request`` has seen that the body is a JSON object."""
         self._carried: UnreadMedia | None = None
         """What was taken out of the request that is being made."""
-        """The client's request for vectors, as far as its answer is written by it."""
         self._request_losses = 0
         self._reported = ""
         self._response: Response | None = None
@@ -186,6 +190,7 @@ class Translation(Course):
         if isinstance(body, Deny):
             return self._erred(client, body)
         if body is not call.body:
+            self.is_json = False
             call = replace(call, body=body)
             self._check_size(client, call)
         try:
@@ -368,8 +373,19 @@ class Translation(Course):
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
         if client.converses and (carried := take_out(call.body, is_json=self.is_json)) is not None:
+            losses = self.losses.copy()
             self._carried = carried
-            call = replace(call, body=carried.body)
+            try:
+                return self._conveyed(client, replace(call, body=carried.body), target)
+            except (ProtocolError, Unsupported, _NotCarried):
+                # Another reading may say it otherwise, or find nothing wrong.
+                self.losses.become(losses)
+            finally:
+                self._carried = None
+        return self._conveyed(client, call, target)
+
+    def _conveyed(self, client: Dialect, call: ClientCall, target: Target) -> Call:
+        """A request that is no count, and is read."""
         if self.passthrough:
             return self._pass_request(client, call, target)
         upstream = dialects.get(target.dialect)
@@ -514,7 +530,7 @@ class Translation(Course):
 
     def _made(self, call: ClientCall, made: UpstreamCall, body: bytes, host: str | None) -> Call:
         if self._carried is not None:
-            body, self._carried = self._carried.put_back(body), None
+            body = self._with_media(self._carried, made, body)
         self._call = made
         self.kept = made.request.kept
         self.model_sent = made.request.model
@@ -529,6 +545,16 @@ class Translation(Course):
             return whole
         signed = route.aws.sign(made.method, whole.full_path(), headers, body, self._env.now)
         return replace(whole, credentials=CallCredentials(keys + signed, secret))
+
+    def _with_media(self, carried: UnreadMedia, made: UpstreamCall, body: bytes) -> bytes:
+        """*body* with what was *carried*. Raises _NotCarried where any of it is missing there, or in what else there is
+        of the request: what its answer repeats of it, and what is told of losses."""
+        whole = carried.put_back(body)
+        state = made.request.client_state
+        told = [loss.detail for loss in self.losses]
+        if whole is None or carried.shows_in(encode(told)) or (state is not None and carried.shows_in(encode(state))):
+            raise _NotCarried
+        return whole
 
     # ---- the response
 

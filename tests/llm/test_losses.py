@@ -27,6 +27,28 @@ def test_the_report_is_bounded() -> None:
     )
 
 
+def test_what_was_told_since_can_be_taken_back() -> None:
+    def told(count: int) -> LossReport:
+        report = LossReport()
+        for n in range(count):
+            report.dropped(f"messages[{n}]")
+            report.rewritten(f"member_{n}")
+        return report
+
+    for count in (0, 1, MAX_ALIKE + 2, MAX_LOSSES + 2):
+        report, wanted = told(count), told(count)
+        before = report.copy()
+        report.dropped("more")
+        report.dropped(f"messages[{count}]")
+        report.become(before)
+        before.dropped("and more")
+        for each in (report, wanted):
+            assert "more" not in str(list(map(str, each)))
+            each.dropped(f"messages[{count}]", "later")
+        assert list(report) == list(wanted) and report.told(10_000) == wanted.told(10_000)
+        assert report.unacceptable() == wanted.unacceptable()
+
+
 def test_losses_of_a_kind_are_told_as_one_and_those_of_the_whole_first() -> None:
     report = LossReport()
     for n in range(60):

@@ -68,7 +68,9 @@ def made(client: str, upstream: str, body: bytes) -> tuple[Any, list[str]]:
     except Refused as refused:
         return decode(refused.body), []
     assert isinstance(call, Call)
-    return decode(call.body), [str(loss) for loss in t.losses]
+    # What the answer is going to repeat of it.
+    kept = b"" if t._call is None else encode(t._call.request.client_state)
+    return decode(call.body), [f"{loss} {loss.detail}" for loss in t.losses] + [kept.decode()]
 
 
 def read_whole(body: bytes, data: str) -> bytes:
@@ -193,7 +195,7 @@ def test_many_in_one_conversation_each_in_its_place() -> None:
     ]
     body = encode({**ASKED, "messages": turns})
     carried = take_out(body)
-    assert carried is not None and len(carried.body) < 4000 and carried.put_back(carried.body) is body
+    assert carried is not None and len(carried.body) < 8000 and carried.put_back(carried.body) is body
     assert carried.put_back(carried.body + b" ") == body + b" "
     for upstream in APIS:
         found = made("anthropic_messages", upstream, body)
@@ -211,17 +213,81 @@ def test_a_request_that_passes_keeps_its_bytes() -> None:
         assert isinstance(call, Call) and call.body == body
 
 
-def test_a_word_that_stands_in_for_data_is_no_ones_to_write() -> None:
+def test_what_stands_in_for_data_is_no_ones_to_write() -> None:
+    """It is another one each time, or somebody could write it so that it shows only when the text is read: as escapes
+    of JSON, of URLs, in base64."""
     body = encode(messages(PNG))
-    carried = take_out(body)
+    first, second = take_out(body), take_out(body)
+    assert first is not None and second is not None and first.body != second.body
+    assert not first.shows_in(second.body) and second.put_back(first.body) is None
+    word = first.body[first.body.index(b"////") :].partition(b'"')[0].decode()
+    for written in (word, word.replace("/", "\\u002f"), word.replace("/", "\\/")):
+        forged = body.replace(b"what?", f"see {written} here".encode())
+        assert take_out(forged) is not None
+        found, _ = made("anthropic_messages", "openai_chat", forged)
+        assert found["messages"][0]["content"][0]["text"] == f"see {word} here"
+
+
+def test_each_has_its_one_place_or_none_is_put_back() -> None:
+    """What was left out may stand there in another form, and what stands there twice would take any memory."""
+    carried = take_out(encode(messages(PNG)))
     assert carried is not None
-    start = carried.body.index(PNG[:64].encode())
-    word = carried.body[start : carried.body.index(b'"', start)].decode()
-    forged = messages(PNG)
-    forged["messages"][0]["content"][0]["text"] = f"see {word} here"
-    assert take_out(encode(forged)) is None
-    found, _ = made("anthropic_messages", "openai_chat", encode(forged))
-    assert found["messages"][0]["content"][0]["text"] == f"see {word} here"
+    at = carried.body.index(b"////")
+    for body in (b"{}", carried.body * 2, carried.body[: at + 10], carried.body[: at + 24], carried.body[: at + 27]):
+        assert carried.put_back(body) is None
+    assert carried.shows_in(carried.body) and not carried.shows_in(b"{}")
+
+
+def asked(**members: Any) -> dict[str, Any]:
+    return {"model": "m", "input": "what?", **members}
+
+
+def block(**members: Any) -> dict[str, Any]:
+    return {**ASKED, "messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, members]}]}
+
+
+SCHEMA = {"type": "object", "properties": {}, "default": {"data": PNG}}
+SAID = {"type": "redacted_thinking", "data": PNG}, {"type": "text", "text": "this"}
+TURNS = [
+    {"role": "user", "content": "what?"},
+    {"role": "assistant", "content": SAID},
+    {"role": "user", "content": "so?"},
+]
+ELSEWHERE = {
+    "a text that is encoded": block(type="document", source={"type": "text", "media_type": "text/plain", "data": PNG}),
+    "an address that is told": block(type="image", source={"type": "url", "url": f"data:image/png;base64,{PNG}"}),
+    "thinking that is sealed": {**ASKED, "messages": TURNS},
+    "metadata that is repeated": asked(metadata={"data": PNG}),
+    "metadata and an image": {**responses(PNG), "metadata": {"image_url": PNG}},
+    "a schema that is repeated": asked(tools=[{"type": "function", "name": "f", "parameters": SCHEMA}]),
+    "no address": {**ASKED, "messages": chat(PNG)["messages"], "user": {"url": PNG}},
+    "a URL for base64": gemini(f"data:image/x-y;base64,{medium(b'GIF89a', 3 * STRETCH + 1)}"),
+    "twice the same member": b'{"model":"m","input":"what?","metadata":{"data":"%s","data":"%s"}}'
+    % ((PNG.encode(),) * 2),
+}
+
+
+@pytest.mark.parametrize("upstream", APIS)
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_what_else_bears_the_name_of_media_arrives_as_if_it_had_been_read(what: str, upstream: str) -> None:
+    asked = ELSEWHERE[what]
+    body = asked if isinstance(asked, bytes) else encode(asked)
+    client = "gemini" if b'"contents"' in body else "openai_responses" if b'"input"' in body else "anthropic_messages"
+    client = "openai_chat" if b'"user":{' in body else client
+    assert take_out(body) is not None
+    whole = body
+    for start in (b'"iVBOR', b";base64,R0lGO", b";base64,iVBOR"):
+        whole = whole.replace(start, start[:-5] + b"\\u%04x" % start[-5] + start[-4:])
+    assert take_out(whole) is None and decode(whole) == decode(body)
+    assert made(client, upstream, body) == made(client, upstream, whole)
+
+
+def test_what_policies_lost_before_is_told_once() -> None:
+    t = Translation("anthropic_messages", "bedrock_converse", now=0)
+    t.losses.dropped("before")
+    t.request(encode(ELSEWHERE["an address that is told"]), path="/v1/messages")
+    assert [loss.path for loss in t.losses] == ["before", "messages[0].content[1]"]
+    assert PNG in list(t.losses)[1].detail
 
 
 class Counting(bytes):
