@@ -18,7 +18,7 @@ SCHEMA: Any = {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
 }  # fmt: skip
 TOOL: Any = {"type": "function", "name": "get_weather", "description": "Weather", "parameters": SCHEMA, "strict": False}
-NESTED: Any = {"type": "namespace", "name": "get_sky", "description": "the sky", "tools": [{**TOOL, "name": "weather"}]}
+NESTED: Any = {"type": "namespace", "name": "get_weather", "description": "Sky", "tools": [{**TOOL, "name": "weather"}]}
 CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
 UPSTREAMS = {"claude-haiku-4-5": "/v1/messages", "gpt-5-by-chat": "/v1/chat/completions", "gpt-5": "/v1/responses"}
 models = pytest.mark.parametrize("model", UPSTREAMS)
@@ -65,7 +65,7 @@ def test_parallel_calls_and_their_results(envoy: Gateway, model: str, tool: Any)
     calls = [item for item in first.output if item.type == "function_call"]
     assert [call.arguments for call in calls] == ['{"city":"Paris"}', '{"city":"Rome"}']
     if tool is NESTED:
-        assert {(call.namespace, call.name) for call in calls} == {("get_sky", "weather")}
+        assert {(call.namespace, call.name) for call in calls} == {("get_weather", "weather")}
     results: Any = [
         {"type": "function_call_output", "call_id": call.call_id, "output": f"rain in {call.arguments[9:-2]}"}
         for call in calls
