@@ -119,7 +119,7 @@ class Settings:
         "bytes",
         "What Envoy may hold of bodies above 1 MiB, for all streams together: twice their content-length while they "
         "come, then what is made of them, until the upstream answers. The next clients are told that the gateway is "
-        "overloaded, before their bodies are read.",
+        "overloaded, before their bodies are read; one that alone is more, that it is too large.",
     )
     handover_bytes: int = _setting(
         32 * MIB,

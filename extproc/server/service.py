@@ -141,7 +141,11 @@ class ExchangeSession:
         self._kept += more
         self._carried += carried
         has_room, is_carried = budget.keep(more), budget.carry(carried)
-        return answers if has_room and is_carried else self.refuse(too_large=False)
+        if has_room and is_carried:
+            return answers
+        # What no room would ever be enough for is not to come again. An exchange that is answered, or is none of ours,
+        # says nothing more: Envoy waits for what it said.
+        return self.refuse(too_large=self._carried > budget.most_carried) or answers
 
     def _hold(self, message: bytes) -> list[bytes]:
         if self._held is None:
@@ -170,7 +174,11 @@ class ExchangeSession:
     def refuse(self, *, too_large: bool) -> list[bytes]:
         """What to answer to a message that is not taken, because it is larger than any may be or because there is no
         room for it now. The stream ends with it."""
-        return [answer.SerializeToString() for answer in self._exchange.turn_away(too_large=too_large)]
+        answers = [answer.SerializeToString() for answer in self._exchange.turn_away(too_large=too_large)]
+        # Whatever length it has announced, nothing of it comes any more: others have that room at once.
+        carried, self._carried = self._carried, self._exchange.carried
+        self._budget.carry(self._carried - carried)
+        return answers
 
     def close(self) -> None:
         self._held = None

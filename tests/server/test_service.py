@@ -249,6 +249,112 @@ def test_a_bomb_counts_as_what_was_made_of_it(role: str) -> None:
     assert service.budget.carried == 0
 
 
+def test_a_length_that_lies_takes_no_room_from_others() -> None:
+    service = Service(replace(Settings(), max_carried_bytes=10_000_000))
+    liar, other = service.open(), service.open()
+    (answer,) = answers(liar.receive(announced("999999999999999")))
+    assert answer.immediate_response.status.code == 413, "to come again is of no use"
+    assert service.budget.carried == 0, "though the stream is still open"
+    (answer,) = answers(other.receive(announced("3000000")))
+    assert answer.WhichOneof("response") == "request_headers" and service.budget.carried == 6_000_000
+    other.refuse(too_large=True)
+    assert service.budget.carried == 0
+    for session in (liar, other):
+        session.close()
+    assert service.budget.carried == 0
+
+
+@pytest.mark.parametrize("role", ["translator", "router"])
+@pytest.mark.parametrize(
+    ("method", "path", "ended"),
+    [("POST", "/v1/messages", False), ("POST", "/v1/messages", True), ("GET", "/v1/models", True), ("HEAD", "/", True),
+     ("GET", "/index.html", True), ("POST", "/v1/images/generations", False)],
+)  # fmt: skip
+def test_envoy_is_answered_where_there_is_no_room_too(role: str, method: str, path: str, ended: bool) -> None:
+    service = Service(LIMITED)
+    session = service.open(role)
+    service.budget.keep(5_000_000)
+    message = ProcessingRequest()
+    for name, value in ((":method", method), (":path", path)):
+        message.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+    message.request_headers.end_of_stream = ended
+    message.attributes[FILTER].update(leaf(OPENAI))
+    assert len(session.receive(message.SerializeToString())) == 1, "it would wait for its timeout"
+    session.close()
+    assert service.budget.kept == 5_000_000
+
+
+def response(status: str = "200", kind: str = "application/json") -> bytes:
+    message = ProcessingRequest()
+    for name, value in ((":status", status), ("content-type", kind)):
+        message.response_headers.headers.headers.add(key=name, raw_value=value.encode())
+    return message.SerializeToString()
+
+
+def chunk(data: bytes, *, end: bool) -> bytes:
+    message = ProcessingRequest()
+    message.response_body.body = data
+    message.response_body.end_of_stream = end
+    return message.SerializeToString()
+
+
+ROUTES = (OPENAI, *[GUARDED] * 4, "{provider: anthropic, auth: none}", "{provider: nobody}")
+BODIES = (BODY, BODY, BODY, BODY.replace(b"hi", b"x" * 1_500_000), b"no JSON", b"", b"[" * 70_000)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_taken_is_given_back_whichever_way_a_stream_ends(seed: int, policies: None) -> None:
+    dice = random.Random(seed)
+    service = Service(replace(LIMITED, max_carried_bytes=9_000_000, max_held_bytes=2_000_000, max_concurrent_streams=9))
+    budget = service.budget
+    met: set[str | None] = set()
+
+    def begun() -> bytes:
+        length = dice.choice(["", "9", "1500000", "2500000", "99999999999999"])
+        head = ProcessingRequest.FromString(
+            announced(length, *dice.choice([(), (), (), (("content-encoding", "gzip"),)]))
+        )
+        head.attributes[FILTER].update(leaf(dice.choice(ROUTES)))
+        return head.SerializeToString()
+
+    def next_one() -> bytes:
+        body = dice.choice(BODIES)
+        return dice.choice(
+            [begun(), *[posted(body)] * 6, posted(gzip.compress(body[:9000])), trailers(), response(), response("500"),
+             response("200", "text/event-stream"), chunk(body, end=False), chunk(b"{}", end=True), b"\xff\xff"]
+        )  # fmt: skip
+
+    def step(session: ExchangeSession) -> list[bytes]:
+        ask = session.asks
+        if ask is not None and dice.random() < 0.5:
+            came = dice.choice([HttpAnswer(200, (), b""), Failed(Failure.TIMEOUT), HttpAnswer(500, (), b"x")])
+            return session.resume(ask, came)
+        return session.refuse(too_large=dice.random() < 0.5) if dice.random() < 0.1 else session.receive(next_one())
+
+    open_: list[ExchangeSession] = []
+    for _ in range(500):
+        if len(open_) < 10 and dice.random() < 0.4:
+            open_.append(service.open(dice.choice(["", "", "", "router", "nonsense"])))
+            met.update(answer.WhichOneof("response") for answer in answers(open_[-1].receive(begun())))
+        elif open_:
+            session = dice.choice(open_)
+            try:
+                made = answers(step(session))
+                met.update(answer.WhichOneof("response") for answer in made)
+                is_over = dice.random() < (0.1 if made else 0.8)
+            except (NotAMessage, TooMuchHeld):
+                is_over = True
+            if is_over:
+                open_.remove(session)
+                session.close()
+        # What was refused is in nobody's way.
+        assert 0 <= budget.carried <= budget.most_carried and budget.held >= 0 and budget.kept >= 0
+    assert met >= {"request_headers", "request_body", "immediate_response"}
+    for session in open_:
+        session.close()
+    assert (budget.held, budget.kept, budget.carried, service.open_sessions) == (0, 0, 0, 0)
+
+
 def test_what_an_answer_repeats_of_its_request_is_counted_until_it_has_ended() -> None:
     service = Service(Settings())
     session = service.open()
