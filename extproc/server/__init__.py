@@ -85,12 +85,9 @@ def serve(settings: Settings, read: Callable[[], Settings] | None = None) -> int
 
 
 def set_up_log(settings: Settings, who: str = "") -> None:
-    """Log to standard error; each line names *who* if it is given. The libraries beneath never say more than ``info``:
-    their words at ``debug`` are of bytes, and of what is signed."""
-    level = settings.log_level.upper()
-    others = "INFO" if level == "DEBUG" else level
-    logging.basicConfig(level=others, handlers=[processlog.handler(settings.log_format, who)])
-    logging.getLogger("extproc").setLevel(level)
+    """Log to standard error; each line names *who* if it is given."""
+    logging.basicConfig(handlers=[processlog.handler(settings.log_format, who)])
+    processlog.set_level(settings.log_level)
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -19,6 +19,14 @@ def handler(form: str, who: str = "") -> logging.Handler:
     return made
 
 
+def set_level(name: str) -> None:
+    """What is logged, of ``LOG_LEVELS``. The libraries beneath never say more than ``info``: their words at ``debug``
+    are of bytes, and of what is signed."""
+    level = name.upper()
+    logging.getLogger().setLevel("INFO" if level == "DEBUG" else level)
+    logging.getLogger("extproc").setLevel(level)
+
+
 class AsJson(logging.Formatter):
     """One object a line: ``time``, ``level``, ``logger``, ``message``; ``process`` and ``exception`` where known."""
 

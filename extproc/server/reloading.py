@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from ..capabilities import CapabilityError
 from ..settings import LIVE, REPLACED, SettingError, Settings, doubts, reloaded
+from . import processlog
 from .service import Service
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ async def adopted(service: Service, settings: Settings) -> str:
         log.exception("a bug in reading settings anew")
         return repr(error)
     before = service.adopt(prepared)
-    logging.getLogger().setLevel(settings.log_level.upper())
+    processlog.set_level(settings.log_level)
     await asyncio.to_thread(service.retire, before)
     return ""
 
@@ -66,7 +67,11 @@ async def reload_when(asked: asyncio.Event, reload: Callable[[], Awaitable[None]
     while True:
         await asked.wait()
         asked.clear()
-        await reload()
+        try:
+            await reload()
+        except Exception:
+            # The next one may be better.
+            log.exception("a bug in reloading: nothing has changed")
 
 
 class Alone:

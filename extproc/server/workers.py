@@ -26,7 +26,7 @@ from .. import settings as all_settings
 from ..settings import SettingError, Settings
 from ..telemetry.ring import Look
 from ..telemetry.summed import summed
-from . import admin_port, announce, set_up_log
+from . import admin_port, announce, processlog, set_up_log
 from .records import prices_of
 from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
 from .worker import FAILED
@@ -432,7 +432,7 @@ class Supervisor:
 
     def _adopt(self, settings: Settings) -> None:
         self._settings = settings
-        logging.getLogger().setLevel(settings.log_level.upper())
+        processlog.set_level(settings.log_level)
 
     def unwell(self) -> str:
         if self._draining:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from extproc.server import set_up_log
 from extproc.server.reloading import HANGUP, REPLACE, Alone, adopted, read_anew, reload_when
 from extproc.server.service import Service
 from extproc.settings import SettingError, Settings
@@ -27,9 +28,11 @@ LOGGED = OPENAI.removesuffix("}") + ", logging: {summaries: true}}"
 @pytest.fixture(autouse=True)
 def level() -> Iterator[None]:
     """The log's level is the process's."""
-    before = logging.getLogger().level
+    loggers = [logging.getLogger(), logging.getLogger("extproc")]
+    before = [each.level for each in loggers]
     yield
-    logging.getLogger().setLevel(before)
+    for each, level in zip(loggers, before, strict=True):
+        each.setLevel(level)
 
 
 def go_on(service: Service, settings: Settings) -> str:
@@ -190,6 +193,41 @@ def test_what_is_asked_meanwhile_is_done_once_more() -> None:
 
     asyncio.run(asked_twice())
     assert len(done) == 2
+
+
+def test_a_reload_that_fails_in_an_unknown_way_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    async def asked_again() -> None:
+        asked, enough = asyncio.Event(), asyncio.Event()
+        asked.set()
+
+        async def reload() -> None:
+            done.append(1)
+            if len(done) == 1:
+                asked.set()
+                raise ZeroDivisionError
+            enough.set()
+
+        task = asyncio.create_task(reload_when(asked, reload))
+        await asyncio.wait_for(enough.wait(), 5)
+        task.cancel()
+
+    asyncio.run(asked_again())
+    assert len(done) == 2 and "a bug in reloading" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("level", "ours", "others"),
+    [("debug", logging.DEBUG, logging.INFO), ("info", logging.INFO, logging.INFO),
+     ("error", logging.ERROR, logging.ERROR)],
+)  # fmt: skip
+def test_the_logs_level_is_the_one_that_a_start_would_have_had(level: str, ours: int, others: int) -> None:
+    """At debug the libraries beneath would log what is signed."""
+    set_up_log(Settings(log_level="warning"))
+    assert go_on(Service(Settings()), Settings(log_level=level)) == ""
+    assert logging.getLogger("extproc.server").getEffectiveLevel() == ours
+    assert logging.getLogger("botocore.auth").getEffectiveLevel() == others
 
 
 @pytest.mark.parametrize("transport", ["grpcio", "h2"])
