@@ -141,11 +141,21 @@ class Payloads:
             self._heard_bytes = self._bound * HEARD_TIMES
 
     def asking(self) -> bytes | None:
-        """The client's request, made fit to be seen; ``None`` if it is longer than is kept."""
+        """The client's request, made fit to be seen, and to be read as one; ``None`` if it is longer than is kept. What
+        must not be seen is empty there: in another shape its members would have other names."""
         if self._asked.size > self._bound:
             return None
         text = self._mask(self._secrets).text(bytes(self._asked.data).decode("utf-8", "replace"))
-        return text.encode()
+        if self._pattern is None:
+            return text.encode()
+        try:
+            return msgspec.json.encode(self._without(msgspec.json.decode(text), _empty))
+        except (msgspec.DecodeError, RecursionError):
+            return redacted(text, self._pattern).encode()
+
+    def redacts(self, names: frozenset[str]) -> bool:
+        """Whether members of one of *names* must not be seen."""
+        return not self._redact.isdisjoint(names)
 
     def answer(self) -> tuple[Folded, bool]:
         """What was heard of the answer, calls and texts whole, and whether that is not all. Not yet ``fit``."""
@@ -229,14 +239,14 @@ class Payloads:
         # A character that JSON cannot hold is none that a log could show.
         return made | {"text": text[: self._bound].encode("utf-8", "replace").decode()}
 
-    def _without(self, value: Any) -> Any:
-        """*value* without the members that must not be seen."""
+    def _without(self, value: Any, instead: Callable[[Any], Any] = lambda value: MASK) -> Any:
+        """*value* without the members that must not be seen: in the place of theirs stands what *instead* has."""
         if self._pattern is None:
             return value
         if type(value) is dict:
-            return {k: MASK if k in self._redact else self._without(v) for k, v in value.items()}
+            return {k: instead(v) if k in self._redact else self._without(v, instead) for k, v in value.items()}
         if type(value) is list:
-            return [self._without(each) for each in value]
+            return [self._without(each, instead) for each in value]
         # JSON within a text: a tool's input.
         return redacted(value, self._pattern) if type(value) is str else value
 
@@ -277,6 +287,11 @@ class _Body:
 
 def _told(headers: _Headers) -> _Headers:
     return [pair for pair in headers if pair[0] in _HEADERS or "ratelimit" in pair[0]]
+
+
+def _empty(value: Any) -> Any:
+    """What stands in the place of *value* where that is read on."""
+    return {} if type(value) is dict else [] if type(value) is list else MASK
 
 
 def _secretless(value: Any, hides: Hides) -> Any:

@@ -30,10 +30,21 @@ from ..llm.request import (
     ToolResult,
 )
 from ..telemetry.outcome import Began, Outcome
-from ..telemetry.payloads import Payloads
+from ..telemetry.payloads import MASK, Payloads
 
 OMITTED = "extproc.content.omitted"
 """Says why a part of the content is not there."""
+_ANSWERING = frozenset(
+    {"choices", "message", "delta", "content", "text", "refusal", "reasoning", "reasoning_content", "reasoning_details",
+     "response", "output", "output_text", "item", "part", "summary", "content_block", "thinking", "candidates", "parts",
+     "contentBlock", "reasoningContent", "reasoningText"}
+)  # fmt: skip
+"""Members under which the APIs have what a model says, or what holds that: which of them one text was, nobody knows
+any more."""
+_CALLING = frozenset(
+    {"tool_calls", "function", "arguments", "input", "partial_json", "functionCall", "args", "toolUse", "start"}
+)
+"""The same of what a model gives to tools."""
 Parts = list[dict[str, Any]]
 
 _encode = msgspec.json.Encoder().encode
@@ -55,8 +66,10 @@ def attributes_of(began: Began, outcome: Outcome, content: Payloads) -> dict[str
         else:
             made |= _asked(request)
     answer, cut = content.answer()
-    if answer.blocks:
-        message = {"role": "assistant", "parts": _answered(answer)}
+    if answer.blocks and content.redacts(_ANSWERING):
+        omitted.append("of the answer logging.redact names a part")
+    elif answer.blocks:
+        message = {"role": "assistant", "parts": _answered(answer, given=not content.redacts(_CALLING))}
         made["gen_ai.output.messages"] = [{**message, "finish_reason": _finish(outcome)}]
     if cut:
         omitted.append("the answer's end is more than --records-payload-bytes allow")
@@ -151,7 +164,8 @@ def _media(modality: str, kind: str, data: str, media_type: str | None) -> dict[
             return {"type": "blob", **said, "base64_length": len(data)}
 
 
-def _answered(answer: Folded) -> Parts:
+def _answered(answer: Folded, *, given: bool) -> Parts:
+    """*given*: with what it gives to tools."""
     parts: Parts = []
     for block in answer.blocks:
         match block:
@@ -160,8 +174,8 @@ def _answered(answer: Folded) -> Parts:
             case ThinkingBlock():
                 parts.append({"type": "reasoning", "content": block.text})
             case ToolCallBlock():
-                given = block.input if block.kind == "custom" else _decoded(block.input)
-                parts.append({"type": "tool_call", "id": block.id, "name": block.name, "arguments": given})
+                said = MASK if not given else block.input if block.kind == "custom" else _decoded(block.input)
+                parts.append({"type": "tool_call", "id": block.id, "name": block.name, "arguments": said})
             case OpaqueBlock():
                 parts.append({"type": str(block.content.get("type", "opaque"))})
     return parts

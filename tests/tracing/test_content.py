@@ -62,6 +62,29 @@ def test_members_that_nobody_is_to_see_are_not_put_together_either() -> None:
     assert answer["parts"][2]["arguments"] == {"city": "***", "password": "***"}
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "answered"),
+    [
+        ("text", ["Rome?", "and Oslo?"], ["Let me ", "hm"]),
+        ("system", ["Be brief."], []),
+        ("input", ['"city":"Rome"'], ['"city":"Oslo"']),
+        ("input_schema", ['"parameters":{"type":"object"'], []),
+        ("source", ["x.example", "image/png"], []),
+        ("url", ["x.example"], []),
+        ("messages", ["Rome", "sunny", "Oslo?"], []),
+        ("delta", [], ["Let me "]),
+        ("partial_json", [], ['"city":"Oslo"']),
+        ("arguments", [], ['"city":"Oslo"']),
+        ("content", ["Rome", "sunny", "Oslo?"], ["Let me "]),
+    ],
+)
+def test_what_must_not_be_seen_is_not_seen_by_another_name(name: str, asked: list[str], answered: list[str]) -> None:
+    """A span calls the members of every API by the names of the conventions."""
+    everything, text = (msgspec.json.encode(told(content(redact=each))).decode() for each in ((), (name,)))
+    for hidden in asked + answered:
+        assert hidden in everything and hidden not in text, hidden
+
+
 def test_a_call_that_was_cut_off_stays_a_text() -> None:
     kept = content()
     kept.answer()[0].blocks[2].parts.pop()  # type: ignore[union-attr]
