@@ -14,6 +14,8 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+MAX_NAME = 512
+"""Characters of a model's name that are looked at: names come from outside, and those that were looked up are kept."""
 _REGION = re.compile(r"(?:us|eu|apac|global|jp|au|ca|us-gov)\.(?=[a-z0-9-]+\.)")
 _MAKER = re.compile(
     r"(?:anthropic|openai|google|meta|mistral|qwen|minimax|moonshot|moonshotai|zai|cohere|ai21|amazon|nvidia|writer)"
@@ -182,7 +184,7 @@ class CapabilityTable:
     def find(self, provider: str, model: str, quirks: Mapping[str, Any] | None = None) -> Capabilities:
         """The row for *model* at *provider*, with *quirks* put over it. Raises CapabilityError for a wrong quirk."""
         if not quirks:
-            return self._lookup(provider, model)
+            return self._lookup(provider, model[:MAX_NAME])
         return _convert({**self._members(provider, model), **quirks}, "quirks")
 
     def prefix(self, model: str) -> str | None:

@@ -103,6 +103,13 @@ def test_a_missing_file_is_refused() -> None:
         load("/nonexistent/file.yaml")
 
 
+def test_of_a_long_name_what_is_kept_is_short() -> None:
+    table = packaged()
+    before = table._lookup.cache_info().hits
+    one, other = (table.find("openai", "gpt-5.4-mini" + "x" * size) for size in (10_000, 1_000_000))
+    assert one == other and table._lookup.cache_info().hits == before + 1
+
+
 def test_lookups_are_bounded() -> None:
     table = CapabilityTable({"models": {"m": {"max_output": 1}}})
     for n in range(3000):

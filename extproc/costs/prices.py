@@ -14,7 +14,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from ..capabilities import normalize
+from ..capabilities import MAX_NAME, normalize
 from ..frozen import Frozen
 from ..llm.events import Usage
 from .weights import Weights
@@ -88,7 +88,7 @@ class PriceTable:
     def find(self, provider: str, *models: str) -> Price | None:
         """What the first of *models* that has a price costs at *provider*; ``None`` if none has."""
         for model in models:
-            if model and (found := self._lookup(provider, model)) is not None:
+            if model and (found := self._lookup(provider, model[:MAX_NAME])) is not None:
                 return found
         return None
 

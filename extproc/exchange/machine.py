@@ -47,7 +47,7 @@ from .variables import Times, between, first
 log = logging.getLogger(__name__)
 
 MAX_METADATA_TEXT = 1024
-"""Characters of one text in the dynamic metadata."""
+"""Characters of one text in the dynamic metadata, and in the record of an exchange."""
 MAX_LOGGED = 1024
 """Distinct complaints that are remembered as logged."""
 
@@ -389,7 +389,7 @@ class Exchange:
         return outcome
 
     def _outcome(self, ended: Ending) -> Outcome:
-        """The record, filled here and nowhere else."""
+        """The record, filled here and nowhere else. It outlives the exchange: it has a length."""
         seconds = self.since(self.clock.now())
         translation = self.translation
         if translation is None:
@@ -407,21 +407,21 @@ class Exchange:
             provider=translation.route.provider.name,
             operation=_OPERATIONS[translation.operation],
             route=self.route_name,
-            model_asked=translation.model_asked,
-            model_sent=translation.model_sent,
-            model_answered=translation.model_answered,
+            model_asked=clipped(translation.model_asked),
+            model_sent=clipped(translation.model_sent),
+            model_answered=clipped(translation.model_answered),
             stream=translation.streamed,
             stream_asked=translation.stream_asked,
             tools=translation.traits.tools,
             tool_calls=translation.tool_calls,
-            end_user=translation.traits.end_user,
+            end_user=clipped(translation.traits.end_user),
             status=self.status,
-            error=self.error,
+            error=clipped(self.error),
             finish=translation.ended.stop.value if translation.ended is not None else "",
             usage=translation.usage,
             cost_usd=usd,
             unpriced=usd is None and translation.route.prices is not None and translation.usage != NO_USAGE,
-            losses=tuple(map(str, translation.losses)),
+            losses=tuple(f"{clipped(loss.path)}:{loss.action.value}" for loss in translation.losses),
             denied_by=translation.denied_by,
             seconds=seconds,
             first_content_seconds=self.first_content_seconds(translation),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -27,6 +28,12 @@ from . import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
 from .reloading import adopted
 from .service import Service
 
+log = logging.getLogger("extproc.server.worker")
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Of a line to the supervisor: a longer one would end all that is heard of a worker."""
+ENVELOPE_BYTES = 128
+"""Of what stands around what is shown."""
 FAILED = 2
 """The status of a process that cannot serve, after its one line of why."""
 
@@ -116,7 +123,13 @@ class _Supervisor:
             look = service.exchanges(msgspec.json.decode(asked[0], type=Look))
         elif what == b"exchange":
             look = service.exchange(int(asked[0]))
-        self.tell(number=int(number), shown=msgspec.Raw(await asyncio.to_thread(look)))
+        shown = await asyncio.to_thread(look)
+        if len(shown) > MAX_LINE_BYTES - ENVELOPE_BYTES:
+            log.warning(
+                "%s %s is longer than can be shown: %d bytes", what.decode(), b" ".join(asked).decode(), len(shown)
+            )
+            shown = b"null"
+        self.tell(number=int(number), shown=msgspec.Raw(shown))
 
     async def _reload(self, word: bytes, service: Service) -> None:
         """``reload NUMBER FLAGS``, the flags as JSON. One after the other: the last one holds."""

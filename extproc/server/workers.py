@@ -29,7 +29,7 @@ from ..telemetry.summed import summed
 from . import admin_port, announce, processlog, set_up_log
 from .records import prices_of
 from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
-from .worker import FAILED
+from .worker import FAILED, MAX_LINE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,6 @@ LOOK_SECONDS = 4.0
 """How long a worker may take to show its exchanges; after that, the others' are shown."""
 RELOAD_SECONDS = 15.0
 """How long a worker may take to read what it is to go on with; then it is taken for refused."""
-MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
 def spread(settings: Settings) -> list[list[str]]:

@@ -146,6 +146,9 @@ def _told(
     room = MAX_ANSWER_BYTES
     for kept in ended:
         data = _encode(_named(kept, process, bodies))
+        if len(data) > MAX_ANSWER_BYTES:
+            # Of one that finds room in no answer the others are not to suffer.
+            continue
         room -= len(data)
         if room < 0:
             break

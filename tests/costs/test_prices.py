@@ -133,3 +133,9 @@ def test_models_that_live_have_a_price(maker: str) -> None:
     assert names
     ended = [name for name in names if (ends := capabilities.packaged().ends(name)) and ends < date(2026, 11, 26)]
     assert not ended
+
+
+def test_of_a_long_name_what_is_kept_is_short() -> None:
+    table = load()
+    assert len({table.find("openai", "gpt-5.4-mini" + "x" * size) for size in (10_000, 1_000_000)}) == 1
+    assert table._lookup.cache_info().currsize == 1

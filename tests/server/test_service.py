@@ -17,6 +17,7 @@ from extproc.exchange.machine import Exchange
 from extproc.server.service import ExchangeSession, NotAMessage, Service, TooMuchHeld
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
+from extproc.telemetry.ring import Look
 from tests.exchange.conversation import OPENAI, leaf
 from tests.policy.policies import policies as policies
 from tests.support.token_endpoint import TokenEndpoint
@@ -468,3 +469,18 @@ class Bytes:
         message = ProcessingRequest()
         message.response_body.body, message.response_body.end_of_stream = data, end
         self.send(message.SerializeToString())
+
+
+def test_what_is_kept_of_an_exchange_does_not_grow_with_what_a_client_writes() -> None:
+    """Records stay for as long as there are others: names of a megabyte would be memory that nobody counts."""
+    service = Service(Settings(admin="127.0.0.1:0"))
+    long = "x" * 1_000_000
+    asked = {"model": long, "user": long, long: 1, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    session = service.open()
+    session.receive(first("/v1/chat/completions", "{provider: anthropic, auth: none, logging: {summaries: true}}"))
+    session.receive(posted(json.dumps(asked).encode()))
+    session.close()
+    told = service.exchanges(Look())()
+    assert len(told) < 20_000 and len(service.exchange(1)()) < 20_000
+    (kept,) = json.loads(told)["exchanges"]
+    assert kept["model_asked"] == long[:1024] and f"{long[:1024]}:dropped" in kept["losses"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,10 @@ from typing import Any
 
 import pytest
 
-from extproc.server.worker import FAILED
+from extproc.server.service import Service
+from extproc.server.worker import FAILED, MAX_LINE_BYTES, _Supervisor
+from extproc.settings import Settings
+from tests.server.test_service import chunk, first, posted, response
 
 
 class Supervisor:
@@ -127,3 +131,33 @@ def test_it_goes_on_with_other_settings_or_says_why_not() -> None:
             assert bool(told["shown"]["refused"]) is bool(why)
         one.say("show 3 config")
         assert one.hear()["shown"]["settings"]["records_batch"] == 7
+
+
+def test_what_is_longer_than_a_line_may_be_ends_nothing() -> None:
+    """The supervisor reads lines up to a bound: a longer one would be the last that it hears."""
+    route = "{provider: openai, auth: none, logging: {payloads: true}}"
+    kept = dict.fromkeys(("records_payload_bytes", "recent_bytes"), 2 * MAX_LINE_BYTES)
+    service = Service(Settings(admin="127.0.0.1:0", **kept))
+    session = service.open()
+    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    for message in (first("/v1/chat/completions", route), posted(body), response("200", "text/event-stream")):
+        session.receive(message)
+    # Six bytes of JSON each.
+    session.receive(chunk(b": " + b"\1" * (MAX_LINE_BYTES // 6) + b"\n\n", end=False))
+    session.close()
+
+    async def asked() -> list[bytes]:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        supervisor = _Supervisor(*await asyncio.open_unix_connection(sock=theirs))
+        made = []
+        for word in (b"show 1 exchange 1", b"show 2 cursor", b"show 3 exchanges {}"):
+            await supervisor._show(word, service)
+            made.append(await asyncio.wait_for(reader.readline(), 10))
+        await supervisor.part("")
+        writer.close()
+        return made
+
+    one, cursor, several = map(json.loads, asyncio.run(asked()))
+    assert one == {"number": 1, "shown": None} and cursor["number"] == 2
+    assert several["shown"]["exchanges"] == [] and several["shown"]["left_out"] == 1

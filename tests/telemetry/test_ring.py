@@ -91,6 +91,15 @@ def test_an_answer_has_a_bound_and_the_newest_come_first(monkeypatch: Any) -> No
     assert look(ring)["left_out"] == 10 - len(kept)
 
 
+def test_one_that_finds_room_in_no_answer_hides_no_other(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 5000)
+    ring = Ring(100, 1_000_000)
+    for name in ("a", "b" * 6000, "c"):
+        ring.ended(began(name), Outcome("translator", Ending.COMPLETE))
+    told = look(ring)
+    assert [each["request_id"] for each in told["exchanges"]] == ["a", "c"] and told["left_out"] == 1
+
+
 def test_a_cursor_stands_where_the_last_look_ended_whatever_the_clock_does() -> None:
     clock = Clock()
     ring = Ring(10, 1000, clock, process=7)
