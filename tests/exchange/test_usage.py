@@ -163,3 +163,22 @@ def test_another_namespace() -> None:
 def test_a_wrong_key_is_named(metadata: str, problem: str) -> None:
     with pytest.raises(RouteError, match=problem):
         compile_route([f"{OPENAI[:-1]}, metadata: {metadata}}}"])
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/v1/embeddings", {"model": "m", "input": "hi"}), ("/v1/rerank", {"model": "m", "query": "q", "documents": []}),
+     ("/v1/chat/completions", ASKED)],
+)  # fmt: skip
+def test_a_count_that_no_number_can_hold_is_none(path: str, asked: dict[str, Any]) -> None:
+    """It would be an error where costs are reckoned, and on the page of metrics for as long as the process lives."""
+    envoy = Conversation(Translator(shared()))
+    envoy.headers(path, attributes=leaf(f"{{provider: openai, auth: none, {COSTS}}}"))
+    envoy.body(asked)
+    envoy.answer(200, JSON)
+    usage = b'{"prompt_tokens": 1%s, "total_tokens": 1%s, "completion_tokens": 0}' % ((b"0" * 400,) * 2)
+    said = b'{"object": "list", "model": "m", "choices": [], "data": [], "usage": ' + usage + b"}"
+    envoy.chunk(said, end=True)
+    outcome = envoy.close()
+    assert outcome.ending in (Ending.COMPLETE, Ending.FAILED) and outcome.error != "internal_error"
+    assert outcome.usage.input_tokens is None

@@ -13,6 +13,7 @@ from ...llm.failures import ErrorKind, ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import Dialect, Meta, ResponseHead, UpstreamCall
+from .counts import MOST_TOKENS
 from .emitter import meta_of
 from .parser import ParserBase
 
@@ -61,7 +62,7 @@ def value(found: Mapping[str, Any], name: str) -> Any:
 
 def count(number: Any) -> int | None:
     """*number*, if it can be one of tokens."""
-    return number if type(number) is int and number >= 0 else None
+    return number if type(number) is int and 0 <= number < MOST_TOKENS else None
 
 
 def of_one_size(asked: EmbedRequest) -> Unsupported:

@@ -16,6 +16,7 @@ from extproc.llm.events import NO_USAGE, Usage
         (b'data: {"usage":null}\n\ndata: {"choices":[],"usage":{"prompt_tokens":1}}\n\ndata: [DONE]\n\n', Usage(1)),
         (b'{"usage": {"input_tokens": 5}, "data": [{"usage": {}}, {"text": "\\"usage\\": {\\"x\\": 1}"}]}', Usage(5)),
         (b'{"usage": {"seconds": 4, "type": "duration"}}', NO_USAGE),
+        (b'{"usage": {"input_tokens": 1' + b"0" * 400 + b', "output_tokens": 2}}', Usage(None, 2)),
         (b'"usage"', NO_USAGE), (b'"usage": {', NO_USAGE), (b'"usage": 4', NO_USAGE), (b"", NO_USAGE),
     ],
 )  # fmt: skip

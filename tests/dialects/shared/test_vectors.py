@@ -38,7 +38,9 @@ def test_what_is_not_there_is_told_by_its_place(read: Any, path: str) -> None:
     assert error.value.path == path
 
 
-@pytest.mark.parametrize(("number", "tokens"), [(3, 3), (0, 0), (-1, None), (True, None), (1.0, None), ("3", None)])
+@pytest.mark.parametrize(
+    ("number", "tokens"), [(3, 3), (0, 0), (-1, None), (True, None), (1.0, None), ("3", None), (10**400, None)]
+)
 def test_counts(number: Any, tokens: int | None) -> None:
     assert count(number) == tokens
 
