@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -53,6 +53,8 @@ _OVERLOADED: Refusal = (ErrorKind.OVERLOADED, "the gateway is overloaded", "over
 
 MAX_CONFIG_BYTES = 2 * 1024 * 1024
 """Of the routes that are shown, those first that were used last."""
+CLOSING_SECONDS = 5.0
+"""For what waits to be written at an end. Workers have to answer a reload in three times as long."""
 _NOTHING = (0, 0.0)
 
 
@@ -62,6 +64,13 @@ def _nothing() -> bytes:
 
 def _null() -> bytes:
     return b"null"
+
+
+def _close(sinks: Sequence[QueuedSink]) -> None:
+    """Have *sinks* write what waits, all at once: several that hang take as long as one."""
+    until = time.monotonic() + CLOSING_SECONDS
+    for sink in sinks:
+        sink.close(max(0.0, until - time.monotonic()))
 
 
 class NotAMessage(ValueError):
@@ -292,8 +301,8 @@ class Service:
 
     def retire(self, sinks: list[tuple[QueuedSink, int]]) -> None:
         """Have *sinks* write what waits. Blocks for a moment."""
+        _close([sink for sink, _ in sinks])
         for sink, counted in sinks:
-            sink.close()
             self._count_on(sink.name, sink.dropped - counted)
 
     def _count_on(self, name: str, dropped: int) -> None:
@@ -362,8 +371,7 @@ class Service:
 
     def close(self) -> None:
         """Write what waits to be logged. Blocks for a moment: nothing is served any more."""
-        for sink in self.queued:
-            sink.close()
+        _close(self.queued)
         if self._pusher is not None:
             self._pusher.close()
         if self._exporter is not None:

@@ -239,12 +239,13 @@ class Payloads:
         # A character that JSON cannot hold is none that a log could show.
         return made | {"text": text[: self._bound].encode("utf-8", "replace").decode()}
 
-    def _without(self, value: Any, instead: Callable[[Any], Any] = lambda value: MASK) -> Any:
-        """*value* without the members that must not be seen: in the place of theirs stands what *instead* has."""
+    def _without(self, value: Any, instead: Callable[[Any], Any] | None = None) -> Any:
+        """*value* without the members that must not be seen: ``***`` for each, or what *instead* makes of it."""
         if self._pattern is None:
             return value
         if type(value) is dict:
-            return {k: instead(v) if k in self._redact else self._without(v, instead) for k, v in value.items()}
+            masked = instead or _masked
+            return {k: masked(v) if k in self._redact else self._without(v, instead) for k, v in value.items()}
         if type(value) is list:
             return [self._without(each, instead) for each in value]
         # JSON within a text: a tool's input.
@@ -287,6 +288,10 @@ class _Body:
 
 def _told(headers: _Headers) -> _Headers:
     return [pair for pair in headers if pair[0] in _HEADERS or "ratelimit" in pair[0]]
+
+
+def _masked(value: Any) -> Any:
+    return MASK
 
 
 def _empty(value: Any) -> Any:

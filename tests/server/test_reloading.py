@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from extproc.server import service as service_module
 from extproc.server import set_up_log
 from extproc.server.reloading import HANGUP, REPLACE, Alone, adopted, read_anew, reload_when
 from extproc.server.service import Service
@@ -98,6 +99,25 @@ def test_drops_are_counted_on(tmp_path: Path) -> None:
     service.retire(before)
     assert service.queued[0].dropped == 5
     service.close()
+
+
+@pytest.mark.replaces_code
+def test_several_places_that_hang_take_as_long_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has to say in time that it goes on with other settings."""
+    monkeypatch.setattr(service_module, "CLOSING_SECONDS", 0.2)
+    release = threading.Event()
+    services = [Service(Settings(records=str(tmp_path / name))) for name in "ab"]
+    (first_one, second) = [each.queued[0] for each in services]
+    asked: list[float] = []
+    for sink in (first_one, second):
+        sink._write = lambda batch: release.wait(30)  # type: ignore[assignment]
+        close = sink.close
+        monkeypatch.setattr(sink, "close", lambda seconds, close=close: close(asked.append(seconds) or seconds))  # type: ignore[func-returns-value]
+    for each in services:
+        ended(each)
+    services[0].retire([(first_one, 0), (second, 0)])
+    release.set()
+    assert asked[0] > 0.1 and asked[1] < 0.1
 
 
 def test_the_same_places_are_only_opened_anew(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extproc.capabilities import CapabilityError
-from extproc.effects import Awaited, Done, Failed, Failure, HttpAnswer
+from extproc.effects import Awaited, Done, Failed, Failure, HttpAnswer, Result
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.attributes import FILTER
 from extproc.exchange.machine import Exchange
@@ -328,7 +328,8 @@ def test_whatever_is_taken_is_given_back_whichever_way_a_stream_ends(seed: int, 
     def step(session: ExchangeSession) -> list[bytes]:
         ask = session.asks
         if ask is not None and dice.random() < 0.5:
-            came = dice.choice([HttpAnswer(200, (), b""), Failed(Failure.TIMEOUT), HttpAnswer(500, (), b"x")])
+            results: list[Result] = [HttpAnswer(200, (), b""), Failed(Failure.TIMEOUT), HttpAnswer(500, (), b"x")]
+            came = dice.choice(results)
             return session.resume(ask, came)
         return session.refuse(too_large=dice.random() < 0.5) if dice.random() < 0.1 else session.receive(next_one())
 

@@ -136,8 +136,8 @@ def test_it_goes_on_with_other_settings_or_says_why_not() -> None:
 def test_what_is_longer_than_a_line_may_be_ends_nothing() -> None:
     """The supervisor reads lines up to a bound: a longer one would be the last that it hears."""
     route = "{provider: openai, auth: none, logging: {payloads: true}}"
-    kept = dict.fromkeys(("records_payload_bytes", "recent_bytes"), 2 * MAX_LINE_BYTES)
-    service = Service(Settings(admin="127.0.0.1:0", **kept))
+    most = 2 * MAX_LINE_BYTES
+    service = Service(Settings(admin="127.0.0.1:0", records_payload_bytes=most, recent_bytes=most))
     session = service.open()
     body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
     for message in (first("/v1/chat/completions", route), posted(body), response("200", "text/event-stream")):
