@@ -115,10 +115,11 @@ class GrpcioServer:
             session.close()
 
     def _taken(self, session: ExchangeSession, message: bytes) -> list[bytes]:
-        """The answers to *message*, if there is room for it; gRPC's library has held it until now, uncounted."""
-        return (
-            session.receive(message) if self._service.budget.has_room(len(message)) else session.refuse(too_large=False)
-        )
+        """The answers to *message*, if there is room for it; gRPC's library has held it until now, uncounted. An
+        exchange without words for that, none of ours or at its end, has those that Envoy waits for."""
+        if self._service.budget.has_room(len(message)):
+            return session.receive(message)
+        return session.refuse(too_large=False) or session.receive(message)
 
     async def _answer(self, call: Any, answers: list[bytes]) -> None:
         """Send *answers*. They are held until the client's window takes them."""

@@ -152,6 +152,23 @@ async def test_a_message_for_which_there_is_no_room_is_told_so() -> None:
 
 
 @run
+async def test_what_goes_by_is_answered_where_there_is_no_room_too() -> None:
+    async with serving() as (_, service, channel):
+        call = process(channel, "router")
+        message = ProcessingRequest()
+        for name, value in ((":method", b"GET"), (":path", b"/index.html")):
+            message.request_headers.headers.headers.add(key=name, raw_value=value)
+        message.request_headers.end_of_stream = True
+        assert (await ask(call, message)).WhichOneof("response") == "request_headers"
+        service.budget.change(service.budget.most)
+        answered = ProcessingRequest()
+        answered.response_headers.headers.headers.add(key=":status", raw_value=b"200")
+        answer = await asyncio.wait_for(ask(call, answered), 10)
+        assert answer.WhichOneof("response") == "response_headers"
+        service.budget.change(-service.budget.most)
+
+
+@run
 async def test_an_answer_that_is_not_taken_counts_with_what_is_held() -> None:
     async with serving() as (_, service, channel):
         call = process(channel)
