@@ -34,6 +34,10 @@ class ToFile:
         """From any thread: have the file opened anew before what is written next."""
         self._reopen = True
 
+    def close(self) -> None:
+        """Behind the last call of ``write``."""
+        self._lines.close()
+
     def write(self, batch: Sequence[Entry]) -> None:
         """One call of the file's for the whole *batch*. Raises OSError, and Full where a part of it is there."""
         if self._reopen:
@@ -47,6 +51,7 @@ class ToFile:
 
 def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[ToFile | None, list[QueuedSink]]:
     """The sinks that *settings* name, each with a thread that runs from now on. Raises OSError, SettingError."""
+    made: list[QueuedSink] = []
     writers: list[tuple[str, Callable[[Sequence[Entry]], None], int]] = []
     to_file: ToFile | None = None
     if settings.records_http:
@@ -55,8 +60,8 @@ def sinks_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> tup
         writers.append(("kafka", _topic(settings, environ).write, max(settings.records_batch, MAX_BATCH)))
     if settings.records:
         to_file = ToFile(Lines(settings.records, settings.records_max_bytes, settings.records_kept))
-        writers.append(("file", to_file.write, MAX_BATCH))
-    return to_file, [_queued(settings, *each) for each in writers]
+        made.append(_queued(settings, "file", to_file.write, MAX_BATCH, to_file.close))
+    return to_file, [*(_queued(settings, *each) for each in writers), *made]
 
 
 def of_records(settings: Settings) -> list[object]:
@@ -100,10 +105,15 @@ def spans_to(exporter: SpanExporter, settings: Settings) -> QueuedSink:
     )
 
 
-def _queued(settings: Settings, name: str, write: Callable[[Sequence[Entry]], None], batch: int) -> QueuedSink:
-    return QueuedSink(
-        name, write, settings.records_queued, max_bytes=settings.records_queued_bytes, batch=batch, wants=_is_logged
-    )
+def _queued(
+    settings: Settings,
+    name: str,
+    write: Callable[[Sequence[Entry]], None],
+    batch: int,
+    finish: Callable[[], None] | None = None,
+) -> QueuedSink:
+    most, most_bytes = settings.records_queued, settings.records_queued_bytes
+    return QueuedSink(name, write, most, max_bytes=most_bytes, batch=batch, wants=_is_logged, finish=finish)
 
 
 def _is_logged(outcome: Outcome) -> bool:

@@ -90,7 +90,8 @@ class Full(Exception):
 
 class QueuedSink:
     """Hands ended exchanges to *write*, in batches, on a thread of its own, which may block there. *name* tells it
-    from others in the log and in the metrics; of those that *wants* says no to it hears nothing. ``close`` once."""
+    from others in the log and in the metrics; of those that *wants* says no to it hears nothing. *finish* is called on
+    that thread when nothing more is to be written. ``close`` once."""
 
     def __init__(
         self,
@@ -101,6 +102,7 @@ class QueuedSink:
         max_bytes: int = MAX_QUEUED_BYTES,
         batch: int = MAX_BATCH,
         wants: Callable[[Outcome], bool] | None = None,
+        finish: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.dropped = 0
@@ -110,6 +112,7 @@ class QueuedSink:
         self._max_bytes = max_bytes
         self._batch = batch
         self._wants = wants
+        self._finish = finish
         self._silent_until = 0.0
         self._bytes = 0
         self._queue: deque[Entry] = deque()
@@ -164,6 +167,8 @@ class QueuedSink:
                 self._write(batch)
             except Exception as error:
                 self._failed(error, len(batch))
+        if self._finish is not None:
+            self._finish()
 
     def _failed(self, error: Exception, count: int) -> None:
         lost = error.lost if isinstance(error, Full) else count

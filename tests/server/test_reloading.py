@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -82,6 +84,26 @@ def test_no_record_falls_between_the_old_sinks_and_the_new(tmp_path: Path) -> No
     assert (lines(one), lines(two)) == (3, 2)
     ended(service)
     assert (lines(one), lines(two)) == (3, 2)
+
+
+def test_what_is_replaced_leaves_no_file_open(tmp_path: Path) -> None:
+    service = Service(Settings(records=str(tmp_path / "0")))
+    ended(service)
+    for number in range(1, 4):
+        assert go_on(service, Settings(records=str(tmp_path / str(number)))) == ""
+        ended(service)
+
+    def held() -> list[str]:
+        found = []
+        for each in os.listdir("/proc/self/fd"):
+            # Other threads close theirs meanwhile.
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(f"/proc/self/fd/{each}"))
+        return [name for name in found if name.startswith(str(tmp_path))]
+
+    assert held() == [str(tmp_path / "3")]
+    service.close()
+    assert held() == [] and [lines(tmp_path / str(number)) for number in range(4)] == [1, 1, 1, 1]
 
 
 def test_drops_are_counted_on(tmp_path: Path) -> None:
