@@ -14,6 +14,8 @@ from extproc.exchange.translator import Translator
 from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
 from .test_translator import CHAT, CLIENT, COMPLETION, JSON, MESSAGES, SSE, chunks
 
+pytestmark = pytest.mark.replaces_code
+
 
 class Slow(Translator):
     """Takes a millisecond for each message."""
