@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 SMALL = 400
 FACTOR, MOST = 4, 6.0
+TRIES = 15
 LEAST_SECONDS = 0.0005
 """Below this the clock says nothing."""
 
@@ -26,9 +27,9 @@ def cost(ask: Callable[[], object]) -> float:
 
 
 def grows_with_its_length(make: Callable[[int], Callable[[], object]], small: int = SMALL) -> None:
-    """Measured again when it seems not to: the machine may be busy."""
+    """Measured again when it seems not to: beside busy neighbours what is long does not fit into a cache."""
     ratio = 0.0
-    for _ in range(5):
+    for _ in range(TRIES):
         ratio = cost(make(FACTOR * small)) / max(cost(make(small)), LEAST_SECONDS)
         if ratio <= MOST:
             return
