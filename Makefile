@@ -25,8 +25,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Tests wait for processes more than they work.
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= auto
 MINUTES ?= 30
 SECONDS ?= 20
 TRANSPORT ?= h2

@@ -225,7 +225,7 @@ def test_one_that_dies_is_replaced_and_the_other_knows_nothing_of_it(tmp_path: P
         assert lost.call.code() is grpc.StatusCode.UNAVAILABLE
         lost.finish()
         address = made.addresses[0]
-        assert eventually(lambda: f") serves on {address}" in made.text, 10), made.text
+        assert eventually(lambda: f") serves on {address}" in made.text, 30), made.text
         assert whole(begun(address))
         assert whole(kept)
         after = made.pids()

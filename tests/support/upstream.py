@@ -53,7 +53,7 @@ class ScriptedUpstream(ScriptedProvider):
         return eventually(lambda: self.open == 0, within)
 
 
-def eventually(holds: Callable[[], bool], within: float = 5.0) -> bool:
+def eventually(holds: Callable[[], bool], within: float = 20.0) -> bool:
     """Whether *holds* becomes true *within* so many seconds."""
     until = time.monotonic() + within
     while not holds():
