@@ -45,7 +45,7 @@ def _tail(args: argparse.Namespace) -> int:
     from ..demo.screen import Screen
 
     token = token_of(args)
-    ports = [AdminPort(address, token) for address in args.address or [args.usual]]
+    ports = [AdminPort(address, token) for address in args.address]
     screen = Screen(sys.stdout)
     if args.format == "text":
         screen.line(_row(list(_COLUMNS)), "dim")

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..credentials.secrets import Unresolvable, resolve
-from ..wire import NoAnswer, ask
+from ..wire import NoAnswer, ask, base_url
 from .base import UsageError
 
 USUAL = "127.0.0.1:9902"
@@ -29,7 +29,7 @@ class AdminPort:
     """The one at *address*: ``host:port`` or a URL."""
 
     def __init__(self, address: str, token: str) -> None:
-        self.address = address.removeprefix("http://").rstrip("/")
+        self.url = base_url(address)
         self.cursor = ""
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
 
@@ -47,23 +47,22 @@ class AdminPort:
 
     def _get(self, path: str) -> Any:
         try:
-            seen = ask(f"http://{self.address}", path, headers=self._headers, seconds=WAIT_SECONDS + 10)
+            seen = ask(self.url, path, headers=self._headers, seconds=WAIT_SECONDS + 10)
         except NoAnswer as error:
-            raise NotShown(
-                f"{self.address} does not answer: {error}; is that what extproc serve --admin says?"
-            ) from None
-        if seen.status != 200 or seen.json is None:
+            raise NotShown(f"{self.url} does not answer: {error}; is that what extproc serve --admin says?") from None
+        told = seen.json if seen.status == 200 else None
+        if told is None:
             said = seen.body.decode("utf-8", "replace").strip()[:200]
-            raise NotShown(f"{self.address} answers {seen.status}: {said}")
-        return seen.json
+            raise NotShown(f"{self.url} answers {seen.status}: {said}")
+        return told
 
 
 def add_address(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     where = f"the admin port, host:port; left out: EXTPROC_ADMIN, or {USUAL}"
     usual = os.environ.get("EXTPROC_ADMIN") or USUAL
     if several:
-        parser.add_argument("address", nargs="*", metavar="ADDRESS", help=f"{where}; several are followed together")
-        parser.set_defaults(usual=usual)
+        more = f"{where}; several are followed together"
+        parser.add_argument("address", nargs="*", default=[usual], metavar="ADDRESS", help=more)
     else:
         parser.add_argument("address", nargs="?", default=usual, metavar="ADDRESS", help=where)
     token = "the admin token, by reference: ${NAME} or ${file:/path}; left out: EXTPROC_ADMIN_TOKEN"
