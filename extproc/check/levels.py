@@ -68,12 +68,13 @@ class Combination:
         return any(item.node for item in self.levels)
 
 
-_NONE = MetadataLevel(Node(None, "", 0))
+NONE = MetadataLevel(Node(None, "", 0))
+"""One that says nothing."""
 
 
 def named_level(route: EnvoyRoute) -> MetadataLevel:
     """What its virtual host says of *route* to the router's stream, which then translates for it."""
-    return _NONE if route.named is None else MetadataLevel(route.named, route.named.text)
+    return NONE if route.named is None else MetadataLevel(route.named, route.named.text)
 
 
 def all_levels(config: Config) -> Iterator[tuple[str, MetadataLevel]]:
@@ -87,8 +88,9 @@ def all_levels(config: Config) -> Iterator[tuple[str, MetadataLevel]]:
             yield ENDPOINT, level(endpoint)
 
 
-def _endpoint_levels(cluster: Cluster) -> list[MetadataLevel]:
-    return [level(item) for item in cluster.endpoints] or [_NONE]
+def endpoint_levels(cluster: Cluster) -> list[MetadataLevel]:
+    """What each endpoint of *cluster* says; one that says nothing where it has none."""
+    return [level(item) for item in cluster.endpoints] or [NONE]
 
 
 def met(route: EnvoyRoute, cluster: Cluster, *, served: bool = True) -> Iterator[Combination]:
@@ -100,9 +102,9 @@ def met(route: EnvoyRoute, cluster: Cluster, *, served: bool = True) -> Iterator
         return
     if listener and not upstream:
         # A listener filter runs before a host is chosen: only route and cluster are known to it.
-        yield Combination(mine, level(cluster.node), _NONE)
+        yield Combination(mine, level(cluster.node), NONE)
         return
-    for endpoint in _endpoint_levels(cluster):
+    for endpoint in endpoint_levels(cluster):
         yield Combination(mine, level(cluster.node), endpoint)
 
 
@@ -118,13 +120,13 @@ def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]
                 for found in met(route, cluster, served=served):
                     yield found, cluster
         if not route.clusters and any(item.translates for item in route.filters):
-            yield Combination(mine, _NONE, _NONE), None
+            yield Combination(mine, NONE, NONE), None
     for cluster in config.clusters.values():
         if cluster.name not in reached and cluster.filters:
             mine = level(cluster.node)
-            for endpoint in _endpoint_levels(cluster):
+            for endpoint in endpoint_levels(cluster):
                 if "provider" in f"{mine.text}{endpoint.text}":
-                    yield Combination(_NONE, mine, endpoint), cluster
+                    yield Combination(NONE, mine, endpoint), cluster
 
 
 def used_levels(config: Config, item: Filter) -> set[tuple[str, bool]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..headers import CREDENTIAL_HEADERS
-from .levels import Combination, MetadataLevel, level, problem
+from .levels import NONE, Combination, endpoint_levels, level, problem
 from .rule import ERROR, WARNING, Found, rule
 from .topology import Config, EnvoyRoute, type_of
 from .tree import Node
@@ -88,14 +88,11 @@ def mirror_filter(config: Config) -> Found:
     write="metadata: {filter_metadata: {extproc: {route: \"provider: ...\"}}} on the mirror's endpoints",
 )  # fmt: skip
 def mirror_metadata(config: Config) -> Found:
-    none = MetadataLevel(Node(None, "", 0))
     for node, name in _mirrors(config, upstream_routes(config)):
         cluster = config.clusters.get(name)
         if cluster is None or not cluster.filters:
             continue
-        ends = [level(item) for item in cluster.endpoints] or [none]
-        wrong = [problem(Combination(none, level(cluster.node), end)) for end in ends]
-        if any(wrong):
+        if any(problem(Combination(NONE, level(cluster.node), end)) for end in endpoint_levels(cluster)):
             yield node
 
 
