@@ -8,6 +8,7 @@ from typing import Any
 from ..exchange.attributes import MODELS
 from ..headers import CREDENTIAL_HEADERS
 from ..route.catalogue import read_catalogue
+from ..route.model import COSTS_NAMESPACE
 from ..route.text import RouteError
 from .levels import MetadataLevel, all_levels, combinations, level, named_level, place, problem
 from .rule import ERROR, WARNING, Found, rule
@@ -271,7 +272,7 @@ def _costs_in(levels: Sequence[MetadataLevel]) -> tuple[MetadataLevel, str] | No
     for found in reversed(levels):
         said = found.member("metadata")
         if isinstance(said, dict) and said.get("costs"):
-            return found, str(said.get("namespace", "io.envoy.ai_gateway"))
+            return found, str(said.get("namespace", COSTS_NAMESPACE))
     return None
 
 

@@ -15,7 +15,7 @@ from ..headers import CREDENTIAL_HEADERS, MODEL_HEADER, ROUTE_HEADER
 from ..reference import config as reference
 from ..route.catalogue import is_route_name
 from ..route.merge import as_object, merge
-from ..route.model import split_endpoint
+from ..route.model import COSTS_NAMESPACE, split_endpoint
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _KEYLIKE = re.compile(r"key|token|secret|auth|password|credential", re.IGNORECASE)
@@ -95,7 +95,6 @@ class Wanted:
             self.action["auto_host_rewrite"] = False
 
 
-COSTS_NAMESPACE = "io.envoy.ai_gateway"
 BODY_NAMESPACE = "llm.body"
 """Where ``json_to_metadata`` puts members of the body for the routes to match."""
 

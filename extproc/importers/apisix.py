@@ -6,8 +6,9 @@ import copy
 import re
 from typing import Any
 
-from ..gateway.envoy import COSTS_NAMESPACE, Destination, ImportFailed, Made, Wanted, endpoint_parts, leftovers, seconds
+from ..gateway.envoy import Destination, ImportFailed, Made, Wanted, endpoint_parts, leftovers, seconds
 from ..providers import PROVIDERS
+from ..route.model import COSTS_NAMESPACE
 from . import apisix_forms, apisix_multi, apisix_policies
 from .apisix_multi import SERVER_ERRORS
 

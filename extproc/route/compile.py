@@ -28,7 +28,7 @@ from ..policy.base import Configured, PolicyError
 from ..providers import CONVERSATIONS, EMBEDDINGS, PROVIDERS, STATELESS, kind_of
 from .auth import Credentials, Secrets, credentials
 from .merge import merge
-from .model import TABLE, checked, split_endpoint
+from .model import COSTS_NAMESPACE, TABLE, checked, split_endpoint
 from .route import PORTS, EndpointUrl, Logged, Route, not_spoken
 from .served import ServedRoute, origin
 from .shown import shown, wrong
@@ -274,7 +274,7 @@ class _Builder:
             variables=tuple(metadata.get("variables", ())),
             tells_traits=not _TRAITS.isdisjoint(metadata.get("variables", ()))
             or values.get("logging", {}).get("summaries", False),
-            costs_namespace=metadata.get("namespace", "io.envoy.ai_gateway"),
+            costs_namespace=metadata.get("namespace", COSTS_NAMESPACE),
             provider_conf=conf,
             endpoint=endpoint,
             max_tokens=override.get("llm_options", {}).get("max_tokens"),

@@ -296,11 +296,15 @@ TABLE = "table"
 _PRICES = {"anyOf": [{"const": TABLE}, {"type": "object"}]}
 
 
+COSTS_NAMESPACE = "io.envoy.ai_gateway"
+"""Where ``metadata.costs`` go, if ``metadata.namespace`` does not say."""
+
+
 class Metadata(_Part):
     """What else goes into Envoy's dynamic metadata. ``costs``: name there -> a count, or what it is computed by;
     ``variables``: of ``VARIABLES``, or the word ``all``."""
 
-    namespace: Annotated[str, AfterValidator(_namespace)] = "io.envoy.ai_gateway"
+    namespace: Annotated[str, AfterValidator(_namespace)] = COSTS_NAMESPACE
     costs: dict[str, Annotated[str | dict[str, Any], BeforeValidator(_cost)]] = {}
     variables: Annotated[list[Variable], BeforeValidator(_variables)] = []
 
