@@ -84,10 +84,10 @@ def main(arguments: list[str]) -> int:
         problems = wrong(version)
         print("\n".join(problems) or f"{version}: everything agrees")
         return 1 if problems else 0
+    elif option == "--tags":
+        print("\n".join(tags(version)))
     else:
-        print(
-            "\n".join(tags(version)) if option == "--tags" else notes(version), end="\n" if option == "--tags" else ""
-        )
+        print(notes(version), end="")
     return 0
 
 

@@ -424,9 +424,7 @@ def models() -> str:
             default = {"True": "yes", "False": "no", "None": "not known"}.get(ast.unparse(member.value))
             shown = default or f"`{ast.literal_eval(member.value)}`"
             choices = re.findall(r"'(\w+)'", ast.unparse(member.annotation))
-            words = (
-                f"{'One of' if choices else ''} {', '.join(f'`{word}`' for word in choices)}{'.' if choices else ''}"
-            )
+            words = f"One of {', '.join(f'`{word}`' for word in choices)}." if choices else ""
             lines.append(f"| `{member.target.id}` | {shown} | {f'{about} {words}'.strip().replace('``', '`')} |")
     lines.append(MODELS_ROWS.rstrip("\n"))
     known = capabilities.load()

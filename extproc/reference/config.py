@@ -120,7 +120,8 @@ def saying(config: Mapping[str, Any], line: str) -> dict[str, Any]:
     """*config* with *line* in the text of each route that names a provider."""
     made: dict[str, Any] = copy_all(config)
     for said in _said(made):
-        said |= {name: _with(text, line) for name, text in said.items() if name == "route"}
+        if "route" in said:
+            said["route"] = _with(said["route"], line)
         if "routes" in said:
             said["routes"] = {name: _with(text, line) for name, text in said["routes"].items()}
     return made
