@@ -48,9 +48,7 @@ def watched(
         clusters(config)["extproc"]["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
         placements.add_route(config, MODEL, "openai", "logging: {payloads: true}\n")
         envoy = stack.enter_context(Envoy(folder, config))
-        text = sidecar.log.read_text("utf-8")
-        address = text.partition("extproc admin on ")[2].split()[0]
-        yield Gateway("upstream", envoy, own, folder / "access.log"), address
+        yield Gateway("upstream", envoy, own, folder / "access.log"), sidecar.admin
 
 
 def ask(address: str, path: str, token: str = TOKEN) -> tuple[int, Any]:

@@ -95,11 +95,10 @@ class World:
 
     def everything_else(self) -> dict[str, bytes]:
         """What the sidecar and Envoy tell of themselves."""
-        (admin,) = [line for line in self.sidecar.log.read_text().splitlines() if "admin on" in line]
         shown = {}
 
         def ask(path: str) -> bytes:
-            with urllib.request.urlopen(f"http://{admin.rpartition(' ')[2]}/{path}") as page:
+            with urllib.request.urlopen(f"http://{self.sidecar.admin}/{path}") as page:
                 answer: bytes = page.read()
             return answer
 

@@ -171,9 +171,8 @@ class Soak:
         return int(found[1])
 
     def _metrics(self) -> str:
-        said = re.search(r"extproc admin on 127.0.0.1:(\d+)", self._sidecar.log.read_text())
-        assert said is not None
-        connection = http.client.HTTPConnection("127.0.0.1", int(said[1]), timeout=10)
+        assert self._sidecar.admin
+        connection = http.client.HTTPConnection(self._sidecar.admin, timeout=10)
         with closing(connection):
             connection.request("GET", "/metrics")
             return connection.getresponse().read().decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -44,9 +43,8 @@ class Backends:
 
     def metrics(self) -> str:
         """What the sidecar's admin port says to Prometheus."""
-        port = re.search(r"extproc admin on \S+:(\d+)", self.sidecar.log.read_text("utf-8"))
-        assert port is not None, "it has no admin port"
-        with closing(http.client.HTTPConnection("127.0.0.1", int(port[1]), timeout=10)) as connection:
+        assert self.sidecar.admin, "it has no admin port"
+        with closing(http.client.HTTPConnection(self.sidecar.admin, timeout=10)) as connection:
             connection.request("GET", "/metrics")
             return connection.getresponse().read().decode()
 
