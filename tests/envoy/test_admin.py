@@ -18,7 +18,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
 from tests.support.placements import clusters
-from tests.support.upstream import eventually
+from tests.support.upstream import eventually, whole_lines
 from tests.support.workers import Workers
 
 MODEL = "gpt-5-that-is-shown"
@@ -136,8 +136,7 @@ def test_processes_share_one_file_of_records(watched: tuple[Gateway, str]) -> No
         gateway.messages(MODEL, messages=[{"role": "user", "content": f"shared {number} {'x' * 9000}"}])
 
     def numbers() -> list[str]:
-        whole, _, _ = records.read_bytes().rpartition(b"\n")
-        said = [msgspec.json.decode(line)["llm_request"]["messages"][0]["content"] for line in whole.splitlines()]
+        said = [msgspec.json.decode(line)["llm_request"]["messages"][0]["content"] for line in whole_lines(records)]
         return sorted(text.split()[1] for text in said if isinstance(text, str) and text.startswith("shared"))
 
     assert eventually(lambda: len(numbers()) == 12, 15)

@@ -15,7 +15,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
 from tests.support.side_service import SideService
-from tests.support.upstream import eventually
+from tests.support.upstream import eventually, whole_lines
 
 MODEL = "gpt-4-that-is-logged"
 LOGGED = "logging: {summaries: true, payloads: true}\n"
@@ -55,8 +55,7 @@ def line_of(records: Path, words: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
     def look() -> bool:
-        whole, _, _ = records.read_bytes().rpartition(b"\n")
-        found[:] = [msgspec.json.decode(line) for line in whole.splitlines() if words.encode() in line]
+        found[:] = [msgspec.json.decode(line) for line in whole_lines(records) if words.encode() in line]
         return bool(found)
 
     assert eventually(look, 15)

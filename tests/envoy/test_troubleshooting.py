@@ -21,7 +21,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import ScriptedAnswer
 from tests.support import placements
 from tests.support.gateway import DEAD_PORT, KEYS, Backends, Gateway, Reply, configured, gateway
-from tests.support.upstream import chat, eventually
+from tests.support.upstream import chat, eventually, whole_lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 TABLE = re.compile(r"^## (\d{3}).*?\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -68,17 +68,15 @@ class World:
     def details(self, before: int) -> str:
         """Of the exchange after the first *before* that the access log has."""
 
-        def lines() -> list[bytes]:
+        def is_written() -> bool:
             self.gateway.envoy.admin("POST", "/reopen_logs")
-            log = self.gateway.access_log
-            return log.read_bytes().rpartition(b"\n")[0].splitlines() if log.exists() else []
+            return self.count() > before
 
-        assert eventually(lambda: len(lines()) > before, 15)
-        return str(msgspec.json.decode(lines()[before])["details"])
+        assert eventually(is_written, 15)
+        return str(msgspec.json.decode(whole_lines(self.gateway.access_log)[before])["details"])
 
     def count(self) -> int:
-        log = self.gateway.access_log
-        return len(log.read_bytes().rpartition(b"\n")[0].splitlines()) if log.exists() else 0
+        return len(whole_lines(self.gateway.access_log))
 
 
 def _listener(config: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:

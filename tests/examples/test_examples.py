@@ -22,7 +22,7 @@ from tests.support import envoygateway
 from tests.support.as_embeddings import vector
 from tests.support.gateway import Gateway, Reply
 from tests.support.sigv4 import verified
-from tests.support.upstream import chat, chat_stream, eventually
+from tests.support.upstream import chat, chat_stream, eventually, whole_lines
 
 from .conftest import ANTHROPIC_HOSTS, AWS_KEYS, KEYS, SECRET_FILE, World, key
 from .readme import NAMES, ROOT, asked, blocks
@@ -386,8 +386,7 @@ def test_a_request_log_is_written(world: World) -> None:
     found: list[Any] = []
 
     def look() -> bool:
-        whole, _, _ = (gateway.backends.folder / "records").read_bytes().rpartition(b"\n")
-        records = [msgspec.json.decode(line) for line in whole.splitlines()]
+        records = map(msgspec.json.decode, whole_lines(gateway.backends.folder / "records"))
         found[:] = [each for each in records if each.get("llm_response_text", {}).get("content") == "1+1 equals 2."]
         return bool(found)
 

@@ -19,7 +19,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.reference import config as envoy_config
 
 from . import placements
-from .upstream import ScriptedUpstream, eventually
+from .upstream import ScriptedUpstream, eventually, whole_lines
 
 PLACEMENTS = ("upstream", "listener", "one-stream")
 CLIENT_KEY = "key-of-the-client"
@@ -96,9 +96,7 @@ class Gateway:
         def look() -> bool:
             # Else it would write every ten seconds.
             self.envoy.admin("POST", "/reopen_logs")
-            # Whole lines alone: Envoy may be in the middle of one.
-            written, _, _ = self.access_log.read_bytes().rpartition(b"\n")
-            entries = map(msgspec.json.decode, written.splitlines())
+            entries = map(msgspec.json.decode, whole_lines(self.access_log))
             found[:] = [entry for entry in entries if entry["model"] == model]
             return bool(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -61,6 +62,11 @@ def eventually(holds: Callable[[], bool], within: float = 20.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def whole_lines(file: Path) -> list[bytes]:
+    """The lines of *file*, to which a process writes, without one that is not ended; none before the file is there."""
+    return file.read_bytes().rpartition(b"\n")[0].splitlines() if file.exists() else []
 
 
 def events(*values: Any, done: bool = False) -> list[bytes]:
