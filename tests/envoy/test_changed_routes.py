@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 from collections.abc import Iterator
@@ -49,6 +48,13 @@ class Watched:
         beside.write_text(text)
         os.replace(beside, self.folder / f"{kind}.yaml")
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the virtual host says to the sidecar."""
+        host = self.config["static_resources"]["routes"]["virtual_hosts"][0]
+        found: dict[str, Any] = host["metadata"]["filter_metadata"]["extproc"]
+        return found
+
     def routes(self) -> None:
         self.write("routes", [self.config["static_resources"]["routes"]])
 
@@ -71,34 +77,24 @@ def watched(shared: Backends) -> Iterator[Watched]:
     sidecar = placements.clusters(config)["extproc"]
     static["clusters"].remove(sidecar)
     running["static_resources"] = {"listeners": static["listeners"], "clusters": [sidecar]}
-    made = Watched(Gateway("one-stream", None, shared, folder / "access.log"), folder, config)  # type: ignore[arg-type]
+    envoy = Envoy(folder, running)
+    made = Watched(Gateway("one-stream", envoy, shared, folder / "access.log"), folder, config)
     made.routes()
     made.clusters()
-    with Envoy(folder, running) as envoy:
-        yield Watched(Gateway("one-stream", envoy, shared, folder / "access.log"), folder, config)
-
-
-def begun(gateway: Gateway) -> http.client.HTTPResponse:
-    """A stream of which the first bytes have come."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.envoy.port, timeout=60)
-    body = b'{"model": "claude-haiku-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
-    connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
-    response = connection.getresponse()
-    assert response.status == 200 and b"data: " in response.read1()
-    return response
+    with envoy:
+        yield made
 
 
 def test_a_model_goes_to_another_provider_from_one_request_to_the_next(watched: Watched) -> None:
     gateway = watched.gateway
     gateway.backends.reset()
     assert eventually(lambda: gateway.messages("gpt-5").status == 200, 30)
-    host = watched.config["static_resources"]["routes"]["virtual_hosts"][0]["metadata"]["filter_metadata"]["extproc"]
     assert gateway.messages("new").status == 404
     gate = Gate()
     first, *rest = events(*message_events(text_block("one", "two")))
     gateway.anthropic_upstream.will(sse_answer([first, *rest[:2], gate, *rest[2:]]))
-    response = begun(gateway)
-    host["models"] = f"new: {{model: gpt-5.4-mini, route: openai}}\n{host['models']}"
+    response = gateway.begun()
+    watched.said["models"] = f"new: {{model: gpt-5.4-mini, route: openai}}\n{watched.said['models']}"
     watched.routes()
     assert eventually(lambda: gateway.messages("new").status == 200, 30)
     assert gateway.openai_upstream.last.json()["model"] == "gpt-5.4-mini"
@@ -109,7 +105,7 @@ def test_a_model_goes_to_another_provider_from_one_request_to_the_next(watched: 
 def test_a_cluster_is_replaced(watched: Watched) -> None:
     other = ScriptedUpstream(as_openai.answer)
     with other:
-        cluster = next(each for each in watched.config["static_resources"]["clusters"] if each["name"] == "openai")
+        cluster = placements.clusters(watched.config)["openai"]
         endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         before = endpoint["address"]["socket_address"]["port_value"]
         endpoint["address"]["socket_address"]["port_value"] = other.port
@@ -139,12 +135,12 @@ def test_what_cannot_be_read_changes_nothing_and_is_counted(watched: Watched) ->
 
 
 def test_a_route_that_is_wrong_fails_its_own_requests_alone(watched: Watched) -> None:
-    host = watched.config["static_resources"]["routes"]["virtual_hosts"][0]["metadata"]["filter_metadata"]["extproc"]
-    good = host["routes"]["openai"]
-    host["routes"]["openai"] = "provider: nobody"
+    routes = watched.said["routes"]
+    good = routes["openai"]
+    routes["openai"] = "provider: nobody"
     watched.routes()
     assert eventually(lambda: watched.gateway.messages("gpt-5").status == 500, 30)
     assert watched.gateway.chat("claude-haiku-4-5").status == 200
-    host["routes"]["openai"] = good
+    routes["openai"] = good
     watched.routes()
     assert eventually(lambda: watched.gateway.messages("gpt-5").status == 200, 30)

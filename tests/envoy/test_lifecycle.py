@@ -46,7 +46,7 @@ def test_without_the_sidecar_nothing_passes_untranslated(own: Gateway) -> None:
 def test_a_sidecar_that_dies_in_mid_stream_breaks_the_transfer(own: Gateway) -> None:
     gate = Gate()
     own.anthropic_upstream.will(sse_answer([*events(*message_events(text_block("par"), stop=None)), gate]))
-    response = _begun(own)
+    response = own.begun()
     own.backends.sidecar.kill()
     gate.set()
     with pytest.raises((http.client.HTTPException, ConnectionError)):
@@ -57,7 +57,7 @@ def test_a_sidecar_that_is_told_to_end_finishes_its_streams(own: Gateway) -> Non
     gate = Gate()
     first, *rest = events(*message_events(text_block("one", "two")))
     own.anthropic_upstream.will(sse_answer([first, *rest[:2], gate, *rest[2:]]))
-    response = _begun(own)
+    response = own.begun()
     own.backends.sidecar.signal(signal.SIGTERM)
     # It takes no new ones: what else asks is refused, and reaches no upstream untranslated.
     assert eventually(lambda: own.messages("gpt-5").status != 200)
@@ -66,16 +66,6 @@ def test_a_sidecar_that_is_told_to_end_finishes_its_streams(own: Gateway) -> Non
     assert b"two" in (tail := response.read()) and b"[DONE]" in tail
     assert eventually(lambda: not own.backends.sidecar.alive(), within=10)
     assert own.backends.sidecar.stop() == 0
-
-
-def _begun(own: Gateway) -> http.client.HTTPResponse:
-    """A stream of which the first bytes have come."""
-    connection = http.client.HTTPConnection("127.0.0.1", own.envoy.port, timeout=20)
-    body = b'{"model": "claude-haiku-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
-    connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
-    response = connection.getresponse()
-    assert response.status == 200 and b"data: " in response.read1()
-    return response
 
 
 def test_a_sidecar_that_comes_back_is_used_again(own: Gateway) -> None:

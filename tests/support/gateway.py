@@ -136,6 +136,15 @@ class Gateway:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
         return self.send("/v1/chat/completions", body, {"authorization": f"Bearer {CLIENT_KEY}"})
 
+    def begun(self) -> http.client.HTTPResponse:
+        """A Chat Completions stream of Anthropic's answer, of which the first bytes have come."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.envoy.port, timeout=60)
+        body = b'{"model": "claude-haiku-4-5", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+        connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 200 and b"data: " in response.read1()
+        return response
+
     def messages(self, model: str, **members: Any) -> Reply:
         """A Messages request over plain HTTP."""
         body = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}], **members}
