@@ -44,7 +44,9 @@ class Pusher:
         export: Any = importlib.import_module("opentelemetry.sdk.metrics.export")
         view: Any = importlib.import_module("opentelemetry.sdk.metrics.view")
         metrics = kept(off)
-        reader = export.PeriodicExportingMetricReader(_exporter(endpoint))
+        reader = export.PeriodicExportingMetricReader(
+            exporter(endpoint, "metric_exporter.OTLPMetricExporter", METRICS_PATH)
+        )
         self._provider: Any = sdk.MeterProvider(
             [reader],
             resource=resource(),
@@ -82,14 +84,16 @@ def resource() -> Any:
 _INSTANCE = str(uuid.uuid4())
 
 
-def _exporter(endpoint: str) -> Any:
+def exporter(endpoint: str, name: str, path: str) -> Any:
+    """OpenTelemetry's exporter *name*, ``module.class``, to *endpoint*; over HTTP to *path*, unless that names one.
+    Raises ModuleNotFoundError."""
     parts = urlsplit(endpoint)
-    if parts.scheme in ("grpc", "grpcs"):
-        over_grpc: Any = importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.metric_exporter")
-        return over_grpc.OTLPMetricExporter(endpoint=parts.netloc, insecure=parts.scheme == "grpc")
-    over_http: Any = importlib.import_module("opentelemetry.exporter.otlp.proto.http.metric_exporter")
-    path = parts.path.rstrip("/") or METRICS_PATH
-    return over_http.OTLPMetricExporter(endpoint=parts._replace(path=path).geturl())
+    module, _, kind = name.partition(".")
+    over = "grpc" if parts.scheme in ("grpc", "grpcs") else "http"
+    made: Any = getattr(importlib.import_module(f"opentelemetry.exporter.otlp.proto.{over}.{module}"), kind)
+    if over == "grpc":
+        return made(endpoint=parts.netloc, insecure=parts.scheme == "grpc")
+    return made(endpoint=parts._replace(path=parts.path.rstrip("/") or path).geturl())
 
 
 def _instruments(

@@ -7,9 +7,8 @@ import importlib
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from ..telemetry.otlp import resource
+from ..telemetry.otlp import exporter, resource
 from ..telemetry.sinks import Entry, Full
 from .spans import ExchangeSpan, span_of
 
@@ -30,7 +29,7 @@ class SpanExporter:
         self._scope: Any = importlib.import_module("opentelemetry.sdk.util.instrumentation").InstrumentationScope(
             "extproc"
         )
-        self._exporter = _exporter(endpoint)
+        self._exporter = exporter(endpoint, "trace_exporter.OTLPSpanExporter", TRACES_PATH)
         self._done: Any = importlib.import_module("opentelemetry.sdk.trace.export").SpanExportResult.SUCCESS
         self._resource = resource()
 
@@ -91,13 +90,3 @@ def _parts(batch: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         size += more
     if part:
         yield part
-
-
-def _exporter(endpoint: str) -> Any:
-    parts = urlsplit(endpoint)
-    if parts.scheme in ("grpc", "grpcs"):
-        over_grpc: Any = importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
-        return over_grpc.OTLPSpanExporter(endpoint=parts.netloc, insecure=parts.scheme == "grpc")
-    over_http: Any = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-    path = parts.path.rstrip("/") or TRACES_PATH
-    return over_http.OTLPSpanExporter(endpoint=parts._replace(path=path).geturl())
