@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from ..frozen import Frozen
 from ..llm.events import NO_USAGE
-from .outcome import Began, Ending, Outcome
+from .outcome import Began, Outcome
 from .sinks import QueuedSink
 
 log = logging.getLogger(__name__)
@@ -224,12 +224,7 @@ _USED = {
            *WHO, "error.type", unit="s")  # fmt: skip
 def _request_duration(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
     if outcome.provider:
-        yield (*_who(outcome), _error(outcome)), outcome.seconds
-
-
-def _error(outcome: Outcome) -> str:
-    ended_well = outcome.ending in (Ending.COMPLETE, Ending.ANSWERED, Ending.PASSED)
-    return outcome.error or ("" if ended_well else outcome.ending.value)
+        yield (*_who(outcome), outcome.error_type), outcome.seconds
 
 
 @histogram("gen_ai.server.time_to_first_token", "From a request's headers to the first content of its stream.",

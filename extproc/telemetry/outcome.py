@@ -28,6 +28,9 @@ class Ending(Enum):
     """It went by untouched: nothing that a model is asked or answers."""
 
 
+_ENDED_WELL = frozenset({Ending.COMPLETE, Ending.ANSWERED, Ending.PASSED})
+
+
 class Began(Frozen):
     """What is known of an exchange at its start. One object for each: sinks may tell exchanges apart by it."""
 
@@ -103,6 +106,11 @@ class Outcome(Frozen):
     def logged(self) -> bool:
         """The route has it logged, in whatever detail."""
         return self.summary or self.payloads is not None
+
+    @property
+    def error_type(self) -> str:
+        """Why it did not end well, as OpenTelemetry's ``error.type`` has it; empty if it did."""
+        return self.error or ("" if self.ending in _ENDED_WELL else self.ending.value)
 
     @property
     def payload_bytes(self) -> int:

@@ -11,7 +11,6 @@ from ..telemetry.outcome import Began, Ending, Outcome
 from ..telemetry.traceparent import Traced
 from .content import attributes_of
 
-ENDED_WELL = frozenset({Ending.COMPLETE, Ending.ANSWERED, Ending.PASSED})
 MAX_TEXT = 1024
 """Characters of a text from outside that is no content."""
 LOSS = "extproc.loss"
@@ -45,7 +44,7 @@ def span_of(began: Began, outcome: Outcome) -> ExchangeSpan:
     assert outcome.trace is not None
     start = _nanoseconds(began.at)
     end = start + _nanoseconds(outcome.seconds)
-    error = "" if outcome.ending in ENDED_WELL and not outcome.error else outcome.error or outcome.ending.value
+    error = outcome.error_type
     asks = outcome.ending not in (Ending.REFUSED, Ending.ANSWERED) and bool(outcome.upstream)
     told = {name: value for name, value in _attributes(began, outcome, error) if value not in (None, "", ())}
     if outcome.content is not None and outcome.operation == "chat":
