@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ..frozen import Frozen
-from ..llm.events import Usage
+from ..llm.events import Usage, total
 from .expression import Expression, ExpressionError, Sort, Values
 from .weights import Weights
 
@@ -43,8 +43,7 @@ class Spent(Frozen):
     def values(self) -> Values:
         """By the names of ``NAMES``; a count that is not known is 0."""
         usage = self.usage
-        counts = {name: float(getattr(usage, name, None) or 0) for name in COUNTS}
-        counts["total_tokens"] = counts["input_tokens"] + counts["output_tokens"]
+        counts = {name: float(counted(usage, name) or 0) for name in COUNTS}
         same = {name: counts[ours] for name, ours in _SAME.items()}
         who = {"model": self.model, "model_answered": self.model_answered, "provider": self.provider}
         return {**counts, **same, USD: self.usd or 0.0, **who}
@@ -87,10 +86,7 @@ class Cost:
 
 def counted(usage: Usage, kind: str) -> int | None:
     """The count of *kind*, one of ``COUNTS``; ``None`` if it is unknown."""
-    if kind == "total_tokens":
-        known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
-        return sum(known) if known else None
-    count: int | None = getattr(usage, kind)
+    count: int | None = total(usage) if kind == "total_tokens" else getattr(usage, kind)
     return count
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..telemetry.record import milliseconds, total
+from ..llm.events import total
+from ..telemetry.record import milliseconds
 from ..translation.translation import Translation
 
 

@@ -46,6 +46,12 @@ class Usage(Struct, frozen=True, gc=False):
 NO_USAGE = Usage()
 
 
+def total(usage: Usage) -> int | None:
+    """The tokens of both directions, as far as they are known; ``None`` if neither is."""
+    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+    return sum(known) if known else None
+
+
 class Citation(Struct, frozen=True):
     """Where a piece of text comes from. ``start`` and ``end`` count code points within the block's own text and are
     ``None`` where the dialect cites the block as a whole; ``native`` is the dialect's own object, for itself."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..llm.events import Usage
+from ..llm.events import Usage, total
 from .outcome import Began, Outcome
 
 _encode = msgspec.json.Encoder().encode
@@ -101,12 +101,6 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "cache_creation_input_tokens": usage.cache_write_tokens or 0,
         "reasoning_tokens": usage.reasoning_tokens or 0,
     }
-
-
-def total(usage: Usage) -> int | None:
-    """The tokens of both directions, as far as they are known; ``None`` if neither is."""
-    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
-    return sum(known) if known else None
 
 
 def milliseconds(seconds: float | None) -> int | None:

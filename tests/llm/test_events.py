@@ -10,7 +10,8 @@ from extproc.llm.grammar import DELTA_OF, STARTS, TRANSITIONS
 
 
 def test_what_is_counted_as_nothing_is_not_known() -> None:
-    assert e.Usage() == e.NO_USAGE
+    assert e.Usage() == e.NO_USAGE and e.total(e.NO_USAGE) is None
+    assert [e.total(each) for each in (e.Usage(5), e.Usage(5, 2, 4), e.Usage(output_tokens=0))] == [5, 7, 0]
     assert all(value is None for value in msgspec.structs.astuple(e.NO_USAGE))
 
 
