@@ -159,8 +159,8 @@ REPLAY = Command(
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Shows where two captures differ, exchange by exchange: what is known of them, and each body."
-    parser.add_argument("one", metavar="A")
-    parser.add_argument("other", metavar="B")
+    parser.add_argument("one", metavar="A", help="what extproc capture wrote")
+    parser.add_argument("other", metavar="B", help="another of its files, such as a later one")
     parser.set_defaults(run=_diff)
 
 
