@@ -139,7 +139,8 @@ test-real: $(VENV)/.dev
 	@mvn -q -B -f tests/real/kafka.pom.xml dependency:copy-dependencies -DincludeScope=runtime \
 	  -DoutputDirectory=$(CURDIR)/$(REAL)/kafka > $(REAL)/mvn.log 2>&1 || \
 	  echo "test-real: no Kafka, Maven cannot copy it: $$(tail -n 1 $(REAL)/mvn.log)"
-	@cd $(REAL) && { apt-get download -q prometheus && dpkg -x prometheus_*.deb prometheus; } > apt.log 2>&1 || \
+	@test -x $(REAL)/prometheus/usr/bin/prometheus || (cd $(REAL) && apt-get download -q prometheus && \
+	  dpkg -x prometheus_*.deb prometheus) > $(REAL)/apt.log 2>&1 || \
 	  echo "test-real: no Prometheus, apt cannot download it: $$(tail -n 1 $(REAL)/apt.log)"
 	@test -d $(REAL)/playwright/playwright || \
 	  $(PIP) install --no-deps --target $(REAL)/playwright $(REAL_PLAYWRIGHT) 2> $(REAL)/playwright.log || \
@@ -148,8 +149,9 @@ test-real: $(VENV)/.dev
 	  echo "test-real: no browser, apt cannot download chromium: $$(tail -n 1 $(REAL)/chromium.log)"
 	@test -x $(REAL)/go/service_cmd || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_GO) > $(REAL)/go.log 2>&1 || \
 	  echo "test-real: no rate limit service, Go cannot build it: $$(tail -n 1 $(REAL)/go.log)"
-	@cd $(REAL) && { apt-get download -q $(REAL_REDIS) && for package in $(REAL_REDIS); do dpkg -x $${package}_*.deb redis; done; } \
-	  > redis.log 2>&1 || echo "test-real: no Redis, apt cannot download it: $$(tail -n 1 $(REAL)/redis.log)"
+	@test -d $(REAL)/redis || (cd $(REAL) && apt-get download -q $(REAL_REDIS) && \
+	  for package in $(REAL_REDIS); do dpkg -x $${package}_*.deb redis.part || exit; done && mv redis.part redis) \
+	  > $(REAL)/redis.log 2>&1 || echo "test-real: no Redis, apt cannot download it: $$(tail -n 1 $(REAL)/redis.log)"
 	@test -x $(REAL)/go/helm || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_HELM) > $(REAL)/helm.log 2>&1 || \
 	  echo "test-real: no Helm, $(REAL_HELM) cannot be built: $$(tail -n 1 $(REAL)/helm.log)"
 	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$(CURDIR)/$(REAL)/go:$$PATH" EXTPROC_PICTURES=$(PICTURES) $(BIN)/pytest -q -m real tests/real
