@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -277,12 +278,9 @@ def _convert(members: dict[str, Any], where: str) -> Capabilities:
 
 def load(path: str | Path | None = None) -> CapabilityTable:
     """The packaged table, with the operator's file at *path* over it, row by row. Raises CapabilityError."""
-    data = _read(resources.files("extproc").joinpath("capabilities.yaml").read_text("utf-8"), "capabilities.yaml")
+    data = _read(resources.files("extproc").joinpath("capabilities.yaml"), "capabilities.yaml")
     if path is not None:
-        try:
-            own = _read(Path(path).read_text("utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise CapabilityError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        own = _read(Path(path), str(path))
         for section in ("sources", "models", "providers"):
             data[section] = {**data.get(section, {}), **own.get(section, {})}
         data["default"] = {**data.get("default", {}), **own.get("default", {})}
@@ -299,11 +297,8 @@ def load(path: str | Path | None = None) -> CapabilityTable:
     return CapabilityTable(data)
 
 
-def _read(text: str, where: str) -> dict[str, Any]:
-    try:
-        data = yaml.load(text, Loader=_Yaml12)
-    except yaml.YAMLError as error:
-        raise CapabilityError(f"{where}: not YAML: {error}") from None
+def _read(file: Path | Traversable, where: str) -> dict[str, Any]:
+    data = yaml_of(file, where, CapabilityError)
     if not isinstance(data, dict):
         raise CapabilityError(f"{where}: expected a mapping with default, models, providers")
     unknown = set(data) - {"sources", "default", "models", "providers"}
@@ -316,7 +311,21 @@ def _read(text: str, where: str) -> dict[str, Any]:
     return data
 
 
-class _Yaml12(yaml.SafeLoader):
+def yaml_of(file: Path | Traversable, where: str, wrong: type[Exception]) -> Any:
+    """What a table's *file* says, which messages call *where*. Raises *wrong* where it cannot be read or is no YAML."""
+    try:
+        return yaml.load(file.read_text("utf-8"), Loader=_Yaml12)
+    except (OSError, UnicodeDecodeError) as error:
+        raise wrong(f"{where}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    except yaml.YAMLError as error:
+        raise wrong(f"{where}: not YAML: {error}") from None
+
+
+# Every process reads them at its start: with libyaml, which may be missing, it takes a sixth of the time.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Yaml12(_Loader):  # type: ignore[misc]
     """YAML 1.2's booleans: ``on`` and ``off`` are words here."""
 
 

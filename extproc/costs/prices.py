@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from msgspec import Struct
 
-from ..capabilities import MAX_NAME, normalize
+from ..capabilities import MAX_NAME, normalize, yaml_of
 from ..frozen import Frozen
 from ..llm.events import Usage
 from .weights import Weights
@@ -77,12 +77,12 @@ class PriceTable:
         self._prices: dict[str, dict[str, Price]] = {}
         """By row, by provider; that of all others by an empty name."""
         for name, raw in (data.get("models") or {}).items():
-            row, spelled = _row(raw, f"models.{name}"), _spelled(str(name))
-            self._rows[spelled] = row
-            self._prices[spelled] = {"": _price(raw, f"models.{name}")}
+            where, spelled = f"models.{name}", _spelled(str(name))
+            self._rows[spelled] = row = _row(raw, where)
+            self._prices[spelled] = {"": _price(row, where)}
             for provider, members in row.at.items():
-                laid = {**raw, **members} if isinstance(members, dict) else members
-                self._prices[spelled][provider] = _price(laid, f"models.{name}.at.{provider}")
+                there = f"{where}.at.{provider}"
+                self._prices[spelled][provider] = _price(_row({**raw, **members}, there), there)
         self._lookup = lru_cache(maxsize=1024)(self._find)
 
     def find(self, provider: str, *models: str) -> Price | None:
@@ -120,7 +120,7 @@ def own(members: Mapping[str, Any]) -> Price:
     row = _row(members, "prices")
     if row.at or row.source or row.seen:
         raise PriceError("prices: at, source and seen are for a file")
-    return _price(members, "prices")
+    return _price(row, "prices")
 
 
 def told(price: Price) -> str:
@@ -137,12 +137,9 @@ def told(price: Price) -> str:
 
 def load(path: str | Path | None = None) -> PriceTable:
     """The packaged table, with the operator's file at *path* over it, row by row. Raises PriceError."""
-    data = _read(resources.files("extproc.costs").joinpath("prices.yaml").read_text("utf-8"), "prices.yaml")
+    data = _read(resources.files("extproc.costs").joinpath("prices.yaml"), "prices.yaml")
     if path is not None:
-        try:
-            laid = _read(Path(path).read_text("utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PriceError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        laid = _read(Path(path), str(path))
         # By their spelling: 5.4 goes over 5-4.
         rows = {_spelled(str(name)): row for name, row in data.get("models", {}).items()}
         rows |= {_spelled(str(name)): row for name, row in laid.get("models", {}).items()}
@@ -173,8 +170,7 @@ def _row(raw: Any, where: str) -> PriceRow:
         raise PriceError(f"{where}: {error}; known members: {', '.join(PriceRow.__struct_fields__)}") from None
 
 
-def _price(raw: Any, where: str) -> Price:
-    row = _row(raw, where)
+def _price(row: PriceRow, where: str) -> Price:
     base = {name: value for name in PRICED if (value := getattr(row, name)) is not None}
     if not base:
         raise PriceError(f"{where}: names no price: give {', '.join(PRICED)}")
@@ -194,11 +190,8 @@ def _weights(members: Mapping[str, float], where: str) -> Weights:
     return Weights(**members)
 
 
-def _read(text: str, where: str) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PriceError(f"{where}: not YAML: {error}") from None
+def _read(file: Path | Traversable, where: str) -> dict[str, Any]:
+    data = yaml_of(file, where, PriceError)
     if not isinstance(data, dict) or not all(isinstance(data.get(name, {}), dict) for name in ("models", "sources")):
         raise PriceError(f"{where}: expected a mapping with models and sources, both mappings")
     if unknown := set(data) - {"sources", "models"}:
