@@ -158,6 +158,8 @@ class Exchange:
         self.times = Times()
         self.payloads: Payloads | None = None
         """The bodies, where they are logged."""
+        self.content: Payloads | None = None
+        """What the span shows of the exchange's content, where it does."""
         self.trace: Traced | None = None
         """The span of this exchange, where traces are recorded."""
         self.phase = Phase.OPEN
@@ -429,9 +431,9 @@ class Exchange:
             upstream_seconds=between(times.sent, times.done),
             waits=tuple(self._waits),
             summary=logging is not None and logging.summaries,
-            payloads=self.payloads if logging is not None and logging.payloads else None,
+            payloads=self.payloads,
             trace=self._sampled(),
-            content=self.payloads if logging is not None and logging.span_content else None,
+            content=self.content,
         )
 
     def _sampled(self) -> Traced | None:

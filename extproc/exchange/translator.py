@@ -235,18 +235,22 @@ class Translator(Exchange):
         if shared.tracing is None and logging.span_content:
             log_once("routes have spans show content, and nobody gets spans: say where to, by --otlp-traces")
         in_span = logging.span_content and self.trace is not None and self.trace.sampled
-        if in_span or (logging.payloads and shared.records):
-            self.payloads = payloads = Payloads(self.shared.payload_bytes, mask_of, logging.redact)
-            for name, value in self.original:
-                if may_carry_credential(name):
-                    payloads.hide(words(value))
-            payloads.hide(translation.secrets())
-            path = without_credentials(self.path)
-            payloads.begun(now, self.method, path, self._headers(), translation.route.said)
-            payloads.asked(body)
-            translation.on_text = payloads.text
-            if in_span:
-                translation.on_event = payloads.heard
+        in_record = logging.payloads and shared.records
+        if not in_span and not in_record:
+            return
+        kept = Payloads(shared.payload_bytes, mask_of, logging.redact)
+        for name, value in self.original:
+            if may_carry_credential(name):
+                kept.hide(words(value))
+        kept.hide(translation.secrets())
+        kept.asked(body)
+        if in_record:
+            self.payloads = kept
+            kept.begun(now, self.method, without_credentials(self.path), self._headers(), translation.route.said)
+            translation.on_text = kept.text
+        if in_span:
+            self.content = kept
+            translation.on_event = kept.heard
 
     def _requested(self, translation: Translation, call: Call | Answer, held: bytes) -> Reply:
         self.client = translation.client
@@ -260,8 +264,9 @@ class Translator(Exchange):
 
     def _sent(self, translation: Translation, call: Call, answer: ProcessingResponse) -> Reply:
         self.times.sent = self.clock.now()
+        if (kept := self.payloads or self.content) is not None:
+            kept.hide(translation.secrets())
         if self.payloads is not None:
-            self.payloads.hide(translation.secrets())
             self.payloads.sent(call.body)
         # What a stream can say no more once it was reset is said before: its end overwrites it.
         facts = {**self.facts(), "ending": ending(Phase.SENT).value}

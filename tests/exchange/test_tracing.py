@@ -159,6 +159,7 @@ def test_content_is_kept_whole_where_the_route_allows_it(path: str) -> None:
     assert isinstance(text, TextBlock) and isinstance(call, ToolCallBlock)
     assert (text.text, call.name, call.input, cut) == ("Let me.", "f", '{"a": 1}', False)
     assert outcome.payload_bytes == outcome.content.size > 0
+    assert outcome.content.shown()["upstream"] == {}, "bodies are for records"
 
 
 @pytest.mark.parametrize(
