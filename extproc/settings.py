@@ -340,13 +340,11 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = o
 def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
     """Settings from texts: *flags* by name, then *environ*, then the file that ``config`` of either names, then the
     default. An empty variable is as if not set. Raises SettingError."""
-    return _made(
-        {
-            name: setting.parse(text, where)
-            for name, (text, where) in _texts(flags, environ).items()
-            if (setting := _BY_NAME[name])
-        }
-    )
+    return _parsed(_texts(flags, environ))
+
+
+def _parsed(texts: Mapping[str, tuple[str, str]]) -> Settings:
+    return _made({name: _BY_NAME[name].parse(text, where) for name, (text, where) in texts.items()})
 
 
 def _made(values: Mapping[str, Any]) -> Settings:
@@ -419,23 +417,19 @@ def _member(path: str, name: Any, value: Any) -> str:
 def printed(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> str:
     """The settings that ``load`` makes, each with where it comes from: itself a file for ``--config``. Raises
     SettingError."""
-    texts, values = _texts(flags, environ), as_values(load(flags, environ))
+    texts = _texts(flags, environ)
+    values = as_values(_parsed(texts))
     lines = ["# Settings of extproc serve as they hold, and where each comes from. Also a file for --config."]
     for setting in ALL:
         where = texts[setting.name][1] if setting.name in texts else "default"
-        lines.append(
-            f"{setting.name}: {_written(setting, values[setting.name])}  # {where.removesuffix(f': {setting.name}')}"
-        )
+        text = spelled(setting, values[setting.name])
+        written = text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
+        lines.append(f"{setting.name}: {written}  # {where.removesuffix(f': {setting.name}')}")
     return "\n".join(lines) + "\n"
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:-]*(?<!:)\Z")
 """Texts that YAML takes for what they are, without quotes."""
-
-
-def _written(setting: Setting, value: Any) -> str:
-    text = shown(setting._replace(default=value)) if setting.kind in ("bytes", "count", "seconds") else str(value)
-    return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
 
 
 def reloaded(
@@ -495,9 +489,8 @@ def as_values(settings: Settings) -> dict[str, Any]:
 
 def as_flags(settings: Settings) -> list[str]:
     """The flags that make *settings*, whatever the environment says."""
-    values = [(item, getattr(settings, item.name)) for item in OF_SERVER]
-    values += [(item, getattr(settings.limits, item.name)) for item in OF_LIMITS]
-    return [f"{item.flag}={value:f}" if item.kind in FRACTIONS else f"{item.flag}={value}" for item, value in values]
+    values = as_values(settings)
+    return [f"{item.flag}={spelled(item, values[item.name])}" for item in ALL]
 
 
 def markdown() -> str:
@@ -513,14 +506,18 @@ def _code(text: str) -> str:
 
 def shown(setting: Setting) -> str:
     """The default as one would write it."""
-    value = setting.default
+    return spelled(setting, setting.default) or "none"
+
+
+def spelled(setting: Setting, value: Any) -> str:
+    """The text that ``parse`` makes *value* of."""
     if setting.kind == "bytes":
         for unit, word in ((MIB, "MiB"), (KIB, "KiB")):
             if value % unit == 0:
                 return f"{value // unit}{word}"
     if setting.kind in FRACTIONS:
         return f"{value:.9f}".rstrip("0").rstrip(".")
-    return str(value) or "none"
+    return str(value)
 
 
 def _size(text: str) -> int:

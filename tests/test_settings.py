@@ -134,9 +134,10 @@ def test_a_file_that_is_not_there() -> None:
 def test_what_is_printed_is_a_file_of_the_same_settings(tmp_path: Path) -> None:
     file = tmp_path / "printed.yaml"
     environ = {each.variable: SAMPLES[each.kind][0] for each in ALL}
-    for flags, given in (({}, {}), ({}, environ), ({"max_event_bytes": "1000001", "drain_seconds": "0.000001"}, {})):
+    small = {"max_event_bytes": "1000001", "drain_seconds": "0.000001", "trace_ratio": "0.0000001"}
+    for flags, given in (({}, {}), ({}, environ), (small, {})):
         file.write_text(printed(flags, given))
-        assert load({"config": str(file)}, {}) == load(flags, given)
+        assert load({"config": str(file)}, {}) == load(flags, given) == parsed(*as_flags(load(flags, given)))
     own = tmp_path / "own.yaml"
     own.write_text("records_batch: 3\nworkers: 2\n")
     lines = printed({"config": str(own), "workers": "4"}, {"EXTPROC_LOG_LEVEL": "debug"}).splitlines()
