@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from extproc import Translation
+from extproc import Translation, dialects
 from extproc.credentials.masking import mask_of
 from extproc.providers import native_to
 from extproc.route import compile_route
@@ -23,7 +24,44 @@ PATHS = {
     "gemini": "/v1beta/models/m:generateContent",
     "bedrock_converse": "/model/m/converse",
 }
+APIS = tuple(PATHS)
+STREAM_PATHS = {
+    "gemini": "/v1beta/models/m:streamGenerateContent?alt=sse",
+    "bedrock_converse": "/model/m/converse-stream",
+}
+"""Of the APIs that ask for a stream by the path."""
+RECORDED = ("openai_chat", "anthropic_messages", "bedrock_converse")
+"""The upstreams of whose streams one is gone through."""
+GOLDEN = Path(__file__).parent.parent / "golden"
 NOW = 1_800_000_000.0
+ASKED: dict[str, Any] = {
+    "model": "gpt-5.4-mini",
+    "max_tokens": 1024,
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+    "top_k": 40,
+    "tool_choice": {"type": "any"},
+    "tools": [{"name": "f", "description": "what it does", "input_schema": {"type": "object", "properties": {}}}],
+    "stream": True,
+    "messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]},
+    ],
+}
+"""A Messages request with something of everything."""
+PLAIN: dict[str, dict[str, Any]] = {
+    "openai_chat": {"model": "m", "messages": [{"role": "user", "content": "the question"}]},
+    "openai_responses": {"model": "m", "input": [{"role": "user", "content": "the question"}]},
+    "anthropic_messages": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "the question"}]},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": "the question"}]}]},
+    "bedrock_converse": {"messages": [{"role": "user", "content": [{"text": "the question"}]}]},
+}
+"""The least that each API asks."""
+
+
+def golden(upstream: str) -> bytes:
+    """A stream as *upstream* sent it once."""
+    return min(path for path in (GOLDEN / upstream).iterdir() if path.suffix in (".sse", ".bin")).read_bytes()
 
 
 def kept_of(
@@ -66,14 +104,13 @@ def exchange(
     upstream: str,
     asked: dict[str, Any],
     answer: Sequence[bytes] = (),
-    content_type: str = "application/json",
     *,
     path: str = "",
     ending: Ending = Ending.COMPLETE,
     **more: Any,
 ) -> dict[str, Any]:
     """What the admin port tells of such a one."""
-    kept, losses = kept_of(client, upstream, asked, answer, content_type, path=path, ending=ending, **more)
+    kept, losses = kept_of(client, upstream, asked, answer, path=path, ending=ending, **more)
     ring = Ring(1, 10**9, lambda: NOW, process=1)
     began = Began("translator", NOW, "id-1", "POST", path or PATHS[client], client)
     ring.ended(began, Outcome("translator", ending, client=client, upstream=upstream, losses=losses, payloads=kept))
@@ -81,3 +118,11 @@ def exchange(
     assert one is not None
     made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(one()))
     return made
+
+
+def streamed(client: str, upstream: str, asked: dict[str, Any], answer: Sequence[bytes], **more: Any) -> dict[str, Any]:
+    """The same of one that asked for a stream, and got it."""
+    if client not in STREAM_PATHS:
+        asked = {**asked, "stream": True}
+    kind, path = dialects.get(upstream).stream_type, STREAM_PATHS.get(client, "")
+    return exchange(client, upstream, asked, answer, content_type=kind, path=path, **more)

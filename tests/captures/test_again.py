@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,22 +19,8 @@ from extproc.captures.again import (
     same,
 )
 from extproc.telemetry.outcome import Ending
-from tests.captures.exchanges import exchange
-from tests.captures.test_members import APIS, ASKED, PLAIN
+from tests.captures.exchanges import APIS, ASKED, PLAIN, RECORDED, exchange, golden, streamed
 from tests.support.exchanges import CHAT, MESSAGES
-
-GOLDEN = Path(__file__).parent.parent / "golden"
-STREAMS = {
-    "openai_chat": ("openai_chat", "text/event-stream"),
-    "anthropic_messages": ("anthropic_messages", "text/event-stream"),
-    "bedrock_converse": ("bedrock_converse", "application/vnd.amazon.eventstream"),
-}
-
-
-def golden(upstream: str) -> tuple[bytes, str]:
-    folder, kind = STREAMS[upstream]
-    found = sorted(path for path in (GOLDEN / folder).iterdir() if path.suffix in (".sse", ".bin", ".eventstream"))
-    return found[0].read_bytes(), kind
 
 
 def again_of(told: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -43,17 +28,15 @@ def again_of(told: dict[str, Any]) -> tuple[bytes, bytes]:
     return again.sent, response_again(told, again)
 
 
-@pytest.mark.parametrize(("client", "upstream"), list(itertools.product(APIS, STREAMS)))
+@pytest.mark.parametrize(("client", "upstream"), list(itertools.product(APIS, RECORDED)))
 @pytest.mark.parametrize("ending", [Ending.COMPLETE, Ending.CUT])
 def test_a_stream_is_the_same_again_on_every_pair(client: str, upstream: str, ending: Ending) -> None:
-    data, kind = golden(upstream)
-    asked = {**PLAIN[client], **({"stream": True} if client not in ("gemini", "bedrock_converse") else {})}
-    path = {"gemini": "/v1beta/models/m:streamGenerateContent?alt=sse", "bedrock_converse": "/model/m/converse-stream"}
+    data = golden(upstream)
     if ending is Ending.CUT:
         data = data[: len(data) // 2]
-        data = data[: data.rfind(b"\n\n") + 2] if kind == "text/event-stream" else data
+        data = data[: data.rfind(b"\n\n") + 2] if upstream != "bedrock_converse" else data
     cut = [data[at : at + 100] for at in range(0, len(data), 100)]
-    told = exchange(client, upstream, asked, cut, kind, path=path.get(client, ""), ending=ending)
+    told = streamed(client, upstream, PLAIN[client], cut, ending=ending)
     sent, got = again_of(told)
     assert same(sent, body_of(told, "upstream", "request") or b"")
     shown = told["payloads"]["client"]["response"]

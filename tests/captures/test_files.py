@@ -7,8 +7,7 @@ import json
 import pytest
 
 from extproc.captures.files import NoCapture, made_of, read
-from tests.captures.exchanges import exchange
-from tests.captures.test_members import ASKED
+from tests.captures.exchanges import ASKED, exchange
 from tests.support.exchanges import CHAT, MESSAGES
 
 

@@ -13,23 +13,8 @@ from extproc import Translation
 from extproc.captures.again import NotAgain
 from extproc.captures.members import Fate, explained, fates, with_members
 from extproc.llm.losses import Action, Loss
-from tests.captures.exchanges import exchange
+from tests.captures.exchanges import APIS, ASKED, PLAIN, exchange
 from tests.support.exchanges import CHAT, MESSAGES
-
-ASKED: dict[str, Any] = {
-    "model": "gpt-5.4-mini",
-    "max_tokens": 1024,
-    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
-    "top_k": 40,
-    "tool_choice": {"type": "any"},
-    "tools": [{"name": "f", "description": "what it does", "input_schema": {"type": "object", "properties": {}}}],
-    "stream": True,
-    "messages": [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]},
-    ],
-}
 
 
 def told(asked: dict[str, Any], client: str = MESSAGES, upstream: str = CHAT) -> dict[str, Fate]:
@@ -50,16 +35,6 @@ def test_what_became_of_each_member_of_a_messages_request() -> None:
     assert found["messages[1].content[0].input.a"].became == ["messages[2].tool_calls[0].function.arguments"]
     assert found["messages[2].content[0].tool_use_id"].became == ["messages[3].tool_call_id"]
     assert found["stream_options.include_usage"].how == "added"
-
-
-APIS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "bedrock_converse")
-PLAIN: dict[str, dict[str, Any]] = {
-    "openai_chat": {"model": "m", "messages": [{"role": "user", "content": "the question"}]},
-    "openai_responses": {"model": "m", "input": [{"role": "user", "content": "the question"}]},
-    "anthropic_messages": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "the question"}]},
-    "gemini": {"contents": [{"role": "user", "parts": [{"text": "the question"}]}]},
-    "bedrock_converse": {"messages": [{"role": "user", "content": [{"text": "the question"}]}]},
-}
 
 
 @pytest.mark.parametrize(("client", "upstream"), list(itertools.permutations(APIS, 2)))

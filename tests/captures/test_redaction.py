@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 from extproc.captures.again import body_of
 from extproc.captures.differences import replayed
 from extproc.captures.redaction import redacted, redacted_text, redacted_value, unreadable
-from tests.captures.exchanges import exchange
-from tests.captures.test_again import STREAMS, golden
-from tests.captures.test_members import APIS, ASKED, PLAIN
+from tests.captures.exchanges import APIS, ASKED, PLAIN, RECORDED, exchange, golden, streamed
 from tests.support.exchanges import CHAT, MESSAGES
 
 SAID = "Zanzibar"
@@ -77,12 +75,9 @@ def asked_of(client: str) -> dict[str, Any]:
     return text
 
 
-@pytest.mark.parametrize(("client", "upstream"), list(itertools.product(APIS, STREAMS)))
+@pytest.mark.parametrize(("client", "upstream"), list(itertools.product(APIS, RECORDED)))
 def test_a_redacted_exchange_translates_as_the_original_does(client: str, upstream: str) -> None:
-    data, kind = golden(upstream)
-    stream = {"stream": True} if client not in ("gemini", "bedrock_converse") else {}
-    path = {"gemini": "/v1beta/models/m:streamGenerateContent?alt=sse", "bedrock_converse": "/model/m/converse-stream"}
-    whole = exchange(client, upstream, {**asked_of(client), **stream}, [data], kind, path=path.get(client, ""))
+    whole = streamed(client, upstream, asked_of(client), [golden(upstream)])
     shown = redacted(whole)
     assert SAID in json.dumps(whole) and SAID not in json.dumps(shown)
     assert [what for what, differs in replayed(shown, redacted=True) if differs] == []

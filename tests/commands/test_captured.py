@@ -12,8 +12,7 @@ import pytest
 from extproc.captures.files import made_of
 from extproc.telemetry.outcome import Began, Ending, Outcome
 from extproc.telemetry.ring import Ring
-from tests.captures.exchanges import exchange, kept_of
-from tests.captures.test_members import ASKED
+from tests.captures.exchanges import ASKED, exchange, kept_of
 from tests.commands.admin_port import admin_port
 from tests.support.command_line import Run
 from tests.support.exchanges import CHAT, MESSAGES

@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from extproc.telemetry.outcome import Began, Ending, Outcome
 from extproc.telemetry.ring import Ring
-from tests.captures.exchanges import kept_of
-from tests.captures.test_members import ASKED
+from tests.captures.exchanges import ASKED, kept_of
 from tests.commands.admin_port import Shown, admin_port
 from tests.real.browser import chromium, picture
 from tests.support.exchanges import CHAT, MESSAGES
