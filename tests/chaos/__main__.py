@@ -13,9 +13,7 @@ import tempfile
 from pathlib import Path
 
 from .rig import Rig
-from .rows import HEAD, ROWS, Told, carried_out, kafka_row, line
-
-KAFKA = "Kafka gone, and back"
+from .rows import HEAD, KAFKA, ROWS, Told, carried_out, kafka_row, line
 
 
 def shown(told: Told) -> int:

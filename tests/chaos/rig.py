@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import socket
 import struct
 import time
 import urllib.request
@@ -23,6 +24,7 @@ from extproc.demo.processes import Envoy
 from extproc.demo.provider import Received, ScriptedAnswer, ScriptedProvider
 from extproc.reference import config as envoy_config
 from tests.soak import traffic
+from tests.soak.relay import Wire
 from tests.soak.traffic import PATIENCE_SECONDS, PLANS, Exchange, Got, Plan
 from tests.support import placements
 from tests.support.gateway import KEYS
@@ -62,50 +64,6 @@ class Counted(NamedTuple):
     """Distinct exchanges that reached the provider, by itself."""
     again: int
     """Those that reached it more than once."""
-
-
-class Wire:
-    """Stands between Envoy and the provider, so that what connects them can be cut, and refused."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self.down = False
-        self._to = port
-        self._open: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def cut(self) -> None:
-        """End every connection without a word."""
-        for writer in self._open:
-            writer.transport.abort()
-
-    def close(self) -> None:
-        self._server.close()
-        self.cut()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.down:
-            writer.transport.abort()
-            return
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
-        ends = {writer, back}
-        self._open |= ends
-        try:
-            await asyncio.gather(_carry(reader, back), _carry(there, writer))
-        finally:
-            self._open -= ends
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(256 * 1024):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
 
 
 @dataclass(frozen=True)
@@ -331,11 +289,7 @@ def _is_whole(line: bytes) -> bool:
 @contextlib.contextmanager
 def _hanging() -> Iterator[int]:
     """A service that takes connections and says nothing: its port."""
-    import socket
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(512)
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
         yield listening.getsockname()[1]
 
 

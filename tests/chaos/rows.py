@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tests.real import kafka_broker
@@ -88,7 +89,7 @@ async def workers_killed(rig: Rig, seconds: float) -> None:
         await asyncio.sleep(seconds / 8)
         async with rig.disturbing():
             pid = await asyncio.to_thread(rig.kill_worker, place)
-            back = asyncio.to_thread(eventually, lambda pid=pid: _is_replaced(rig, pid), 20)  # type: ignore[misc]
+            back = asyncio.to_thread(eventually, partial(_is_replaced, rig, pid), 20)
             assert await back, rig.sidecar.tail()
 
 
@@ -109,8 +110,11 @@ async def reloaded(rig: Rig, seconds: float) -> None:
     for times in range(1, 4):
         await asyncio.sleep(seconds / 5)
         rig.sidecar.signal(signal.SIGHUP)
-        done = asyncio.to_thread(eventually, lambda times=times: rig.sidecar.text.count(" reloaded\n") >= times, 20)  # type: ignore[misc]
-        assert await done, rig.sidecar.tail()
+        assert await asyncio.to_thread(eventually, partial(_is_reloaded, rig, times), 20), rig.sidecar.tail()
+
+
+def _is_reloaded(rig: Rig, times: int) -> bool:
+    return rig.sidecar.text.count(" reloaded\n") >= times
 
 
 async def cut_off(rig: Rig, seconds: float) -> None:
@@ -249,6 +253,8 @@ def _called(exchange: Exchange) -> str:
 
 # ---- Kafka, where there is a broker
 
+KAFKA = "Kafka gone, and back"
+
 
 def kafka_arguments(address: str) -> tuple[str, ...]:
     return ("--records-kafka", address, "--records-kafka-topic", "chaos", "--records-kafka-key", "key1")
@@ -274,7 +280,7 @@ async def kafka_row(folder: Path, seconds: float) -> tuple[Told | None, str]:
             await asyncio.sleep(14)
             await asyncio.to_thread(broker.start)
 
-        told = await carried_out(rig, Row("Kafka gone, and back", gone_and_back), seconds + 20)
+        told = await carried_out(rig, Row(KAFKA, gone_and_back), seconds + 20)
         dropped = await asyncio.to_thread(_settled, rig)
         reached = await asyncio.to_thread(_consumed, broker.address)
         lost = told.counted - len(reached) - dropped
