@@ -6,15 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from extproc.run.main import RunOptions, plan
-from extproc.run.running import Running
+from tests.support.shown import HERE
+from tests.support.shown import url as url
 from tests.test_blocks import ALL, Block
 
-HERE = "http://127.0.0.1:10000"
 SHOWN = [
     block
     for block in ALL
@@ -22,12 +20,6 @@ SHOWN = [
     if (block.language == "sh" and block.text.startswith("curl "))
     or (block.language == "python" and block.page == "docs/containers.md")
 ]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with plan(RunOptions(scripted=True)) as made, Running(made.layout, made.environ, 0) as gateway:
-        yield gateway.url
 
 
 @pytest.mark.parametrize("block", SHOWN, ids=str)

@@ -8,25 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from extproc.run.main import RunOptions, plan
-from extproc.run.running import Running
+from tests.support.shown import HERE
+from tests.support.shown import url as url
 from tests.test_blocks import ALL, Block
 
-HERE = "http://127.0.0.1:10000"
 REAL = Path(__file__).parents[2] / ".cache" / "real"
 """Where ``make test-real`` puts them."""
 PROGRAMS = [block for block in ALL if block.page == "docs/clients.md" and block.language in ("python", "js")]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with plan(RunOptions(scripted=True)) as made, Running(made.layout, made.environ, 0) as gateway:
-        yield gateway.url
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
