@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html.parser
-import importlib.util
 import itertools
 import os
 import re
@@ -12,12 +11,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import extproc
 from extproc import commands
+from tests.support.scripts import script
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -27,15 +26,7 @@ PAGES = sorted(
 )
 
 
-def _hook() -> Any:
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pages = _hook()
+pages = script(ROOT / "docs" / "pages.py")
 
 
 def test_generated_pages_are_current() -> None:

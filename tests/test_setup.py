@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.scripts import script
+
 ROOT = Path(__file__).parent.parent
-
-
-def setup() -> Any:
-    spec = importlib.util.spec_from_file_location("setup_of_extproc", ROOT / "setup.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SETUP = setup()
+SETUP = script(ROOT / "setup.py")
 HOT: list[str] = SETUP.hot()
 
 

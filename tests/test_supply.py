@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -10,26 +9,18 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+
+from tests.support.scripts import script
 
 ROOT = Path(__file__).parent.parent
 PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 LOCK = (ROOT / "requirements.image.lock").read_text("utf-8")
 IN_THE_IMAGE = ("fast", "grpcio", "gcp", "aws", "policies", "kafka", "otlp")
 
-
-def _script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "deploy" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sbom, release = _script("sbom"), _script("release")
+sbom, release = (script(ROOT / "deploy" / f"{name}.py") for name in ("sbom", "release"))
 
 
 def needs() -> list[str]:
