@@ -14,7 +14,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-import anthropic
 import openai
 import pytest
 from google import genai
@@ -312,7 +311,7 @@ def test_a_conversation_in_real_time(_talking: tuple[Gateway, Echo]) -> None:
 
 @pytest.mark.rows("E4")
 def test_anthropics_sdk_makes_a_batch(world: World) -> None:
-    client = anthropic.Anthropic(base_url=world.gateway.url, api_key=CLIENT_KEY, max_retries=0)
+    client = world.gateway.anthropic()
     asked: Any = {"model": "claude-batch", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     made = client.messages.batches.create(requests=[{"custom_id": "1", "params": asked}])
     seen = world.upstream.last

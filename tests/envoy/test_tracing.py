@@ -89,8 +89,8 @@ def ours(receiver: Collector, trace: str, count: int = 1) -> list[Any]:
     found: list[Any] = []
 
     def look() -> bool:
-        found[:] = [span for span in receiver.of("extproc.role", "translator") if span.trace_id.hex() == trace]
-        found[:] += [span for span in receiver.of("extproc.role", "router") if span.trace_id.hex() == trace]
+        spans = [span for role in ("translator", "router") for span in receiver.of("extproc.role", role)]
+        found[:] = [span for span in spans if span.trace_id.hex() == trace]
         return len(found) >= count
 
     assert eventually(look, 15), [(span.name, attributes(span)) for span in receiver.spans]

@@ -18,7 +18,7 @@ from extproc.cli import main
 from extproc.demo.processes import envoy_binary
 from extproc.demo.provider import Received, json_answer
 from extproc.reference import config as envoy_config
-from tests.support import envoygateway
+from tests.support import envoygateway, placements
 from tests.support.as_embeddings import vector
 from tests.support.gateway import Gateway, Reply
 from tests.support.sigv4 import verified
@@ -321,8 +321,7 @@ IN_CLUSTER = {
 @pytest.mark.parametrize("example", POLICIES)
 def test_a_policys_route_is_the_same_behind_envoy_gateway(example: str) -> None:
     config = envoy_config.load(ROOT / example / "envoy.yaml")
-    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    (host,) = manager["route_config"]["virtual_hosts"]
+    (host,) = placements.manager(config)["route_config"]["virtual_hosts"]
     text = host["routes"][0]["metadata"]["filter_metadata"]["extproc"]["route"]
     text = re.sub(r"\$\{(\w+)\}", r"${file:/run/keys/\1}", text)
     for here, there in IN_CLUSTER.items():

@@ -15,6 +15,7 @@ import yaml
 from extproc.check import check
 from extproc.demo.processes import envoy_binary
 from tests.containers.test_kubernetes import CHART, FOLDERS, VERSIONS, objects
+from tests.support import placements
 
 DOWNLOADED = Path(".cache/real/go")
 OURS = {"helm.sh/chart", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"}
@@ -98,8 +99,7 @@ def envoys(made: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def said_by(config: dict[str, Any]) -> dict[str, Any]:
-    chain = config["static_resources"]["listeners"][0]["filter_chains"][0]
-    found: dict[str, Any] = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]
+    found: dict[str, Any] = placements.manager(config)["route_config"]["virtual_hosts"][0]
     return found
 
 
@@ -159,7 +159,7 @@ def test_providers_prefixes_and_tls_are_in_envoys_configuration(tmp_path: Path) 
     models = yaml.safe_load(said["models"])
     assert models["deepseek-*"] == models["ds"] == {"route": "deepseek"} and models["qwen3-32b"] == {"route": "vllm"}
     assert "gpt-5" in models
-    clusters = {cluster["name"]: cluster for cluster in resources["clusters"]}
+    clusters = placements.clusters(config)
     assert "transport_socket" in clusters["deepseek"] and "transport_socket" not in clusters["vllm"]
     last = yaml.safe_load(host["routes"][-1]["metadata"]["filter_metadata"]["extproc"]["route"])
     assert last["losses"] == "report" and last["prefixes"] == {

@@ -82,11 +82,6 @@ class RateLimits:
         over = any(map(self.refuses, hits))
         return Response(overall_code=OVER_LIMIT if over else OK)
 
-    def of(self, *names: str) -> list[int | None]:
-        """The hits of descriptors that have just these keys, in the order in which they came."""
-        with self._lock:
-            return [hit.hits for hits in self.asked for hit in hits if tuple(hit.whose) == names]
-
     def reset(self) -> None:
         self.refuses = lambda hit: False
         with self._lock:
