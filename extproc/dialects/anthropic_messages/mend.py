@@ -15,6 +15,7 @@ import msgspec
 from ...llm import marker, signers
 from ...llm.losses import LossReport
 from ..base import encode
+from ..shared.mending import members_of, mended, mended_within
 from ..shared.naming import ToolIds
 from .labels import SEALS
 from .vocabulary import ILLEGAL_IN_TOOL_ID
@@ -26,8 +27,6 @@ _THINKING = re.compile(rb'"type"\s*:\s*"thinking"')
 _EMPTY = re.compile(rb'"signature"\s*:\s*(?:""|null)')
 _MAY_MATTER = (b"tool_use", b"tool_result", b'"thinking"', _MARK)
 
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -36,16 +35,7 @@ def mend(body: bytes, losses: LossReport, signer: str = signers.CLAUDE) -> bytes
     need nothing keep their bytes. *signer*: whose signatures the upstream takes."""
     if _MARK not in body and not _BAD_RESULT_ID.search(body) and not (signer == signers.CLAUDE and _unsigned(body)):
         return body
-    try:
-        members = _decode_object(body)
-        messages = _decode_array(members["messages"])
-        mended = _Mender(losses, signer).messages(messages)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return body
-    if mended is None:
-        return body
-    members["messages"] = msgspec.Raw(encode(mended))
-    return encode(members)
+    return mended(body, "messages", _Mender(losses, signer).message)
 
 
 class _Mender:
@@ -54,41 +44,20 @@ class _Mender:
         self._signer = signer
         self._ids = ToolIds(ILLEGAL_IN_TOOL_ID)
 
-    def messages(self, messages: list[msgspec.Raw]) -> list[msgspec.Raw] | None:
-        """The messages, mended; ``None`` when all were well."""
-        out, changed = [], False
-        for i, raw in enumerate(messages):
-            mended = self._message(raw, f"messages[{i}]")
-            changed = changed or mended is not raw
-            if mended is not None:
-                out.append(mended)
-        return out if changed else None
-
-    def _message(self, raw: msgspec.Raw, at: str) -> msgspec.Raw | None:
+    def message(self, raw: msgspec.Raw, at: str) -> msgspec.Raw | None:
         """*raw* itself, or mended; ``None`` when nothing is left of it."""
         if not any(word in bytes(raw) for word in _MAY_MATTER):
             return raw
-        message = _decode_object(raw)
-        content = message.get("content")
+        members = members_of(raw)
+        content = members.get("content")
         if content is None or bytes(content).lstrip()[:1] != b"[":
             return raw
-        blocks, out, changed = _decode_array(content), [], False
-        for j, block in enumerate(blocks):
-            mended = self._block(block, f"{at}.content[{j}]")
-            changed = changed or mended is not block
-            if mended is not None:
-                out.append(mended)
-        if not changed:
-            return raw
-        if not out:
-            return None
-        message["content"] = msgspec.Raw(encode(out))
-        return msgspec.Raw(encode(message))
+        return mended_within(raw, members, "content", at, self._block)
 
     def _block(self, raw: msgspec.Raw, at: str) -> msgspec.Raw | None:
         if not any(word in bytes(raw) for word in _MAY_MATTER):
             return raw
-        block = _decode_object(raw)
+        block = members_of(raw)
         kind = _text(block.get("type"))
         if kind in SEALS:
             return self._thinking(raw, block, SEALS[kind], at)

@@ -12,13 +12,12 @@ import msgspec
 
 from ...llm import marker
 from ...llm.losses import LossReport
-from ..base import encode
+from ..shared.fragments import string
+from ..shared.mending import members_of, mended, mended_within
 from ..shared.naming import without_seals
 
 _MARK = f'"{marker.PREFIX}'.encode()
 
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -29,43 +28,24 @@ def mend(body: bytes, losses: LossReport) -> bytes:
     body = without_seals(body, losses)
     if _MARK not in body:
         return body
-    try:
-        members = _decode_object(body)
-        messages = _decode_array(members["messages"])
-        mended = [_message(raw, f"messages[{i}]", losses) for i, raw in enumerate(messages)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return body
-    if all(new is old for new, old in zip(mended, messages, strict=True)):
-        return body
-    members["messages"] = msgspec.Raw(encode([each for each in mended if each is not None]))
-    return encode(members)
+    return mended(body, "messages", lambda raw, at: _message(raw, at, losses))
 
 
 def _message(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw | None:
     """*raw* itself, or without what is sealed; ``None`` when nothing is left of it."""
     if _MARK not in bytes(raw):
         return raw
-    message = _decode_object(raw)
-    blocks = _decode_array(message["content"])
-    kept = [block for j, block in enumerate(blocks) if not _is_ours(block, f"{at}.content[{j}]", losses)]
-    if len(kept) == len(blocks):
-        return raw
-    message["content"] = msgspec.Raw(encode(kept))
-    return msgspec.Raw(encode(message)) if kept else None
+    return mended_within(raw, members_of(raw), "content", at, lambda block, place: _block(block, place, losses))
 
 
-def _is_ours(raw: msgspec.Raw, at: str, losses: LossReport) -> bool:
-    """Whether a block is thinking that no model of Bedrock's has signed."""
+def _block(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw | None:
+    """*raw* itself; ``None`` for thinking that no model of Bedrock's has signed."""
     if _MARK not in bytes(raw):
-        return False
+        return raw
     block: Any = _decode(raw)
     for name in ("reasoningContent", "reasoningText"):
         block = block.get(name) if type(block) is dict else None
-    if type(block) is not dict or not marker.is_mark(_text(block.get("signature"))):
-        return False
+    if type(block) is not dict or not marker.is_mark(string(block, "signature")):
+        return raw
     losses.dropped(at, "thinking of another provider")
-    return True
-
-
-def _text(value: Any) -> str | None:
-    return value if type(value) is str else None
+    return None

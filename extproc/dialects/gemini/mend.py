@@ -12,13 +12,12 @@ import msgspec
 
 from ...llm.losses import LossReport
 from ..base import encode
+from ..shared.mending import mended
 from .signatures import OURS, is_ours
 from .words import STAND_IN
 
 _NAMES = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -27,16 +26,7 @@ def mend(body: bytes, losses: LossReport) -> bytes:
     need nothing keep their bytes."""
     if b'"' + OURS not in body:
         return body
-    try:
-        members = _decode_object(body)
-        contents = _decode_array(members["contents"])
-        mended = [_content(raw, f"contents[{i}]", losses) for i, raw in enumerate(contents)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return body
-    if all(new is old for new, old in zip(mended, contents, strict=True)):
-        return body
-    members["contents"] = msgspec.Raw(encode(mended))
-    return encode(members)
+    return mended(body, "contents", lambda raw, at: _content(raw, at, losses))
 
 
 def _content(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw:
@@ -47,10 +37,10 @@ def _content(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw:
     changed = False
     kept: list[Any] = []
     for j, part in enumerate(parts if type(parts) is list else ()):
-        mended = _part(part, f"{at}.parts[{j}]", losses)
-        changed = changed or mended is not part
-        if mended:
-            kept.append(mended)
+        made = _part(part, f"{at}.parts[{j}]", losses)
+        changed = changed or made is not part
+        if made:
+            kept.append(made)
     return msgspec.Raw(encode({**content, "parts": kept})) if changed else raw
 
 

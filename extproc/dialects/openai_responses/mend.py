@@ -13,6 +13,7 @@ import msgspec
 from ...llm import marker
 from ...llm.losses import LossReport
 from ..base import encode
+from ..shared.mending import mended
 from ..shared.naming import without_seals
 from .words import CARRIER, SIGNER
 
@@ -20,8 +21,6 @@ _OURS = (CARRIER, marker.PREFIX)
 _SEALED = b"encrypted_content"
 _MAY_MATTER = tuple(f'"{prefix}'.encode() for prefix in _OURS)
 
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -33,16 +32,7 @@ def mend(body: bytes, losses: LossReport, signer: str = SIGNER) -> bytes:
     foreign = signer != SIGNER and _SEALED in body
     if not foreign and not any(mark in body for mark in _MAY_MATTER):
         return body
-    try:
-        members = _decode_object(body)
-        items = _decode_array(members["input"])
-        mended = [_item(raw, f"input[{i}]", losses, signer) for i, raw in enumerate(items)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return body
-    if all(new is old for new, old in zip(mended, items, strict=True)):
-        return body
-    members["input"] = msgspec.Raw(encode([each for each in mended if each is not None]))
-    return encode(members)
+    return mended(body, "input", lambda raw, at: _item(raw, at, losses, signer))
 
 
 def _item(raw: msgspec.Raw, at: str, losses: LossReport, signer: str) -> msgspec.Raw | None:
