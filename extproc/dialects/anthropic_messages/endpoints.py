@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ...headers import Headers
 from ...llm.events import ResponseFailed
 from ...llm.failures import ProtocolError
-from ..base import Asked, ClientCall, Env, Meta, ResponseHead, Upstream, encode, top_level, value_of
+from ..base import ClientCall, Env, Meta, ResponseHead, encode, top_level, value_of
 from ..shared.unread import Unread, is_inside
 from . import meta
 
@@ -20,7 +20,6 @@ _PATH = re.compile(r"(?P<prefix>.*?)/v1/(?P<rest>(?P<name>messages/batches|files
 _NAMES = {"messages/batches": "batches", "files": "files", "skills": "skills"}
 """How a route calls them, by what follows the version in their path."""
 _BATCHES = "/messages/batches"
-_API = re.compile(r"/messages/?\Z")
 _MARK = "anthropic-version"
 """A header that Anthropic's clients alone send: OpenAI's have files at the same path."""
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -28,17 +27,18 @@ _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 class AnthropicEndpoints(Unread):
     name = "anthropic_endpoints"
+    api = re.compile(r"/messages/?\Z")
 
     def speaks(self, path: str, headers: Headers) -> bool:
         return self.endpoint(path) != "files" or any(name.lower() == _MARK for name, _ in headers)
 
     # ---- see ``PassesUnread``
 
-    def endpoint(self, path: str) -> str:
-        return _split(path)[1]
-
-    def prefix(self, path: str) -> str:
-        return _split(path)[0]
+    def split(self, path: str) -> tuple[str, str, str]:
+        found = _PATH.fullmatch(path.partition("?")[0].rstrip("/"))
+        if found is None or not is_inside(found["rest"]):
+            return "", "", ""
+        return found["prefix"], _NAMES[found["name"]], found["rest"]
 
     def may_name_model(self, call: ClientCall) -> bool:
         return call.method == "POST" and call.path.partition("?")[0].rstrip("/").endswith(_BATCHES)
@@ -58,11 +58,6 @@ class AnthropicEndpoints(Unread):
         asked = [{**each, "params": {**_params(each), "model": model}} for each in _requests(members)]
         return replace(call, body=encode({**members, "requests": asked}))
 
-    def place(self, upstream: Upstream, path: str, model: str) -> str:
-        bare, mark, query = upstream.path.partition("?")
-        at = Upstream(upstream.provider, f"{_API.sub('', bare)}/{_split(path)[2]}{mark}{query}")
-        return at.at(Asked(model))
-
     # ---- answers
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
@@ -70,15 +65,6 @@ class AnthropicEndpoints(Unread):
 
     def emit_error(self, failed: ResponseFailed, meta_: Meta) -> tuple[ResponseHead, bytes]:
         return meta.emit_error(failed, meta_)
-
-
-def _split(path: str) -> tuple[str, str, str]:
-    """What stands before the API in a client's *path*, the endpoint's name, the path from there on without the query;
-    all empty where it is no endpoint's."""
-    found = _PATH.fullmatch(path.partition("?")[0].rstrip("/"))
-    if found is None or not is_inside(found["rest"]):
-        return "", "", ""
-    return found["prefix"], _NAMES[found["name"]], found["rest"]
 
 
 def _params(request: dict[str, Any]) -> dict[str, Any]:

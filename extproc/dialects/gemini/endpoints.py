@@ -46,13 +46,11 @@ class GeminiEndpoints(Unread):
 
     # ---- see ``PassesUnread``
 
-    def endpoint(self, path: str) -> str:
+    def split(self, path: str) -> tuple[str, str, str]:
         found = _found(path)
-        return "" if found is None else _NAMES[found["name"] or found["verb"]]
-
-    def prefix(self, path: str) -> str:
-        found = _found(path)
-        return "" if found is None else found["prefix"]
+        if found is None:
+            return "", "", ""
+        return found["prefix"], _NAMES[found["name"] or found["verb"]], found["rest"]
 
     def may_name_model(self, call: ClientCall) -> bool:
         return call.method == "POST" and call.path.partition("?")[0].rstrip("/").endswith(_CACHES)

@@ -7,25 +7,21 @@ from __future__ import annotations
 import re
 
 from ...llm.events import ResponseFailed
-from ..base import Asked, ClientCall, Env, Meta, ResponseHead, Upstream
+from ..base import ClientCall, Env, Meta, ResponseHead
 from ..shared import openai
 from ..shared.unread import Unread
 from . import requests
-from .table import endpoint, split
-
-_API = re.compile(r"/(chat/completions|completions|responses|embeddings)/?\Z")
+from .table import split
 
 
 class OpenAIEndpoints(Unread):
     name = "openai_endpoints"
+    api = re.compile(r"/(chat/completions|completions|responses|embeddings)/?\Z")
 
     # ---- see ``PassesUnread``
 
-    def endpoint(self, path: str) -> str:
-        return endpoint(path)
-
-    def prefix(self, path: str) -> str:
-        return split(path)[0]
+    def split(self, path: str) -> tuple[str, str, str]:
+        return split(path)
 
     def may_name_model(self, call: ClientCall) -> bool:
         return requests.may_name_model(call)
@@ -35,13 +31,6 @@ class OpenAIEndpoints(Unread):
 
     def renamed(self, call: ClientCall, model: str) -> ClientCall:
         return requests.renamed(call, model)
-
-    def place(self, upstream: Upstream, path: str, model: str) -> str:
-        # The operator may have written where another of its APIs is.
-        bare, mark, query = upstream.path.partition("?")
-        root = _API.sub("", bare)
-        at = Upstream(upstream.provider, f"{root}/{split(path)[2]}{mark}{query}")
-        return at.at(Asked(model))
 
     # ---- answers
 

@@ -3,8 +3,9 @@ usage is looked for. Derived from in packages' own files, so it is not compiled 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ...headers import Headers
 from ...llm.failures import Unsupported
@@ -18,6 +19,25 @@ from .passed_usage import EndpointParser
 
 class Unread(NoConversation):
     """The rest of one API. It has no words for what passes."""
+
+    api: ClassVar[re.Pattern[str]]
+    """How the path of an upstream ends where the operator has written that of another of its APIs: see ``place``."""
+
+    def split(self, path: str) -> tuple[str, str, str]:
+        """What stands before the API in a client's *path*, the endpoint's name, and the path from there on without the
+        query; all empty where it is no endpoint's."""
+        raise NotImplementedError
+
+    def endpoint(self, path: str) -> str:
+        return self.split(path)[1]
+
+    def prefix(self, path: str) -> str:
+        return self.split(path)[0]
+
+    def place(self, upstream: Upstream, path: str, model: str) -> str:
+        bare, mark, query = upstream.path.partition("?")
+        at = Upstream(upstream.provider, f"{self.api.sub('', bare)}/{self.split(path)[2]}{mark}{query}")
+        return at.at(Asked(model))
 
     def speaks(self, path: str, headers: Headers) -> bool:
         """Whether a request at *path*, one of its own, with *headers* is of this API, where others have that path as
