@@ -73,14 +73,14 @@ class AnthropicBedrock(_Hosted):
     """InvokeModel and InvokeModelWithResponseStream, and the question for the number of tokens, which Bedrock's clients
     may ask in Converse's words as well: *read_converse* knows those."""
 
-    def __init__(self, read_converse: ReadsCounted | None = None) -> None:
-        self._read_converse = read_converse
-
     name = "anthropic_bedrock"
     paths: tuple[str, ...] = ("/invoke", "/invoke-with-response-stream", bedrock.COUNT)
     verbs = ("/invoke", "/invoke-with-response-stream")
     root = "/model/[^/]+"
     stream_type = on_bedrock.STREAM_TYPE
+
+    def __init__(self, read_converse: ReadsCounted) -> None:
+        self._read_converse = read_converse
 
     def _written(self, request: Request, upstream: Upstream, losses: LossReport) -> UpstreamCall:
         call = super()._written(request, upstream, losses)
@@ -116,8 +116,6 @@ class AnthropicBedrock(_Hosted):
         body, is_converse = on_bedrock.counted_body(call.body)
         model = self.peek(call.path, {}).model
         if is_converse:
-            if self._read_converse is None:
-                raise Unsupported("input.converse", "Converse requests are not counted here")
             try:
                 return self._read_converse(replace(call, body=encode(body)), model)
             except ProtocolError as error:

@@ -20,7 +20,7 @@ def parse(body: bytes, losses: LossReport) -> EmbedRequest:
     """Raises ProtocolError, Unsupported."""
     fields = Fields(decode(body, ""), "")
     said = fields.take("input_type", str)
-    purpose = PURPOSES.get(said.lower()) or {"classification": "classification", "clustering": "clustering"}.get(said)
+    purpose = PURPOSES.get(said.lower())
     if purpose is None:
         raise ProtocolError("input_type", "expected search_document, search_query, classification or clustering")
     form = _form(fields.take("embedding_types", list, ["float"]))
@@ -31,7 +31,7 @@ def parse(body: bytes, losses: LossReport) -> EmbedRequest:
         model=fields.take("model", str, ""),
         inputs=_inputs(fields),
         dimensions=size if dimensions is None else dimensions,
-        purpose=purpose,  # type: ignore[arg-type]
+        purpose=purpose,
         truncate=None if cut is None else cut.upper() != "NONE",
         base64=form == "base64",
         at={"purpose": "input_type", "dimensions": "output_dimension"},
