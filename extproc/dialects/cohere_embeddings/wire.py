@@ -9,8 +9,9 @@ from ...llm.embeddings import EmbedRequest, Purpose, Vectors, numbers, packed, t
 from ...llm.losses import LossReport
 from ..base import ResponseHead, encode
 from ..shared.bedrock import tokens_of_head
+from ..shared.counts import exact
 from ..shared.purposes import demanded
-from ..shared.vectors import count, items, members, of_one_size, value
+from ..shared.vectors import items, members, of_one_size, value
 
 MOST = 96
 """Texts of one request."""
@@ -73,5 +74,5 @@ def _tokens(head: ResponseHead, meta: Any) -> int | None:
     number = billed.get("input_tokens") if type(billed) is dict else None
     if type(number) is float and number.is_integer():
         number = int(number)
-    tokens = count(number)
+    tokens = exact(number)
     return tokens_of_head(head) if tokens is None else tokens

@@ -7,8 +7,9 @@ from typing import Any
 from ...llm.embeddings import EmbedRequest, Vectors, numbers, texts
 from ...llm.losses import LossReport
 from ..base import encode
+from ..shared.counts import exact
 from ..shared.google import task
-from ..shared.vectors import count, item, items, members, value
+from ..shared.vectors import item, items, members, value
 
 VERTEX = "/publishers/"
 MOST = 100
@@ -64,6 +65,6 @@ def read(body: bytes) -> Vectors:
             for index, each in enumerate(items(answer, "embeddings", "embeddings"))
         ]
     usage = value(answer, "usageMetadata")
-    tokens = count(usage.get("promptTokenCount")) if type(usage) is dict else None
+    tokens = exact(usage.get("promptTokenCount")) if type(usage) is dict else None
     truncated = tuple(range(len(found))) if value(answer, "truncated") is True else ()
     return Vectors(found, tokens, truncated=truncated)

@@ -8,8 +8,9 @@ from ...llm.embeddings import EmbedRequest, Purpose, Vectors, texts
 from ...llm.losses import LossReport
 from ..base import ResponseHead
 from ..shared.bedrock import tokens_of_head
+from ..shared.counts import exact
 from ..shared.purposes import demanded
-from ..shared.vectors import count, item, items, members, value
+from ..shared.vectors import item, items, members, value
 
 _PURPOSES: dict[Purpose, str] = {
     "document": "GENERIC_INDEX",
@@ -44,5 +45,5 @@ def read(head: ResponseHead, body: bytes) -> Vectors:
     found = [members(each, f"embeddings[{i}]") for i, each in enumerate(items(answer, "embeddings", "embeddings"))]
     vectors = [item(each, "embedding", f"embeddings[{index}].embedding") for index, each in enumerate(found)]
     cut = tuple(index for index, each in enumerate(found) if value(each, "truncatedCharLength") is not None)
-    tokens = count(value(answer, "inputTextTokenCount"))
+    tokens = exact(value(answer, "inputTextTokenCount"))
     return Vectors(vectors, tokens_of_head(head) if tokens is None else tokens, truncated=cut)

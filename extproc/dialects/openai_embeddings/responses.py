@@ -6,7 +6,8 @@ from typing import Any
 
 from ...llm.embeddings import EmbedRequest, Vectors, numbers, packed
 from ..base import encode
-from ..shared.vectors import count, item, items, members, value
+from ..shared.counts import exact
+from ..shared.vectors import item, items, members, value
 
 
 def read(body: bytes) -> Vectors:
@@ -23,9 +24,9 @@ def read(body: bytes) -> Vectors:
 def _tokens(usage: Any) -> int | None:
     if type(usage) is not dict:
         return None
-    tokens = count(usage.get("prompt_tokens"))
+    tokens = exact(usage.get("prompt_tokens"))
     # Some servers give the total alone, which for embeddings is the same.
-    return count(usage.get("total_tokens")) if tokens is None else tokens
+    return exact(usage.get("total_tokens")) if tokens is None else tokens
 
 
 def write(request: EmbedRequest, vectors: Vectors) -> bytes:

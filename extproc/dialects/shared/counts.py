@@ -6,7 +6,7 @@ from typing import Any
 
 from ...llm.events import Usage
 
-MOST_TOKENS = 1 << 53
+_MOST = 1 << 53
 """No count is larger: what is beyond it cannot be a whole number in every JSON reader."""
 
 
@@ -28,9 +28,14 @@ def whole(value: Any) -> int | None:
     """A count as a number; JSON of some languages writes it with a fraction of zero, or as text."""
     if type(value) is str and value.isdecimal():
         value = int(value[:17])
-    if type(value) is float and value.is_integer() and value < MOST_TOKENS:
+    if type(value) is float and value.is_integer() and value < _MOST:
         value = int(value)
-    return value if type(value) is int and 0 <= value < MOST_TOKENS else None
+    return exact(value)
+
+
+def exact(value: Any) -> int | None:
+    """*value*, if it is a count as it stands."""
+    return value if type(value) is int and 0 <= value < _MOST else None
 
 
 def settled(

@@ -17,7 +17,7 @@ from ...llm.request import (
     ToolResult,
 )
 from ..base import encode
-from .counts import MOST_TOKENS
+from .counts import exact
 from .reading import decode
 
 BYTES_PER_TOKEN = 4
@@ -33,8 +33,7 @@ def read_count(body: bytes, name: str) -> int | None:
         answer = decode(body, "body")
     except ProtocolError:
         return None
-    tokens = answer.get(name) if type(answer) is dict else None
-    return tokens if type(tokens) is int and 0 <= tokens < MOST_TOKENS else None
+    return exact(answer.get(name)) if type(answer) is dict else None
 
 
 def estimate(request: Request) -> int:

@@ -13,9 +13,9 @@ from ...llm.failures import ErrorKind
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from .counts import exact
 from .openai import ERROR_KINDS
 from .parser import ParserBase
-from .vectors import count
 
 TAIL = 16 * 1024
 """Bytes of an answer's end in which its usage is looked for."""
@@ -76,7 +76,7 @@ def _usage(text: bytes) -> Usage:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return NO_USAGE
     found = [
-        next((number for name in names if (number := count(members.get(name))) is not None), None)
+        next((number for name in names if (number := exact(members.get(name))) is not None), None)
         for names in (_INPUT, _OUTPUT)
     ]
     return NO_USAGE if found == [None, None] else Usage(found[0], found[1])

@@ -13,7 +13,6 @@ from ...llm.failures import ErrorKind, ProtocolError, Unsupported
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import Dialect, Meta, ResponseHead, UpstreamCall
-from .counts import MOST_TOKENS
 from .emitter import meta_of
 from .parser import ParserBase
 
@@ -58,11 +57,6 @@ def value(found: Mapping[str, Any], name: str) -> Any:
         return None if raw is None else _value(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def count(number: Any) -> int | None:
-    """*number*, if it can be one of tokens."""
-    return number if type(number) is int and 0 <= number < MOST_TOKENS else None
 
 
 def of_one_size(asked: EmbedRequest) -> Unsupported:

@@ -9,7 +9,8 @@ from ...llm.embeddings import EmbedRequest, Vectors, texts
 from ...llm.losses import LossReport
 from ..base import ResponseHead
 from ..shared.bedrock import tokens_of_head
-from ..shared.vectors import count, item, members, of_one_size, value
+from ..shared.counts import exact
+from ..shared.vectors import item, members, of_one_size, value
 
 _FIRST = re.compile(r"titan-embed-(?:text-v1|g1)")
 """The first generation takes a text and nothing else."""
@@ -37,5 +38,5 @@ def read(head: ResponseHead, body: bytes) -> Vectors:
     else:
         by_type = members(answer["embeddingsByType"], "embeddingsByType")
         vector = item(by_type, "float", "embeddingsByType.float")
-    tokens = count(value(answer, "inputTextTokenCount"))
+    tokens = exact(value(answer, "inputTextTokenCount"))
     return Vectors([vector], tokens_of_head(head) if tokens is None else tokens)

@@ -7,8 +7,9 @@ from typing import Any
 from ...capabilities import Capabilities
 from ...llm.embeddings import EmbedRequest, Vectors, texts
 from ...llm.losses import LossReport
+from ..shared.counts import exact
 from ..shared.google import task
-from ..shared.vectors import count, item, items, members, value
+from ..shared.vectors import item, items, members, value
 
 MOST = 250
 """Texts of one request (Vertex AI, "Get text embeddings"); a model may take fewer."""
@@ -49,4 +50,4 @@ def read(body: bytes) -> Vectors:
 
 def _whole(number: Any) -> int | None:
     """Google writes counts here as 8 or as 8.0."""
-    return count(int(number)) if type(number) is float and number.is_integer() else count(number)
+    return exact(int(number)) if type(number) is float and number.is_integer() else exact(number)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from extproc.dialects.openai_chat.usage import read_usage
-from extproc.dialects.shared.counts import count, settled, whole
+from extproc.dialects.shared.counts import count, exact, settled, whole
 from extproc.llm.events import Usage
 
 
@@ -17,6 +17,13 @@ from extproc.llm.events import Usage
 def test_a_count_is_a_whole_number(value: Any, number: int | None) -> None:
     found = whole(value)
     assert found == number and type(found) is type(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "tokens"), [(3, 3), (0, 0), (-1, None), (True, None), (1.0, None), ("3", None), (10**400, None)]
+)
+def test_a_count_as_it_stands(number: Any, tokens: int | None) -> None:
+    assert exact(number) == tokens
 
 
 def test_of_several_names_the_one_that_says_something() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from extproc import dialects
 from extproc.dialects.base import ResponseHead, UpstreamCall
-from extproc.dialects.shared.vectors import count, item, items, members, value
+from extproc.dialects.shared.vectors import item, items, members, value
 from extproc.llm import events as e
 from extproc.llm.failures import ProtocolError
 from extproc.llm.losses import LossReport
@@ -36,13 +36,6 @@ def test_what_is_not_there_is_told_by_its_place(read: Any, path: str) -> None:
     with pytest.raises(ProtocolError) as error:
         read()
     assert error.value.path == path
-
-
-@pytest.mark.parametrize(
-    ("number", "tokens"), [(3, 3), (0, 0), (-1, None), (True, None), (1.0, None), ("3", None), (10**400, None)]
-)
-def test_counts(number: Any, tokens: int | None) -> None:
-    assert count(number) == tokens
 
 
 def test_a_deep_value_is_none() -> None:
