@@ -331,17 +331,18 @@ class Translation(Course):
         Refused, RouteError."""
         call = ClientCall(method, path, headers, b"")
         client, target = self._settle(call)
-        assert isinstance(client, PassesUnread)
+        passes = dialects.unread(client.name)
+        assert passes is not None, "asked before"
         try:
-            self._check_served(client, call)
-            named = client.may_name_model(call) and (self.route.model or "{model}" in target.path)
+            self._check_served(passes, call)
+            named = passes.may_name_model(call) and (self.route.model or "{model}" in target.path)
             # What is signed must be known, too.
             if not empty and (named or self.route.aws is not None):
                 return None
-            made = self._pass_unread(client, call, target)
+            made = self._pass_unread(passes, call, target)
         except Exception as error:
             self.state = Progress.ANSWERED
-            raise self._refusal(dialects.get(client.name), error) from None
+            raise self._refusal(client, error) from None
         self.state = Progress.SENT
         return made
 
