@@ -8,7 +8,7 @@ from ..headers import client_headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
 from ..settings import Limits
-from .response import Note, not_inflated
+from .response import Note, unreadable
 
 
 class Collected:
@@ -43,7 +43,7 @@ class Collected:
         try:
             data = self._inflater.feed(chunk) if self._inflater else chunk
         except InflateError as error:
-            return self.abort(not_inflated(error), end_of_stream)
+            return self.abort(unreadable(error), end_of_stream)
         if len(self._body) <= self._most:
             self._body += data
         if not end_of_stream:

@@ -25,7 +25,7 @@ Note = Callable[[ResponseEvent], None]
 INTERNAL = ResponseFailed(ErrorKind.API, "internal error while translating the response", 500, "internal_error")
 
 
-def not_inflated(error: InflateError) -> ResponseFailed:
+def unreadable(error: InflateError) -> ResponseFailed:
     """An answer that cannot be read for *error*, which is the upstream's."""
     return ResponseFailed(ErrorKind.API, str(error), 502, "upstream_error")
 
@@ -84,7 +84,7 @@ class Translated:
         try:
             data = self._inflater.feed(chunk) if self._inflater else chunk
         except InflateError as error:
-            return [not_inflated(error)]
+            return [unreadable(error)]
         events = self._parser.feed(data) if data else []
         return events + self._parser.end() if end_of_stream else events
 
@@ -202,7 +202,7 @@ class Passed:
             try:
                 chunk = self._inflater.feed(chunk)
             except InflateError as error:
-                return self.abort(not_inflated(error), end_of_stream)
+                return self.abort(unreadable(error), end_of_stream)
         added = b""
         if self._watching:
             try:
