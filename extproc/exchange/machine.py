@@ -40,7 +40,17 @@ from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
 from .handover import Handover
-from .mutations import UNCHANGED, diff, immediate, let_by, proceed, read_headers, set_header, with_metadata
+from .mutations import (
+    UNCHANGED,
+    diff,
+    immediate,
+    let_by,
+    proceed,
+    read_headers,
+    set_after_all,
+    set_header,
+    with_metadata,
+)
 from .phases import KINDS, Kind, Phase, Unexpected, expect
 from .variables import Times, between, first
 
@@ -297,10 +307,7 @@ class Exchange:
         """Say in a client's head what we took until now, where that is wanted."""
         if self.timed and self.translation is not None:
             taken = self._taken + self.shared.ticks() - self._begun_at
-            gone = [name for name in mutation.remove_headers if name != DURATION]
-            del mutation.remove_headers[:]
-            mutation.remove_headers.extend(gone)
-            set_header(mutation, DURATION, f"{taken * 1000:.3f}")
+            set_after_all(mutation, DURATION, f"{taken * 1000:.3f}")
 
     @property
     def kept(self) -> int:

@@ -76,6 +76,14 @@ def set_header(mutation: HeaderMutation, name: str, value: str) -> None:
     option.append_action = _OVERWRITE
 
 
+def set_after_all(mutation: HeaderMutation, name: str, value: str) -> None:
+    """The same where *mutation* may say already that *name* is to be removed: then it says so no more."""
+    gone = [other for other in mutation.remove_headers if other != name]
+    del mutation.remove_headers[:]
+    mutation.remove_headers.extend(gone)
+    set_header(mutation, name, value)
+
+
 def proceed(
     kind: Kind,
     headers: HeaderMutation | None = None,

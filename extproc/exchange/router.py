@@ -26,7 +26,7 @@ from ..translation.translation import Translation
 from .attempts import HELD
 from .attributes import MODELS, OURS, ROUTES, Attributes
 from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
-from .mutations import HOLDING, UNCHANGED, immediate, let_by, proceed, set_header, with_metadata
+from .mutations import HOLDING, UNCHANGED, immediate, let_by, proceed, set_after_all, set_header, with_metadata
 from .phases import Kind, Phase
 from .translator import Translator
 from .variables import told_of_others
@@ -207,10 +207,7 @@ class Router(Translator):
         common = answer.request_body.response
         mutation = common.header_mutation
         # Envoy takes it away from what goes to the provider (``request_headers_to_remove``).
-        gone = [name for name in mutation.remove_headers if name != ROUTE_HEADER]
-        del mutation.remove_headers[:]
-        mutation.remove_headers.extend(gone)
-        set_header(mutation, ROUTE_HEADER, self._named)
+        set_after_all(mutation, ROUTE_HEADER, self._named)
         common.clear_route_cache = True
         return answer
 

@@ -17,6 +17,7 @@ from extproc.exchange.mutations import (
     piece,
     proceed,
     read_headers,
+    set_after_all,
     with_metadata,
 )
 from extproc.exchange.phases import Kind
@@ -51,6 +52,14 @@ def test_diff_says_nothing_about_what_stays() -> None:
     mutation = diff([("a", "1"), ("b", "2"), ("c", "3")], [("a", "1"), ("b", "9"), ("d", "4")])
     assert [option.header.key for option in mutation.set_headers] == ["b", "d"]
     assert list(mutation.remove_headers) == ["c"]
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_what_is_set_after_all_is_not_removed(name: str) -> None:
+    mutation = diff([("a", "1"), ("b", "2")], [("c", "3")])
+    set_after_all(mutation, name, "9")
+    assert dict(mutated([("a", "1"), ("b", "2")], mutation))[name] == "9"
+    assert sorted(mutation.remove_headers) == sorted({"a", "b"} - {name})
 
 
 @pytest.mark.parametrize(
