@@ -14,15 +14,17 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..effects import Ask
 from ..settings import SettingError, Settings, doubts
-from ..telemetry.admin import Admin, Pages
 from ..telemetry.ring import Look
 from . import memory, processlog
 from .records import secret
 from .service import Service
+
+if TYPE_CHECKING:
+    from ..telemetry.admin import Pages
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,8 @@ async def admin_port(settings: Settings, pages: Pages) -> AsyncIterator[None]:
     if not settings.admin:
         yield
         return
+    from ..telemetry.admin import Admin
+
     token = settings.admin_token and secret("--admin-token", settings.admin_token, os.environ)
     admin = Admin(pages, token.reveal if token else None)
     print(f"extproc admin on {await admin.start(settings.admin)}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ..costs.prices import PriceError, PriceTable, load
 from ..credentials.secrets import Secret, Unresolvable, resolve
@@ -16,8 +17,9 @@ from ..telemetry.outcome import Outcome
 from ..telemetry.posts import Poster
 from ..telemetry.record import line
 from ..telemetry.sinks import MAX_BATCH, Entry, Full, QueuedSink
-from ..tracing.otlp import SpanExporter
-from ..tracing.spans import is_traced
+
+if TYPE_CHECKING:
+    from ..tracing.otlp import SpanExporter
 
 _PROPERTY = re.compile(r"[a-z0-9_.]+\Z")
 _SECRET_PROPERTY = re.compile(r"password|secret|\.pem\Z|\.key\Z|oauthbearer\.config")
@@ -92,6 +94,8 @@ def exporter_of(settings: Settings) -> SpanExporter | None:
     """What exports spans, by the settings. Raises SettingError."""
     if not settings.otlp_traces:
         return None
+    from ..tracing.otlp import SpanExporter
+
     try:
         return SpanExporter(settings.otlp_traces)
     except ModuleNotFoundError:
@@ -100,6 +104,8 @@ def exporter_of(settings: Settings) -> SpanExporter | None:
 
 def spans_to(exporter: SpanExporter, settings: Settings) -> QueuedSink:
     """The sink of *exporter*."""
+    from ..tracing.spans import is_traced
+
     return QueuedSink(
         "traces", exporter.write, settings.records_queued, max_bytes=settings.records_queued_bytes, wants=is_traced
     )

@@ -9,13 +9,13 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from google.protobuf.message import DecodeError
 
 from .. import capabilities
 from ..capabilities import CapabilityTable
-from ..captures.members import with_members
 from ..costs.prices import PriceTable
 from ..credentials import gcp
 from ..credentials.permitted import permitted
@@ -64,6 +64,12 @@ def _nothing() -> bytes:
 
 def _null() -> bytes:
     return b"null"
+
+
+def _with_members(exchange: dict[str, Any]) -> bytes:
+    from ..captures.members import with_members
+
+    return msgspec.json.encode(with_members(exchange))
 
 
 def _close(sinks: Sequence[QueuedSink]) -> None:
@@ -350,7 +356,7 @@ class Service:
     def exchange(self, number: int) -> Telling:
         """All that is kept of one of them, and what became of its members, as JSON; ``null`` where it has left."""
         one = self.ring.one(number) if self.ring is not None else None
-        return (lambda: msgspec.json.encode(with_members(one()))) if one is not None else _null
+        return (lambda: _with_members(one())) if one is not None else _null
 
     def config(self) -> bytes:
         """The settings and the routes that are compiled, without secrets: JSON."""

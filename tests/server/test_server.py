@@ -130,10 +130,11 @@ def test_nothing_is_logged_for_an_exchange() -> None:
         assert child.stderr.read() == ""
 
 
-def test_the_process_imports_no_other_stubs_of_envoy() -> None:
+def test_the_process_imports_no_other_stubs_of_envoy_and_nothing_that_must_be_asked_for() -> None:
     code = (
         "import sys, extproc.server.grpcio, extproc.cli\n"
-        "print(sorted(n for n in sys.modules if n.split('.')[0] in ('envoy', 'udpa', 'xds', 'validate')))"
+        "print(sorted(n for n in sys.modules if n.split('.')[0] in ('envoy', 'udpa', 'xds', 'validate')\n"
+        "             or n in ('extproc.captures', 'extproc.tracing', 'extproc.telemetry.admin')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
