@@ -42,8 +42,8 @@ class Fate(Frozen):
 
     path: str
     how: str
-    """``kept``, ``moved`` (the same value elsewhere), ``rewritten``, a loss's action, ``unused``, ``added``,
-    ``unknown``."""
+    """``kept``, ``moved`` (the same value elsewhere), ``rewritten``, a loss's action, ``replaced`` (another value stands
+    there, whatever the client's is), ``unused``, ``added``, ``unknown``."""
     became: list[str] = []
     """Where in the provider's request."""
     why: str = ""
@@ -199,6 +199,9 @@ class _Finding:
             self._found.append(Fate(text, loss.action.value, became, loss.detail))
         elif changed is None:
             self._found.append(Fate(text, "unknown", [], "it cannot be told by trying"))
+        elif not became and path in self._leaves and not self._is_taken(path):
+            self._taken.add(path)
+            self._found.append(Fate(text, "replaced", [text]))
         else:
             self._found.append(Fate(text, "rewritten" if became else "unused", became))
 

@@ -37,6 +37,17 @@ def test_what_became_of_each_member_of_a_messages_request() -> None:
     assert found["stream_options.include_usage"].how == "added"
 
 
+def test_what_the_route_says_stands_in_the_place_of_what_the_client_said() -> None:
+    route = {"options": {"model": "gpt-5.4-mini", "temperature": 0.5}}
+    made = exchange(MESSAGES, CHAT, {**ASKED, "temperature": 1.0}, route=route)
+    found = explained(made)
+    for name in ("model", "temperature"):
+        assert [fate for fate in found if name in (fate.path, *fate.became)] in (
+            [Fate(name, "replaced", [name])], [Fate(name, "kept", [name])],
+        ), found  # fmt: skip
+    assert Fate("temperature", "replaced", ["temperature"]) in found
+
+
 @pytest.mark.parametrize(("client", "upstream"), list(itertools.permutations(APIS, 2)))
 def test_on_every_pair_the_question_is_found_where_it_went(client: str, upstream: str) -> None:
     for fate in explained(exchange(client, upstream, PLAIN[client])):

@@ -24,7 +24,8 @@ def program() -> tuple[str, dict[str, str]]:
     """Chromium's program, and what its environment needs."""
     unpacked = CHROMIUM / "usr" / "lib" / "chromium" / "chromium"
     if unpacked.exists():
-        libraries = [str(path) for path in (CHROMIUM / "usr" / "lib").glob("*-linux-gnu")]
+        # Some packages have libraries in folders of their own, such as pulseaudio.
+        libraries = sorted({str(path.parent) for path in (CHROMIUM / "usr" / "lib").glob("*-linux-gnu/**/lib*.so*")})
         environ = {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}
         if (fonts := CHROMIUM / "etc" / "fonts").is_dir():
             environ["FONTCONFIG_PATH"] = str(fonts)

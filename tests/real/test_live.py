@@ -77,12 +77,26 @@ def test_a_stranger_finds_what_was_sent_what_it_cost_and_what_was_lost(page: Any
         picture(page, PICTURES / "live-list.webp")
         page.locator(ROWS, has_text="anthropic_messages → openai_chat").last.click()
         page.wait_for_selector("#one dl")
-        text = page.locator("#one").inner_text()
-        assert re.search(r"cost\s+\$0\.000\d+", text) and "top_k:dropped" in text
+        one = page.get_by_role("region", name="gpt-5")
+        cards = [one.locator(".cards > div", has=page.get_by_role("heading", name=name)).inner_text()
+                 for name in ("sent upstream", "cost", "lost")]  # fmt: skip
+        sent_there, cost, lost = (re.sub(r"\s+", " ", text) for text in cards)
+        assert re.fullmatch(
+            r"sent upstream gpt-5 to openai, by openai_chat \d+ bytes, made of the client's \d+", sent_there
+        )
+        assert re.match(r"cost \$0\.000\d+ tokens: \d+ input, \d+ output", cost)
+        assert lost.startswith("lost 3 losses") and "top_k dropped: not sent" in lost
+        assert re.search(r"cost\s+\$0\.0\d+", page.locator("#sums").inner_text())
         table = page.get_by_role("table", name="What became of each member of the request")
         sent = table.get_by_role("row").filter(has_text="max_completion_tokens")
         assert "max_tokens" in sent.inner_text() and "1024" in sent.inner_text()
         assert "dropped" in table.get_by_role("row").filter(has_text="top_k").inner_text()
+        kept = table.get_by_role("row").filter(has_text="as it was")
+        assert kept.count() > 0
+        page.get_by_label("only what changed").check()
+        assert eventually(lambda: kept.count() == 0, 15) and sent.is_visible()
+        page.get_by_label("only what changed").uncheck()
+        page.get_by_role("button", name="Close (Esc)").scroll_into_view_if_needed()
         picture(page, PICTURES / "live-one.webp")
         page.keyboard.press("Escape")
         page.emulate_media(color_scheme="dark")
@@ -91,8 +105,14 @@ def test_a_stranger_finds_what_was_sent_what_it_cost_and_what_was_lost(page: Any
         stream.wait_for()
         assert stream.get_by_role("row").count() > 10 and re.search(r"\d+ ms", stream.inner_text())
         assert "message_start" in stream.inner_text() and "chat.completion.chunk" in stream.inner_text()
-        stream.scroll_into_view_if_needed()
+        assert page.locator(".lane").count() == 2 and page.locator(".lane i").count() > 5
+        page.get_by_role("heading", name="The stream").evaluate("node => node.scrollIntoView()")
         picture(page, PICTURES / "live-stream.webp")
+        page.keyboard.press("Escape")
+        page.locator(ROWS, has_text="best").first.click()
+        page.get_by_role("button", name=re.compile(r"^1: openai, 5\d\d failed")).click()
+        page.locator("#one .pill.bad", has_text="failed").first.wait_for()
+        assert page.get_by_role("button", name=re.compile(r"^2: anthropic, 200 complete")).is_visible()
         assert all(path.stat().st_size < 150_000 for path in PICTURES.glob("live-*.webp"))
     finally:
         demo.terminate()
@@ -109,6 +129,8 @@ def test_exchanges_come_as_they_happen_and_are_found(page: Any, shown: tuple[str
     for number, outcome in enumerate((DONE, LOSSY, FAILED, replace(DONE, attempt=2)), 1):
         port.ring.ended(open_one if number == 1 else began(number), outcome)
     page.get_by_text("4 exchanges, 0 open").wait_for()
+    sums = " ".join(page.locator("#sums").inner_text().split())
+    assert sums == "listed 4 errors 1 with losses 1 tokens in 0 out 0 cost $0.0000"
     page.get_by_role("status").filter(has_text="more exchanges").wait_for(timeout=15_000)
     for label, chosen in (
         ("model", "gpt-5.4-mini"), ("route", "second"), ("how it went", "an error"),
@@ -146,6 +168,13 @@ def test_by_the_keyboard_alone(page: Any, shown: tuple[str, Shown]) -> None:
     assert page.evaluate("document.activeElement.id") == "one"
     page.keyboard.press("Escape")
     assert page.evaluate(focused) == "3" and not page.locator("#one").is_visible()
+    page.keyboard.press("Enter")
+    for key, at in (("j", "4"), ("j", "5"), ("k", "4")):
+        page.keyboard.press(key)
+        page.locator(f"[aria-selected=true][aria-rowindex='{at}']").wait_for()
+        page.get_by_text("What was said is not kept").wait_for()
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == "4"
 
 
 def test_ten_thousand_are_kept_a_few_are_drawn_and_no_more_are_kept(page: Any, shown: tuple[str, Shown]) -> None:
@@ -171,11 +200,19 @@ def test_ten_thousand_are_kept_a_few_are_drawn_and_no_more_are_kept(page: Any, s
            }"""
     )
     assert took < 50, f"half of the steps of scrolling took longer than {took} ms to draw"
+    sifted = page.evaluate(
+        """() => [...Array(15)].map(() => {
+             const began = performance.now();
+             sift();
+             return performance.now() - began;
+           }).sort((a, b) => a - b)[7]"""
+    )
+    assert sifted < 50, f"to look through all of them took {sifted} ms"
     assert page.locator(ROWS).count() < 100
     page.evaluate("document.querySelector('#rows').scrollTop = 1e9")
     page.locator(f"{ROWS}[aria-rowindex='10001']").wait_for()
     read = "document.elementFromPoint(300, 400).closest('tr').dataset.id"
-    page.evaluate("document.querySelector('#rows').scrollTop = 28 * 5000")
+    page.evaluate("document.querySelector('#rows').scrollTop = HEIGHT * 5000")
     page.locator(f"{ROWS}[aria-rowindex='5010']").wait_for()
     before = page.evaluate(read)
     port.ring.ended(began(99_999), LOSSY)
@@ -210,9 +247,20 @@ def test_light_and_dark_are_both_readable(page: Any, shown: tuple[str, Shown], s
     page.emulate_media(color_scheme=scheme)
     page.goto(f"http://{address}/")
     page.wait_for_selector(ROWS)
-    for selector in ("td.good", "td.bad", "td.warn:not(:empty)", "th", "td:first-child", "label"):
+    page.locator(ROWS).last.click()
+    page.get_by_text("What was said is not kept").wait_for()
+    for selector in (
+        "td.good .pill", "td.bad .pill", "td.warn:not(:empty)", "th", "td:first-child", "label", "#state", "#sums dt",
+        "#sums dd.bad", "#sums dd.warn", "#one dt", "#one .cards h3", "#one .cards p", "#one strong", "footer span",
+        "kbd", "[aria-selected=true] td:first-child",
+    ):  # fmt: skip
         colours = page.locator(selector).first.evaluate(
-            "node => [getComputedStyle(node).color, getComputedStyle(document.body).backgroundColor]"
+            """node => {
+                 const of = (each, name) => getComputedStyle(each)[name];
+                 let behind = node;
+                 while (of(behind, "backgroundColor") === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+                 return [of(node, "color"), of(behind, "backgroundColor")];
+               }"""
         )
         assert contrast(*colours) >= 4.5, (selector, colours)
 
