@@ -174,8 +174,8 @@ class Settings:
     admin: str = _fixed(
         "",
         "admin",
-        "Where the live view (`GET /`), `/metrics` (Prometheus), `/healthz`, `/exchanges` and `/config` are answered: "
-        "`host:port`; empty: nowhere. Not for the outside: it names your models and providers.",
+        "Where the live view (`GET /`), `/metrics` (Prometheus), `/healthz`, `/readyz`, `/exchanges` and `/config` are "
+        "answered: `host:port`; empty: nowhere. Not for the outside: it names your models and providers.",
     )
     admin_token: str = _fixed(
         "",

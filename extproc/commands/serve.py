@@ -95,6 +95,6 @@ def _plain(found: settings.Settings) -> list[list[str]]:
     if not all(sockets):
         raise settings.SettingError(
             "EXTPROC_TLS_CERT: the addresses speak TLS, of which this command knows nothing: add a unix:/path to "
-            "EXTPROC_LISTEN, or ask /healthz of EXTPROC_ADMIN"
+            "EXTPROC_LISTEN, or ask /readyz of EXTPROC_ADMIN"
         )
     return sockets

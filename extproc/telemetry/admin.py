@@ -1,5 +1,5 @@
-"""The admin port: the live view at ``GET /``, ``/metrics``, ``/healthz``, ``/exchanges`` and ``/config``; HTTP/1.1, one
-request a connection. Not for the outside."""
+"""The admin port: the live view at ``GET /``, ``/metrics``, ``/healthz``, ``/readyz``, ``/exchanges`` and ``/config``;
+HTTP/1.1, one request a connection. Not for the outside."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from .ring import Look
 MAX_HEAD_BYTES = 16 * 1024
 MAX_CONNECTIONS = 32
 """Open at once. For the next one the oldest gives way whose request has not come; if there is none, it is heard still,
-and told that the server is busy unless it asks for ``/healthz``: whoever watches the process must not take it for
+and told that the server is busy unless it asks for one of ``WATCHED``: whoever watches the process must not take it for
 dead."""
 MAX_PAGES = 4
-"""Answers, but for ``/healthz``, that are being sent at once: one may be megabytes, and a client may not read it."""
+"""Answers, but for those of ``WATCHED``, that are being sent at once: one may be megabytes, and a client may not read
+it."""
 PATIENCE_SECONDS = 5.0
 """For a request to come, and for its answer to be taken."""
 MAX_WAITING = 8
@@ -36,7 +37,11 @@ _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 _JSON = "application/json"
 _EXCHANGE = "/exchanges/"
-_PATHS = ("/", "/metrics", "/healthz", "/exchanges", "/config")
+WATCHED = ("/healthz", "/readyz")
+"""What whoever watches the process asks: whether to start it anew, and whether to send it more."""
+_WELL = frozenset({"starting", "draining"})
+"""Words of ``unwell`` for a process that only is not to be sent more."""
+_PATHS = ("/", "/metrics", *WATCHED, "/exchanges", "/config")
 _THERE_ARE = f"there are {', '.join(_PATHS)} and {_EXCHANGE}ID\n"
 NOT_YOU = "ask from this machine, or set --admin-token\n"
 NO_TOKEN = "authorization: Bearer ... with the admin token is needed\n"
@@ -99,7 +104,8 @@ class Pages(Protocol):
         ...
 
     def unwell(self) -> str:
-        """In a word why new streams are not welcome, and nothing when they are."""
+        """In a word why new streams are not welcome (``starting``, ``draining``, what is wrong), and nothing when they
+        are."""
         ...
 
 
@@ -180,7 +186,7 @@ class Admin:
             self._waiting -= 1
 
     async def _say(self, request: HttpRequest, writer: asyncio.StreamWriter) -> None:
-        is_page = request.path != "/healthz"
+        is_page = request.path not in WATCHED
         if is_page and self._pages >= MAX_PAGES:
             writer.write(_whole(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, "busy\n", with_body=True))
             await writer.drain()
@@ -206,10 +212,11 @@ class Admin:
             return HTTPStatus.OK, _HTML, live.PAGE
         if path == "/metrics":
             return HTTPStatus.OK, _METRICS_TYPE, await self._says.metrics()
-        if path == "/healthz":
-            if reason := self._says.unwell():
+        if path in WATCHED:
+            reason = self._says.unwell()
+            if reason and (path == "/readyz" or reason not in _WELL):
                 return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n"
-            return HTTPStatus.OK, _TEXT, "ok\n"
+            return HTTPStatus.OK, _TEXT, f"{reason or 'ok'}\n"
         if path == "/config":
             return HTTPStatus.OK, _JSON, await self._says.config()
         if path == "/exchanges":
@@ -231,7 +238,7 @@ class Admin:
             return HTTPStatus.NOT_FOUND, _TEXT, _THERE_ARE
         if request.method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, "GET only\n"
-        if request.path in ("/metrics", "/healthz"):
+        if request.path in ("/metrics", *WATCHED):
             return None
         if self._token is None:
             return None if _is_here(request.peer) else (HTTPStatus.FORBIDDEN, _TEXT, NOT_YOU)

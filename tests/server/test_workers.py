@@ -549,14 +549,15 @@ def test_health_is_that_of_any_worker(tmp_path: Path, monkeypatch: pytest.Monkey
     with running(tmp_path, 2, *flags) as made:
         monkeypatch.setenv("EXTPROC_LISTEN", made.listen)
         monkeypatch.setenv("EXTPROC_WORKERS", "2")
-        assert ask(made, "/healthz") == (200, "ok\n") and main(["health"]) == 0
+        assert ask(made, "/readyz") == (200, "ok\n") and main(["health"]) == 0
         first = made.pids()[0]
         os.kill(first, signal.SIGTERM)
         assert eventually(lambda: main(["health", *made.addresses]) == 1)
         assert main(["health"]) == 0
-        assert ask(made, "/healthz") == (200, "ok\n")
+        assert ask(made, "/readyz") == (200, "ok\n") == ask(made, "/healthz")
         made.signal(signal.SIGTERM)
-        assert eventually(lambda: ask(made, "/healthz") == (503, "draining\n"))
+        assert eventually(lambda: ask(made, "/readyz") == (503, "draining\n"))
+        assert ask(made, "/healthz") == (200, "draining\n")
         assert eventually(lambda: main(["health"]) == 1)
         made.signal(signal.SIGTERM)
         assert eventually(lambda: not made.alive())

@@ -17,7 +17,7 @@ from extproc.telemetry import live
 from extproc.telemetry.admin import Admin, HttpRequest
 from extproc.telemetry.ring import Look
 
-THERE_ARE = b"there are /, /metrics, /healthz, /exchanges, /config and /exchanges/ID\n"
+THERE_ARE = b"there are /, /metrics, /healthz, /readyz, /exchanges, /config and /exchanges/ID\n"
 GONE = b"it is not kept any more, or never was\n"
 
 
@@ -61,6 +61,7 @@ def ask(head: bytes, *, unwell: str = "", token: str = "", peer: str = "127.0.0.
         (b"GET /metrics?x=1 HTTP/1.0", 200, b"m 1\n"),
         (b"HEAD /metrics HTTP/1.1", 200, b""),
         (b"GET /healthz HTTP/1.1", 200, b"ok\n"),
+        (b"GET /readyz HTTP/1.1", 200, b"ok\n"),
         (b"POST /metrics HTTP/1.1", 405, b"GET only\n"),
         (b"GET /x HTTP/1.1", 404, THERE_ARE),
         (b"\xff\xfe", 404, THERE_ARE),
@@ -74,8 +75,11 @@ def test_what_is_answered(line: bytes, status: int, body: bytes) -> None:
     assert ask(line + b"\r\nhost: x\r\n\r\n") == (status, body)
 
 
-def test_draining_is_not_healthy() -> None:
-    assert ask(b"GET /healthz HTTP/1.1\r\n\r\n", unwell="draining") == (503, b"draining\n")
+@pytest.mark.parametrize(("why", "alive"), [("draining", 200), ("starting", 200), ("no worker serves", 503)])
+def test_who_is_not_to_be_sent_more_need_not_be_started_anew(why: str, alive: int) -> None:
+    said = f"{why}\n".encode()
+    assert ask(b"GET /healthz HTTP/1.1\r\n\r\n", unwell=why) == (alive, said)
+    assert ask(b"GET /readyz HTTP/1.1\r\n\r\n", unwell=why) == (503, said)
 
 
 async def _converse(sent: bytes, *, others: int = 0) -> bytes:
@@ -107,7 +111,7 @@ def test_whoever_cannot_ask_is_not_waited_for(sent: bytes, monkeypatch: pytest.M
     assert asyncio.run(_converse(sent)) == b""
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_slow_clients_give_way(path: str) -> None:
     asked = f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
     assert asyncio.run(_converse(asked, others=module.MAX_CONNECTIONS + 8)).startswith(b"HTTP/1.1 200 OK")
@@ -145,7 +149,7 @@ def test_clients_that_do_not_read_leave_room_for_the_watchman(monkeypatch: pytes
      ("evil.example", 403), ("evil.example:9090", 403), ("127.0.0.1.evil.example", 403)],
 )  # fmt: skip
 def test_no_page_of_the_web_reads_it_by_a_name_of_its_own(host: str, status: int) -> None:
-    for path in ("metrics", "healthz"):
+    for path in ("metrics", "healthz", "readyz"):
         assert ask(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[0] == status
 
 
@@ -288,11 +292,11 @@ def test_a_sidecar_with_an_admin_port(transport: str) -> None:
             page = urllib.request.urlopen(f"{url}/metrics", timeout=5).read().decode()
             assert "extproc_open_streams 0" in page
             assert ("extproc_h2_connections_total 0" in page) is (transport == "h2")
-            assert urllib.request.urlopen(f"{url}/healthz", timeout=5).read() == b"ok\n"
+            assert urllib.request.urlopen(f"{url}/readyz", timeout=5).read() == b"ok\n"
             child.send_signal(signal.SIGTERM)
             for _ in range(50):
                 try:
-                    urllib.request.urlopen(f"{url}/healthz", timeout=5).read()
+                    urllib.request.urlopen(f"{url}/readyz", timeout=5).read()
                 except urllib.error.HTTPError as error:
                     with error:
                         assert (error.code, error.read()) == (503, b"draining\n")
