@@ -139,23 +139,31 @@ def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str |
 
 
 def _compile(levels: Sequence[Any], environ: Mapping[str, str], permitted: Permitted) -> Route:
-    values, origin = laid(levels)
+    values, origin, _ = laid(levels)
     if "provider" not in values:
         raise RouteError(f"route: provider: no level names one{choose(None, PROVIDERS)}")
     return _Builder(values, origin, environ, permitted).route()
 
 
-def laid(levels: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What *levels* come to, and for each top-level member the level that spoke of it last. Raises RouteError."""
+def laid(levels: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """What *levels* come to; for each top-level member the level that spoke of it last; and in the shape of the values
+    the level that last said each. Raises RouteError."""
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
+    said: dict[str, Any] = {}
     for level, source in zip(LEVELS, levels, strict=False):
         if source is None or source == "":
             continue
         given = _level(read(source, level), level)
         _lay(given, values)
         origin |= dict.fromkeys(given, level)
-    return values, origin
+        said = merge(said, _all_from(given, level))
+    return values, origin, said
+
+
+def _all_from(given: Mapping[str, Any], level: str) -> dict[str, Any]:
+    """*given* with *level* in the place of each value."""
+    return {k: _all_from(v, level) if isinstance(v, Mapping) and v else level for k, v in given.items()}
 
 
 def _level(raw: dict[str, Any], level: str) -> dict[str, Any]:
@@ -285,7 +293,7 @@ class _Builder:
             gcp=who.gcp,
             aws=who.aws,
             endpoint_secret=self.endpoint_secret,
-            said=shown(values, {})["route"] if values.get("logging", {}).get("payloads") else {},
+            said=shown(values, {}, {})["route"] if values.get("logging", {}).get("payloads") else {},
         )
 
     def error(self, path: str, problem: str) -> RouteError:

@@ -14,11 +14,23 @@ _SECRETS = frozenset({"header", "query", "service_account_json", "access_key_id"
 """Beneath ``auth``."""
 
 
-def shown(values: _Values, origin: Mapping[str, str]) -> dict[str, Any]:
+def shown(values: _Values, origin: Mapping[str, str], said: _Values) -> dict[str, Any]:
     """*values* that the levels come to, with references as they are written and anything else that may be a secret
-    masked; ``from`` says which level each top-level member was last said at."""
+    masked; ``from`` says which level each was *said* at, once for an object that is all of one. *origin*: the level
+    that spoke of a top-level member last."""
     made = {name: _auth(value) if name == "auth" else _masked(value, name) for name, value in values.items()}
-    return {"route": made, "from": {name: origin[name] for name in made if name in origin}}
+    return {"route": made, "from": {k: _level(v, said.get(k), origin[k]) for k, v in values.items() if k in origin}}
+
+
+def _level(value: Any, said: Any, usual: str) -> Any:
+    """The level that *value* is from, or those of its members; *usual* where nothing else is *said*."""
+    if isinstance(said, str):
+        return said
+    if not (isinstance(value, Mapping) and value and isinstance(said, Mapping)):
+        return usual
+    levels = {name: _level(each, said.get(name), usual) for name, each in value.items()}
+    first = next(iter(levels.values()))
+    return first if isinstance(first, str) and all(level == first for level in levels.values()) else levels
 
 
 def wrong(error: RouteError | str) -> dict[str, Any]:

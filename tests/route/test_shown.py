@@ -36,8 +36,35 @@ def test_what_the_levels_come_to_and_which_said_it(monkeypatch: pytest.MonkeyPat
             "losses": "report", "options": {"temperature": 0.5, "model": "gpt-5.4-mini"}, "provider": "openai",
             "auth": {"header": {"Authorization": "Bearer ${OPENAI_API_KEY}"}},
         },
-        "from": {"losses": "route", "options": "cluster", "provider": "cluster", "auth": "cluster"},
+        "from": {"losses": "route", "options": {"temperature": "route", "model": "cluster"}, "provider": "cluster",
+                 "auth": "cluster"},
     }  # fmt: skip
+
+
+def test_each_value_is_from_the_level_that_said_it_last() -> None:
+    options = "options: {model: a, response_format: {type: json_schema, x: {y: 1, z: 1}}, stop: [END], temperature: 1}"
+    found = shown(
+        f"provider: openai\nauth: none\n{options}\nprices: {{input: 1, output: 2}}",
+        "options: {model: b, response_format: {x: {z: 2}}, stop: [OTHER]}\nprices: {output: 3}",
+        "options: {stop: {}, temperature: null}",
+    )
+    assert found["from"] == {
+        "provider": "route", "auth": "route", "prices": {"input": "route", "output": "cluster"},
+        "options": {
+            "model": "cluster", "response_format": {"type": "route", "x": {"y": "route", "z": "cluster"}},
+            "stop": "endpoint", "temperature": "endpoint",
+        },
+    }  # fmt: skip
+
+
+def test_what_another_provider_leaves_of_a_level_is_still_that_levels() -> None:
+    found = shown(
+        "provider: openai\nauth: none\noptions: {model: a, temperature: 1}\nprices: {input: 1}",
+        "provider: anthropic\nauth: none\noptions: {top_k: 5}",
+    )
+    assert found["route"]["options"] == {"temperature": 1, "top_k": 5} and found["route"]["prices"] == "table"
+    assert found["from"]["options"] == {"temperature": "route", "top_k": "cluster"}
+    assert (found["from"]["prices"], found["from"]["provider"]) == ("route", "cluster")
 
 
 @pytest.mark.parametrize(
