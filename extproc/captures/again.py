@@ -13,7 +13,7 @@ import msgspec
 from .. import dialects
 from ..frozen import Frozen
 from ..route import Route, RouteError, compile_route
-from ..telemetry.readable import events, written
+from ..telemetry.readable import events, read, written
 from ..translation.calls import Answer, Refused
 from ..translation.translation import Translation
 
@@ -131,21 +131,21 @@ def route_of(exchange: Captured) -> Route:
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Whether they are the same bytes, but for how JSON is spaced."""
+    """Whether they are the same bytes, but for how JSON is spaced, whole or as far as an array has come."""
     if one == other:
         return True
     try:
         return encode(msgspec.json.decode(one)) == encode(msgspec.json.decode(other))
     except msgspec.DecodeError:
-        return False
+        ours, theirs = read(one), read(other)
+        return (ours.text, ours.framing) == (theirs.text, theirs.framing) and bool(ours.framing)
 
 
 def pieces(body: bytes) -> list[str]:
     """A body in the pieces in which it is compared: a stream's events, else lines."""
-    text = body.decode("utf-8", "replace")
-    if text[:1] in ("{", "["):
+    if body[:1] in (b"{", b"["):
         try:
             return msgspec.json.format(body, indent=1).decode().splitlines()
         except msgspec.DecodeError:
             pass
-    return events(text)
+    return events(read(body).text)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..telemetry.readable import EVENT_END
+from ..telemetry.readable import EVENT_END, read, written
 from .again import NOWHERE, Captured
 
 KEPT = frozenset(
@@ -111,7 +111,9 @@ def _redacted_string(value: str, name: str, free: bool) -> str:
 
 
 def redacted_text(text: str) -> str:
-    """A body's *text*: of a stream each event's data is JSON."""
+    """A body's *text*: of a stream each event's data is JSON, or each element of an array."""
+    if text[:1] == "[" and (found := read(text.encode("utf-8", "replace"))).framing:
+        return written(redacted_text(found.text), found.framing).decode()
     parts = EVENT_END.split(text)
     return "\n\n".join("\n".join(map(_line, event.splitlines())) for event in parts)
 

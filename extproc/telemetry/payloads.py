@@ -16,7 +16,7 @@ import msgspec
 
 from ..llm.events import ResponseEvent
 from ..llm.fold import Folded
-from .readable import EVENT_END, events, read
+from .readable import EVENT_END, Readable, events, read
 
 MASK = "***"
 """Stands in the place of what is not to be seen."""
@@ -207,7 +207,7 @@ class Payloads:
         """When each event of a stream ended; none where they cannot be told apart in what is shown of it."""
         if not body.pieces:
             return []
-        text, ends, _ = read(bytes(body.data))
+        text, ends, _ = body.read()
         masked = self._masked(text, hides)
         if text[:1] in ("{", "[") or len(EVENT_END.findall(masked)) != len(ends):
             return []
@@ -223,7 +223,7 @@ class Payloads:
         made: dict[str, Any] = {"bytes": body.size}
         if encoded:
             return made | {"omitted": "it is compressed"}
-        text, _, framing = read(bytes(body.data))
+        text, _, framing = body.read()
         if framing:
             made["framing"] = framing
         text = hides.text(text)
@@ -276,6 +276,10 @@ class _Body:
             self.data += piece[: self.most - len(self.data)]
             if piece and seconds and len(self.pieces) < MAX_PIECES:
                 self.pieces.append((self.size, seconds))
+
+    def read(self) -> Readable:
+        """As people can read it."""
+        return read(bytes(self.data), streamed=len(self.pieces) > 1)
 
     def when(self, size: int) -> int:
         """The milliseconds at which so many bytes were there."""

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..framing import eventstream
+from ..framing import eventstream, jsonarray
 
 EVENT_END = re.compile(r"\r?\n\r?\n")
 """Between two events of a stream."""
 AWS = "aws-eventstream"
-"""The framing that is shown as if it were server-sent events; what is shown of any other is what came."""
+ARRAY, OPEN_ARRAY = "json-array", "json-array-open"
+"""A stream of Google's that is one array, and one whose end has not come. These framings are shown as if they were
+server-sent events; what is shown of any other is what came."""
 
 _EVENT_END = re.compile(EVENT_END.pattern.encode())
 _TYPES = {":event-type": "event", ":exception-type": "exception", ":error-code": "error"}
@@ -30,15 +32,20 @@ class Readable(NamedTuple):
     framing: str = ""
 
 
-def read(data: bytes) -> Readable:
-    """*data*, which may be cut off anywhere."""
+def read(data: bytes, *, streamed: bool = True) -> Readable:
+    """*data*, which may be cut off anywhere. An array that is not *streamed* is JSON as any other."""
     if data[:1] == b"\0" and (framed := _framed(data)).ends:
         return framed
+    if streamed and data[:1] == b"[" and (listed := _listed(data)).ends:
+        return listed
     return Readable(data.decode("utf-8", "replace"), [found.end() for found in _EVENT_END.finditer(data)])
 
 
 def written(text: str, framing: str = "") -> bytes:
     """The bytes that *text* was read from, but for what padding they had."""
+    if framing in (ARRAY, OPEN_ARRAY):
+        elements = ",\n".join(event.removeprefix("data: ") for event in events(text))
+        return f"[{elements}{']' if framing == ARRAY else ''}".encode()
     if framing != AWS:
         return text.encode()
     made = bytearray()
@@ -75,6 +82,28 @@ def _framed(data: bytes) -> Readable:
         shown.append(_event(message))
         ends.append(at)
     return Readable("".join(shown), ends, AWS)
+
+
+def _listed(data: bytes) -> Readable:
+    """The objects of an array, a line each."""
+    decoder = jsonarray.JsonArrayDecoder(len(data))
+    shown: list[str] = []
+    ends: list[int] = []
+    at = 0
+    for element in decoder.feed(data):
+        at = data.index(element, at) + len(element)
+        shown.append(f"data: {_line(element)}\n\n")
+        ends.append(at)
+    shown += [f"data: {_line(rest)}" for rest in decoder.end()]
+    return Readable("".join(shown), ends, ARRAY if decoder.closed else OPEN_ARRAY)
+
+
+def _line(element: bytes) -> str:
+    """JSON on one line, as far as it is there: a line's end within it is never a part of a text."""
+    try:
+        return msgspec.json.format(element, indent=-1).decode("utf-8", "replace")
+    except (msgspec.DecodeError, RecursionError):
+        return " ".join(element.decode("utf-8", "replace").split("\n"))
 
 
 def _event(message: eventstream.EventStreamMessage) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from extproc import dialects
 from extproc.captures.again import (
     NotAgain,
     body_of,
@@ -18,7 +19,10 @@ from extproc.captures.again import (
     route_of,
     same,
 )
+from extproc.captures.differences import replayed
+from extproc.captures.redaction import redacted
 from extproc.telemetry.outcome import Ending
+from extproc.telemetry.readable import events
 from tests.captures.exchanges import APIS, ASKED, PLAIN, RECORDED, exchange, golden, streamed
 from tests.support.exchanges import CHAT, MESSAGES
 
@@ -43,6 +47,32 @@ def test_a_stream_is_the_same_again_on_every_pair(client: str, upstream: str, en
     assert same(got, body_of(told, "client", "response") or b"")
     # Of a frame that is cut off nothing can be read.
     assert shown["bytes"] == len(got) or (ending is Ending.CUT and client == upstream == "bedrock_converse")
+
+
+ARRAY = "/v1beta/models/m:streamGenerateContent"
+"""Google's path whose stream is one array."""
+SAID = b'{\n  "candidates": [{"content": {"role": "model", "parts": [{"text": "%b"}]}%b}]\n}'
+ELEMENTS = [b"[" + SAID % (b"a", b""), b"\n,\r\n" + SAID % (b"b", b', "finishReason": "STOP"'), b"\n]"]
+
+
+@pytest.mark.parametrize("upstream", ["gemini", *RECORDED])
+@pytest.mark.parametrize("ending", [Ending.COMPLETE, Ending.CUT])
+def test_a_stream_that_is_one_array_is_the_same_again_and_has_its_times(upstream: str, ending: Ending) -> None:
+    answer = ELEMENTS if upstream == "gemini" else [golden(upstream)[at : at + 100] for at in range(0, 2000, 100)]
+    if ending is Ending.CUT:
+        answer = answer[:2]
+    kind = "application/json" if upstream == "gemini" else dialects.get(upstream).stream_type
+    told = exchange("gemini", upstream, PLAIN["gemini"], answer, path=ARRAY, content_type=kind, ending=ending)
+    for data, capture in ((told, "told"), (redacted(told), "redacted")):
+        found = dict(replayed(data, redacted=capture == "redacted"))
+        assert found == {"the provider's request": [], "the client's answer": []}, capture
+    times, shown = told["course"]["times_ms"]["client"], told["payloads"]["client"]["response"]
+    if ending is Ending.COMPLETE:
+        assert len(times) == len(events(shown["text"])) > 1 and times == sorted(times)
+    if upstream == "gemini":
+        whole = "json-array" if ending is Ending.COMPLETE else "json-array-open"
+        assert times == [10, 20] and shown["framing"] == whole
+        assert '"text":"x"' in redacted(told)["payloads"]["client"]["response"]["text"]
 
 
 def test_an_error_is_the_same_again() -> None:

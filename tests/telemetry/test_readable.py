@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.framing import eventstream
-from extproc.telemetry.readable import AWS, events, read, written
+from extproc.telemetry.readable import ARRAY, AWS, OPEN_ARRAY, events, read, written
 
 
 def frame(name: str, payload: bytes, header: str = ":event-type", message: str = "event") -> bytes:
@@ -47,6 +47,22 @@ def test_what_invoke_models_streams_hold_in_base64_is_shown_so_that_it_can_be_re
     assert text == f"event: chunk\ndata: {inner.decode()}\n\n" and written(text, framing) == data
 
 
+def test_a_stream_that_is_one_array_is_read_as_events_and_written_again() -> None:
+    first, second = b'[{\n  "text": "a]\\"}",\n  "n": 1.50\n}', b"\n,\r\n{}"
+    text, ends, framing = read(first + second + b"\n]")
+    assert text == 'data: {"text":"a]\\"}","n":1.50}\n\ndata: {}\n\n'
+    assert (ends, framing) == ([len(first), len(first + second)], ARRAY)
+    assert written(text, framing) == b'[{"text":"a]\\"}","n":1.50},\n{}]'
+    assert read(first + second + b"\n]", streamed=False) == ((first + second).decode() + "\n]", [], "")
+
+
+def test_of_an_array_that_breaks_off_what_came_is_there() -> None:
+    text, ends, framing = read(b'[{"a": 1}\n,\n{"b":\n\n "c')
+    assert (text, ends, framing) == ('data: {"a":1}\n\ndata: {"b":   "c', [9], OPEN_ARRAY)
+    assert written(text, framing) == b'[{"a":1},\n{"b":   "c'
+    assert read(b"[1, 2]").framing == read(b"[").framing == ""
+
+
 @pytest.mark.parametrize("data", [b"\0", b"\0" * 40, frame("a", b"{}")[:-1], b"\0\0\0\x10" + b"\xff" * 12])
 def test_what_is_cut_or_broken_is_text_as_anything_else(data: bytes) -> None:
     text, ends, framing = read(data)
@@ -58,8 +74,9 @@ def test_of_a_stream_that_is_cut_the_whole_events_are_read() -> None:
     assert read(whole + whole[:9]).ends == [len(whole)]
 
 
-@given(st.binary(max_size=200))
+@given(st.binary(max_size=200) | st.text('[]{}:,"\\a1\r\n ', max_size=40).map(lambda text: b"[" + text.encode()))
 def test_anything_can_be_read(data: bytes) -> None:
     text, ends, framing = read(data)
+    assert len(ends) <= len(events(text)) or not framing
     assert all(0 < end <= len(data) for end in ends)
     written(text, framing)
