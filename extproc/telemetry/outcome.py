@@ -81,10 +81,14 @@ class Outcome(Frozen):
     unpriced: bool = False
     """The route has it told, and no price is known."""
     losses: tuple[str, ...] = ()
+    request_losses: int = 0
+    """How many of them, the first ones, were known when the request was sent."""
     denied_by: str = ""
     """The policy that ended the exchange, empty if none did."""
     seconds: float = 0.0
     """From the stream's first message to its end."""
+    sent_seconds: float | None = None
+    """From the stream's first message to the sending of the request, ``None`` if it was not sent."""
     first_content_seconds: float | None = None
     """From the stream's first message to the first content of a streamed answer."""
     first_token_seconds: float | None = None

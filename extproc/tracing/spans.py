@@ -49,9 +49,8 @@ def span_of(began: Began, outcome: Outcome) -> ExchangeSpan:
     told = {name: value for name, value in _attributes(began, outcome, error) if value not in (None, "", ())}
     if outcome.content is not None and outcome.operation == "chat":
         told |= attributes_of(began, outcome, outcome.content)
-    return ExchangeSpan(
-        _name(began, outcome), outcome.trace, start, end, told, list(_events(outcome, start, end)), error, asks
-    )
+    events = sorted(_events(outcome, start, end), key=lambda event: event[1])
+    return ExchangeSpan(_name(began, outcome), outcome.trace, start, end, told, events, error, asks)
 
 
 def _name(began: Began, outcome: Outcome) -> str:
@@ -98,10 +97,12 @@ def _attributes(began: Began, outcome: Outcome, error: str) -> Iterator[tuple[st
 def _events(outcome: Outcome, start: int, end: int) -> Iterator[tuple[str, int, Facts]]:
     if outcome.first_content_seconds is not None:
         yield FIRST_CONTENT, start + _nanoseconds(outcome.first_content_seconds), {}
-    for loss in outcome.losses:
-        # Which of them came with the answer is not kept: all are known at the end.
+    sent = end if outcome.sent_seconds is None else start + _nanoseconds(outcome.sent_seconds)
+    for number, loss in enumerate(outcome.losses):
+        # When one of the answer's came is not kept: all are known at the end.
         path, _, action = loss.rpartition(":")
-        yield LOSS, end, {"extproc.loss.path": path[:MAX_TEXT], "extproc.loss.action": action}
+        at = sent if number < outcome.request_losses else end
+        yield LOSS, at, {"extproc.loss.path": path[:MAX_TEXT], "extproc.loss.action": action}
 
 
 def _nanoseconds(seconds: float) -> int:

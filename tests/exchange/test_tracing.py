@@ -60,6 +60,15 @@ def test_the_provider_is_asked_within_our_span(path: str) -> None:
     assert envoy.upstream["tracestate"] == "a=b"
 
 
+def test_what_was_lost_when_the_request_was_sent_is_told_apart() -> None:
+    envoy = sent(Translator(tracing()), top_k=5)
+    envoy.answer(200, {"content-type": "application/json"})
+    outcome = envoy.close()
+    assert (outcome.losses, outcome.request_losses) == (("top_k:dropped",), 1) and outcome.sent_seconds is not None
+    refused = sent(Translator(tracing()), model=7).close()
+    assert (refused.request_losses, refused.sent_seconds) == (0, None)
+
+
 def test_without_an_exporter_the_context_passes_as_it_came() -> None:
     envoy = sent(Translator(shared()), [("traceparent", PARENT)])
     assert envoy.upstream["traceparent"] == PARENT and envoy.close().trace is None

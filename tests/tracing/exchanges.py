@@ -19,8 +19,8 @@ DONE = Outcome(
     "translator", Ending.COMPLETE, 2, "anthropic_messages", "openai_chat", "gemini", "chat", "my-route", "best",
     "gpt-5.4-mini", "gpt-5.4-mini-2026-03-17", stream=True, stream_asked=True, tool_calls=1, status=200,
     finish="tool_call", usage=Usage(23, 8, 5, 2, 3), cost_usd=0.00012,
-    losses=("top_k:dropped", "messages[0].content[1]:rewritten"), seconds=1.5, first_content_seconds=0.25,
-    waits=(("credential", 0.125),), trace=TRACED,
+    losses=("top_k:dropped", "messages[0].content[1]:rewritten"), request_losses=1, seconds=1.5, sent_seconds=0.1,
+    first_content_seconds=0.25, waits=(("credential", 0.125),), trace=TRACED,
 )  # fmt: skip
 
 ASKED: dict[str, Any] = {

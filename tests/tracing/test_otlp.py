@@ -42,8 +42,8 @@ def test_a_span_arrives_as_it_was_said(receiver: Collector) -> None:
     told = attributes(done)
     assert told["gen_ai.usage.input_tokens"] == 23 and told["gen_ai.response.finish_reasons"] == ["tool_call"]
     assert '"name":"get_weather"' in told["gen_ai.output.messages"]
-    assert [event.name for event in done.events] == ["extproc.first_content", "extproc.loss", "extproc.loss"]
-    assert attributes(done.events[1]) == {"extproc.loss.path": "top_k", "extproc.loss.action": "dropped"}
+    assert [event.name for event in done.events] == ["extproc.loss", "extproc.first_content", "extproc.loss"]
+    assert attributes(done.events[0]) == {"extproc.loss.path": "top_k", "extproc.loss.action": "dropped"}
     assert (cut.status.code, cut.status.message) == (cut.status.STATUS_CODE_ERROR, "cut")
     assert "gen_ai.output.messages" not in attributes(cut)
 

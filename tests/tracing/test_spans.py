@@ -48,10 +48,15 @@ def test_what_a_span_says() -> None:
 def test_losses_and_the_first_content_are_events() -> None:
     span = span_of(BEGAN, DONE)
     assert span.events == [
+        (LOSS, span.start + 100_000_000, {"extproc.loss.path": "top_k", "extproc.loss.action": "dropped"}),
         (FIRST_CONTENT, span.start + 250_000_000, {}),
-        (LOSS, span.end, {"extproc.loss.path": "top_k", "extproc.loss.action": "dropped"}),
         (LOSS, span.end, {"extproc.loss.path": "messages[0].content[1]", "extproc.loss.action": "rewritten"}),
     ]
+
+
+def test_what_was_lost_of_a_request_that_was_not_sent_was_lost_at_its_end() -> None:
+    span = span_of(BEGAN, replace(DONE, sent_seconds=None))
+    assert [at for name, at, _ in span.events if name == LOSS] == [span.end, span.end]
 
 
 @pytest.mark.parametrize(
