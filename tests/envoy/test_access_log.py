@@ -5,22 +5,37 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from extproc.demo.processes import Envoy
 from tests.support import placements
 from tests.support.gateway import Backends, Gateway, configured
 from tests.support.upstream import eventually
 
-DOCS = Path(__file__).parents[2] / "docs" / "envoy.md"
+ROOT = Path(__file__).parents[2]
 MODEL = "gpt-4-by-other-names"
 
 
 def line_of_the_docs() -> str:
-    found = re.search(r"```text\n(%REQ.*?)\n```", DOCS.read_text("utf-8"), re.DOTALL)
+    found = re.search(r"```text\n(%REQ.*?)\n```", (ROOT / "docs" / "envoy.md").read_text("utf-8"), re.DOTALL)
     assert found is not None
     return found[1].replace("\n", " ")
+
+
+def format_of_the_reference() -> dict[str, Any]:
+    """What ``deploy/envoy.yaml`` has in a comment, to be put in the place of its own format."""
+    text = (ROOT / "deploy" / "envoy.yaml").read_text("utf-8")
+    found = re.search(r"^ +# text_format_source:\n(?: +#   .*\n)+", text, re.MULTILINE)
+    assert found is not None
+    made: dict[str, Any] = yaml.safe_load(re.sub(r"^ +# ", "", found[0], flags=re.MULTILINE))
+    return made
+
+
+def test_the_reference_has_the_line_of_the_docs() -> None:
+    assert format_of_the_reference() == {"text_format_source": {"inline_string": line_of_the_docs() + "\n"}}
 
 
 @pytest.fixture(scope="module", params=["upstream", "one-stream"])
@@ -32,7 +47,7 @@ def named(
     wanted = "metadata: {variables: all}\nduration: asked\n"
     placements.add_alike(config, MODEL, wanted)
     (entry,) = [e for e in placements.manager(config)["access_log"] if "log_format" in e["typed_config"]]
-    entry["typed_config"]["log_format"] = {"text_format_source": {"inline_string": line_of_the_docs() + "\n"}}
+    entry["typed_config"]["log_format"] = format_of_the_reference()
     with Envoy(folder, config) as envoy:
         yield Gateway(request.param, envoy, shared, log)
 
