@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.certificates import Authority
 from tests.support.ports import free_port
 from tests.support.upstream import eventually
 
@@ -19,12 +20,17 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SASL_SSL://127.0.0.1:{tls},\
+CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SASL_SSL://127.0.0.1:{tls}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
 user_extproc="password-of-kafka";
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_extproc="password-of-kafka";
+ssl.keystore.type=PEM
+ssl.keystore.location={keys}
 log.dirs={logs}
 num.partitions=1
 auto.create.topics.enable=true
@@ -49,13 +55,18 @@ class Broker:
     """Started and stopped as often as wanted, with the same ports and the same log."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, self.sasl_port = free_port(), free_port()
+        self.port, self.sasl_port, self.tls_port = free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._folder = folder
         self._properties = folder / "server.properties"
-        self._properties.write_text(
-            PROPERTIES.format(port=self.port, sasl=self.sasl_port, controller=free_port(), logs=folder / "logs")
-        )
+        authority = Authority(folder)
+        certificate, key = authority.issue("broker")
+        self.authority = authority.certificate
+        """Who signed what it shows at its port of TLS."""
+        keys = folder / "keys.pem"
+        keys.write_bytes(key.read_bytes() + certificate.read_bytes())
+        ports = {"port": self.port, "sasl": self.sasl_port, "tls": self.tls_port, "controller": free_port()}
+        self._properties.write_text(PROPERTIES.format(**ports, logs=folder / "logs", keys=keys))
         self._child: subprocess.Popen[bytes] | None = None
         self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties)).wait()
 

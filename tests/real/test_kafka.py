@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +19,7 @@ from extproc.server.records import sinks_of
 from extproc.settings import Settings
 from extproc.telemetry import kafka
 from extproc.telemetry.outcome import Began, Ending, Outcome
+from tests.chaos.rows import kafka_row
 from tests.support import gateway as support
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, KEYS, Gateway
@@ -119,14 +122,27 @@ def test_brokers_that_go_and_come_back(real_broker: Broker, tmp_path: Path, monk
     sink.close()
 
 
-def test_a_password(real_broker: Broker) -> None:
-    options = "security.protocol=SASL_PLAINTEXT,sasl.mechanism=PLAIN,sasl.username=extproc,sasl.password=${PASSWORD}"
-    settings = Settings(
-        records_kafka=f"127.0.0.1:{real_broker.sasl_port}", records_kafka_topic="signed", records_kafka_options=options
-    )
+def test_under_load_each_record_is_in_the_topic_or_counted_as_lost() -> None:
+    # A socket's path is short.
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        told, why = asyncio.run(kafka_row(Path(folder) / "k", 1.0))
+    if told is None:
+        pytest.skip(why)
+    assert told.is_good, told
+    assert told.logged > 0 and told.dropped > 0
+
+
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
+def test_a_password_and_tls(real_broker: Broker, protocol: str) -> None:
+    options = f"security.protocol={protocol},sasl.mechanism=PLAIN,sasl.username=extproc,sasl.password=${{PASSWORD}}"
+    port = real_broker.sasl_port
+    if protocol == "SASL_SSL":
+        port, options = real_broker.tls_port, f"{options},ssl.ca.location={real_broker.authority}"
+    topic = f"signed-{protocol}"
+    settings = Settings(records_kafka=f"127.0.0.1:{port}", records_kafka_topic=topic, records_kafka_options=options)
     _, (sink,) = sinks_of(settings, {"PASSWORD": PASSWORD})
     sink.ended(Began("translator", 1.0, "id-1"), Outcome("translator", Ending.COMPLETE, summary=True))
     sink.close(15)
     assert sink.dropped == 0
-    ((key, made),) = read(real_broker, "signed", 1)
+    ((key, made),) = read(real_broker, topic, 1)
     assert key is None and made["request_id"] == "id-1"
