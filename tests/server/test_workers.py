@@ -336,7 +336,7 @@ def test_they_are_replaced_one_after_the_other(tmp_path: Path, transport: str) -
         assert eventually(lambda: health.check(made.addresses[1], 5) != "SERVING")
         assert health.check(made.addresses[0], 5) == "SERVING"
         assert whole(streams[1])
-        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 10), made.text
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 30), made.text
         assert made.others(before)
         assert all(whole(begun(address)) for address in made.addresses)
         assert "WARNING" not in made.text
@@ -353,7 +353,7 @@ def test_what_cannot_be_read_replaces_none(tmp_path: Path) -> None:
         assert made.pids() == before
         file.write_text("models: {}\n")
         made.signal(signal.SIGUSR2)
-        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 10), made.text
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 30), made.text
         assert made.others(before)
 
 
@@ -527,7 +527,7 @@ def test_one_admin_port_shows_the_sum_and_the_sum_never_falls(tmp_path: Path, tr
         assert all(whole(begun(address)) for address in made.addresses)
         # What they counted since someone asked last is told at their end.
         made.signal(signal.SIGUSR2)
-        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 10)
+        assert eventually(lambda: made.text.endswith(" all workers are replaced\n"), 30)
         assert made.others(before)
         assert counted(made, "extproc_exchanges_total") == 8
 
