@@ -12,7 +12,7 @@ import msgspec
 
 from ...llm.losses import LossReport
 from ..base import encode
-from ..shared.mending import mended
+from ..shared.mending import members_of, mended, mended_within
 from .signatures import OURS, is_ours
 from .words import STAND_IN
 
@@ -23,36 +23,30 @@ _decode = msgspec.json.Decoder().decode
 
 def mend(body: bytes, losses: LossReport) -> bytes:
     """*body* itself when there is nothing to mend, or when it cannot be read: then the upstream says so. Contents that
-    need nothing keep their bytes."""
+    need nothing keep their bytes, and so do their parts."""
     if b'"' + OURS not in body:
         return body
     return mended(body, "contents", lambda raw, at: _content(raw, at, losses))
 
 
-def _content(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw:
+def _content(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw | None:
+    """*raw* itself, or mended; ``None`` when nothing is left of it."""
     if OURS not in bytes(raw):
         return raw
-    content: Any = _decode(raw)
-    parts = content.get("parts") if type(content) is dict else None
-    changed = False
-    kept: list[Any] = []
-    for j, part in enumerate(parts if type(parts) is list else ()):
-        made = _part(part, f"{at}.parts[{j}]", losses)
-        changed = changed or made is not part
-        if made:
-            kept.append(made)
-    return msgspec.Raw(encode({**content, "parts": kept})) if changed else raw
+    return mended_within(raw, members_of(raw), "parts", at, lambda part, place: _part(part, place, losses))
 
 
-def _part(part: Any, at: str, losses: LossReport) -> Any:
-    """*part* itself, or mended; empty when nothing is left of it."""
+def _part(raw: msgspec.Raw, at: str, losses: LossReport) -> msgspec.Raw | None:
+    if OURS not in bytes(raw):
+        return raw
+    part: Any = _decode(raw)
     if type(part) is not dict:
-        return part
+        return raw
     name = next((name for name in _NAMES if type(part.get(name)) is str and is_ours(part[name])), None)
     if name is None:
-        return part
+        return raw
     losses.rewritten(f"{at}.{name}", "the signature of another provider")
     if any(call in part for call in _CALLS):
-        return {**part, name: STAND_IN}
+        return msgspec.Raw(encode({**part, name: STAND_IN}))
     rest = {key: value for key, value in part.items() if key != name}
-    return {} if rest.keys() <= {"text", "thought"} and not rest.get("text") else rest
+    return None if rest.keys() <= {"text", "thought"} and not rest.get("text") else msgspec.Raw(encode(rest))

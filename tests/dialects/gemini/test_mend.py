@@ -50,7 +50,16 @@ def test_what_another_provider_left_goes_and_the_rest_keeps_its_bytes(name: str)
     model = json.dumps({"role": "model", "parts": parts}).encode()
     _, mended, losses = mend(b'{"generationConfig": {"topK":  3}, "contents": [' + kept + b"," + model + b"]}")
     assert kept in mended and b'"generationConfig":{"topK":  3}' in mended
+    assert json.dumps(parts[-1]).encode() in mended, "a part beside those that are mended"
     assert json.loads(mended)["contents"][1]["parts"] == [
         {"text": "t", "thought": True}, CALL | {name: STAND_IN}, CALL | {name: "CiQB0e2Kb1"},
     ]  # fmt: skip
     assert losses == [f"contents[1].parts[{i}].{name}:rewritten" for i in range(3)]
+
+
+def test_contents_of_which_nothing_is_left_go() -> None:
+    hi = {"role": "user", "parts": [{"text": "hi"}]}
+    empty = {"role": "model", "parts": [{"text": "", "thoughtSignature": OURS}]}
+    _, mended, losses = mend({"contents": [hi, empty, hi]})
+    assert json.loads(mended) == {"contents": [hi, hi]}, "Google refuses contents without parts"
+    assert losses == ["contents[1].parts[0].thoughtSignature:rewritten"]
