@@ -10,7 +10,18 @@ from msgspec.structs import replace
 
 from .. import dialects
 from ..capabilities import Capabilities
-from ..dialects.base import ClientCall, Dialect, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
+from ..dialects.base import (
+    Answering,
+    ClientCall,
+    Dialect,
+    Env,
+    Headers,
+    Meta,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+)
 from ..llm.events import ResponseEvent, ResponseFailed
 from ..llm.fold import Folded, ToolCallBlock, folded
 from ..llm.losses import LossReport
@@ -110,7 +121,8 @@ class AskedSide:
             return head, [body]
         media_type = self.dialect.stream_type if request.stream else "application/json"
         upstream = ResponseHead(200, [("content-type", media_type)])
-        emitter = self.dialect.response_emitter(request, upstream, Meta(), Env(NOW, "conformance"), LossReport())
+        answering = Answering(request, upstream, Meta(), Env(NOW, "conformance"), LossReport())
+        emitter = self.dialect.response_emitter(answering)
         pieces = [emitter.emit(event) for event in events]
         return emitter.head, [piece for piece in pieces if piece]
 

@@ -238,6 +238,21 @@ class Env(Frozen):
     request_id: str = ""
 
 
+class Answering(Frozen):
+    """What a client's answer is written by."""
+
+    request: Request
+    """What ``llm.request.remembered`` leaves of the client's. What else of it an answer shows belongs in its
+    ``client_state``, as few bytes as can be: it stays for as long as the answer takes."""
+    upstream: ResponseHead
+    """The head that the upstream answered."""
+    meta: Meta
+    """What that head says (``Dialect.read_meta``)."""
+    env: Env
+    losses: LossReport
+    """Where an emitter reports what the client's API has no word for."""
+
+
 class ResponseParser(Protocol):
     """The upstream's bytes to events: streamed or whole, success or error. One per response. What a stream makes it and
     an emitter keep is bounded by ``kept``."""
@@ -350,13 +365,7 @@ class Dialect(Protocol):
         self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport
     ) -> ResponseParser: ...
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ResponseEmitter:
-        """*upstream* is the head that the upstream answered, *meta* what it says (see ``read_meta``). *request* is
-        what ``llm.request.remembered`` leaves of it: what else of it an answer shows belongs in its ``client_state``,
-        as few bytes as can be, since it stays for as long as the answer takes."""
-        ...
+    def response_emitter(self, answering: Answering) -> ResponseEmitter: ...
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         """What this dialect's response headers say."""
@@ -438,7 +447,7 @@ class DialectBase:
             return dialect.emit_error(failed, Meta())
         media_type = dialect.stream_type if request.stream else "application/json"
         upstream = ResponseHead(200, [("content-type", media_type)])
-        emitter = dialect.response_emitter(request, upstream, Meta(), env, LossReport())
+        emitter = dialect.response_emitter(Answering(request, upstream, Meta(), env, LossReport()))
         denial = _denial(text, env, usage, model or request.model, stop)
         body = b"".join([emitter.emit(event) for event in denial])
         return emitter.head, body

@@ -6,7 +6,18 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from ..dialects.base import Dialect, Env, Headers, Labelling, Meta, ResponseHead, Sieve, UpstreamCall, is_stream
+from ..dialects.base import (
+    Answering,
+    Dialect,
+    Env,
+    Headers,
+    Labelling,
+    Meta,
+    ResponseHead,
+    Sieve,
+    UpstreamCall,
+    is_stream,
+)
 from ..effects import Effect, Result
 from ..framing.inflate import InflateError, Inflater
 from ..headers import client_headers, passed_headers
@@ -65,7 +76,9 @@ class Translated:
         self._report = report
         self._note = note
         self._parser = upstream.response_parser(call, head, limits, losses)
-        self._emitter = client.response_emitter(call.request, head, upstream.read_meta(head, env), env, losses)
+        self._emitter = client.response_emitter(
+            Answering(call.request, head, upstream.read_meta(head, env), env, losses)
+        )
         self._parser.kept.texts = self._emitter.keeps_texts
         self._inflater = Inflater.for_encoding(head.header("content-encoding"), limits.max_inflated_bytes)
         self._out: list[bytes] = []
@@ -180,7 +193,7 @@ class Passed:
         self._head = ResponseHead(head.status, passed_headers(head.headers, report))
         self._note = note
         self._parser = dialect.response_parser(call, head, limits, losses)
-        self._emitter = dialect.response_emitter(call.request, head, self._meta, env, losses)
+        self._emitter = dialect.response_emitter(Answering(call.request, head, self._meta, env, losses))
         # A compressed body passes as it is, usage unknown: the client can read it, whatever it is.
         self._watching = watch and not head.header("content-encoding")
         self._stream = is_stream(head)

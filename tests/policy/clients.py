@@ -8,7 +8,7 @@ import msgspec
 
 from extproc import Answer, Call, Translation, dialects
 from extproc.capabilities import Capabilities
-from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
+from extproc.dialects.base import Answering, ClientCall, Env, Meta, ResponseHead, Upstream, UpstreamCall
 from extproc.llm.events import (
     BlockEnded,
     ResponseEnded,
@@ -117,7 +117,7 @@ def heard(t: Translation, events: list[ResponseEvent], *, stream: bool) -> list[
     media_type = upstream.stream_type if stream else "application/json"
     head = ResponseHead(200, [("content-type", media_type)])
     asked_for = Request(dialect=upstream.name, model="m", messages=[], tools=[RUN], stream=stream)
-    emitter = upstream.response_emitter(asked_for, head, Meta(), ENV, LossReport())
+    emitter = upstream.response_emitter(Answering(asked_for, head, Meta(), ENV, LossReport()))
     wire = [emitter.emit(event) for event in events]
     t.response_head(200, head.headers)
     out = b"".join([*(t.response_body(piece) for piece in wire if piece), t.response_body(b"", True)])

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from extproc import Answer, Call, Translation, dialects
-from extproc.dialects.base import Meta, ResponseHead
+from extproc.dialects.base import Answering, Meta, ResponseHead
 from extproc.effects import Effect, Failed, Failure, HttpAnswer, HttpCall, Result
 from extproc.llm.events import ResponseEvent, ToolInputDelta
 from extproc.llm.losses import LossReport
@@ -54,7 +54,7 @@ def heard(t: Translation, service: Service, events: list[ResponseEvent], *, stre
     upstream, client = dialects.get(t.upstream or ""), t.client or ""
     head = ResponseHead(200, [("content-type", upstream.stream_type if stream else "application/json")])
     asked_for = Request(dialect=upstream.name, model="m", messages=[], tools=[RUN], stream=stream)
-    emitter = upstream.response_emitter(asked_for, head, Meta(), ENV, LossReport())
+    emitter = upstream.response_emitter(Answering(asked_for, head, Meta(), ENV, LossReport()))
     wire = [emitter.emit(event) for event in events]
     t.response_head(200, head.headers)
     out, so_far = [], b""

@@ -8,7 +8,7 @@ import pytest
 
 from extproc import Answer, Call, Translation, dialects
 from extproc.credentials import gcp
-from extproc.dialects.base import Meta, ResponseHead
+from extproc.dialects.base import Answering, Meta, ResponseHead
 from extproc.effects import Awaited, Done, Effect, Failed, Failure, HttpAnswer, HttpCall, Result
 from extproc.llm.events import (
     BlockEnded,
@@ -73,7 +73,7 @@ class Model:
         if self.status != 200:
             return HttpAnswer(self.status, tuple(head.headers), b'{"error": {"message": "no"}}')
         request = Request(dialect=self.dialect.name, model="rewriter", messages=[])
-        emitter = self.dialect.response_emitter(request, head, Meta(), ENV, LossReport())
+        emitter = self.dialect.response_emitter(Answering(request, head, Meta(), ENV, LossReport()))
         events: list[ResponseEvent] = [
             ResponseStarted("r1", "rewriter-1", Usage(7)), TextStarted(0), TextDelta(0, self.text), BlockEnded(0),
             ResponseEnded(self.stop, Usage(7, 5)),

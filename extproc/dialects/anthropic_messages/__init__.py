@@ -14,6 +14,7 @@ from ...llm.request import Request
 from ...llm.signers import CLAUDE
 from ...settings import Limits
 from ..base import (
+    Answering,
     Asked,
     ClientCall,
     DialectBase,
@@ -74,10 +75,8 @@ class MessagesFamily(DialectBase):
     ) -> MessagesParser:
         return MessagesParser(call, head, limits, losses)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> MessagesEmitter:
-        return MessagesEmitter(self, request, upstream, meta, env, losses)
+    def response_emitter(self, answering: Answering) -> MessagesEmitter:
+        return MessagesEmitter(self, answering)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return meta.read_meta(head, env)

@@ -33,10 +33,9 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ...llm.losses import LossReport
-from ...llm.request import Request, ToolCall
+from ...llm.request import ToolCall
 from ...llm.serial import Serializer
-from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode
+from ..base import Answering, Dialect, Headers, Meta, encode
 from ..shared import freeform
 from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
@@ -51,10 +50,8 @@ _REFUSABLE = (StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
 class MessagesEmitter(EmitterBase):
-    def __init__(
-        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> None:
-        super().__init__(dialect, request, upstream, meta, env, losses)
+    def __init__(self, dialect: Dialect, answering: Answering) -> None:
+        super().__init__(dialect, answering)
         self.serial = self._serial = Serializer()
         self._index = -1  # of the block that was written last
         self._prefix = b""  # of the open block's deltas, up to the delta's type

@@ -14,6 +14,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import (
+    Answering,
     Asked,
     ClientCall,
     Env,
@@ -92,10 +93,8 @@ class AnthropicBedrock(_Hosted):
     ) -> MessagesParser:
         return on_bedrock.BedrockMessagesParser(call, head, limits, losses)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> MessagesEmitter:
-        return on_bedrock.BedrockMessagesEmitter(self, request, upstream, meta, env, losses)
+    def response_emitter(self, answering: Answering) -> MessagesEmitter:
+        return on_bedrock.BedrockMessagesEmitter(self, answering)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return bedrock.read_meta(head)

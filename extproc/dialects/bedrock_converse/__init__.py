@@ -11,7 +11,18 @@ from ...llm.events import ResponseFailed
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import Asked, ClientCall, Env, Meta, ModelInPath, ResponseHead, Upstream, UpstreamCall, member_at
+from ..base import (
+    Answering,
+    Asked,
+    ClientCall,
+    Env,
+    Meta,
+    ModelInPath,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    member_at,
+)
 from ..shared.bedrock import TOKENS, count_address, emit_error, read_meta
 from ..shared.estimate import read_count
 from ..shared.relay import relayed
@@ -57,10 +68,8 @@ class BedrockConverse(ModelInPath):
     ) -> ConverseParser:
         return ConverseParser(call, head, limits, losses)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ConverseEmitter:
-        return ConverseEmitter(self, request, upstream, meta, env, losses)
+    def response_emitter(self, answering: Answering) -> ConverseEmitter:
+        return ConverseEmitter(self, answering)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return read_meta(head)

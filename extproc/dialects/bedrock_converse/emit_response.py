@@ -26,10 +26,8 @@ from ...llm.events import (
     ToolInputDelta,
 )
 from ...llm.fold import Folded, FoldedBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ...llm.losses import LossReport
-from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
+from ..base import Answering, Dialect, Headers, Members, Meta, encode
 from ..shared import freeform
 from ..shared.bedrock import message, meta_headers, stream_headers
 from ..shared.content import as_object
@@ -56,10 +54,8 @@ def _frame(name: str, payload: Members) -> bytes:
 class ConverseEmitter(EmitterBase):
     """A block's index is given with the first thing it has to say: a text that stays empty is no block at all."""
 
-    def __init__(
-        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> None:
-        super().__init__(dialect, request, upstream, meta, env, losses)
+    def __init__(self, dialect: Dialect, answering: Answering) -> None:
+        super().__init__(dialect, answering)
         self.serial = self._serial = Serializer()
         self._calls = 0
         self._index = -1  # of the open block

@@ -17,6 +17,7 @@ from ...llm.models import Model
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import (
+    Answering,
     Asked,
     ClientCall,
     Env,
@@ -92,10 +93,8 @@ class Gemini(ModelInPath):
     ) -> GeminiParser:
         return GeminiParser(call, head, limits, losses)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> GeminiEmitter:
-        return GeminiEmitter(self, request, upstream, meta, env, losses)
+    def response_emitter(self, answering: Answering) -> GeminiEmitter:
+        return GeminiEmitter(self, answering)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return google.read_meta(head)

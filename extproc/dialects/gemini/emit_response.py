@@ -31,9 +31,8 @@ from ...llm.events import (
     ToolInputDelta,
 )
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ...llm.losses import LossReport
-from ...llm.request import Request, Thinking
-from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
+from ...llm.request import Thinking
+from ..base import Answering, Dialect, Headers, Members, Meta, encode
 from ..shared import freeform
 from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
@@ -47,10 +46,9 @@ from .words import FINISH_NAMES, NAME, SIGNER, write_usage
 class GeminiEmitter(EmitterBase):
     repeats_texts = True
 
-    def __init__(
-        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> None:
-        super().__init__(dialect, request, upstream, meta, env, losses)
+    def __init__(self, dialect: Dialect, answering: Answering) -> None:
+        super().__init__(dialect, answering)
+        request = answering.request
         state = request.client_state if isinstance(request.client_state, GeminiState) else GeminiState()
         self._array = state.array and request.stream
         self._shown = state.thoughts

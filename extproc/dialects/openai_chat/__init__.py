@@ -10,7 +10,18 @@ from ...llm.losses import LossReport
 from ...llm.models import Model
 from ...llm.request import Request
 from ...settings import Limits
-from ..base import ClientCall, DialectBase, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
+from ..base import (
+    Answering,
+    ClientCall,
+    DialectBase,
+    Env,
+    Headers,
+    Meta,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+)
 from ..shared.naming import without_seals
 from ..shared.openai import END_USERS, emit_error, model_object, models_list, read_meta
 from ..shared.relay import relayed
@@ -49,10 +60,8 @@ class OpenAIChat(DialectBase):
     def response_parser(self, call: UpstreamCall, head: ResponseHead, limits: Limits, losses: LossReport) -> ChatParser:
         return ChatParser(call, head, limits, losses)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ChatEmitter:
-        return ChatEmitter(self, request, upstream, meta, env, losses)
+    def response_emitter(self, answering: Answering) -> ChatEmitter:
+        return ChatEmitter(self, answering)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return read_meta(head, env)

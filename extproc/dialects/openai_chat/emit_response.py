@@ -30,9 +30,7 @@ from ...llm.events import (
     ToolInputDelta,
 )
 from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ...llm.losses import LossReport
-from ...llm.request import Request
-from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
+from ..base import Answering, Dialect, Headers, Members, Meta, encode
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id, unused_id
 from ..shared.openai import error_members, write_meta
@@ -58,10 +56,8 @@ class _Open(Struct):
 class ChatEmitter(EmitterBase):
     """Calls may be open at once, as in the events: each has its index. Everything else is told flat."""
 
-    def __init__(
-        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> None:
-        super().__init__(dialect, request, upstream, meta, env, losses)
+    def __init__(self, dialect: Dialect, answering: Answering) -> None:
+        super().__init__(dialect, answering)
         state = self.request.client_state
         self._legacy = isinstance(state, ChatState) and state.legacy
         self._hidden = self.request.reasoning.exclude

@@ -13,6 +13,7 @@ from ...llm.request import Request
 from ...llm.signers import OPENAI
 from ...settings import Limits
 from ..base import (
+    Answering,
     Asked,
     ClientCall,
     DialectBase,
@@ -82,10 +83,8 @@ class OpenAIResponses(DialectBase):
     ) -> ResponsesParser:
         return ResponsesParser(call, head, limits, losses)
 
-    def response_emitter(
-        self, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ResponsesEmitter:
-        return ResponsesEmitter(self, request, upstream, meta, env, losses)
+    def response_emitter(self, answering: Answering) -> ResponsesEmitter:
+        return ResponsesEmitter(self, answering)
 
     def read_meta(self, head: ResponseHead, env: Env) -> Meta:
         return read_meta(head, env)

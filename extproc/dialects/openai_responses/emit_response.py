@@ -25,10 +25,8 @@ from ...llm.events import (
     ToolInputDelta,
 )
 from ...llm.fold import Folded, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
-from ...llm.losses import LossReport
-from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, Env, Headers, Members, Meta, ResponseHead, encode
+from ..base import Answering, Dialect, Headers, Members, Meta, encode
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.openai import error_members, write_meta
 from .items import SEARCH_CALL, Items, input_member, last_status
@@ -40,11 +38,9 @@ class ResponsesEmitter(EmitterBase):
 
     repeats_texts = True
 
-    def __init__(
-        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> None:
-        super().__init__(dialect, request, upstream, meta, env, losses)
-        self._items = Items(request, losses)
+    def __init__(self, dialect: Dialect, answering: Answering) -> None:
+        super().__init__(dialect, answering)
+        self._items = Items(answering.request, answering.losses)
         self.serial = self._serial = Serializer()
         self._sequence = 0
         self._output: list[Members] = []

@@ -13,6 +13,7 @@ from ...llm.losses import LossReport
 from ...llm.request import Request
 from ...settings import Limits
 from ..base import (
+    Answering,
     Asked,
     ClientCall,
     DialectBase,
@@ -41,10 +42,8 @@ class NoConversation(DialectBase):
     def claims(self, members: dict[str, Any]) -> bool:
         return False
 
-    def response_emitter(
-        self: Any, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> ErrorEmitter:
-        return ErrorEmitter(self, upstream, meta)
+    def response_emitter(self: Any, answering: Answering) -> ErrorEmitter:
+        return ErrorEmitter(self, answering.upstream, answering.meta)
 
 
 class EmbedDialect(NoConversation):

@@ -9,31 +9,28 @@ from msgspec.structs import replace
 from ...llm.events import ResponseEnded, ResponseEvent, ResponseFailed, ResponseStarted, StopReason
 from ...llm.failures import STATUS_OF, ErrorKind
 from ...llm.fold import Folded
-from ...llm.losses import LossReport
-from ...llm.request import Request
 from ...llm.serial import Serializer
-from ..base import Dialect, Env, Headers, Meta, ResponseHead, encode, is_stream
+from ..base import Answering, Dialect, Headers, Meta, ResponseHead, encode, is_stream
 
 
 class EmitterBase:
     """What every emitter shares. ``streamed``: the client asked for a stream and gets one. ``head_sent``: the head went
     out before the first event, so that an error can only be said in the stream."""
 
-    def __init__(
-        self, dialect: Dialect, request: Request, upstream: ResponseHead, meta: Meta, env: Env, losses: LossReport
-    ) -> None:
+    def __init__(self, dialect: Dialect, answering: Answering) -> None:
+        request, upstream = answering.request, answering.upstream
         self.dialect = dialect
         self.request = request
-        self.meta = meta
-        self.env = env
-        self.losses = losses
+        self.meta = answering.meta
+        self.env = answering.env
+        self.losses = answering.losses
         self.started: ResponseStarted | None = None
         self.head_sent = is_stream(upstream) and request.stream
         self.serial: Serializer | None = None
         """Set by a dialect whose stream knows one open block at a time."""
         self._folded = None if request.stream else Folded()
         content_type = dialect.stream_type if request.stream else "application/json"
-        self.head = ResponseHead(upstream.status, [("content-type", content_type), *self.meta_headers(meta)])
+        self.head = ResponseHead(upstream.status, [("content-type", content_type), *self.meta_headers(self.meta)])
         if request.stream:
             self.head.headers.append(("cache-control", "no-cache"))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from extproc import capabilities
 from extproc.dialects.anthropic_messages import AnthropicMessages
-from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Undo, Upstream, UpstreamCall, encode
+from extproc.dialects.base import Answering, ClientCall, Env, Meta, ResponseHead, Undo, Upstream, UpstreamCall, encode
 from extproc.llm import events as e
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Message, Request
@@ -78,8 +78,9 @@ class Client:
         given: dict[str, Any] = {"dialect": "anthropic_messages", "model": "m", "messages": [], "stream": stream}
         request = Request(**given | members)
         self.losses = LossReport()
+        env = env or Env(request_id="r-1")
         self.emitter = DIALECT.response_emitter(
-            request, ResponseHead(200, SSE), meta or Meta(), env or Env(request_id="r-1"), self.losses
+            Answering(request, ResponseHead(200, SSE), meta or Meta(), env, self.losses)
         )
         self.out = b""
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from extproc import capabilities
-from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall
+from extproc.dialects.base import Answering, ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall
 from extproc.dialects.base import encode as to_json
 from extproc.dialects.bedrock_converse import BedrockConverse
 from extproc.framing.eventstream import EventStreamDecoder, EventStreamMessage, encode, encode_headers
@@ -113,7 +113,8 @@ def emitted(
     """What a client gets for *events*: the head, and the body."""
     upstream = ResponseHead(200, [("content-type", "text/event-stream" if stream else "application/json")])
     report = LossReport() if losses is None else losses
-    emitter = DIALECT.response_emitter(request(stream=stream), upstream, meta or Meta(), Env(now=1000.5), report)
+    answering = Answering(request(stream=stream), upstream, meta or Meta(), Env(now=1000.5), report)
+    emitter = DIALECT.response_emitter(answering)
     return emitter.head, b"".join([emitter.emit(event) for event in events])
 
 

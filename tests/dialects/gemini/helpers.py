@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from extproc import Call, Translation
-from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, UpstreamCall
+from extproc.dialects.base import Answering, ClientCall, Env, Headers, Meta, ResponseHead, UpstreamCall
 from extproc.dialects.gemini import Gemini
 from extproc.dialects.gemini.parse_request import GeminiState
 from extproc.llm import events as e
@@ -70,7 +70,8 @@ def emitted(
     upstream = ResponseHead(200, [("content-type", SSE if stream else JSON)])
     report = LossReport() if losses is None else losses
     asked = request(stream=stream, state=state)
-    emitter = DIALECT.response_emitter(asked, upstream, meta or Meta(), Env(now=1000.5, request_id="r"), report)
+    answering = Answering(asked, upstream, meta or Meta(), Env(now=1000.5, request_id="r"), report)
+    emitter = DIALECT.response_emitter(answering)
     return emitter.head, b"".join([emitter.emit(event) for event in events])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.base import Meta
+from extproc.dialects.base import Answering, Meta
 from extproc.dialects.gemini.parse_request import GeminiState
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind
@@ -158,7 +158,7 @@ def test_an_error_before_anything_has_its_own_status() -> None:
     from .helpers import DIALECT, JSON, request
 
     upstream = ResponseHead(429, [("content-type", JSON)])
-    emitter = DIALECT.response_emitter(request(), upstream, Meta(), Env(), LossReport())
+    emitter = DIALECT.response_emitter(Answering(request(), upstream, Meta(), Env(), LossReport()))
     body = json.loads(emitter.emit(failed))
     assert (emitter.head.status, body["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert ("retry-after", "9") in emitter.head.headers

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from extproc import capabilities
-from extproc.dialects.base import ClientCall, Env, Meta, ResponseHead, Undo, Upstream, encode
+from extproc.dialects.base import Answering, ClientCall, Env, Meta, ResponseHead, Undo, Upstream, encode
 from extproc.dialects.openai_chat import OpenAIChat
 from extproc.dialects.openai_chat.emit_request import ChatCall
 from extproc.llm import events as e
@@ -153,8 +153,9 @@ class Client:
         plain: dict[str, Any] = {"dialect": "openai_chat", "model": "m", "messages": [], "include_usage": False}
         request = Request(stream=stream, **(plain | members))
         self.losses = LossReport()
+        env = env or Env(now=100.5, request_id="r-1")
         self.emitter = DIALECT.response_emitter(
-            request, ResponseHead(200, SSE), meta or Meta(), env or Env(now=100.5, request_id="r-1"), self.losses
+            Answering(request, ResponseHead(200, SSE), meta or Meta(), env, self.losses)
         )
         self.out = b""
 

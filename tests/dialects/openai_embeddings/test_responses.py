@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.base import Env, Meta, ResponseHead
+from extproc.dialects.base import Answering, Env, Meta, ResponseHead
 from extproc.llm.events import ResponseEnded, ResponseFailed, ResponseStarted, StopReason
 from extproc.llm.failures import ErrorKind
 from extproc.llm.losses import LossReport
@@ -42,6 +42,6 @@ def test_what_is_no_answer_fails(body: bytes) -> None:
 
 def test_an_answer_of_another_api_is_an_error_and_no_vector() -> None:
     request = Request(dialect=DIALECT.name, model="m", messages=[])
-    emitter = DIALECT.response_emitter(request, ResponseHead(200, JSON), Meta(), Env(), LossReport())
+    emitter = DIALECT.response_emitter(Answering(request, ResponseHead(200, JSON), Meta(), Env(), LossReport()))
     said = emitter.emit(ResponseStarted("", "m")) + emitter.emit(ResponseEnded(StopReason.END))
     assert emitter.head.status == 502 and b"vectors" in said and emitter.failed is not None

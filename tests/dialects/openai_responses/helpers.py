@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from extproc import capabilities
-from extproc.dialects.base import ClientCall, Env, Headers, Meta, ResponseHead, Upstream, UpstreamCall, encode
+from extproc.dialects.base import (
+    Answering,
+    ClientCall,
+    Env,
+    Headers,
+    Meta,
+    ResponseHead,
+    Upstream,
+    UpstreamCall,
+    encode,
+)
 from extproc.dialects.openai_responses import OpenAIResponses
 from extproc.llm import events as e
 from extproc.llm.grammar import Grammar, State
@@ -108,7 +118,7 @@ def emitted(
     upstream = ResponseHead(200, [("content-type", "text/event-stream" if stream else "application/json")])
     report = LossReport() if losses is None else losses
     asked = request or Request(dialect=DIALECT.name, model="asked", messages=[], stream=stream, client_state=state)
-    emitter = DIALECT.response_emitter(asked, upstream, meta or Meta(), Env(now=1000.5), report)
+    emitter = DIALECT.response_emitter(Answering(asked, upstream, meta or Meta(), Env(now=1000.5), report))
     return emitter.head, b"".join([emitter.emit(event) for event in events])
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from extproc import dialects
-from extproc.dialects.base import ClientCall, Env, Meta, Operation, ResponseHead, Upstream, UpstreamCall
+from extproc.dialects.base import Answering, ClientCall, Env, Meta, Operation, ResponseHead, Upstream, UpstreamCall
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind, Unsupported
 from extproc.llm.losses import LossReport
@@ -43,7 +43,7 @@ def test_an_error_comes_back_as_it_was_said(name: str) -> None:
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_an_answer_that_holds_no_vectors_is_an_error_to_others(name: str) -> None:
     dialect = dialects.get(name)
-    emitter = dialect.response_emitter(REQUEST, ResponseHead(200, JSON), Meta(), Env(), LossReport())
+    emitter = dialect.response_emitter(Answering(REQUEST, ResponseHead(200, JSON), Meta(), Env(), LossReport()))
     said = emitter.emit(e.ResponseStarted("", "m")) + emitter.emit(e.ResponseEnded(e.StopReason.END))
     assert emitter.head.status == 502 and b"vectors" in said
     json.loads(said)

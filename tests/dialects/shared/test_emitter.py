@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc import dialects
-from extproc.dialects.base import Env, Meta, ResponseHead
+from extproc.dialects.base import Answering, Env, Meta, ResponseHead
 from extproc.dialects.shared.emitter import error_status, settled_stop
 from extproc.llm import events as e
 from extproc.llm.failures import ErrorKind
@@ -25,7 +25,8 @@ def emitter(name: str, *, stream: bool, upstream_streams: bool = True) -> Any:
     dialect = dialects.get(name)
     kind = "text/event-stream" if upstream_streams else "application/json"
     request = Request(dialect=name, model="m", messages=[], stream=stream)
-    return dialect.response_emitter(request, ResponseHead(200, [("content-type", kind)]), Meta(), Env(), LossReport())
+    upstream = ResponseHead(200, [("content-type", kind)])
+    return dialect.response_emitter(Answering(request, upstream, Meta(), Env(), LossReport()))
 
 
 @pytest.mark.parametrize("name", CONVERSING)
