@@ -132,6 +132,17 @@ def test_the_picture_shows_what_there_is() -> None:
     assert set(MAY_IMPORT) == there - {"__pycache__"}
 
 
+def test_the_page_names_what_a_dialect_may_be_able_to_do() -> None:
+    page = (ROOT.parent / "docs" / "architecture.md").read_text("utf-8")
+    tree = ast.parse((ROOT / "dialects" / "base.py").read_text("utf-8"))
+    asked = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and "runtime_checkable" in map(ast.unparse, node.decorator_list)
+    ]
+    assert len(asked) > 5 and [name for name in asked if f"`{name}`" not in page] == ["Dialect"]
+
+
 def test_rows_that_comments_name_are_there() -> None:
     listed = (ROOT.parent / "tests" / "requirements.md").read_text("utf-8")
     rows = set(re.findall(r"^- ([A-F]\d+)", listed, re.MULTILINE))
