@@ -74,6 +74,31 @@ def test_what_a_dialect_has_read_it_writes_again(name: str, body: bytes) -> None
     assert msgspec.json.decode(msgspec.json.encode(sent.members)) == json.loads(body)
 
 
+UNKNOWN = {"x_new": {"deep": [1.5, {"null": None}]}}
+
+
+def grown(value: Json) -> Iterator[Json]:
+    """*value* with a member that nobody knows, in each of its objects in turn."""
+    if isinstance(value, dict):
+        yield value | UNKNOWN
+        for name, each in value.items():
+            yield from (value | {name: other} for other in grown(each))
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            yield from ([*value[:i], other, *value[i + 1 :]] for other in grown(each))
+
+
+@pytest.mark.parametrize(("name", "body"), GOLDENS)
+@pytest.mark.rows("A4")
+def test_what_nobody_knows_is_written_again_at_any_depth(name: str, body: bytes) -> None:
+    for other in grown(json.loads(body)):
+        _, request = parsed(name, json.dumps(other).encode())
+        provider = "openai" if name == "openai_responses" else "p"
+        losses = LossReport()
+        sent = dialects.get(name).emit_request(request, Upstream(provider, "/x/{model}", model="m"), losses)
+        assert sent.members == other and list(losses) == []
+
+
 # ---- one thing changed
 
 
