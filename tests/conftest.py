@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -17,3 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if IS_COMPILED and item.get_closest_marker("replaces_code"):
             item.add_marker(pytest.mark.skip(reason="compiled code cannot be replaced"))
+
+
+def pytest_collection_finish() -> None:
+    """Tests that collect garbage need not go through what stays: that is most of a process that holds all tests."""
+    gc.collect()
+    gc.freeze()
