@@ -42,8 +42,8 @@ class Fate(Frozen):
 
     path: str
     how: str
-    """``kept``, ``moved`` (the same value elsewhere), ``rewritten``, a loss's action, ``replaced`` (another value stands
-    there, whatever the client's is), ``unused``, ``added``, ``unknown``."""
+    """``kept``, ``moved`` (the same value elsewhere), ``rewritten``, a loss's action, ``replaced`` (another value
+    stands there, whatever the client's is), ``unused``, ``added``, ``unknown``."""
     became: list[str] = []
     """Where in the provider's request."""
     why: str = ""
