@@ -197,6 +197,8 @@ class Passed:
         # A compressed body passes as it is, usage unknown: the client can read it, whatever it is.
         self._watching = watch and not head.header("content-encoding")
         self._stream = is_stream(head)
+        # What was passed of a text may have stopped within an event, which would swallow what is added to it.
+        self._gap = b"\n\n" if head.media_type == "text/event-stream" else b""
         # Nothing is taken out of what cannot be read.
         self._sieve = (sieve or labels) if self._stream and readable else None
         self._kept: list[bytes] = []
@@ -278,9 +280,8 @@ class Passed:
         return self._replaced(failed)
 
     def _said(self, failed: ResponseFailed) -> bytes:
-        # What was passed may have stopped within an event, which would swallow this one.
         left = b"" if self._sieve is None else self._sieve.end()
-        return left + b"\n\n" + self._emitter.emit(failed)
+        return left + self._gap + self._emitter.emit(failed)
 
     def _replaced(self, failed: ResponseFailed) -> bytes:
         head, body = self._dialect.emit_error(failed, self._meta)

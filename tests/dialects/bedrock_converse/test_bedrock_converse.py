@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
 
 from extproc import Translation
 from extproc.dialects.base import Upstream
 
-from .helpers import DIALECT
+from .helpers import DIALECT, frame
 
 GO = {"role": "user", "content": [{"text": "go"}]}
 
@@ -62,3 +63,16 @@ def test_no_body_is_its_own_for_sure() -> None:
 def test_streams_are_amazons() -> None:
     assert DIALECT.stream_type == "application/vnd.amazon.eventstream"
     assert DIALECT.converses
+
+
+def test_a_stream_of_its_own_that_is_cut_ends_in_an_exception_that_botocore_can_read() -> None:
+    t = Translation(route={"provider": "bedrock", "auth": "none"}, now=0)
+    turns = [{"role": "user", "content": [{"text": "hi"}]}]
+    t.request(json.dumps({"messages": turns}).encode(), path="/model/m/converse-stream")
+    t.response_head(200, [("content-type", "application/vnd.amazon.eventstream")])
+    begun = frame("messageStart", {"role": "assistant"})
+    buffer = EventStreamBuffer()
+    buffer.add_data(t.response_body(begun) + t.response_body(b"", end_of_stream=True))
+    start, end = list(buffer)
+    assert start.headers[":event-type"] == "messageStart"
+    assert end.headers[":exception-type"] == "modelStreamErrorException" and b"ended prematurely" in end.payload
