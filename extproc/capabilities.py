@@ -74,6 +74,8 @@ class Capabilities(Struct, frozen=True, forbid_unknown_fields=True):
     """Images and documents may be addresses, or files that were uploaded, beside base64."""
     cache_points: bool = False
     """Bedrock's Converse takes cache points for it; for Claude it does anyway."""
+    converse_effort: Literal["none", "nova", "openai"] = "none"
+    """In whose words Bedrock's Converse tells it how much to think, where it is none of Claude's."""
 
     # ---- servers that speak Chat Completions
     token_field: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"

@@ -14,6 +14,7 @@ from ..shared.claude_sampling import no_seed_no_penalties, unwanted
 from ..shared.history import settled
 from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.naming import ToolIds
+from ..shared.openai_effort import reasoning_effort
 from ..shared.output import enforced, instruction
 from ..shared.turns import Turns, system_texts, with_leading_systems
 from .emit_blocks import BlockWriter, CachePoints, expanded
@@ -167,9 +168,7 @@ class _RequestWriter:
     def _plan(self, conversation: Turns, tools: Tools) -> Plan:
         request, limit = self._request, self._row.max_output
         if not self._claude:
-            wish = request.reasoning
-            if wish.mode is not None or wish.effort is not None or wish.budget is not None:
-                self._losses.dropped(request.path_of("reasoning"), "only Claude can be told here how much to think")
+            self._effort()
             return Plan()
         max_tokens = request.sampling.max_tokens or limit or ROOM_TO_THINK
         planner = Planner(request, self._row, claude=True, losses=self._losses)
@@ -180,6 +179,30 @@ class _RequestWriter:
         else:
             self._losses.extra(request.path_of("reasoning"), extra)
         return plan
+
+    def _effort(self) -> None:
+        """How much a model that is none of Claude's is to think, where that can be told it here."""
+        request, losses, wish = self._request, self._losses, self._request.reasoning
+        if wish.mode is None and wish.effort is None and wish.budget is None:
+            return
+        if self._row.converse_effort == "none":
+            losses.dropped(request.path_of("reasoning"), "this model cannot be told here how much to think")
+            return
+        if self._row.converse_effort == "nova" and "none" in (wish.effort, {"off": "none"}.get(wish.mode or "")):
+            return  # it does not think where nobody says so
+        word = reasoning_effort(request, self._row, losses, tools=False)
+        if word is None and wish.mode == "adaptive":
+            word = "medium"
+        if word is None:
+            return
+        if self._row.converse_effort == "openai":
+            self._more["reasoning_effort"] = word
+            return
+        sampling = request.sampling
+        if word == "high" and (sampling.max_tokens, sampling.temperature, sampling.top_p) != (None, None, None):
+            losses.add(request.path_of("effort"), Action.DOWNGRADED, "to medium: beside high, nothing may be bounded")
+            word = "medium"
+        self._more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": word}
 
     def _put_plan(self, plan: Plan) -> None:
         if plan.thinking is not None:

@@ -18,6 +18,12 @@ from extproc.llm.request import (
 
 from .helpers import CLAUDE, HI, NOVA, F, written
 
+NOVA_2 = "us.amazon.nova-2-lite-v1:0"
+
+
+def nova(effort: str) -> dict[str, Any]:
+    return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
+
 
 def test_the_model_and_the_stream_are_the_paths() -> None:
     whole, streamed = written(), written(stream=True)
@@ -49,6 +55,19 @@ def test_the_plain_members() -> None:
     [
         (CLAUDE, Reasoning(effort="low"), {"thinking": {"type": "adaptive", "display": "summarized"}}, "low", []),
         (NOVA, Reasoning(effort="low"), None, None, ["reasoning:dropped"]),
+        (NOVA_2, Reasoning(effort="high"), nova("high"), None, []),
+        (NOVA_2, Reasoning("adaptive"), nova("medium"), None, []),
+        (NOVA_2, Reasoning("budget", budget=1024), nova("low"), None, ["reasoning:rewritten"]),
+        (NOVA_2, Reasoning("off"), None, None, []),
+        (NOVA_2, Reasoning(effort="none"), None, None, []),
+        ("openai.gpt-oss-120b-1:0", Reasoning(effort="high"), {"reasoning_effort": "high"}, None, []),
+        (
+            "openai.gpt-oss-120b-1:0",
+            Reasoning(effort="none"),
+            {"reasoning_effort": "low"},
+            None,
+            ["reasoning:downgraded"],
+        ),
         ("anthropic.claude-3-7-sonnet-20250219-v1:0", Reasoning("off"), None, None, []),
     ],
 )
@@ -56,6 +75,11 @@ def test_how_much_to_think(model: str, reasoning: Reasoning, more: Any, config: 
     made = written(model, reasoning=reasoning)
     assert (made.more, made.body.get("outputConfig", {}).get("effort")) == (more, config)
     assert made.losses == losses
+
+
+def test_novas_most_thinking_allows_no_bound_beside_it() -> None:
+    made = written(NOVA_2, reasoning=Reasoning(effort="high"), sampling=Sampling(9))
+    assert made.more == nova("medium") and made.losses == ["effort:downgraded"]
 
 
 def test_a_schema_goes_as_text() -> None:
