@@ -22,7 +22,10 @@ REST = ("openai_endpoints", "anthropic_endpoints", "gemini_endpoints")
 DIALECTS = CONVERSATIONS + EMBEDDINGS + REST
 """The names of wire APIs that a route may say. Between those of one kind there are translations; what is of the last
 kind passes, or is not served."""
-STATELESS = ("images", "audio", "moderations", "completions", "rerank", "realtime")
+STATELESS = (
+    "images", "audio", "moderations", "completions", "rerank", "score", "classify", "pooling", "tokenize", "compact",
+    "realtime",
+)  # fmt: skip
 STATEFUL = (
     "files", "uploads", "batches", "fine_tuning", "videos", "vector_stores", "containers", "evals", "conversations",
     "responses", "chat", "skills", "caches", "operations",

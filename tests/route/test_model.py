@@ -122,8 +122,9 @@ LIST = (
          "cohere_embeddings, cohere_bedrock, openai_endpoints, anthropic_endpoints, gemini_endpoints"),
         ([OPENAI + "endpoints: [filez]"],
          "route: endpoints.0: unknown endpoint 'filez'; did you mean 'files'? Choose one of: images, audio, "
-         "moderations, completions, rerank, realtime, files, uploads, batches, fine_tuning, videos, vector_stores, "
-         "containers, evals, conversations, responses, chat, skills, caches, operations, or say all or none"),
+         "moderations, completions, rerank, score, classify, pooling, tokenize, compact, realtime, files, uploads, "
+         "batches, fine_tuning, videos, vector_stores, containers, evals, conversations, responses, chat, skills, "
+         "caches, operations, or say all or none"),
         (["{provider: vertex-ai, auth: none}"],
          "route: provider_conf: provider vertex-ai needs project_id and region, or an override.endpoint with a path"),
         ([OPENAI + "override: {endpoint: 'ftp://h'}"],

@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 
 from ...llm.events import ResponseFailed
-from ..base import ClientCall, Env, Meta, ResponseHead
+from ..base import Asked, ClientCall, Env, Meta, ResponseHead, Upstream
 from ..shared import openai
 from ..shared.unread import Unread
 from . import requests
-from .table import split
+from .table import is_rooted, split
 
 
 class OpenAIEndpoints(Unread):
@@ -22,6 +22,13 @@ class OpenAIEndpoints(Unread):
 
     def split(self, path: str) -> tuple[str, str, str]:
         return split(path)
+
+    def place(self, upstream: Upstream, path: str, model: str) -> str:
+        if not is_rooted(path):
+            return super().place(upstream, path, model)
+        bare, mark, query = upstream.path.partition("?")
+        root = self.api.sub("", bare).removesuffix("/v1")
+        return Upstream(upstream.provider, f"{root}/{split(path)[2]}{mark}{query}").at(Asked(model))
 
     def may_name_model(self, call: ClientCall) -> bool:
         return requests.may_name_model(call)

@@ -7,20 +7,30 @@ import re
 from ..shared.unread import is_inside
 
 ENDPOINTS = (
-    "images", "audio", "moderations", "completions", "rerank", "realtime",
+    "images", "audio", "moderations", "completions", "rerank", "score", "classify", "pooling", "tokenize", "realtime",
     "files", "uploads", "batches", "fine_tuning", "videos", "vector_stores", "containers", "evals", "conversations",
     "responses", "chat",
 )  # fmt: skip
 """The first word behind the version. ``responses`` and ``chat`` are what is stored of them: ``/responses/{id}``,
 ``/chat/completions/{id}``; asking for one is an API of its own."""
-WITH_MODEL = frozenset({"images", "audio", "moderations", "completions", "rerank", "videos", "fine_tuning"})
+COMPACT = "compact"
+"""``/responses/compact`` keeps nothing: a conversation comes back shorter, and sealed."""
+WITH_MODEL = frozenset(
+    {
+        "images", "audio", "moderations", "completions", "rerank", "score", "classify", "pooling", "tokenize",
+        "videos", "fine_tuning", COMPACT,
+    }
+)  # fmt: skip
 """Those whose requests name a model in their body."""
 
 _PATH = re.compile(
     r"(?P<prefix>.*?)/(?P<version>v1|v2)/(?P<rest>(?P<name>" + "|".join(ENDPOINTS) + r")(?:/.*)?)", re.DOTALL
 )
-_WHOLE = re.compile(r"responses(/(input_tokens|compact))?|chat(/completions)?")
-"""No endpoints of their own, or none that passes here."""
+_WHOLE = re.compile(r"responses(/input_tokens)?|chat(/completions)?")
+"""APIs of their own."""
+_COMPACT = "responses/compact"
+_ROOTED = re.compile(r"(?P<prefix>.*?)/(?P<rest>(?:de)?(?P<tokens>tokenize)|score|classify|pooling)", re.DOTALL)
+"""What vLLM has at its root, without a version."""
 
 
 def split(path: str) -> tuple[str, str, str]:
@@ -28,11 +38,19 @@ def split(path: str) -> tuple[str, str, str]:
     query; all empty where it is no endpoint's."""
     plain = path.partition("?")[0].rstrip("/")
     found = _PATH.fullmatch(plain)
+    if found is None and (there := _ROOTED.fullmatch(plain)) is not None:
+        return there["prefix"], there["tokens"] or there["rest"], there["rest"]
     if found is None or _WHOLE.fullmatch(found["rest"]) or (found["version"] == "v2" and found["name"] != "rerank"):
         return "", "", ""
     if not is_inside(found["rest"]):
         return "", "", ""
-    return found["prefix"], found["name"], found["rest"]
+    name = COMPACT if found["rest"] == _COMPACT else found["name"]
+    return found["prefix"], name, found["rest"]
+
+
+def is_rooted(path: str) -> bool:
+    """Whether *path*, an endpoint's, has no version before it."""
+    return _PATH.fullmatch(path.partition("?")[0].rstrip("/")) is None
 
 
 def endpoint(path: str) -> str:
