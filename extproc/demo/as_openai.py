@@ -17,8 +17,11 @@ HEADERS = (("x-request-id", "req_demo"), ("openai-processing-ms", "7"))
 
 def answer(request: Received, *, pause: float = 0.0) -> ScriptedAnswer:
     """The answer to a *request*; *pause* seconds between the events of a stream."""
-    if request.path.partition("?")[0].endswith("/responses"):
+    path = request.path.partition("?")[0]
+    if path.endswith("/responses"):
         return as_responses.answer(request, pause=pause)
+    if path.endswith("/responses/input_tokens"):
+        return as_responses.counted(request)
     try:
         body = request.json()
         said = decide(*_asked(body))

@@ -32,6 +32,11 @@ def answer(request: Received, *, pause: float = 0.0) -> ScriptedAnswer:
     return stream(body, output, said.tokens, pause=pause)
 
 
+def counted(request: Received) -> ScriptedAnswer:
+    """How many tokens the *request* has."""
+    return json_answer({"object": "response.input_tokens", "input_tokens": len(request.body) // 4}, headers=HEADERS)
+
+
 def stream(
     body: dict[str, Any], output: list[dict[str, Any]], tokens: int = 5, *, pause: float = 0.0
 ) -> ScriptedAnswer:

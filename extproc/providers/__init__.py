@@ -73,6 +73,8 @@ class Provider(Frozen):
     """The same where it depends on ``provider_conf``."""
     auth_required: bool = True
     """A route must say ``auth``, if only ``auth: none`` (D5)."""
+    counts: str = ""
+    """The dialect in which it tells how many tokens a request has, also of those that another one is to answer."""
 
     def host_for(self, conf: Mapping[str, str]) -> str | None:
         """Where it lives, for the ``provider_conf`` *conf*; ``None`` if that cannot be told."""
@@ -149,6 +151,7 @@ _ROWS = (
         },
         _BEARER % "OPENAI_API_KEY",
         "api.openai.com",
+        counts="openai_responses",
     ),
     Provider(
         # The v1 API, which takes the deployment's name as the model; with an api-version the older one, whose path
@@ -175,6 +178,7 @@ _ROWS = (
         },
         "{header: {api-key: '${AZURE_OPENAI_API_KEY}'}}",
         regional_host="{resource}.openai.azure.com",
+        counts="openai_responses",
     ),
     Provider(
         "deepseek",
@@ -251,6 +255,7 @@ _ROWS = (
         "{gcp: {}}",
         "aiplatform.googleapis.com",
         "{region}-aiplatform.googleapis.com",
+        counts="gemini",
     ),
     Provider(
         # Converse has every model; the OpenAI-compatible endpoint few, so it is never chosen by itself. Each takes a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..dialects.base import AsksForCounts, Dialect, GivesCounts, Meta, ResponseHead
+from ..dialects.base import AsksForCounts, Dialect, GivesCounts, Headers, Meta, ResponseHead
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
 from ..settings import Limits
@@ -28,6 +28,22 @@ class Counted(Collected):
     def made(self, body: bytes) -> bytes | ResponseFailed:
         tokens = cast(GivesCounts, self._upstream).read_count(body)
         return NO_NUMBER if tokens is None else cast(AsksForCounts, self.client).write_count(tokens)
+
+    def too_large(self) -> ResponseFailed:
+        return NO_NUMBER
+
+
+class Instead(Collected):
+    """*answer* in place of what an upstream says that has no such endpoint."""
+
+    def __init__(
+        self, client: Dialect, answer: bytes, head: ResponseHead, limits: Limits, report: Headers, note: Note
+    ) -> None:
+        super().__init__(client, Meta(), ResponseHead(head.status), limits, MAX_BYTES, report, note)
+        self._answer = answer
+
+    def made(self, body: bytes) -> bytes | ResponseFailed:
+        return self._answer
 
     def too_large(self) -> ResponseFailed:
         return NO_NUMBER

@@ -68,7 +68,7 @@ from .calls import (
     without_encoding,
 )
 from .carried import UnreadMedia, take_out
-from .counted import Counted
+from .counted import Counted, Instead
 from .course import Course, OutOfOrder, Progress
 from .embedded import Embedded
 from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
@@ -77,6 +77,9 @@ log = logging.getLogger(__name__)
 
 REPORT_HEADER = "x-llm-translation"
 MAX_REPORT_BYTES = 2048
+ESTIMATED = (REPORT_HEADER, "input_tokens:estimated")
+NOT_THERE = frozenset({404, 405, 501})
+"""How servers say that they have no such endpoint."""
 NOTHING_USED = Usage(0, 0)
 """By a request that no model has seen."""
 _UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
@@ -112,6 +115,8 @@ class Translation(Course):
         self.route = _route(route, upstream)
         self.client = client or self.route.client
         self.upstream = upstream
+        self._route_chooses = upstream is None
+        """The route says in which API the upstream is asked, not the caller."""
         for name in (self.client, upstream):
             if name is not None:
                 dialects.get(name)
@@ -135,6 +140,8 @@ class Translation(Course):
         """Whoever asks for ``request`` has seen that the body is a JSON object."""
         self._carried: UnreadMedia | None = None
         """What was taken out of the request that is being made."""
+        self._estimated = b""
+        """What the client is told if the upstream cannot count."""
         self._request_losses = 0
         self._reported = ""
         self._response: Response | None = None
@@ -500,11 +507,13 @@ class Translation(Course):
             return made
         assert isinstance(client, CountsTokens)
         self.model_asked = asked.model
-        headers = [("content-type", "application/json"), (REPORT_HEADER, "input_tokens:estimated")]
+        headers = [("content-type", "application/json"), ESTIMATED]
         return Answer(200, headers, client.estimate(call), "estimated")
 
     def _translate_count(self, client: Dialect, call: ClientCall, target: Target) -> Call | None:
-        """The question in the upstream's API; ``None`` where it knows none, or not of such a request."""
+        """The question in the upstream's API, or in another one of its provider's; ``None`` where neither has such a
+        question, or not about such a request."""
+        answers, target = target.dialect, self._counting(client, target)
         upstream = dialects.get(target.dialect)
         if not (isinstance(client, AsksForCounts) and isinstance(upstream, GivesCounts)):
             return None
@@ -520,7 +529,19 @@ class Translation(Course):
             return None
         self.model_asked = named
         self._asked = Asked(request.model, operation=Operation.COUNT)
+        if target.dialect != answers:
+            # Whether the provider has that API too, nobody has said.
+            assert isinstance(client, CountsTokens)
+            self.upstream, self._estimated = target.dialect, client.estimate(call)
         return self._made(call, _kept(emitted), encode(emitted.members), target.host)
+
+    def _counting(self, client: Dialect, target: Target) -> Target:
+        """*target*, or where else its provider counts tokens."""
+        elsewhere, own = self.route.provider.counts, self.route.endpoint
+        known = self._route_chooses and (own is None or not own.path)
+        if not elsewhere or not known or isinstance(dialects.get(target.dialect), GivesCounts):
+            return target
+        return self.route.target(client.name, elsewhere)
 
     def _upstream(self, target: Target, model: str) -> Upstream:
         try:
@@ -586,6 +607,8 @@ class Translation(Course):
         if self._asked.operation is Operation.COUNT and not self.passthrough and head.status < 400:
             upstream = dialects.get(self.upstream)
             return Counted(client, upstream, upstream.read_meta(head, self._env), head, self.limits, self.note)
+        if self._estimated and head.status in NOT_THERE:
+            return Instead(client, self._estimated, head, self.limits, [ESTIMATED], self.note)
         if self._embedding is not None and head.status < 400:
             upstream = dialects.get(self.upstream)
             meta, report = upstream.read_meta(head, self._env), self.report_headers()

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import anthropic
-import msgspec
 import openai
 import pytest
 
-from extproc.demo import as_anthropic
 from extproc.demo.processes import Envoy
-from extproc.demo.provider import Received, ScriptedAnswer, json_answer
+from extproc.demo.provider import json_answer
+from tests.support import as_vertex
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
 from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, route, routes, set_text
 from tests.support.upstream import ScriptedUpstream
@@ -27,7 +26,6 @@ ROUTES = {
     "/messages/": ("anthropic", f"{ANTHROPIC}options: {{model: claude-haiku-4-5}}\n"),
     "/": ("vertex", VERTEX),
 }
-IN_VERTEX = "/v1/projects/ours/locations/us-east5/publishers/anthropic/models"
 HI: Any = [{"role": "user", "content": "hi"}]
 CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
 TOOL: Any = {
@@ -36,22 +34,6 @@ TOOL: Any = {
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
 CLIENTS = ("bedrock", "vertex")
-
-
-def as_vertex(request: Received) -> ScriptedAnswer:
-    """rawPredict: the Messages API, whose model stands in the path."""
-    body = request.json()
-    assert body["anthropic_version"] in ("vertex-2023-10-16", "2026-10-21")
-    if request.path == f"{IN_VERTEX}/count-tokens:rawPredict":
-        return json_answer({"input_tokens": 31}) if "model" in body else json_answer({"error": {"code": 400}}, 400)
-    stem, _, verb = request.path.rpartition(":")
-    assert stem.startswith(IN_VERTEX) and "model" not in body, request.path
-    assert (verb == "streamRawPredict") is bool(body.get("stream"))
-    members = {name: value for name, value in body.items() if name != "anthropic_version"}
-    members["model"] = stem.rpartition("/")[2]
-    own = [pair for pair in request.headers if pair[0] != "anthropic-version"]
-    headers = (*own, ("anthropic-version", "2023-06-01"), ("x-api-key", "k"))
-    return as_anthropic.answer(Received("POST", "/v1/messages", headers, msgspec.json.encode(members)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +62,7 @@ class World:
 def _world(shared: Backends) -> Iterator[World]:
     folder = shared.new_folder("hosted")
     with ExitStack() as stack:
-        upstream = ScriptedUpstream(as_vertex)
+        upstream = ScriptedUpstream(as_vertex.answer)
         stack.enter_context(upstream)
         config = configured(shared, "listener", folder / "access.log")
         add_cluster(config, "vertex", "openai", upstream.port)
@@ -147,7 +129,9 @@ def test_vertex_client_counts_tokens(world: World, prefix: str) -> None:
         model="claude-haiku-4-5", messages=HI, system="be brief"
     )
     assert counted.parse().input_tokens > 0
-    assert counted.headers.get("x-llm-translation") == ("input_tokens:estimated" if prefix == "/chat" else None)
+    assert "x-llm-translation" not in counted.headers
+    if prefix == "/chat":
+        assert world.upstream(prefix).last.path == "/v1/responses/input_tokens"
     if not prefix:
         assert (counted.parse().input_tokens, world.vertex.last.json()["model"]) == (31, "claude-haiku-4-5")
 
@@ -168,7 +152,7 @@ def test_openais_client_on_vertex(world: World, streamed: bool) -> None:
     assert choice.finish_reason == "tool_calls" and len(choice.message.tool_calls) == 2
     got = world.vertex.last
     verb = "streamRawPredict" if streamed else "rawPredict"
-    assert got.path == f"{IN_VERTEX}/claude-haiku-4-5%4020251001:{verb}"
+    assert got.path == f"{as_vertex.PLACE}/claude-haiku-4-5%4020251001:{verb}"
     assert got.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
     assert got.header("x-api-key") is None and got.header("anthropic-version") is None
 

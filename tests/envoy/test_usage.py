@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from extproc.demo.provider import json_answer
 from tests.support.gateway import Gateway
 
 HI: Any = [{"role": "user", "content": "hi"}]
@@ -30,13 +31,17 @@ def test_a_stream_that_did_not_ask_for_its_counts_is_in_the_log_as_well(envoy: G
 
 
 def test_tokens_are_estimated_where_the_upstream_cannot_count(envoy: Gateway) -> None:
+    """A server that passes for OpenAI's, and has no such endpoint."""
+    envoy.openai_upstream.will(json_answer({"error": {"message": "unknown path"}}, 404))
     reply = envoy.send("/v1/messages/count_tokens", {"model": "gpt-5", "messages": HI})
-    assert (reply.status, reply.json) == (200, {"input_tokens": 5})
-    assert reply.headers["x-llm-translation"] == "input_tokens:estimated"
-    assert envoy.openai_upstream.received == []
+    assert (reply.status, reply.headers["x-llm-translation"]) == (200, "input_tokens:estimated")
+    assert 3 <= reply.json["input_tokens"] <= 9
 
 
 def test_an_upstream_that_can_count_is_asked(envoy: Gateway) -> None:
+    reply = envoy.send("/v1/messages/count_tokens", {"model": "gpt-5", "messages": HI})
+    assert envoy.openai_upstream.last.path == "/v1/responses/input_tokens"
+    assert reply.json["input_tokens"] > 0 and "x-llm-translation" not in reply.headers
     envoy.send("/v1/messages/count_tokens", {"model": "claude-haiku-4-5", "messages": HI})
     assert envoy.anthropic_upstream.last.path == "/v1/messages/count_tokens"
 

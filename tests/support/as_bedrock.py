@@ -10,10 +10,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from extproc.demo import as_anthropic
 from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.demo.script import Said, decide, pieces
 from extproc.framing.eventstream import encode, encode_headers
+
+from . import as_claude
 
 _encode = msgspec.json.encode
 REQUEST_ID = (("x-amzn-requestid", "req-aws"),)
@@ -22,6 +23,7 @@ SIGNATURE = "EqQB+/=="
 """On the reasoning before calls; a request whose history has lost it is refused."""
 
 Json = dict[str, Any]
+_VERSIONS = ("bedrock-2023-05-31", "2026-10-21")
 
 
 def answer(request: Received) -> ScriptedAnswer:
@@ -65,10 +67,10 @@ def chunk(data: bytes) -> tuple[str, Json]:
 
 def _invoked(request: Received, body: Json, model: str, *, streamed: bool) -> ScriptedAnswer:
     """InvokeModel: as Anthropic answers, in Bedrock's envelope."""
-    if "model" in body or "stream" in body or body.get("anthropic_version") != "bedrock-2023-05-31":
+    if "model" in body or "stream" in body or body.get("anthropic_version") not in _VERSIONS:
         return failure(400, "ValidationException", "extraneous key")
     told = replace(request, body=_encode({**body, "model": model, "stream": streamed}))
-    given = as_anthropic.answer(told)
+    given = as_claude.answer(told)
     if not streamed:
         return replace(given, headers=(("content-type", "application/json"), *REQUEST_ID))
     data = [part.partition(b"data: ")[2].strip() for part in given.chunks if isinstance(part, bytes)]

@@ -78,8 +78,10 @@ def test_an_error_is_the_clients_own() -> None:
 @pytest.mark.parametrize(
     ("client", "body", "path", "route"),
     [
-        (GEMINI, GOOGLES, GOOGLES_COUNT, {"provider": "openai"}),
-        (MESSAGES, CLAUDES, COUNT, {"provider": "openai"}),
+        (GEMINI, GOOGLES, GOOGLES_COUNT, {"provider": "deepseek"}),
+        (MESSAGES, CLAUDES, COUNT, {"provider": "openai-compatible"}),
+        # Where its API that counts would be, is not said either.
+        (MESSAGES, CLAUDES, COUNT, {"provider": "openai", "override": {"endpoint": "https://e.x/v1/chat/completions"}}),
         # An upstream somewhere else, of which nobody knows where it counts.
         (GEMINI, GOOGLES, GOOGLES_COUNT, {"provider": "anthropic", "override": {"endpoint": "https://e.x/elsewhere"}}),
     ],
@@ -145,6 +147,35 @@ def test_claudes_client_on_responses() -> None:
     assert answered(t, {"object": "response.input_tokens", "input_tokens": 12}) == (200, {"input_tokens": 12})
 
 
+@pytest.mark.parametrize(
+    ("route", "path"),
+    [
+        ({"provider": "openai"}, "/v1/responses/input_tokens"),
+        ({"provider": "openai", "upstream": "openai_chat"}, "/v1/responses/input_tokens"),
+        ({"provider": "azure-openai"}, "/openai/v1/responses/input_tokens"),
+        ({"provider": "azure-openai", "provider_conf": {"api_version": "2025-04-01-preview"}},
+         "/openai/responses/input_tokens?api-version=2025-04-01-preview"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("client", "body", "count"), [(MESSAGES, CLAUDES, COUNT), (GEMINI, GOOGLES, GOOGLES_COUNT)])
+def test_a_provider_that_counts_in_another_api_of_its_is_asked_there(
+    client: str, body: Json, count: str, route: Json, path: str
+) -> None:
+    t, call = to(client, body, count, **route)
+    assert isinstance(call, Call) and call.full_path() == path
+    assert json.loads(call.body)["instructions"] == "be brief"
+    status, told = answered(t, {"object": "response.input_tokens", "input_tokens": 12})
+    assert (status, [*told.values()]) == (200, [12])
+
+
+def test_vertex_counts_in_googles_words_what_its_openai_endpoint_is_to_answer() -> None:
+    t, call = to(MESSAGES, {**CLAUDES, "model": "google/gemini-2.5-flash"}, COUNT, provider="vertex-ai",
+                 provider_conf={"project_id": "p", "region": "r"})  # fmt: skip
+    assert isinstance(call, Call)
+    assert call.path == "/v1/projects/p/locations/r/publishers/google/models/gemini-2.5-flash:countTokens"
+    assert answered(t, {"totalTokens": 31}) == (200, {"input_tokens": 31})
+
+
 def test_responses_client_on_claude() -> None:
     t, call = to("openai_responses", {"model": "m", "input": "hi"}, "/v1/responses/input_tokens", provider="anthropic")
     assert isinstance(call, Call) and call.path == COUNT
@@ -167,7 +198,7 @@ def test_clouds_clients_are_told_by_anybody(client: str, path: str, body: Json, 
     assert json.loads(call.body) == {
         "model": "claude-haiku-4-5", "messages": TURN, "system": "be brief"}  # fmt: skip
     assert answered(t, {"input_tokens": 12}) == (200, told)
-    _, estimated = to(client, body, path, provider="openai")
+    _, estimated = to(client, body, path, provider="deepseek")
     assert isinstance(estimated, Answer) and estimated.why == "estimated"
     assert dict(estimated.headers)["x-llm-translation"] == "input_tokens:estimated"
     assert list(json.loads(estimated.body)) == list(told)
@@ -181,7 +212,7 @@ def test_converses_clients_are_told_by_anybody() -> None:
     sent = json.loads(call.body)
     assert sent["model"] == "claude-haiku-4-5" and sent["messages"][0]["role"] == "user" and "be brief" in str(sent)
     assert answered(t, {"input_tokens": 12}) == (200, {"inputTokens": 12})
-    _, estimated = to("anthropic_bedrock", body, path, provider="openai")
+    _, estimated = to("anthropic_bedrock", body, path, provider="deepseek")
     assert isinstance(estimated, Answer) and json.loads(estimated.body)["inputTokens"] > 1
     region = {"provider_conf": {"region": "r"}}
     _, call = to("anthropic_bedrock", body, path, provider="bedrock", **region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from extproc.telemetry.outcome import Ending
 from ..exchange.conversation import ANTHROPIC, OPENAI, Conversation, leaf
 
 PATH = "/v1/messages/count_tokens?beta=true"
+NOT_COUNTING = "{provider: deepseek, auth: {header: {Authorization: Bearer key-of-deepseek}}}"
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "a" * 8}]}
 
 
@@ -23,7 +25,7 @@ def asked(route: str, body: Any = None, attempt: float = 1.0) -> Conversation:
 
 @pytest.mark.parametrize("attempt", [0.0, 1.0])
 def test_an_upstream_of_another_api_is_answered_for(attempt: float) -> None:
-    envoy = asked(OPENAI, attempt=attempt)
+    envoy = asked(NOT_COUNTING, attempt=attempt)
     assert envoy.immediate is not None
     status, headers, body, details = envoy.immediate
     assert (status, body, details) == (200, {"input_tokens": 6}, "extproc_estimated")
@@ -83,6 +85,26 @@ def test_responses_clients_have_such_a_question_too(members: dict[str, Any]) -> 
     status, headers, body, _ = envoy.immediate
     assert (status, body) == (200, {"object": "response.input_tokens", "input_tokens": 8})
     assert headers["x-llm-translation"] == "input_tokens:estimated"
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_an_upstream_that_turns_out_not_to_count_is_answered_for(status: int) -> None:
+    """Where the provider has another API that counts, and this server of that kind has not."""
+    envoy = asked(OPENAI)
+    assert envoy.upstream[":path"].startswith("/v1/responses/input_tokens")
+    assert envoy.sent_json["input"] and "store" not in envoy.sent_json
+    envoy.answer(status, {"content-type": "text/html", "content-encoding": "br"})
+    assert json.loads(envoy.chunk(b"<html>", end=True)) == {"input_tokens": 6}
+    assert envoy.client[":status"] == "200" and "content-encoding" not in envoy.client
+    assert envoy.client["x-llm-translation"] == "input_tokens:estimated"
+    assert "input_tokens" not in envoy.metadata, "nothing was used"
+
+
+def test_what_else_goes_wrong_there_is_an_error() -> None:
+    envoy = asked(OPENAI)
+    envoy.answer(401, {"content-type": "application/json"})
+    said = json.loads(envoy.chunk(b'{"error": {"message": "no key", "type": "invalid_request_error"}}', end=True))
+    assert (envoy.client[":status"], said["error"]["message"]) == ("401", "no key")
 
 
 def test_their_own_upstream_is_asked() -> None:

@@ -390,7 +390,7 @@ def test_what_cannot_come_yet_is_the_callers_mistake() -> None:
 
 
 def test_an_exchange_that_we_answer_has_no_response() -> None:
-    t = Translation("anthropic_messages", route=route("openai"))
+    t = Translation("anthropic_messages", route=route("deepseek"))
     answer = t.request(body({"model": "m", "messages": MESSAGES["messages"]}), path="/v1/messages/count_tokens")
     assert isinstance(answer, Answer) and (answer.status, answer.why) == (200, "estimated")
     assert json.loads(answer.body)["input_tokens"] > 0 and t.state is Progress.ANSWERED
