@@ -3,6 +3,8 @@ refused, so that a test cannot pass with one."""
 
 from __future__ import annotations
 
+import base64
+import struct
 import zlib
 from typing import Any
 
@@ -23,6 +25,8 @@ def answer(request: Received) -> ScriptedAnswer:
     """The answer to a *request* of any of them, by its path."""
     path, body = request.path.partition("?")[0], request.json()
     try:
+        if path.endswith("/v1/embeddings"):
+            return _openais(body)
         if path.endswith(":predict"):
             return _predicted(body)
         if path.endswith(":batchEmbedContents"):
@@ -44,6 +48,19 @@ def _only(members: Json, *names: str) -> None:
     assert members.keys() <= set(names), sorted(members.keys() - set(names))
 
 
+def _openais(body: Json) -> ScriptedAnswer:
+    _only(body, "model", "input", "dimensions", "encoding_format", "user")
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    vectors = [vector(text, body.get("dimensions", 4)) for text in texts]
+    if body.get("encoding_format") == "base64":
+        found: list[Any] = [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in vectors]
+    else:
+        found = list(vectors)
+    data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(found)]
+    usage = {"prompt_tokens": 2 * len(texts), "total_tokens": 2 * len(texts)}
+    return json_answer({"object": "list", "data": data, "model": body["model"], "usage": usage})
+
+
 def _predicted(body: Json) -> ScriptedAnswer:
     _only(body, "instances", "parameters")
     parameters = body.get("parameters", {})
@@ -57,7 +74,7 @@ def _predicted(body: Json) -> ScriptedAnswer:
 
 
 def _text(content: Json) -> str:
-    _only(content, "parts")
+    _only(content, "parts", "role")
     (part,) = content["parts"]
     _only(part, "text")
     return str(part["text"])

@@ -1,0 +1,115 @@
+"""A gateway behind which each upstream API has a prefix of its own, and the conversations that are held with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from extproc.demo import as_openai
+from extproc.demo.processes import Envoy
+from extproc.demo.provider import Respond
+
+from . import as_bedrock, as_claude, as_gemini, as_vertex
+from .gateway import Backends, configured
+from .placements import add_cluster, route, routes, set_text
+from .sdks import SDKS, Conversation
+from .upstream import ScriptedUpstream
+
+CLAUDE = "eu.anthropic.claude-haiku-4-5-20251001-v1:0"
+IN_BEDROCK = f"/model/{CLAUDE.replace(':', '%3A')}"
+IN_GOOGLE = "/v1/projects/ours/locations/us-east5/publishers/google/models"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who is asked for *model* in *dialect*; ``paths`` are those of a whole answer and of a stream."""
+
+    route: str
+    dialect: str
+    model: str
+    paths: tuple[str, str]
+    answer: Respond
+
+
+PLACE = "provider_conf: {project_id: ours, region: us-east5}\n"
+UPSTREAMS = {
+    "Chat Completions": Provider(
+        "provider: openai\n", "openai_chat", "gpt-4o", ("/v1/chat/completions",) * 2, as_openai.answer
+    ),
+    "Responses": Provider("provider: openai\n", "openai_responses", "gpt-4o", ("/v1/responses",) * 2, as_openai.answer),
+    "Messages": Provider(
+        "provider: anthropic\n", "anthropic_messages", "claude-haiku-4-5", ("/v1/messages",) * 2, as_claude.answer
+    ),
+    "Gemini": Provider(
+        "provider: gemini\n", "gemini", "gemini-3-pro",
+        ("/v1beta/models/gemini-3-pro:generateContent", "/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse"),
+        as_gemini.answer,
+    ),
+    "Gemini on Vertex AI": Provider(
+        f"provider: vertex-ai\n{PLACE}", "gemini", "gemini-3-pro",
+        (f"{IN_GOOGLE}/gemini-3-pro:generateContent", f"{IN_GOOGLE}/gemini-3-pro:streamGenerateContent?alt=sse"),
+        as_gemini.answer,
+    ),
+    "Converse": Provider(
+        "provider: bedrock\n", "bedrock_converse", CLAUDE,
+        (f"{IN_BEDROCK}/converse", f"{IN_BEDROCK}/converse-stream"), as_bedrock.answer,
+    ),
+    "Claude on Bedrock": Provider(
+        "provider: bedrock-anthropic\n", "anthropic_bedrock", CLAUDE,
+        (f"{IN_BEDROCK}/invoke", f"{IN_BEDROCK}/invoke-with-response-stream"), as_bedrock.answer,
+    ),
+    "Claude on Vertex AI": Provider(
+        f"provider: vertex-anthropic\n{PLACE}", "anthropic_vertex", "claude-haiku-4-5",
+        (f"{as_vertex.PLACE}/claude-haiku-4-5:rawPredict", f"{as_vertex.PLACE}/claude-haiku-4-5:streamRawPredict"),
+        as_vertex.answer,
+    ),
+}  # fmt: skip
+"""By their names in the README."""
+
+
+@dataclass(frozen=True)
+class World:
+    url: str
+    asked: dict[str, ScriptedUpstream]
+
+    def base(self, upstream: str) -> str:
+        """Where a client finds *upstream*."""
+        return f"{self.url}/{list(UPSTREAMS).index(upstream)}"
+
+    def conversation(self, client: str, upstream: str, *, streamed: bool, thinks: bool = False) -> Conversation:
+        return SDKS[client](self.base(upstream), UPSTREAMS[upstream].model, streamed=streamed, thinks=thinks)
+
+    def reset(self) -> None:
+        for upstream in self.asked.values():
+            upstream.reset()
+
+
+@contextmanager
+def world(shared: Backends) -> Iterator[World]:
+    folder = shared.new_folder("matrix")
+    with ExitStack() as stack:
+        config = configured(shared, "listener", folder / "access.log")
+        asked: dict[str, ScriptedUpstream] = {}
+        placed: list[tuple[str, str, str]] = []
+        for name, provider in UPSTREAMS.items():
+            asked[name] = ScriptedUpstream(provider.answer)
+            stack.enter_context(asked[name])
+            cluster = f"asked-{len(placed)}"
+            add_cluster(config, cluster, "openai", asked[name].port)
+            placed.append((f"/{len(placed)}/", cluster, f"{provider.route}upstream: {provider.dialect}\n"))
+        lead(config, placed)
+        envoy = stack.enter_context(Envoy(folder, config))
+        yield World(f"http://127.0.0.1:{envoy.port}", asked)
+
+
+def lead(config: dict[str, Any], placed: Iterable[tuple[str, str, str]]) -> None:
+    """Routes alone that lead from a prefix to a cluster, each with its text."""
+    like, made = route(config, "openai"), []
+    for prefix, cluster, text in placed:
+        item = {**like, "name": prefix, "match": {"prefix": prefix}}
+        item["route"] = {**like["route"], "cluster": cluster, "retry_policy": {"num_retries": 0}}
+        set_text(item, f"{text}auth: {{header: {{Authorization: 'Bearer ${{OPENAI_API_KEY}}'}}}}\n")
+        made.append(item)
+    routes(config)[:] = made
