@@ -17,7 +17,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, ScriptedAnswer, json_answer
 from extproc.gateway import lay_out, read
 from extproc.reference import config as envoy_config
-from tests.support import as_bedrock, as_embeddings, envoygateway
+from tests.support import as_bedrock, as_embeddings, as_gemini, as_vertex, envoygateway
 from tests.support.gateway import Backends, Gateway
 from tests.support.rate_limits import RateLimits, at_port
 from tests.support.side_service import Asked, SideService
@@ -60,8 +60,12 @@ def embedding(request: Received) -> ScriptedAnswer:
 
 
 def as_others(request: Received) -> ScriptedAnswer:
-    if request.path.endswith((":predict", "/v2/embed")) or "/amazon.titan-embed" in request.path:
+    if request.path.endswith((":predict", ":batchEmbedContents", "/v2/embed")) or "/amazon.titan-" in request.path:
         return as_embeddings.answer(request)
+    if "/publishers/anthropic/" in request.path:
+        return as_vertex.answer(request)
+    if "/models/" in request.path:
+        return as_gemini.answer(request)
     if request.path.startswith("/model/"):
         return as_bedrock.answer(request)
     return embedding(request) if request.path.endswith("/embeddings") else as_openai.answer(request)

@@ -61,6 +61,10 @@ DEPLOYMENT = "/openai/deployments/gpt-4/chat/completions?api-version=2024-02-15-
 VERTEX = "/v1/projects/my-project/locations/europe-west1/endpoints/openapi/chat/completions"
 PREDICT = "/v1/projects/my-project/locations/europe-west1/publishers/google/models/text-embedding-005:predict"
 BEDROCK = "/model/us.anthropic.claude-haiku-4-5-20251001-v1%3A0/converse"
+CLAUDE_IN_VERTEX = (
+    "/v1/projects/my-project/locations/europe-west1/publishers/anthropic/models/claude-haiku-4-5%4020251001:rawPredict"
+)
+GENERATE = "/v1beta/models/gemini-2.5-flash:generateContent"
 FOUNDRY = "my-resource.services.ai.azure.com"
 BEHIND_POLICIES: dict[str, dict[str, Any]] = {
     "prompt-decorator": {"messages": [
@@ -128,6 +132,23 @@ EXPECTED = {
         "bedrock-runtime.us-east-1.amazonaws.com", BEDROCK, {},
         {"messages": [{"role": "user", "content": [{"text": "What is 1+1?"}]}], "inferenceConfig": {"maxTokens": 1024}},
     ),
+    "bedrock-claude": Sent(
+        "bedrock-runtime.us-east-1.amazonaws.com", BEDROCK.replace("converse", "invoke"), {},
+        {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 1024,
+         "messages": [{"role": "user", "content": "What is 1+1?"}]},
+    ),
+    "vertex-ai-claude": Sent(
+        "europe-west1-aiplatform.googleapis.com", CLAUDE_IN_VERTEX, {"authorization": "Bearer token-1"},
+        {"anthropic_version": "vertex-2023-10-16"},
+    ),
+    "gemini-native": Sent(
+        "generativelanguage.googleapis.com", GENERATE, {"x-goog-api-key": key("GEMINI_API_KEY")},
+        {"contents": [{"role": "user", "parts": [{"text": "What is 1+1?"}]}]},
+    ),
+    "gemini-embeddings": Sent(
+        "generativelanguage.googleapis.com", "/v1beta/models/gemini-embedding-001:batchEmbedContents",
+        {"x-goog-api-key": key("GEMINI_API_KEY")}, {},
+    ),
     "by-model": Sent(
         "api.deepseek.com", "/chat/completions", bearer("DEEPSEEK_API_KEY"), {"model": "deepseek-chat"}
     ),
@@ -165,9 +186,14 @@ EXPECTED = {
 }  # fmt: skip
 
 
-EMBEDDINGS = ("openai-embeddings", "vertex-ai-embeddings", "bedrock-embeddings", "cohere")
-STREAMLESS = (*EMBEDDINGS, "gemini-to-openai", "bedrock", "policy-prompt-template")
-"""Examples where no body says that it streams: embeddings never do; Gemini's clients and Bedrock use the path; of a
+EMBEDDINGS = ("openai-embeddings", "vertex-ai-embeddings", "bedrock-embeddings", "gemini-embeddings", "cohere")
+BY_PATH = {
+    "gemini-native": GENERATE.replace("generate", "streamGenerate") + "?alt=sse",
+    "bedrock-claude": BEDROCK.replace("converse", "invoke-with-response-stream"),
+}
+"""Providers whose path says that an answer is to be a stream."""
+STREAMLESS = (*EMBEDDINGS, "gemini-to-openai", "bedrock", *BY_PATH, "policy-prompt-template")
+"""Examples where no body says that it streams: embeddings never do; Gemini and Bedrock use the path; of a
 template it is a member, or not."""
 
 
@@ -216,6 +242,37 @@ def test_its_request_as_a_stream(world: World, example: str) -> None:
     assert (reply.status, reply.broken) == (200, False), reply.body
     assert ENDS[asked(example).path] in reply.body[-6000:] and reply.body.endswith(b"\n\n")
     assert sent(gateway, EXPECTED[example]).json()["stream"] is True
+
+
+@pytest.mark.parametrize("example", BY_PATH)
+@pytest.mark.rows("C8", "F8", "E13")
+def test_its_request_as_a_stream_that_the_path_asks_for(world: World, example: str) -> None:
+    gateway = world.example(example)
+    reply = ask(gateway, example, stream=True)
+    assert (reply.status, reply.broken) == (200, False), reply.body
+    assert ENDS[asked(example).path] in reply.body and reply.body.endswith(b"\n\n")
+    assert sent(gateway, EXPECTED[example]).path == BY_PATH[example]
+
+
+@pytest.mark.rows("E13")
+def test_claude_code_in_the_clouds_modes(world: World) -> None:
+    """Anthropic's SDK for each cloud, on that cloud's example and on the other's."""
+    hi: Any = [{"role": "user", "content": "hi"}]
+    for example, model in (
+        ("bedrock-claude", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+        ("vertex-ai-claude", "x"),
+    ):
+        gateway = world.example(example)
+        keys: Any = {"aws_access_key": "the-clients-own", "aws_secret_key": "x", "aws_region": "us-east-1"}
+        place: Any = {"region": "europe-west1", "project_id": "any", "access_token": "the-clients-own"}
+        for client in (
+            anthropic.AnthropicBedrock(base_url=gateway.url, max_retries=0, **keys),
+            anthropic.AnthropicVertex(base_url=f"{gateway.url}/v1", max_retries=0, **place),
+        ):
+            answer = client.messages.create(model=model, max_tokens=9, messages=hi)
+            assert answer.stop_reason == "end_turn"
+            got = sent(gateway, EXPECTED[example])
+            assert got.path == EXPECTED[example].path and "the-clients-own" not in f"{got.path} {got.headers}"
 
 
 def test_each_has_an_expectation_and_a_line_in_the_index() -> None:
@@ -541,9 +598,10 @@ def test_openais_sdk_gets_vectors(world: World, example: str, kubernetes: bool) 
     """It asks for base64, unless it is told otherwise, and unpacks it."""
     gateway = on_kubernetes(world, example) if kubernetes else world.example(example)
     size = 4 if example == "cohere" else 256
+    counted = 0 if example == "gemini-embeddings" else 2
     model = asked(example).body["model"]
     made = gateway.openai().embeddings.create(model=model, input="hello", dimensions=size)
-    assert made.data[0].embedding == vector("hello", size) and made.usage.prompt_tokens == 2
+    assert made.data[0].embedding == vector("hello", size) and made.usage.prompt_tokens == counted
     if example == "bedrock-embeddings":
         got = gateway.openai_upstream.last
         assert verified(got.method, got.path, dict(got.headers), got.body, AWS_KEYS["AWS_SECRET_ACCESS_KEY"])
