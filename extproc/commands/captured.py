@@ -14,6 +14,21 @@ from .watched import WAIT_SECONDS, AdminPort, NotShown, add_address, add_filters
 
 MAX_VALUE = 60
 """Characters of a value that are shown."""
+WHY = {
+    "moved": "the provider's API has it there",
+    "rewritten": "the provider's API says it so",
+    "dropped": "this provider or model does not take it",
+    "clamped": "brought into the provider's range",
+    "emulated": "done by other means",
+    "downgraded": "weakened to what the model can do",
+    "filtered": "reduced to the allowed part",
+    "synthesized": "the provider demands it",
+    "continued": "the provider demands another turn",
+    "replaced": "the route sets it",
+    "unused": "nothing of the provider's request depends on it",
+    "added": "by the gateway, or by the route",
+}
+"""What is said of a member where the translation gives no reason of its own."""
 _STATUSES = ["0 done", "1 no such exchange, or the admin port does not answer", "2 wrong usage"]
 
 
@@ -104,7 +119,10 @@ def _explain(args: argparse.Namespace) -> int:
             status = 1
             continue
         rows = [["  member", "became", "how", "value", "why"]]
-        rows += [[f"  {f.path}", ", ".join(f.became), f.how, _value(asked, f.path), f.why] for f in fates]
+        rows += [
+            [f"  {f.path}", ", ".join(f.became), f.how, _value(asked, f.path), f.why or WHY.get(f.how, "")]
+            for f in fates
+        ]
         print(table(rows))
     return status
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from extproc.captures.files import made_of
+from extproc.commands.captured import WHY
+from extproc.llm.losses import Action
 from extproc.telemetry.outcome import Began, Ending, Outcome
 from extproc.telemetry.ring import Ring
 from tests.captures.exchanges import ASKED, exchange, kept_of
@@ -20,6 +22,10 @@ from tests.support.ports import free_port
 
 ANSWER = b'{"id": "c1", "choices": [{"message": {"content": "yes, brief"}, "finish_reason": "stop"}], "model": "m"}'
 WHOLE = {**ASKED, "stream": False}
+
+
+def test_each_way_that_a_member_can_go_has_a_reason() -> None:
+    assert {action.value for action in Action} <= set(WHY) and {"replaced", "unused", "added"} <= set(WHY)
 
 
 def ring_of(count: int) -> Ring:
@@ -52,7 +58,7 @@ def test_from_the_ring_to_what_became_of_it(run: Run, tmp_path: Path) -> None:
     said = run("explain", file)
     assert said.status == 0
     lines = {line.split()[0]: line for line in said.out.decode().splitlines()[2:]}
-    assert "dropped" in lines["top_k"] and " 40" in lines["top_k"]
+    assert "dropped" in lines["top_k"] and " 40" in lines["top_k"] and lines["top_k"].endswith(WHY["dropped"])
     assert "max_completion_tokens" in lines["max_tokens"] and '"xx xxxxx."' in lines["system[0].text"]
     again = run("replay", file)
     assert again.status == 0 and again.out.decode().count(": the same") == 2

@@ -85,7 +85,8 @@ def test_a_stranger_finds_what_was_sent_what_it_cost_and_what_was_lost(page: Any
             r"sent upstream gpt-5 to openai, by openai_chat \d+ bytes, made of the client's \d+", sent_there
         )
         assert re.match(r"cost \$0\.000\d+ tokens: \d+ input, \d+ output", cost)
-        assert lost.startswith("lost 3 losses") and "top_k dropped: not sent" in lost
+        assert lost.startswith("lost 3 losses") and "top_k dropped: this provider or model does not take it" in lost
+        assert "cache_control dropped: this API caches by itself" in lost
         assert re.search(r"cost\s+\$0\.0\d+", page.locator("#sums").inner_text())
         table = page.get_by_role("table", name="What became of each member of the request")
         sent = table.get_by_role("row").filter(has_text="max_completion_tokens")
