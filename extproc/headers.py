@@ -7,9 +7,8 @@ the names that go out are lower-case; pseudo headers (``:path`` ...) are never a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
-from .names import NOTHING, Allowed, may_carry_credential, plain
+from .names import NOTHING, Allowed, may_carry_credential, plain, remembered
 
 Headers = list[tuple[str, str]]
 """Lower-case names, without pseudo headers."""
@@ -237,35 +236,31 @@ def _answered(
     return [*[pair for pair in theirs if pair[0] not in gone and comes(pair[0])], *ours]
 
 
-# The same few names come with every request: what becomes of a name is looked up, not found out. Bounded, because names
-# come from outside.
-
-
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def may_be_forwarded(name: str) -> bool:
     """Whether a route may let a client's header *name* through at all."""
     read = plain(name)
     return bool(read) and read not in _NEVER_UPSTREAM and not read.startswith(_NEVER_UPSTREAM_FAMILIES)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _goes_passed(name: str) -> bool:
     if plain(name).startswith("x-envoy-"):
         return name in _TO_ENVOY
     return may_be_forwarded(name) and not may_carry_credential(name)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _goes_translated(name: str) -> bool:
     return name in _TO_ANY_UPSTREAM or name in _TO_ENVOY or name.startswith(_TO_ANY_UPSTREAM_FAMILIES)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _comes_to_client(name: str) -> bool:
     return name not in _NEVER_TO_CLIENT and not name.startswith(_NEVER_TO_CLIENT_FAMILIES)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _comes_translated(name: str) -> bool:
     return name not in _TRANSLATED_AWAY and not name.startswith(_TRANSLATED_AWAY_FAMILIES)
 

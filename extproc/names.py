@@ -6,8 +6,9 @@ One reading for all spellings: to some server ``X_Api_Key``, ``x%2dapi%2dkey`` a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import unquote_plus
 
 from .frozen import Frozen
@@ -42,7 +43,27 @@ _FAMILIES = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
+T = TypeVar("T")
+
+
+def remembered(most: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """Have what a function says of a name looked up, of the last *most* names. The same few come with every request.
+    Of a name longer than any it is found out anew: names come from outside, and thousands of 50 KB each must not be
+    kept."""
+
+    def of(decide: Callable[[str], T]) -> Callable[[str], T]:
+        known = lru_cache(maxsize=most)(decide)
+
+        def looked_up(name: str) -> T:
+            return known(name) if len(name) <= MAX_NAME else decide(name)
+
+        looked_up.__doc__ = decide.__doc__
+        return looked_up
+
+    return of
+
+
+@remembered(4096)
 def plain(name: str) -> str:
     """*name* as every server that is lenient in some way would read it: lower case, hyphens for underscores,
     percent-decoded. Empty if that leads nowhere: too long, decoded too often, or of other characters than names
@@ -58,7 +79,7 @@ def plain(name: str) -> str:
     return name if _READABLE.match(name) else ""
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def may_carry_credential(name: str) -> bool:
     """Whether what stands under *name*, in whatever spelling, may say who asks or who pays. A name that cannot be read
     may."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -103,3 +105,26 @@ def test_to_another_api_goes_nothing_that_is_not_named() -> None:
     call = Translation(route=OPENAI, now=1.0).request(BODY, "POST", "/v1/messages?any=CLIENTS", headers)
     assert isinstance(call, Call)
     assert "CLIENTS" not in call.full_path() and "CLIENTS" not in repr(call.all_headers())
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_names_that_clients_make_up_are_not_kept(passthrough: bool) -> None:
+    def ask(number: int) -> None:
+        name = f"{number:05}" * 10_000
+        assert plain(name) == "" and may_carry_credential(name)
+        t = Translation("openai_chat", "openai_chat" if passthrough else "anthropic_messages")
+        body = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+        t.request(body, path=f"/v1/chat/completions?{name}=1", headers=[(f"x-{name}", "1")])
+        t.response_head(200, [(f"x-{name}", "1"), ("content-type", "application/json")])
+
+    ask(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1, 200):
+            ask(number)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 1_000_000
+    finally:
+        tracemalloc.stop()

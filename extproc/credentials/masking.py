@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from urllib.parse import quote, quote_plus
 
 from .secrets import MASK
@@ -22,6 +23,12 @@ MIN_SECRET = 6
 """Characters: what is shorter is no secret, and stands in many a word."""
 MAX_SECRET = 64 * 1024
 """What is longer never travels in a header."""
+MAX_SPELLED = 32
+"""Secrets that are looked for in every spelling."""
+MAX_REMEMBERED = 16 * 1024
+"""Characters of secrets whose mask is kept for the next exchange."""
+_GROWS = "\u0130"
+"""The one letter that is two as a small one."""
 
 _AWS = re.compile(
     # Up to the end of the text, or of the JSON string in which it stands.
@@ -32,25 +39,24 @@ _AWS = re.compile(
 
 
 class Mask:
-    """Replaces *secrets*, and nothing that is too short to be one."""
+    """Replaces *secrets*, and nothing that is too short to be one. Of very many, as a client's headers may hold, the
+    first ones alone in every spelling."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = sorted({s for s in secrets if MIN_SECRET <= len(s) <= MAX_SECRET})
-        spelled = {spelling for secret in known for spelling in _spellings(secret)}
-        self._raw = tuple(secret.encode() for secret in known)
-        self._lower = tuple(sorted(spelling.lower() for spelling in spelled))
-        # The longest first: one may begin as another does.
-        longest = sorted(map(re.escape, spelled), key=len, reverse=True)
-        self._pattern = re.compile("|".join(longest), re.IGNORECASE) if longest else None
+        known = dict.fromkeys(s for s in secrets if MIN_SECRET <= len(s) <= MAX_SECRET)
+        spelled = {spelling for secret in islice(known, MAX_SPELLED) for spelling in _spellings(secret)}
+        self._raw = tuple(sorted(secret.encode() for secret in known))
+        self._lower = tuple(sorted({spelling.lower() for spelling in spelled.union(known)}))
 
     def __repr__(self) -> str:
         return f"Mask({MASK})"
 
     def text(self, text: str) -> str:
         """*text* without them."""
-        lower = text.lower()
-        if self._pattern is not None and any(spelling in lower for spelling in self._lower):
-            text = self._pattern.sub(MASK, text)
+        # No expression of them all: to compile one of a long secret's spellings takes seconds.
+        lower = (text.replace(_GROWS, "i") if _GROWS in text else text).lower()
+        if found := [spelling for spelling in self._lower if spelling in lower]:
+            text = _masked(text, lower, found)
         if "ignature=" in text or "for this request" in text:
             text = _AWS.sub(lambda found: f"{found[1]} {MASK}" if found[1] else f"{found[2]}{MASK}", text)
         return text
@@ -70,11 +76,7 @@ class Mask:
 
     def shows_in(self, data: bytes) -> bool:
         """Whether *data* holds a secret as it is: a quick look, for each piece of a stream."""
-        # A loop and ``find``: half of what ``any`` and ``in`` take, and it is asked of every piece.
-        for secret in self._raw:  # noqa: SIM110
-            if data.find(secret) >= 0:
-                return True
-        return False
+        return any(secret in data for secret in self._raw)
 
     def begun_in(self, data: bytes) -> int:
         """How many bytes at the end of *data* are the beginning of a secret: what comes next may be the rest of it."""
@@ -90,10 +92,31 @@ class Mask:
         return longest
 
 
-@lru_cache(maxsize=64)
 def mask_of(secrets: tuple[str, ...]) -> Mask:
-    """The mask for *secrets*: a route's are mostly the same."""
-    return Mask(secrets)
+    """The mask for *secrets*: a route's are mostly the same. Where a client's are among them they may be anything, and
+    long ones are not kept."""
+    return _remembered(secrets) if sum(map(len, secrets)) <= MAX_REMEMBERED else Mask(secrets)
+
+
+_remembered = lru_cache(maxsize=64)(Mask)
+
+
+def _masked(text: str, lower: str, spellings: Iterable[str]) -> str:
+    """*text*, which is *lower* in small letters, without *spellings*."""
+    spans: list[tuple[int, int]] = []
+    for spelling in spellings:
+        at = lower.find(spelling)
+        while at >= 0:
+            end = at + len(spelling)
+            spans.append((at, end))
+            at = lower.find(spelling, end)
+    out: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start >= done:
+            out += (text[done:start], MASK)
+        done = max(done, end)
+    return "".join([*out, text[done:]])
 
 
 def words(value: str) -> list[str]:

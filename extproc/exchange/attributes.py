@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -15,7 +14,9 @@ from google.protobuf import json_format, text_format
 
 from ..envoy_api.envoy.config.core.v3.base_pb2 import Metadata
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from ..names import remembered
 from ..route import RouteError
+from ..route.cache import by_text
 from ..route.model import checked
 from ..route.text import read
 from .mutations import NAMESPACE
@@ -131,7 +132,7 @@ class Attributes:
         return found
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _where(name: str) -> tuple[int, int] | None:
     """Which level an attribute is about, and in which form."""
     plain = name.replace('"', "'")
@@ -149,7 +150,7 @@ def _read(item: tuple[int, str], level: str) -> LevelText:
     return _of_struct(text, level) if form == _ALL else text
 
 
-@lru_cache(maxsize=1024)
+@by_text(1024)
 def _said(text: str) -> Mapping[str, Any] | str:
     """What a route's *text* says, or what is wrong with it."""
     try:
@@ -158,7 +159,7 @@ def _said(text: str) -> Mapping[str, Any] | str:
         return str(error)
 
 
-@lru_cache(maxsize=1024)
+@by_text(1024)
 def _of_struct(text: str, level: str) -> LevelText:
     """All of the metadata, as Envoy prints it: text-format protobuf, in some builds behind a link that says that it is
     not meant to be read."""

@@ -69,6 +69,8 @@ Steps = Generator[Effect, Result, Reply]
 
 EXCHANGE_BYTES = 16 * 1024
 """Bytes of memory that an exchange takes beside what it keeps: measured with streams in their middle."""
+HEADER_BYTES = 160
+"""What a header takes beside its text."""
 LONG_BODY = 1024 * 1024
 """Bytes of a body up to which it does not matter what Envoy holds of it."""
 NO_BOUND = 2**62
@@ -179,6 +181,8 @@ class Exchange:
         self.authority = ""
         self.came: Headers = []
         """The headers of the message that is held: the request's, then the response's."""
+        self.original: Headers = []
+        """The client's own, as they were before anything was set."""
         self.status = 0
         self.error = ""
         self.attempt: int | None = None
@@ -208,6 +212,8 @@ class Exchange:
         """Bytes that are kept of the message that waits."""
         self._announced = 0
         """Bytes of the body that Envoy waits for, if it is long."""
+        self._heads = 0
+        """Bytes that paths and headers take, if they are many."""
 
     # ---- what a role says
 
@@ -313,7 +319,7 @@ class Exchange:
     def kept(self) -> int:
         """Bytes that this exchange keeps, about: what its answer is written by, and what it waits with."""
         translation = self.translation
-        return EXCHANGE_BYTES + self._waits_with + (translation.kept if translation is not None else 0)
+        return EXCHANGE_BYTES + self._heads + self._waits_with + (translation.kept if translation is not None else 0)
 
     @property
     def carried(self) -> int:
@@ -502,6 +508,8 @@ class Exchange:
         except Exception:
             log.exception("a bug in the %s's record of an exchange", self.role)
             return answered.response
+        finally:
+            self._let_go_of_heads()
 
     # ---- requests
 
@@ -512,12 +520,13 @@ class Exchange:
         self.path = pseudo.get(":path", "")
         self.authority = pseudo.get(":authority", "")
         self.client = dialects.detect(self.path, b"", headers=self.came)
+        self.keep_heads()
         self._start()
         if self._refusal is not None:
             raise self.failure(*self._refusal)
         passes = dialects.unread(self.client)
         if (self.client is None or passes is not None) and self.is_none_of_ours(message):
-            return self.let_by(Kind.REQUEST_HEADERS)
+            return self._past(self.let_by(Kind.REQUEST_HEADERS))
         if self._greets:
             # Clients ask so whether the server is there.
             raise Answered(immediate(200, [], b"", OURS + "head"), 200, "")
@@ -534,6 +543,20 @@ class Exchange:
         self._measure()
         return self.on_request(message)
 
+    def keep_heads(self) -> None:
+        """Count what has come with a head, where that is more than usual."""
+        size = len(self.path) + sum([len(name) + len(value) + HEADER_BYTES for name, value in self.came])
+        self._heads += size if size > EXCHANGE_BYTES // 2 else 0
+
+    def _past(self, reply: Reply) -> Reply:
+        if reply[1] is Phase.PASSING:
+            self._let_go_of_heads()
+        return reply
+
+    def _let_go_of_heads(self) -> None:
+        """Nobody asks for them any more, and a stream may go on for hours."""
+        self.came, self.original, self.path, self._heads = [], [], "", 0
+
     def _measure(self) -> None:
         """What the request's headers say of its body."""
         for name, value in self.came:
@@ -546,7 +569,8 @@ class Exchange:
 
     def _start(self) -> None:
         request_id = next((value for name, value in self.came if name == "x-request-id"), "") or self.shared.new_id()
-        plain = self.path.partition("?")[0]
+        plain, request_id = clipped(self.path.partition("?")[0]), clipped(request_id)
+        # It outlives the exchange, and waits for whoever logs it: it has a length.
         self.began = Began(self.role, self.began.at, request_id, self.method or "?", plain, self.client or "")
         self.shared.sinks.started(self.began)
         if self.shared.tracing is not None:

@@ -52,8 +52,15 @@ def _bytes(value: str) -> bytes:
 def _grouped(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """One value for each name; several are joined by commas, as HTTP allows."""
     grouped: dict[str, str] = {}
+    several: dict[str, list[str]] = {}
     for name, value in headers:
-        grouped[name] = f"{grouped[name]},{value}" if name in grouped else value
+        if name in grouped:
+            # Put together once, however often it comes.
+            several.setdefault(name, [grouped[name]]).append(value)
+        else:
+            grouped[name] = value
+    for name, values in several.items():
+        grouped[name] = ",".join(values)
     return grouped
 
 

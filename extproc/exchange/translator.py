@@ -73,7 +73,6 @@ class Translator(Exchange):
         self._route_error = ""
         """What is wrong with the route, for the answer to the body: by then the client's dialect is known."""
         self._memory: Memory | None = None
-        self.original: Headers = []
         self._noted = False
         self._timed = False
 
@@ -239,10 +238,9 @@ class Translator(Exchange):
         if not in_span and not in_record:
             return
         kept = Payloads(shared.payload_bytes, mask_of, logging.redact)
-        for name, value in self.original:
-            if may_carry_credential(name):
-                kept.hide(words(value))
-        kept.hide(translation.secrets())
+        # Ours first: of very many not all are looked for in every spelling.
+        theirs = [word for name, value in self.original if may_carry_credential(name) for word in words(value)]
+        kept.hide([*translation.secrets(), *theirs])
         kept.asked(body)
         if in_record:
             self.payloads = kept
@@ -346,6 +344,7 @@ class Translator(Exchange):
                 return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
             raise Misconfigured("the filter needs request_header_mode: SEND")
         pseudo, self.came = read_headers(message.response_headers.headers)
+        self.keep_heads()
         self.status = int(pseudo.get(":status", "0") or 0)
         self.times.begun = self.clock.now()
         self.is_compressed = False
@@ -449,7 +448,7 @@ class Translator(Exchange):
 
     def _has_ended(self, translation: Translation) -> bool:
         """The end is known, and has not been told."""
-        return translation.over and not self._noted
+        return not self._noted and (translation.ended is not None or translation.failed is not None)
 
     def _telling(self, translation: Translation, chunk: bytes, data: bytes) -> ProcessingResponse:
         """The answer that puts *data* in the place of *chunk*, with what has not been told of the stream."""

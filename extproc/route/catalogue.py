@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from ..frozen import Frozen
 from ..llm.models import Model
+from .cache import by_text
 from .text import RouteError, choose, read, shown
 
 LEVEL = "virtual host"
@@ -99,7 +99,7 @@ def read_catalogue(text: str) -> Catalogue:
     return found
 
 
-@lru_cache(maxsize=64)
+@by_text(64)
 def _read(text: str) -> Catalogue | str:
     try:
         return Catalogue([_entry(id_, value) for id_, value in _lines(text).items()])

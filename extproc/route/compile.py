@@ -10,9 +10,7 @@ drops what they said about theirs (``override``, ``options.model``, ``provider_c
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from threading import Lock
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -27,6 +25,7 @@ from ..names import allowed, may_carry_credential
 from ..policy.base import Configured, PolicyError
 from ..providers import CONVERSATIONS, EMBEDDINGS, PROVIDERS, STATELESS, kind_of
 from .auth import Credentials, Secrets, credentials
+from .cache import TextCache
 from .merge import merge
 from .model import COSTS_NAMESPACE, TABLE, checked, split_endpoint
 from .route import PORTS, EndpointUrl, Logged, Route, not_spoken
@@ -90,43 +89,8 @@ def compiled() -> list[dict[str, Any]]:
     return found
 
 
-class _Cache:
-    """Outcomes by key, the least used one leaving first. An error is kept as its text: an exception object would grow
-    with each traceback."""
-
-    def __init__(self) -> None:
-        self._found: OrderedDict[Any, Route | str] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Any) -> Route | str | None:
-        with self._lock:
-            found = self._found.get(key)
-            if found is not None:
-                self._found.move_to_end(key)
-            return found
-
-    def put(self, key: Any, found: Route | str) -> None:
-        if key is None:
-            return
-        with self._lock:
-            self._found[key] = found
-            self._found.move_to_end(key)
-            while len(self._found) > MAX_CACHED:
-                self._found.popitem(last=False)
-
-    def items(self) -> list[tuple[Any, Route | str]]:
-        with self._lock:
-            return list(self._found.items())
-
-    def clear(self) -> None:
-        with self._lock:
-            self._found.clear()
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-
-_cache = _Cache()
+_cache: TextCache[Route | str] = TextCache(MAX_CACHED)
+"""An error is kept as its text: an exception object would grow with each traceback."""
 
 
 def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str | bytes | None, ...] | None:

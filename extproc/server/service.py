@@ -190,6 +190,9 @@ class ExchangeSession:
         """What to answer to a message that is not taken, because it is larger than any may be or because there is no
         room for it now. The stream ends with it."""
         answers = [answer.SerializeToString() for answer in self._exchange.turn_away(too_large=too_large)]
+        # Nor is what it had come with kept.
+        kept, self._kept = self._kept, self._exchange.kept
+        self._budget.keep(self._kept - kept)
         # Whatever length it has announced, nothing of it comes any more: others have that room at once.
         carried, self._carried = self._carried, self._exchange.carried
         self._budget.carry(self._carried - carried)

@@ -76,6 +76,7 @@ class Payloads:
         self._request: _Head = ("", "", [])
         self._response: tuple[int, _Headers] = (0, [])
         self._route: Mapping[str, Any] = {}
+        self._heads = 0
         self._heard = Folded()
         self._heard_bytes = 0
 
@@ -86,7 +87,7 @@ class Payloads:
     def size(self) -> int:
         """Bytes that are kept."""
         bodies = self._asked.kept + self._sent.kept + self._came.kept + self._got.kept
-        return bodies + self._heard_bytes
+        return bodies + self._heard_bytes + self._heads
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Show none of *secrets*, wherever it stands."""
@@ -97,11 +98,13 @@ class Payloads:
         headers, of which few are kept, and the *route* as it may be shown."""
         self._now = now
         self._request = (method, path, _told(headers))
+        self._heads += len(path) + _size(self._request[2])
         self._route = route
 
     def answered(self, status: int, headers: _Headers) -> None:
         """The head of the provider's answer."""
         self._response = (status, _told(headers))
+        self._heads += _size(self._response[1])
 
     def asked(self, body: bytes) -> None:
         """The client's request."""
@@ -292,6 +295,10 @@ class _Body:
 
 def _told(headers: _Headers) -> _Headers:
     return [pair for pair in headers if pair[0] in _HEADERS or "ratelimit" in pair[0]]
+
+
+def _size(headers: _Headers) -> int:
+    return sum([len(name) + len(value) for name, value in headers])
 
 
 def _masked(value: Any) -> Any:

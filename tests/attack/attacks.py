@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,11 @@ def exchange(stream: int, body: bytes) -> bytes:
     whole = ProcessingRequest()
     whole.request_body.body = body
     whole.request_body.end_of_stream = True
-    data = b"".join(prefixed(each.SerializeToString()) for each in (head, whole))
-    cut = [data[at : at + 16384] for at in range(0, len(data), 16384)]
-    return opened(stream) + b"".join(F(frames.DATA, 0, stream, part) for part in cut)
+    return opened(stream) + data_frames(stream, b"".join(prefixed(each.SerializeToString()) for each in (head, whole)))
+
+
+def data_frames(stream: int, data: bytes) -> bytes:
+    return b"".join(F(frames.DATA, 0, stream, data[at : at + 16384]) for at in range(0, len(data), 16384))
 
 
 def connected(port: int) -> socket.socket:
@@ -126,14 +129,16 @@ class Witness(threading.Thread):
 
 
 class Client:
-    """One exchange, sent as the windows allow, as Envoy does."""
+    """Exchanges, sent as the windows allow, as Envoy does."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.windows = {0: frames.DEFAULT_WINDOW, 1: frames.DEFAULT_WINDOW}
+        self.initial = frames.DEFAULT_WINDOW
+        self.windows = {0: frames.DEFAULT_WINDOW}
         self.moved = threading.Condition()
         self.is_over = False
-        self.answers = 0
+        self.ended = set[int]()
+        self.answers = Counter[int]()
 
     def listen(self) -> None:
         reader = frames.FrameReader()
@@ -148,32 +153,40 @@ class Client:
     def take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         with self.moved:
             if kind == frames.WINDOW_UPDATE:
-                self.windows[stream] += frames.WORD.unpack(payload)[0]
+                self.windows[stream] = self.windows.get(stream, self.initial) + frames.WORD.unpack(payload)[0]
             elif kind == frames.SETTINGS and not flags & frames.ACK:
-                initial = dict(frames.SETTING.iter_unpack(payload)).get(frames.INITIAL_WINDOW_SIZE)
-                self.windows[1] += (initial or frames.DEFAULT_WINDOW) - frames.DEFAULT_WINDOW
+                initial = dict(frames.SETTING.iter_unpack(payload)).get(frames.INITIAL_WINDOW_SIZE, self.initial)
+                for each in self.windows.keys() - {0}:
+                    self.windows[each] += initial - self.initial
+                self.initial = initial
             elif kind == frames.DATA:
-                self.answers += 1
-            self.is_over |= kind in (frames.RST_STREAM, frames.GOAWAY) or bool(
-                kind == frames.HEADERS and flags & frames.END_STREAM
-            )
+                self.answers[stream] += 1
+            elif kind == frames.RST_STREAM or (kind == frames.HEADERS and flags & frames.END_STREAM):
+                self.ended.add(stream)
+            self.is_over |= kind == frames.GOAWAY
             self.moved.notify()
 
     def send(self, wire: bytes) -> None:
         for kind, flags, stream, payload in frames.FrameReader().feed(wire):
             if kind == frames.DATA:
                 with self.moved:
-                    while min(self.windows.values()) < len(payload) and not self.is_over:
+                    self.windows.setdefault(stream, self.initial)
+                    while min(self.windows[0], self.windows[stream]) < len(payload) and not self.is_gone(stream):
                         if not self.moved.wait(30):
                             return
-                    for each in self.windows:
+                    for each in (0, stream):
                         self.windows[each] -= len(payload)
-            if self.is_over:
+            if self.is_gone(stream):
                 return
             self.connection.sendall(F(kind, flags, stream, payload))
-        # The whole answer to the body, or the end.
+
+    def is_gone(self, stream: int) -> bool:
+        return self.is_over or stream in self.ended
+
+    def hear(self, stream: int) -> None:
+        """Wait for the whole answer to the body, or the end."""
         with self.moved:
-            self.moved.wait_for(lambda: self.is_over or self.answers > 1, 30)
+            self.moved.wait_for(lambda: self.is_gone(stream) or self.answers[stream] > 1, 30)
 
 
 def requests(body: bytes, clients: int) -> Callable[[int], None]:
@@ -188,6 +201,7 @@ def requests(body: bytes, clients: int) -> Callable[[int], None]:
                 client = Client(connection)
                 threading.Thread(target=client.listen, daemon=True).start()
                 client.send(wire)
+                client.hear(1)
                 client.is_over = True
 
         at_once(one, clients)
@@ -259,6 +273,36 @@ def silent(connections: int, streams: int) -> Callable[[int], None]:
     return attack
 
 
+def waiting(connections: int, streams: int, size: int, *, routes: bool = False) -> Callable[[int], None]:
+    """Streams whose first message is long, each another, and behind which no body comes. *routes*: what is long in it
+    is the route's text, else a header."""
+
+    def attack(port: int) -> None:
+        def one(which: int) -> None:
+            with contextlib.suppress(OSError), connected(port) as connection:
+                connection.settimeout(30)
+                client = Client(connection)
+                threading.Thread(target=client.listen, daemon=True).start()
+                for stream in range(1, 2 * streams, 2):
+                    text = f"{which}.{stream}." + "x" * size
+                    client.send(opened(stream) + first(stream, text if routes else "", "" if routes else text))
+                time.sleep(SECONDS)
+
+        numbers = iter(range(connections))
+        at_once(lambda: one(next(numbers)), connections)
+
+    return attack
+
+
+def first(stream: int, route: str, header: str) -> bytes:
+    head = ProcessingRequest()
+    for name, value in ((":method", b"POST"), (":path", b"/v1/messages"), ("x-long", header.encode())):
+        head.request_headers.headers.headers.add(key=name, raw_value=value)
+    head.attributes[FILTER].update(leaf(f"{OPENAI}\n# {route}" if route else OPENAI))
+    head.protocol_config.request_body_mode = ProcessingMode.BUFFERED
+    return data_frames(stream, prefixed(head.SerializeToString()))
+
+
 def at_once(what: Callable[[], None], times: int) -> None:
     threads = [threading.Thread(target=what, daemon=True) for _ in range(times)]
     for thread in threads:
@@ -277,6 +321,8 @@ ATTACKS: dict[str, tuple[Callable[[int], None], float]] = {
     "40 messages begun, 60 MB each": (unfinished(40, 60 * MIB), 2.0),
     "1500 idle connections": (idle(1500), 1.0),
     "3 x 17000 silent streams": (silent(3, 17_000), 2.0),
+    "4 x 1000 heads of 120 KB": (waiting(4, 1000, 120_000), 2.0),
+    "4 x 1000 routes of 120 KB": (waiting(4, 1000, 120_000, routes=True), 2.0),
     "DATA of one byte": (flood(F(frames.DATA, 0, 1, b"\0") * 2000), 1.0),
     "empty messages": (flood(F(frames.DATA, 0, 1, b"\0\0\0\0\0" * 3276)), 1.0),
     "WINDOW_UPDATE": (flood(frames.window_update(1, 1) * 2000), 1.0),

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,36 @@ def reversed_results(count: int) -> bytes:
     return json.dumps({"model": "gpt-5", "max_tokens": 9, "messages": said}).encode()
 
 
+def long_names(clients: int, each: int, size: int) -> Attack:
+    """Names of headers and of the query's parameters, all long and none like another."""
+    body = HI % (b"hi", b"")
+
+    def one(port: int) -> None:
+        for _ in range(each):
+            name = uuid.uuid4().hex * (size // 64)
+            asked(port, f"{MESSAGES}?{name}=1", body, {f"x-{name}": "1"})
+
+    return lambda port: at_once(lambda: one(port), clients)
+
+
+def waiting_heads(clients: int, size: int, seconds: float) -> Attack:
+    """Long headers of requests whose bodies do not come."""
+    head = f"{HEAD}content-length: 10\r\nx-long: {'x' * size}\r\n\r\n".encode()
+
+    def attack(port: int) -> None:
+        held = []
+        for _ in range(clients):
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", port), 10))
+                held[-1].settimeout(2)
+                held[-1].sendall(head)
+        time.sleep(seconds)
+        for each in held:
+            each.close()
+
+    return attack
+
+
 def bomb(size: int) -> bytes:
     return HI % (b"x" * size, b"")
 
@@ -156,6 +187,8 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "half bodies of 40 MB, 30 clients": lambda: half_bodies(30, 40_000_000, SECONDS),
     "unread streams of 30 MB, 40": lambda: unread(40, SECONDS),
     "tools that answers repeat, 16 x 20": lambda: many_small(16, 20),
+    "names of 50 KB, 8 x 200": lambda: long_names(8, 200, 50_000),
+    "heads of 50 KB that wait, 2000": lambda: waiting_heads(2000, 50_000, SECONDS),
 }
 
 

@@ -113,10 +113,10 @@ def test_limits_of_memory_and_cpu_hold(running: Stack, count: Callable[[str], No
     limits = inspect(sidecar)["HostConfig"]
     assert (limits["Memory"], limits["NanoCpus"]) == (512 * MIB, 10**9)
     docker("update", "--cpus", "0.1", sidecar)
-    before, began = _usage(sidecar), time.monotonic()
+    before, began = usage(sidecar), time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         statuses = list(pool.map(lambda _: _large(running.port), range(12)))
-    after, wall = _usage(sidecar), time.monotonic() - began
+    after, wall = usage(sidecar), time.monotonic() - began
     docker("update", "--cpus", "1", sidecar)
     state = inspect(sidecar)
     used = (after["cpu"] - before["cpu"]) / wall
@@ -130,7 +130,7 @@ def test_limits_of_memory_and_cpu_hold(running: Stack, count: Callable[[str], No
     assert used < 0.13
 
 
-def _usage(container_id: str) -> dict[str, float]:
+def usage(container_id: str) -> dict[str, float]:
     """CPU seconds so far, and bytes of memory now (or at their highest, where the engine knows)."""
     import docker as engine
 

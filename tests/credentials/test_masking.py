@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.credentials.masking import MIN_SECRET, Mask, mask_of, words
+from tests.properties.growth import grows_with_its_length
 
 SECRET = "sk-Live/1+2=&<3>é~key"
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -89,3 +90,33 @@ def test_a_mask_shows_nothing_and_is_made_once() -> None:
     assert SECRET not in repr(Mask([SECRET]))
     assert mask_of((SECRET,)) is mask_of((SECRET,))
     assert Mask([SECRET]).shows_in(f"a {SECRET}".encode()) and not Mask([SECRET]).shows_in(b"a")
+
+
+def test_a_long_secret_of_a_clients_costs_its_length_and_is_not_kept() -> None:
+    def hidden(n: int) -> Callable[[], object]:
+        secret = "".join(f"{i:04}" for i in range(n))
+        text = json.dumps({"said": f"it is {secret}, or {base64.b64encode(secret.encode()).decode()}"})
+
+        def hide() -> None:
+            masked = mask_of((secret,)).text(text)
+            assert masked.startswith('{"said": "it is ***, or ***') and len(masked) < 60
+
+        return hide
+
+    grows_with_its_length(hidden, 2000)
+    assert mask_of(("k" * 40_000,)) is not mask_of(("k" * 40_000,))
+    assert mask_of(("sk-proj-0123",)) is mask_of(("sk-proj-0123",))
+
+
+def test_of_very_many_secrets_all_are_replaced_and_the_first_in_every_spelling() -> None:
+    secrets = [f"secret-{n:03}" for n in range(200)]
+    mask = Mask(secrets)
+    assert mask.text("".join(secrets)) == "***" * 200
+    for number, seen in ((0, False), (199, True)):
+        spelled = secrets[number].encode().hex()
+        assert (spelled in mask.text(f"it is {spelled}")) is seen
+
+
+@given(st.text(), st.sampled_from(["", "\u0130", "\u0130\u0130 "]))
+def test_letters_that_change_their_number_move_nothing(text: str, before: str) -> None:
+    assert Mask(["secret-abc"]).text(f"{before}{text} SECRET-ABC.").endswith(" ***.")

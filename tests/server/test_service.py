@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from extproc.telemetry.outcome import Ending
 from extproc.telemetry.ring import Look
 from tests.exchange.conversation import OPENAI, leaf
 from tests.policy.policies import policies as policies
+from tests.properties.growth import grows_with_its_length
 from tests.support.token_endpoint import TokenEndpoint
 
 
@@ -149,6 +150,7 @@ def test_what_comes_while_a_session_waits_is_answered_after_it_in_order(
 
 
 GUARDED = "{provider: openai, auth: none, policies: [{service: {url: 'http://h.example/'}}]}"
+LOGGING = Service(replace(Settings(), admin="127.0.0.1:0"))
 LIMITED = replace(Settings(), limits=replace(Settings().limits, max_decoded_bytes=5_000_000))
 
 
@@ -367,6 +369,63 @@ def test_what_an_answer_repeats_of_its_request_is_counted_until_it_has_ended() -
     assert 100_000 < service.budget.kept - before < 400_000
     session.close()
     assert service.budget.kept == 0
+
+
+def with_head(size: int, path: str = "/v1/messages") -> bytes:
+    message = ProcessingRequest.FromString(first(path))
+    for number in range(size // 10_000):
+        message.request_headers.headers.headers.add(key=f"x-{number}", raw_value=b"x" * 10_000)
+    return message.SerializeToString()
+
+
+@pytest.mark.parametrize("role", ["translator", "router"])
+def test_long_heads_count_with_what_the_process_keeps(role: str) -> None:
+    service = Service(LIMITED)
+    sessions = [service.open(role) for _ in range(100)]
+    kinds = [answers(session.receive(with_head(100_000)))[0].WhichOneof("response") for session in sessions]
+    count = kinds.count("request_headers")
+    assert 35 < count < 50 and set(kinds[count:]) == {"immediate_response"}, "five million bytes"
+    for session in sessions:
+        session.close()
+    assert service.budget.kept == 0
+
+
+def test_long_heads_of_what_goes_by_are_not_kept() -> None:
+    service = Service(LIMITED)
+    sessions = [service.open("router") for _ in range(100)]
+    for session in sessions:
+        message = ProcessingRequest.FromString(with_head(100_000, "/web"))
+        message.attributes.clear()
+        message.request_headers.end_of_stream = True
+        (answer,) = answers(session.receive(message.SerializeToString()))
+        assert answer.WhichOneof("response") == "request_headers"
+    assert service.budget.kept < 100 * 20_000
+    for session in sessions:
+        session.close()
+
+
+@pytest.mark.parametrize("role", ["translator", "router"])
+@pytest.mark.parametrize("name", ["x-{}", "x", "x-key-{}", "authorization"])
+def test_time_grows_with_the_headers_of_an_exchange(role: str, name: str) -> None:
+    def asked(n: int) -> Callable[[], object]:
+        message = ProcessingRequest.FromString(first(route=f"{OPENAI[:-1]}, logging: {{payloads: true}}}}"))
+        for number in range(n):
+            message.request_headers.headers.headers.add(key=name.format(number), raw_value=b"some value %d" % number)
+        head = message.SerializeToString()
+        ask = ProcessingRequest()
+        ask.request_body.body = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+        ask.request_body.end_of_stream = True
+        body = ask.SerializeToString()
+
+        def run() -> None:
+            session = LOGGING.open(role)
+            session.receive(head)
+            session.receive(body)
+            session.close()
+
+        return run
+
+    grows_with_its_length(asked)
 
 
 def test_what_did_not_come_in_time_is_refused(waiting: tuple[ExchangeSession, TokenEndpoint]) -> None:

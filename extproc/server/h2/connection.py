@@ -28,6 +28,10 @@ RATES = (
 STREAMS_A_FRAME = 16
 """Streams whose windows are moved in the time that another frame takes."""
 
+HEAD_BYTES_A_FRAME = 256
+"""Bytes of a list of headers, as the RFC counts them, that are decoded in that time: one byte of a block may stand for
+forty."""
+
 DRAIN_PING = b"draining"
 HEADERS_TOO_LARGE = block((":status", "431"))
 
@@ -340,11 +344,15 @@ class Connection:
         # The block is decoded whatever becomes of the stream: the next one may depend on it (4.3).
         if state is not StreamState.IDLE:
             head = self._heads.read_trailers(block)
+            self._more_work = head.list_bytes // HEAD_BYTES_A_FRAME
             state = after(state, Step.RECV_HEADERS)
             if stream:
                 self._on_trailers(stream, head, flags)
             return
+        known = self._counters.header_cache_hits
         head = self._heads.read(block)
+        if self._counters.header_cache_hits == known:
+            self._more_work = head.list_bytes // HEAD_BYTES_A_FRAME
         if not stream_id & 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a stream of a client has an odd number")
         self._open(stream_id, head, flags)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from extproc.server.h2 import frames
+from extproc.server.h2.heads import block
 from extproc.server.h2.limits import LONG_MESSAGE, H2Limits
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import MAX_PUT_OFF, TURN_CALLS
 from tests.conftest import IS_COMPILED
 
-from .peer import Caller, data, headers, rst
+from .peer import ECHO, Caller, data, headers, rst
 
 F = frames.frame
 READ = 256 * 1024
@@ -100,6 +101,19 @@ def test_many_new_streams_are_taken_in_turns() -> None:
     peer = Caller(H2Limits(max_concurrent_streams=20_000))
     counted = turns(peer, opened(16_000))
     assert max(counted) < 4 * MOST and len(counted) > 16_000 // H2Limits().turn_frames
+
+
+def long_head(stream: int) -> bytes:
+    """Of little more than a byte for each of its fields, and none like another."""
+    named = (":method", "POST"), (":scheme", "http"), (":path", ECHO), ("content-type", "application/grpc")
+    return F(frames.HEADERS, 4, stream, block(*named, ("x", str(stream))) + b"\x8f" * 650)
+
+
+def test_many_fields_of_heads_are_decoded_in_turns() -> None:
+    peer = Caller(H2Limits(max_concurrent_streams=20_000))
+    counted = turns(peer, b"".join(long_head(stream) for stream in range(3, 603, 2)))
+    assert len(counted) > 10 and max(counted) < 4 * MOST
+    assert len(peer.answerers) == 300, "all of them are taken"
 
 
 def test_many_calls_are_closed_some_at_a_time() -> None:
