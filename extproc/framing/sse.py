@@ -7,18 +7,15 @@ is how many a gateway writes an error into a stream.
 
 from __future__ import annotations
 
-from ..frozen import Frozen
+from typing import NamedTuple
 
 DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Whole images and tool inputs can travel in one event."""
 
 _BOM = b"\xef\xbb\xbf"
-_CR, _LF = 0x0D, 0x0A
-"""As numbers: bytes that are to be found in bytes Python takes for a number first, and the error that it then swallows
-costs as much as the rest of reading an event."""
 
 
-class ServerSentEvent(Frozen):
+class ServerSentEvent(NamedTuple):
     """``event`` is empty when the server named none. Data of several lines are joined by newlines."""
 
     event: bytes
@@ -54,9 +51,9 @@ class SseDecoder:
         if self._after_cr and data:
             # The CR was taken for a line's end when it came, so that its event need not wait for this byte.
             self._after_cr = False
-            if data[0] == _LF:
+            if data[0] == 0x0A:
                 data = data[1:]
-        if _CR in data:
+        if b"\r" in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not self._buffer and data.endswith(b"\n\n") and len(data) <= self._max:
@@ -103,7 +100,7 @@ class SseDecoder:
 
 
 def _parse(block: bytes) -> ServerSentEvent | None:
-    if block.startswith(b"data: ") and _LF not in block:
+    if block.startswith(b"data: ") and b"\n" not in block:
         return ServerSentEvent(b"", block[6:])
     event, data, comment = b"", [], False
     for line in block.split(b"\n"):
@@ -125,7 +122,7 @@ def _parse(block: bytes) -> ServerSentEvent | None:
 
 def encode(data: bytes, event: bytes = b"") -> bytes:
     """One event on the wire: of *data* a field for each of its lines. It holds no carriage return."""
-    if _LF in data:
+    if b"\n" in data:
         data = data.replace(b"\n", b"\ndata: ")
     if event:
         return b"event: " + event + b"\ndata: " + data + b"\n\n"

@@ -8,6 +8,7 @@ is bounded by whoever reads the stream (``kept.py``).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +30,8 @@ class Serializer:
     def __init__(self) -> None:
         self._current: int | None = None
         self._is_call = False  # the current block is one
-        self._waiting: dict[int, list[Any]] = {}  # block -> its events, in the order of the blocks' starts
+        self._waiting: OrderedDict[int, list[Any]] = OrderedDict()
+        """By its block, in the order of the blocks' starts, the events of each."""
         self._fragments: list[str] = []  # the current call's input: scanned only when another call waits
         self._scanner: JsonScanner | None = None  # None: nothing but its end tells that the block is complete
         self.failed: ResponseFailed | None = None  # said by us, unknown to whoever feeds the events
@@ -81,7 +83,12 @@ class Serializer:
                     yield from self._next_waiting()
         elif block in self._waiting:
             self._wait(event)
-        elif type(event) is not BlockEnded and not (type(event) is ToolInputDelta and not event.fragment.strip()):
+        else:
+            yield from self._behind(event)
+
+    def _behind(self, event: Any) -> Iterator[ResponseEvent]:
+        """What comes of a block that is over here."""
+        if type(event) is not BlockEnded and not (type(event) is ToolInputDelta and not event.fragment.strip()):
             yield self._fail("the upstream continued a block that it had left for another one")
 
     def _wait(self, event: Any) -> None:
@@ -109,12 +116,21 @@ class Serializer:
 
     def _next_waiting(self) -> Iterator[ResponseEvent]:
         """The blocks that waited, up to and including the first that is still going on."""
+        # In one loop: more blocks may have waited than calls of functions can be nested.
         while self._current is None and self._waiting:
-            block = next(iter(self._waiting))
-            first, *others = self._waiting.pop(block)
+            _, (first, *others) = self._waiting.popitem(last=False)
             yield self._start(first)
             for event in others:
-                yield from self._on_block(event)
+                if self._current is None:
+                    yield from self._behind(event)
+                elif type(event) is BlockEnded:
+                    yield self._end_current()
+                else:
+                    yield event
+                    if type(event) is ToolInputDelta:
+                        self._fragments.append(event.fragment)
+                        if self._waiting and self._complete():
+                            yield self._end_current()
 
     def _complete(self) -> bool:
         """Whether the current block is a call whose input is whole."""

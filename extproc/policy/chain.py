@@ -108,6 +108,9 @@ class Chain:
             return made
         except Unavailable as error:
             self._cannot_say(each, error)
+        except RecursionError:
+            # What nobody can look at is the client's fault, and passes no policy.
+            raise
         except Exception:
             log.exception("a bug in the policy %s", each.name)
         if each.fail_open:

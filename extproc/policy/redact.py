@@ -9,6 +9,8 @@ again, whole and streamed, however the stream cuts a placeholder. Values are kep
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from typing import Any
 
 import msgspec
@@ -51,6 +53,8 @@ from .texts import texts_to_embed
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]{0,30}_[1-9][0-9]{0,8}\]")
 _LONGEST = 44
+MAX_MOVES = 65_536
+"""Placeholders of one text behind which places in it are known; behind more of them citations have none."""
 _BEGUN = re.compile(r"\[(?:[A-Z][A-Z0-9_]{0,41})?\Z")
 """What may become one with the next piece of a stream."""
 
@@ -178,7 +182,10 @@ class _Restorer:
         self._json = json
         self._held = ""
         self._read = 0  # of the block as the upstream has it
-        self._moves: list[tuple[int, int]] = []
+        self._ends = array("q")
+        """Where, in what the upstream has, each placeholder ended that was put back."""
+        self._grown = array("q")
+        """By how much all of it had grown by then."""
         self.delta = delta
 
     def feed(self, text: str) -> str:
@@ -196,7 +203,10 @@ class _Restorer:
 
     def moved(self, at: int | None) -> int | None:
         """A place in the upstream's text, in the client's."""
-        return None if at is None else at + sum(by for end, by in self._moves if end <= at)
+        before = bisect_right(self._ends, at) if at is not None else 0
+        if at is None or before == MAX_MOVES:
+            return None
+        return at + self._grown[before - 1] if before else at
 
     def _whole(self, text: str) -> str:
         out: list[str] = []
@@ -208,7 +218,9 @@ class _Restorer:
                     value = msgspec.json.encode(value)[1:-1].decode()
                 out += text[done : found.start()], value
                 done = found.end()
-                self._moves.append((self._read + done, len(value) - len(found[0])))
+                if len(self._ends) < MAX_MOVES:
+                    self._grown.append((self._grown[-1] if self._grown else 0) + len(value) - len(found[0]))
+                    self._ends.append(self._read + done)
         self._read += len(text)
         return "".join([*out, text[done:]])
 

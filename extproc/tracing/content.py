@@ -73,7 +73,12 @@ def attributes_of(began: Began, outcome: Outcome, content: Payloads) -> dict[str
         made["gen_ai.output.messages"] = [{**message, "finish_reason": _finish(outcome)}]
     if cut:
         omitted.append("the answer's end is more than --records-payload-bytes allow")
-    told = {name: _encode(content.fit(value)).decode() for name, value in made.items()}
+    told: dict[str, str] = {}
+    for name, value in made.items():
+        try:
+            told[name] = _encode(content.fit(value)).decode()
+        except RecursionError:
+            omitted.append(f"{name} is nested too deep")
     return {**told, OMITTED: "; ".join(omitted)} if omitted else told
 
 

@@ -88,14 +88,12 @@ class Course:
     @property
     def ended(self) -> ResponseEnded | None:
         """How the response ended, if it ended well."""
-        end = self._end
-        return end if type(end) is ResponseEnded else None
+        return self._end if isinstance(self._end, ResponseEnded) else None
 
     @property
     def failed(self) -> ResponseFailed | None:
         """The error that the response ended in."""
-        end = self._end
-        return end if type(end) is ResponseFailed else None
+        return self._end if isinstance(self._end, ResponseFailed) else None
 
     @property
     def over(self) -> bool:

@@ -309,6 +309,8 @@ class Translation(Course):
             return Refused(failed, *render_error(client.name, failed))
         if isinstance(error, (Refused, RouteError)):
             return error
+        if isinstance(error, RecursionError):
+            return refused(client.name, ErrorKind.INVALID_REQUEST, "nested too deep", "invalid_value")
         log.error("a bug in translating a request from %s to %s", client.name, self.upstream, exc_info=error)
         return refused(client.name, ErrorKind.API, "internal error while translating the request")
 

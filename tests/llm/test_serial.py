@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from extproc.llm.failures import ErrorKind
 from extproc.llm.fold import Folded, ToolCallBlock, folded
 from extproc.llm.grammar import Grammar
 from extproc.llm.serial import Serializer
+from tests.properties.growth import grows_with_its_length
 
 Event = e.ResponseEvent
 
@@ -261,3 +263,19 @@ def test_parallel_calls_always_arrive_whole(events: list[Event]) -> None:
     out = [event for batch in fed(events) for event in batch]
     assert stripped(out).failed is None
     assert stripped(out).blocks == stripped(events).blocks
+
+
+def test_however_many_blocks_wait_they_come_in_linear_time() -> None:
+    def waited(n: int) -> Callable[[], object]:
+        events: list[Event] = [call(0), said(0, '{"a":')]
+        for block in range(1, n):
+            events += [call(block), said(block, "{}"), END(block)]
+
+        def run() -> None:
+            serializer = Serializer()
+            written = [each for event in [*events, END(0)] for each in serializer.feed(event)]
+            assert len(written) == 3 * n and written[-1] == END(n - 1)
+
+        return run
+
+    grows_with_its_length(waited, 4000)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable
 
+TIMES = 40 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
+"""As many more of everything: with HYPOTHESIS_PROFILE=long up to the largest bodies that there are."""
 SMALL = 400
 FACTOR, MOST = 4, 6.0
 TRIES = 15
@@ -28,7 +31,7 @@ def cost(ask: Callable[[], object]) -> float:
 
 def grows_with_its_length(make: Callable[[int], Callable[[], object]], small: int = SMALL) -> None:
     """Measured again when it seems not to: beside busy neighbours what is long does not fit into a cache."""
-    ratio = 0.0
+    ratio, small = 0.0, small * TIMES
     for _ in range(TRIES):
         ratio = cost(make(FACTOR * small)) / max(cost(make(small)), LEAST_SECONDS)
         if ratio <= MOST:

@@ -215,11 +215,12 @@ def called(i: int, **members: Json) -> Json:
     return {"functionCall": {"name": "f", "args": {"a": i}, **members}}
 
 
-def grounded(n: int) -> Json:
+def grounded(n: int, end: int = 1) -> Json:
     return {
         "groundingChunks": [{"web": {"uri": f"u{i}", "title": "t"}} for i in range(n)],
         "groundingSupports": [
-            {"segment": {"startIndex": 0, "endIndex": 1, "text": "x"}, "groundingChunkIndices": [i]} for i in range(n)
+            {"segment": {"startIndex": end - 1, "endIndex": end, "text": "x"}, "groundingChunkIndices": [i]}
+            for i in range(n)
         ],
     }
 
@@ -231,6 +232,13 @@ GEMINIS: dict[str, Made] = {
     "calls": lambda n: gemini([[called(i)] for i in range(n)]),
     "calls of one id": lambda n: gemini([[called(i, id="t")] for i in range(n)]),
     "calls in one event": lambda n: gemini([[called(i) for i in range(n)]]),
+    "grounding of a long text": lambda n: gemini(
+        [[{"text": "\u00e9" * 500 * n}]], groundingMetadata=grounded(n, 900 * n)
+    ),
+    "grounding of each text": lambda n: sse(
+        [{"candidates": [{"content": {"parts": [{"text": "x" * 50}]}, "groundingMetadata": grounded(1)}]}] * n
+        + [{"candidates": [{"finishReason": "STOP"}]}]
+    ),
     "grounding": lambda n: gemini([[{"text": "x"}]], groundingMetadata=grounded(n)),
     "citations": lambda n: gemini(
         [[{"text": "x"}]], citationMetadata={"citationSources": [{"startIndex": 0, "endIndex": 1, "uri": "u"}] * n}

@@ -106,6 +106,19 @@ def test_what_is_not_shown_is_said(asked: bytes, why: str) -> None:
     assert made[OMITTED] == why and "gen_ai.input.messages" not in made and made["gen_ai.output.messages"]
 
 
+DEEP = b'{"model":"m","max_tokens":9,"messages":[%s,{"role":"assistant","content":[%s]},%s]}' % (
+    b'{"role":"user","content":"hi"}',
+    b'{"type":"tool_use","id":"t","name":"f","input":{"a":' + b"[" * 900 + b"]" * 900 + b"}}",
+    b'{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"r"}]}',
+)  # fmt: skip
+
+
+def test_what_is_nested_too_deep_is_said_and_the_rest_shown() -> None:
+    made = told(content(DEEP))
+    assert "nested too deep" in made[OMITTED] or "cannot be read" in made[OMITTED]
+    assert "gen_ai.input.messages" not in made and made["gen_ai.output.messages"]
+
+
 def test_an_answer_beyond_the_bound_is_cut_and_said() -> None:
     made = told(content({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}, bound=80))
     assert "the answer's end" in made[OMITTED]

@@ -8,6 +8,10 @@ from ...llm.events import Citation
 from ...llm.kept import EVENT_BYTES
 from .words import NAME
 
+_STRETCH = 4096
+_WITHIN = bytes(range(0x80, 0xC0))
+"""Bytes of a character that do not begin it."""
+
 
 class Grounding:
     """The text that is being written, and what cites it. Segments count bytes of UTF-8; citations count code points. In
@@ -15,11 +19,15 @@ class Grounding:
 
     def __init__(self, most: int) -> None:
         self._parts: list[str] = []
+        self._data = bytearray()  # what came before those
+        self._points = [0]  # code points before each stretch of it
         self._most = most
         self._kept = 0
 
     def start(self) -> None:
         self._parts.clear()
+        self._data.clear()
+        self._points = [0]
         self._kept = 0
 
     def add(self, text: str) -> None:
@@ -28,20 +36,22 @@ class Grounding:
             self._parts.append(text)
         else:
             self._parts.clear()
+            self._data.clear()
+            self._points = [0]
 
     def citations(self, grounding: Any, citations: Any) -> list[Citation]:
         """What *grounding* says of the text, and *citations* of what it recites."""
-        if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
-        data = "".join(self._parts).encode("utf-8", "surrogatepass")
-        found = self._grounded(grounding, data) if type(grounding) is dict else []
+        if self._parts:
+            self._data += "".join(self._parts).encode("utf-8", "surrogatepass")
+            self._parts.clear()
+        found = self._grounded(grounding) if type(grounding) is dict else []
         values = citations.get("citations") if type(citations) is dict else None
         for value in values if type(values) is list else ():
             if type(value) is dict and type(uri := value.get("uri")) is str and uri:
-                found.append(_citation(uri, value.get("title"), value, data))
+                found.append(self._citation(uri, value.get("title"), value))
         return found
 
-    def _grounded(self, grounding: dict[str, Any], data: bytes) -> list[Citation]:
+    def _grounded(self, grounding: dict[str, Any]) -> list[Citation]:
         chunks, supports = grounding.get("groundingChunks"), grounding.get("groundingSupports")
         sources = [_source(chunk) for chunk in chunks] if type(chunks) is list else []
         out: list[Citation] = []
@@ -53,13 +63,35 @@ class Grounding:
                 if type(index) is not int or not 0 <= index < len(sources) or (source := sources[index]) is None:
                     continue
                 cited.add(index)
-                out.append(_citation(source[0], source[1], segment if type(segment) is dict else {}, data))
+                out.append(self._citation(source[0], source[1], segment if type(segment) is dict else {}))
         out += [
-            _citation(source[0], source[1], {}, data)
+            self._citation(source[0], source[1], {})
             for index, source in enumerate(sources)
             if source is not None and index not in cited
         ]
         return out
+
+    def _citation(self, uri: str, title: Any, segment: dict[str, Any]) -> Citation:
+        text, end = segment.get("text"), segment.get("endIndex")
+        begin = segment.get("startIndex") or 0
+        start = stop = None
+        if type(begin) is int and type(end) is int and 0 <= begin < end <= len(self._data):
+            start, stop = self._points_before(begin), self._points_before(end)
+        return Citation(
+            "url", NAME, uri, title if type(title) is str else None, text if type(text) is str else None, start, stop
+        )
+
+    def _points_before(self, position: int) -> int:
+        """Code points that have ended before a *position* in bytes. A server says how many positions there are: the
+        text is not to be counted through for each."""
+        data, points = self._data, self._points
+        while len(points) * _STRETCH <= position:
+            end = len(points) * _STRETCH
+            points.append(points[-1] + len(data[end - _STRETCH : end].translate(None, _WITHIN)))
+        begun = points[position // _STRETCH]
+        begun += len(data[position // _STRETCH * _STRETCH : position].translate(None, _WITHIN))
+        cut = position < len(data) and data[position] in _WITHIN
+        return begun - 1 if cut else begun
 
     def rest(self, grounding: dict[str, Any]) -> dict[str, Any]:
         """What citations do not say."""
@@ -74,19 +106,3 @@ def _source(chunk: Any) -> tuple[str, Any] | None:
         if type(found) is dict and type(uri := found.get("uri")) is str and uri:
             return uri, found.get("title")
     return None
-
-
-def _citation(uri: str, title: Any, segment: dict[str, Any], data: bytes) -> Citation:
-    text, end = segment.get("text"), segment.get("endIndex")
-    begin = segment.get("startIndex") or 0
-    start = stop = None
-    if type(begin) is int and type(end) is int and 0 <= begin < end <= len(data):
-        start, stop = _points(data, begin), _points(data, end)
-    return Citation(
-        "url", NAME, uri, title if type(title) is str else None, text if type(text) is str else None, start, stop
-    )
-
-
-def _points(data: bytes, position: int) -> int:
-    """Code points before a *position* in bytes."""
-    return len(data[:position].decode("utf-8", "ignore"))

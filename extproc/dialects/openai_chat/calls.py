@@ -7,6 +7,7 @@ could be meant the response fails: a guess would run a tool with another's input
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,7 @@ class Calls:
         self.all: list[StreamedCall] = []
         self._going_on: list[StreamedCall] = []
         self._tools = tools
+        self._sorted: list[str] | None = None
         self._slots: dict[int, StreamedCall] = {}
         self._by_id: dict[str, StreamedCall] = {}
         self._ids: set[str] = set()
@@ -115,7 +117,13 @@ class Calls:
 
     def is_piece(self, name: str) -> bool:
         """Whether *name* is no tool's, and the beginning of one's."""
-        return name not in self._tools and any(tool.startswith(name) for tool in self._tools)
+        if name in self._tools:
+            return False
+        if self._sorted is None:
+            self._sorted = sorted(self._tools)
+        # What begins so stands right behind it.
+        at = bisect_left(self._sorted, name)
+        return at < len(self._sorted) and self._sorted[at].startswith(name)
 
     def continues(self, call: StreamedCall, name: str) -> bool:
         """Whether *name* is a further piece of the name of *call*, of which no input has come."""

@@ -53,6 +53,8 @@ _ANYTHING = Capabilities(web_search=True, top_k=True, thinking="adaptive", budge
 """Whom a request goes to does not matter to what stays in its own dialect."""
 _SAYABLE = frozenset({"model", "system", "messages", "tools"})
 """Parts of a request that every API can say."""
+MAX_ALONE = 64
+"""Messages, blocks and tools that are written one by one; of more the whole request is written anew."""
 _DEPTH = 3
 """How many objects, one within the other, are searched for a value."""
 
@@ -134,6 +136,9 @@ class _Editor:
         self._edits = Edits()
         self._container = _array([*before.messages, *before.system])
         self._emitted_messages: list[Any] | None = None
+        # A client decides how many there are: no message is searched for among the others.
+        self._positions = {id(message): position for position, message in enumerate(after.messages)}
+        self._alone = 0
         self._lost = LossReport()
 
     def edited(self) -> bytes:
@@ -327,8 +332,15 @@ class _Editor:
                 afters[path].append(node)
         for path in containers:
             self._arrange(path, befores[path], afters[path], heres[path], helds[path], write)
-        for at in [at for at, (_, index) in places.items() if index < 0]:
-            self._member([node for node in before if node.at == at], [node for node in after if node.at == at])
+        members: dict[str, tuple[list[Any], list[Any]]] = {
+            at: ([], []) for at, (_, index) in places.items() if index < 0
+        }
+        for which, nodes in enumerate((before, after)):
+            for node in nodes:
+                if node.at in members:
+                    members[node.at][which].append(node)
+        for olds, news in members.values():
+            self._member(olds, news)
 
     def _arrange(
         self, path: Path, before: list[Any], after: list[Any], here: dict[str, int], held: set[int], write: Write
@@ -435,9 +447,9 @@ class _Editor:
     # ---- what is written by the emitter
 
     def _write_message(self, message: Any) -> list[bytes]:
-        if message in self._after.system:
+        position = self._positions.get(id(message))
+        if position is None:
             return self._written_alone(message)
-        position = self._after.messages.index(message)
         if self._emitted_messages is None:
             # What they have besides stays as it was sent.
             plain = [replace(each, extra=None) for each in self._after.messages]
@@ -450,6 +462,7 @@ class _Editor:
 
     def _written_alone(self, message: Message) -> list[bytes]:
         """A message in the dialect's own words, between two that are told from it."""
+        self._count_alone()
         around = [] if message.role == "user" else [_FIRST]
         alone = self._emit(replace(_bare(self._after), messages=[*around, message, *around]))
         elements = alone[str(self._container[0])]
@@ -483,7 +496,14 @@ class _Editor:
                     return {**form, str(leaf[-1]): text}
         return None
 
+    def _count_alone(self) -> None:
+        """What is written alone is written with all of the request's settings and tools."""
+        self._alone += 1
+        if self._alone > MAX_ALONE:
+            raise _NoPlace
+
     def _write_tool(self, tool: Any) -> list[bytes]:
+        self._count_alone()
         found: Any = self._emit(replace(_bare(self._after), tools=[tool], tool_choice=ToolChoice()))
         path, _ = _element(path_of(self._before.tools[0].at), 0)
         for step in path:

@@ -16,6 +16,10 @@ from ...llm.jsonscan import JsonScanner
 _decode = msgspec.json.Decoder().decode
 _NOTHING = frozenset({"", "null", "[]", '""'})
 """What servers write for no input at all."""
+_NEARLY_NOTHING = 1024
+"""Characters up to which an input may be nothing with spaces around it."""
+_SPACED = 16
+"""Times as long as another text, at most, that says the same, with its spaces and escapes."""
 _BLANK_OR_OBJECT = frozenset(" \n\t\r{")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
 TRUNCATED = "Input data was truncated"
@@ -26,7 +30,7 @@ class ToolInput:
     """One function's input. What begins as an object passes as it comes; anything else waits for its end, because it
     may be another way to write an object. Linear in what comes: each text is scanned once, and only if it has to be."""
 
-    __slots__ = ("_again", "_doubted", "_length", "_parts", "_scanner", "_unscanned", "live")
+    __slots__ = ("_again", "_blank", "_doubted", "_length", "_parts", "_scanner", "_unscanned", "live")
 
     def __init__(self) -> None:
         self.live = False
@@ -36,6 +40,7 @@ class ToolInput:
         self._scanner = JsonScanner()
         self._unscanned: list[str] = []
         self._again: ToolInput | None = None  # what comes behind the whole input, and may only say it again
+        self._blank = True  # nothing has come but spaces
         self._doubted = ""  # it begins with all that came before: it goes on, or tells everything so far
 
     @property
@@ -60,7 +65,10 @@ class ToolInput:
 
     def is_told_by(self, text: str) -> bool:
         """Whether *text* says the whole input again."""
-        return text == self.text or _value(text) == _value(self.text)
+        if text == self.text:
+            return True
+        # A call may be told again very often: its whole input is not to be read anew for each few characters.
+        return self._length <= _SPACED * len(text) + _NEARLY_NOTHING and _value(text) == _value(self.text)
 
     def feed(self, fragment: str) -> str:
         """What *fragment* adds for the client. Raises ProtocolError for another input behind a whole one."""
@@ -107,17 +115,19 @@ class ToolInput:
         return fragment
 
     def _before(self, fragment: str) -> str:
-        if self._length and fragment.lstrip().startswith("{") and self.text.strip() in _NOTHING:
-            self._parts, self._unscanned, self._length = [], [], 0
+        begins = fragment.lstrip()[:1]
+        if 0 < self._length <= _NEARLY_NOTHING and begins == "{" and self.text.strip() in _NOTHING:
+            self._parts, self._unscanned, self._length, self._blank = [], [], 0, True
         self._added(fragment)
-        self.live = (self._parts[0].lstrip() or self.text.lstrip()).startswith("{")
+        self.live = self._blank and begins == "{"
+        self._blank = self._blank and not begins
         return self.text if self.live else ""
 
     def _behind(self, fragment: str) -> str:
         again = self._again = self._again or ToolInput()
         again.feed(fragment)
         if again.whole:
-            if _value(again.text) != _value(self.text):
+            if not self.is_told_by(again.text):
                 raise ProtocolError("tool input", "another input behind one that was whole")
             self._again = None
         return ""

@@ -172,7 +172,9 @@ class Turns:
             if not self.turns:
                 self._losses.rewritten("messages[0]", "the conversation begins with a user's turn")
                 self.turns.append(Turn("user", text="."))
-        for held in self._held:
+        for held in reversed(self._held):
+            if held.passed:
+                break  # and so are those before it
             held.passed = True
         if not self.turns or self.turns[-1].role != role:
             self.turns.append(Turn(role))

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.dialects.gemini.grounding import Grounding
 from extproc.llm.fold import TextBlock, folded
@@ -77,3 +79,16 @@ def test_a_text_that_is_too_long_is_cited_without_places() -> None:
 def test_what_citations_do_not_say() -> None:
     rest = Grounding(4096).rest({"groundingChunks": [PAGE], "webSearchQueries": ["q"], "x": {}})
     assert rest == {"webSearchQueries": ["q"]}
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=6), st.integers(0, 3))
+def test_every_place_is_counted_in_code_points(texts: list[str], wide: int) -> None:
+    text = "".join(texts) + "\u20ac\u00e9a" * 3000 * wide
+    made = Grounding(1_000_000)
+    for part in (*texts, text[len("".join(texts)) :]):
+        made.add(part)
+    data = text.encode()
+    for begin in {0, 1, len(data) // 3, len(data) // 2, 4095, 4096, 4097, len(data) - 2} & set(range(len(data))):
+        cited = {"startIndex": begin, "endIndex": len(data), "uri": "u"}
+        (got,) = made.citations(None, {"citations": [cited]})
+        assert (got.start, got.end) == (len(data[:begin].decode("utf-8", "ignore")), len(text))

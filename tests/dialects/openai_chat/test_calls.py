@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from extproc.dialects.openai_chat.calls import Calls
 from extproc.llm.failures import ProtocolError
+from tests.properties.growth import grows_with_its_length
 
 TOOLS = frozenset({"f", "g", "edit_file", "edit_all"})
 Item = tuple[Any, str, str, str]
@@ -67,3 +69,12 @@ def test_which_call(items: list[Item], expected: list[int]) -> None:
 def test_no_guess_between_two_calls() -> None:
     with pytest.raises(ProtocolError, match="one of several"):
         found((0, "a", "f", ""), (1, "b", "g", ""), (2, "", "", "{}"))
+
+
+def test_pieces_of_names_are_told_in_little_time_however_many_tools_there_are() -> None:
+    def asked(n: int) -> Callable[[], object]:
+        calls = Calls(frozenset(f"{i}_tool" for i in range(n)))
+        assert calls.is_piece("1_to") and not calls.is_piece("1_tool") and not calls.is_piece("tool")
+        return lambda: [calls.is_piece(f"x{i}") for i in range(n)]
+
+    grows_with_its_length(asked, 2000)

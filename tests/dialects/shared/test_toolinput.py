@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from extproc.dialects.shared.toolinput import ToolInput, could_go_on
 from extproc.llm.failures import ProtocolError
+from tests.properties.growth import grows_with_its_length
 
 
 def told(*fragments: str) -> str:
@@ -101,3 +104,41 @@ def test_any_way_of_telling_an_input_tells_that_input(value: object, data: st.Da
     elif way == "twice":
         pieces = [json.dumps(text)[a:] if b is None else json.dumps(text)[a:b] for a, b in ((0, 3), (3, None))]
     assert json.loads(told(*pieces) or "{}") == value
+
+
+PIECES = {
+    "braces behind a word": lambda n: ["x", *["{"] * n],
+    "spaces": lambda n: [" "] * n,
+    "words": lambda n: ["x "] * n,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", PIECES.values(), ids=list(PIECES))
+def test_what_is_no_object_is_read_in_linear_time(make: Callable[[int], list[str]]) -> None:
+    def read(n: int) -> Callable[[], object]:
+        pieces = make(n)
+
+        def run() -> object:
+            given_ = ToolInput()
+            with contextlib.suppress(ProtocolError):
+                return [given_.feed(piece) for piece in pieces]
+            return None
+
+        return run
+
+    grows_with_its_length(read, 10_000)
+
+
+def test_a_long_input_is_not_read_again_for_each_call_that_is_told_again() -> None:
+    def told_again(n: int) -> Callable[[], object]:
+        given_ = ToolInput()
+        given_.feed('{"a":"' + "x" * 100 * n + '"}')
+        return lambda: [given_.is_told_by('{"a":1}') for _ in range(n)]
+
+    grows_with_its_length(told_again, 2000)
+
+
+def test_the_same_input_however_it_is_written() -> None:
+    given_ = ToolInput()
+    given_.feed('{"a": "\u00e9", "b": 1}')
+    assert given_.is_told_by('{"b":1.0,"a":"\u00e9"}') and not given_.is_told_by('{"b":2,"a":"\u00e9"}')
