@@ -34,6 +34,7 @@ from tests.support.placements import (
 from tests.support.tapped import TappedUpstream
 from tests.support.token_endpoint import TokenEndpoint
 from tests.support.upstream import chat, chat_stream, eventually
+from tests.test_names import CARRY, QUERY
 
 KEYS = {
     "OPENAI_API_KEY": "secret-openai-1f3a", "ANTHROPIC_API_KEY": "secret-anthropic-77b0",
@@ -60,7 +61,8 @@ CLIENT = {
     "x_auth_token": "secret-of-client-gg", "x-forwarded-access-token": "secret-of-client-hh",
     "X-Amz-Security-Token": "secret-of-client-ii", "dpop": "secret-of-client-jj", "x-my-jwt": "secret-of-client-kk",
 }  # fmt: skip
-NAMES_OF_KEYS = ("key", "KEY", "api%5Fkey", "%6bey", "access_token", "x;key", "sig")
+CLIENT |= {name: f"secret-of-client-{n:03}" for n, name in enumerate(CARRY, 100) if name not in CLIENT}
+NAMES_OF_KEYS = (*QUERY, "key", "KEY", "api%5Fkey", "%6bey", "access_token", "x;key", "sig")
 """Of a query's parameters."""
 NEVER_UPSTREAM = (
     *CLIENT.values(), SIGNS, "private key", "x-extproc", "openai-organization", "openai-project", "x-stainless",
@@ -238,13 +240,14 @@ def requests(seed: int) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
     models = ["gpt-5", "gpt-mirrored", "claude-haiku-4-5", "best", "three", "fast", "nobody-serves-this", *KINDS]
     for model in itertools.chain.from_iterable(itertools.repeat(models)):
         headers = {"x-stainless-lang": "python", "openai-organization": "org-of-client", "openai-project": "p"}
-        kind = chance.choice(list(CLIENT))
         headers["x-extproc-route"] = chance.choice(["openai", "anthropic", "no_such_model"])
-        headers |= {"authorization": f"Bearer {CLIENT[kind]}"} if kind == "bearer" else {kind: CLIENT[kind]}
+        for kind in chance.sample(list(CLIENT), 5):
+            headers |= {"authorization": f"Bearer {CLIENT[kind]}"} if kind == "bearer" else {kind: CLIENT[kind]}
         headers["authorization"] = headers.get("authorization", f"Bearer {CLIENT['bearer']}")
         path = chance.choice(["/v1/chat/completions", "/v1/messages"])
         body = {"model": model, "max_tokens": 50, "messages": HI, "stream": chance.random() < 0.5}
-        yield f"{path}?{chance.choice(NAMES_OF_KEYS)}={CLIENT['api-key']}", body, headers
+        query = "&".join(f"{name}={CLIENT['api-key']}" for name in chance.sample(NAMES_OF_KEYS, 4))
+        yield f"{path}?{query}", body, headers
 
 
 def send(world: World, path: str, body: dict[str, Any], headers: dict[str, str]) -> Reply:

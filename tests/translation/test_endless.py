@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -410,3 +412,32 @@ def test_an_error_without_end_is_replaced(client: str) -> None:
     assert (told, grown < ROOM) == (b"", True)
     body = t.response_body(b"", end_of_stream=True)
     assert b"larger than" in body and t.head.status == 502 and len(body) < 1000
+
+
+HOUR = """
+import json, resource, sys
+from extproc import Translation
+route = json.loads(sys.argv[1])
+body = {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "I am a@example.com"}]}
+t = Translation("anthropic_messages", "openai_chat", route={"provider": "openai", "auth": "none", **route}, now=1.0)
+t.request(json.dumps(body).encode(), "POST", "/v1/messages", [])
+t.response_head(200, [("content-type", "text/event-stream")])
+choice = {"index": 0, "delta": {"content": " word of [EMAIL_1]"}, "finish_reason": None}
+event = b"data: " + json.dumps({"id": "c" * 40, "object": "chat.completion.chunk", "created": 1, "model": "m" * 20,
+                               "system_fingerprint": "f" * 20, "choices": [choice]}).encode() + b"\\n\\n"
+told, peaks = 0, []
+for second in range(3600):
+    told += len(t.response_body(event * 100))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+assert t.failed is None and told > 100 * 360_000 - 1, (t.failed, told)
+print(len(event) * 360_000, (peaks[-1] - peaks[60]) * 1024)
+"""
+
+
+@pytest.mark.parametrize("route", [{}, {"policies": [{"redact": {"recognisers": ["email"]}}]}], ids=["", "redacted"])
+def test_an_hour_of_a_fast_model_takes_no_more_memory_than_its_first_minute(route: Json) -> None:
+    """A hundred pieces a second, of text that nobody has to keep; as a process sees it, with the bounds as they are."""
+    done = subprocess.run([sys.executable, "-c", HOUR, json.dumps(route)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    size, grown = map(int, done.stdout.split())
+    assert size > 60_000_000 and grown < 8 * 1024 * 1024
