@@ -9,12 +9,12 @@ import sys
 from typing import Any, cast
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.server import Stop, announce
-from extproc.server import run as run_transport
 from extproc.server.effects import Effects
 from extproc.server.grpcio import GrpcioServer
 from extproc.server.h2.transport import H2Server
 from extproc.server.memory import Budget
+from extproc.server.serving import Stop, announce
+from extproc.server.serving import run as run_transport
 from extproc.settings import Settings
 from loops import run
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from extproc import Refused, Translation, capabilities
 from extproc.check import markdown as rules
 from extproc.cli import parser
-from extproc.commands import ALL
+from extproc.commands import every
 from extproc.conformance import rows
 from extproc.conformance.report import WORDS, as_markdown
 from extproc.conformance.sides import MODELS
@@ -180,7 +180,7 @@ def commands() -> str:
     made = parser()
     (found,) = [action for action in made._actions if isinstance(action, argparse._SubParsersAction)]
     lines = [COMMANDS]
-    for command in ALL:
+    for command in every():
         one = found.choices[command.name]
         lines += [f"## extproc {command.name}\n", (one.description or f"{command.help[0].upper()}{command.help[1:]}.")]
         lines += ["", "```sh", *command.examples, "```", "", f"Exit status: {'; '.join(command.statuses)}.", ""]

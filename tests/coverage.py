@@ -24,7 +24,7 @@ LOWER: Mapping[str, float] = {
     "extproc/run/main.py": 55.0,
     "extproc/run/running.py": 50.0,
     "extproc/commands/run.py": 50.0,
-    "extproc/server/__init__.py": 30.0,
+    "extproc/server/serving.py": 30.0,
     "extproc/server/worker.py": 25.0,
     "extproc/server/workers.py": 50.0,
 }

@@ -214,7 +214,7 @@ def own_tests(path: Path) -> Path | None:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     if not any(isinstance(node, kinds) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
         return None
-    return ROOT.parent / "tests" / own.parent / f"test_{own.parent.name}.py"
+    return ROOT.parent / "tests" / own.parent / f"test_{path.parent.name}.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

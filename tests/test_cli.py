@@ -104,7 +104,7 @@ def lines(example: str) -> list[list[str]]:
     return [call[call.index("extproc") + 1 :] for call in calls if "extproc" in call]
 
 
-@pytest.mark.parametrize("command", commands.ALL, ids=lambda command: str(command.name))
+@pytest.mark.parametrize("command", commands.every(), ids=lambda command: str(command.name))
 def test_each_says_how_it_is_used_and_what_its_status_means(run: Run, command: Command) -> None:
     done = run(command.name, "--help")
     said = done.out.decode()
@@ -118,7 +118,7 @@ def test_each_says_how_it_is_used_and_what_its_status_means(run: Run, command: C
 
 def test_the_list_of_commands_is_shown_with_the_statuses(run: Run) -> None:
     said = run("--help").out.decode()
-    assert all(f"    {command.name}" in said for command in commands.ALL)
+    assert all(f"    {command.name}" in said for command in commands.every())
     assert "exit status:" in said
 
 

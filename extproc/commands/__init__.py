@@ -1,44 +1,46 @@
-"""The commands, one module each, in the order in which they are shown."""
+"""The commands, by the modules that have them, in the order in which they are shown. A module is loaded when its
+command is meant: ``extproc health`` is called every few seconds, and must not load what the others need."""
 
 from __future__ import annotations
 
-from . import (
-    captured,
-    completion,
-    configuration,
-    conformance,
-    demo,
-    doctor,
-    knowledge,
-    launch,
-    run,
-    serve,
-    tail,
-    translate,
-    version,
-)
+from importlib import import_module
+
 from .base import Command
 
-ALL: tuple[Command, ...] = (
-    run.COMMAND,
-    launch.LAUNCH,
-    launch.ENV,
-    doctor.COMMAND,
-    demo.COMMAND,
-    serve.SERVE,
-    serve.HEALTH,
-    translate.COMMAND,
-    configuration.CHECK,
-    configuration.IMPORT,
-    knowledge.DIALECTS,
-    knowledge.MODELS,
-    knowledge.SETTINGS,
-    conformance.COMMAND,
-    tail.COMMAND,
-    captured.CAPTURE,
-    captured.EXPLAIN,
-    captured.REPLAY,
-    captured.DIFF,
-    version.COMMAND,
-    completion.COMMAND,
-)
+_WHERE = {
+    "run": "run.COMMAND",
+    "launch": "launch.LAUNCH",
+    "env": "launch.ENV",
+    "doctor": "doctor.COMMAND",
+    "demo": "demo.COMMAND",
+    "serve": "serve.SERVE",
+    "health": "serve.HEALTH",
+    "translate": "translate.COMMAND",
+    "check": "configuration.CHECK",
+    "import": "configuration.IMPORT",
+    "dialects": "knowledge.DIALECTS",
+    "models": "knowledge.MODELS",
+    "settings": "knowledge.SETTINGS",
+    "conformance": "conformance.COMMAND",
+    "tail": "tail.COMMAND",
+    "capture": "captured.CAPTURE",
+    "explain": "captured.EXPLAIN",
+    "replay": "captured.REPLAY",
+    "diff": "captured.DIFF",
+    "version": "version.COMMAND",
+    "completion": "completion.COMMAND",
+}
+NAMES = tuple(_WHERE)
+
+
+def get(name: str) -> Command:
+    """The command *name*, one of ``NAMES``."""
+    module, _, attribute = _WHERE[name].partition(".")
+    found = getattr(import_module(f".{module}", __name__), attribute)
+    assert isinstance(found, Command) and found.name == name
+    return found
+
+
+def every() -> tuple[Command, ...]:
+    """All commands."""
+    return tuple(map(get, NAMES))

@@ -33,7 +33,7 @@ SERVE = Command(
 
 def _serve(args: argparse.Namespace) -> int:
     from ..capabilities import CapabilityError
-    from ..server import serve
+    from ..server.serving import serve
 
     flags = settings.given(args)
     try:
@@ -86,9 +86,9 @@ def _health(args: argparse.Namespace) -> int:
 
 def _plain(found: settings.Settings) -> list[list[str]]:
     """The addresses of each worker; with TLS its Unix sockets, which have none. Raises SettingError."""
-    from ..server import workers
+    from ..server.addresses import spread
 
-    asked = workers.spread(found)
+    asked = spread(found)
     if not found.wants_tls:
         return asked
     sockets = [[address for address in addresses if address.startswith("unix:")] for addresses in asked]

@@ -24,9 +24,9 @@ from .. import settings as all_settings
 from ..capabilities import CapabilityError
 from ..settings import SettingError, Settings
 from ..telemetry.ring import Look
-from . import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
 from .reloading import adopted
 from .service import Service
+from .serving import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
 
 log = logging.getLogger("extproc.server.worker")
 

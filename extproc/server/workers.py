@@ -26,14 +26,15 @@ from .. import settings as all_settings
 from ..settings import SettingError, Settings
 from ..telemetry.ring import Look
 from ..telemetry.summed import summed
-from . import admin_port, announce, processlog, set_up_log
+from . import processlog
+from .addresses import spread
 from .records import prices_of
 from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
+from .serving import admin_port, announce, set_up_log
 from .worker import FAILED, MAX_LINE_BYTES
 
 log = logging.getLogger(__name__)
 
-MAX_WORKERS = 256
 STABLE_SECONDS = 10.0
 """A worker that lived so long is started again at once; one that did not has to wait, each time longer."""
 FIRST_WAIT_SECONDS = 0.25
@@ -46,37 +47,6 @@ LOOK_SECONDS = 4.0
 """How long a worker may take to show its exchanges; after that, the others' are shown."""
 RELOAD_SECONDS = 15.0
 """How long a worker may take to read what it is to go on with; then it is taken for refused."""
-
-
-def spread(settings: Settings) -> list[list[str]]:
-    """The addresses of each worker. Worker number i listens on the i-th port from that of ``--listen``, and on a Unix
-    socket with i before the suffix; port 0 stays 0. Raises SettingError."""
-    addresses, count = settings.listen.split(","), settings.workers
-    if count == 1:
-        return [addresses]
-    if count > MAX_WORKERS:
-        raise SettingError(f"--workers: {count} is more than {MAX_WORKERS}")
-    made = [[_nth(address, number) for address in addresses] for number in range(count)]
-    seen: set[str] = set()
-    for address in (each for one in made for each in one if not each.endswith(":0")):
-        if address in seen:
-            raise SettingError(f"--listen: {settings.listen} leads to {address} twice with {count} workers")
-        seen.add(address)
-    return made
-
-
-def _nth(address: str, number: int) -> str:
-    if address.startswith("unix:"):
-        folder, slash, name = address.rpartition("/")
-        if not slash:
-            folder, name = "unix:", address.removeprefix("unix:")
-        stem, dot, suffix = name.rpartition(".")
-        return f"{folder}{slash}{stem}.{number}.{suffix}" if dot and stem else f"{folder}{slash}{name}.{number}"
-    host, _, text = address.rpartition(":")
-    port = int(text)
-    if port and port + number > 65535:
-        raise SettingError(f"--workers: worker {number} of {address} would listen on port {port + number}")
-    return f"{host}:{port + number if port else 0}"
 
 
 def supervise(settings: Settings, read: ReadAnew) -> int:

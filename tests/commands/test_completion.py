@@ -10,7 +10,7 @@ import pytest
 from extproc import commands
 from tests.support.command_line import Run
 
-NAMES = {command.name for command in commands.ALL}
+NAMES = {command.name for command in commands.every()}
 
 
 def completed(script: str, line: str) -> set[str]:

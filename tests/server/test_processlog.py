@@ -11,7 +11,7 @@ import msgspec
 from extproc.server.health import check
 from extproc.server.processlog import handler
 
-from .test_server import sidecar
+from .test_serving import sidecar
 
 
 def said(form: str, who: str = "", **more: object) -> str:

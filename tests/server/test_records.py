@@ -18,7 +18,7 @@ from extproc.telemetry.sinks import Full
 
 from ..support.side_service import SideService
 from ..support.upstream import eventually
-from .test_server import sidecar
+from .test_serving import sidecar
 
 BEGAN = Began("translator", 1.0, "id-1")
 LOGGED = Outcome("translator", Ending.COMPLETE, summary=True)

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from extproc.server import service as service_module
-from extproc.server import set_up_log
 from extproc.server.reloading import HANGUP, REPLACE, Alone, adopted, read_anew, reload_when
 from extproc.server.service import Service
+from extproc.server.serving import set_up_log
 from extproc.settings import SettingError, Settings
 from tests.exchange.conversation import OPENAI
-from tests.server.test_server import Stream, sidecar
 from tests.server.test_service import answers, first, posted
+from tests.server.test_serving import Stream, sidecar
 from tests.support.upstream import eventually
 
 LOGGED = OPENAI.removesuffix("}") + ", logging: {summaries: true}}"

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from extproc.server import Transport
 from extproc.server.h2.transport import H2Server
+from extproc.server.serving import Transport
 from tests.server import test_grpcio
 from tests.server.test_grpcio import *  # noqa: F403
 from tests.support.token_endpoint import TokenEndpoint

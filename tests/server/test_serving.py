@@ -16,8 +16,8 @@ import grpc
 import pytest
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.server import admin_port
 from extproc.server.service import PROCESS
+from extproc.server.serving import admin_port
 from extproc.settings import SettingError, Settings
 from tests.server.test_grpcio import headers
 
