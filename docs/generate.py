@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import chinese
 from msgspec.structs import replace
 
 from extproc import Refused, Translation, capabilities
@@ -62,7 +63,7 @@ def outcome(case: dict[str, Any]) -> tuple[str, str]:
         t.request(json.dumps(case["in"]).encode())
     except Refused as refused:
         error = json.loads(refused.body)["error"]
-        return "refused", f"{refused.status}: {error['message']}"
+        return "refused", f"{refused.status}: `{error['message']}`"
     return "translated", ", ".join(f"`{loss}`" for loss in t.losses) or "nothing"
 
 
@@ -96,7 +97,7 @@ def losses() -> str:
         "",
         "| word | what happened |",
         "|---|---|",
-        *(f"| {word} | {meaning} |" for word, meaning in MEANING.items()),
+        *(f"| `{word}` | {meaning} |" for word, meaning in MEANING.items()),
     ]
     for direction, title in TITLE.items():
         lines += ["", f"## {title}", "", "| case | request | lost or changed |", "|---|---|---|"]
@@ -182,7 +183,10 @@ def commands() -> str:
     lines = [COMMANDS]
     for command in every():
         one = found.choices[command.name]
-        lines += [f"## extproc {command.name}\n", (one.description or f"{command.help[0].upper()}{command.help[1:]}.")]
+        lines += [
+            f"## `extproc {command.name}`\n",
+            (one.description or f"{command.help[0].upper()}{command.help[1:]}."),
+        ]
         lines += ["", "```sh", *command.examples, "```", "", f"Exit status: {'; '.join(command.statuses)}.", ""]
         rows = [] if command.name == "serve" else flags(one)
         if rows:
@@ -237,7 +241,7 @@ says whether each client gets what its API promises: text, counts, the tool that
 
 def conformance() -> str:
     models = "\n".join(f"| {title} | `{MODELS[name][0]}` | `{MODELS[name][1]}` |" for name, title in APIS.items())
-    words = "\n".join(f"| {grade.value} | {meaning} |" for grade, meaning in WORDS.items())
+    words = "\n".join(f"| `{grade.value}` | {meaning} |" for grade, meaning in WORDS.items())
     return CONFORMANCE.format(words=words, models=models) + as_markdown(list(rows()), APIS) + "\n"
 
 
@@ -447,18 +451,27 @@ PAGES = {
     "conformance.md": conformance,
 }
 
+CHINESE = [name for name in PAGES if name.endswith(".md") and name != "clients.md"]
+"""Those that are made in Chinese too; who says a new text here says it in docs/zh/generated.po as well."""
+
 
 def main() -> int:
+    made = {name: make() for name, make in PAGES.items()}
+    said = chinese.Table(chinese.TABLE.read_text("utf-8"))
+    made |= {f"zh/{name}": chinese.page(made[name], said) for name in CHINESE}
     stale = []
-    for name, make in PAGES.items():
-        text, page = make(), HERE / name
+    for name, text in made.items():
+        page = HERE / name
         if not page.exists() or page.read_text("utf-8") != text:
             stale.append(name)
             if "--check" not in sys.argv:
                 page.write_text(text, "utf-8")
     if stale:
         print("stale:" if "--check" in sys.argv else "written:", *stale)
-    return 1 if stale and "--check" in sys.argv else 0
+    wrong = [("has no Chinese", text) for text in said.missing] + [("is said nowhere", text) for text in said.unused]
+    for what, text in wrong:
+        print(f"docs/zh/generated.po: {what}: {text}")
+    return 1 if wrong or (stale and "--check" in sys.argv) else 0
 
 
 if __name__ == "__main__":

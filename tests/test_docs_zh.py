@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.scripts import script
 from tests.test_docs import slugs
 
 ROOT = Path(__file__).parent.parent
@@ -17,14 +18,8 @@ IN_ENGLISH_ALONE = {
     # For those who work on the code, who read its comments too.
     "architecture.md",
     "releasing.md",
-    # Written by the code, in its words.
+    # Written by the measurement.
     "benchmarks.md",
-    "check.md",
-    "commands.md",
-    "conformance.md",
-    "losses.md",
-    "models.md",
-    "settings.md",
 }
 
 ENGLISH = {
@@ -106,6 +101,23 @@ def test_both_languages_say_the_same(name: str) -> None:
         # Chinese needs about half as many signs as English has letters, and more than a fifth of them.
         letters, signs = len(re.findall(r"[A-Za-z]", theirs.prose)), len(re.findall(r"[\u4e00-\u9fff]", ours.prose))
         assert letters < 60 or letters / 8 < signs < letters, (where, letters, signs)
+
+
+def test_what_the_generated_pages_say_is_said_in_both() -> None:
+    """``docs/generate.py --check`` fails for what is missing, and for what no page says any more."""
+    made = script(ROOT / "docs" / "chinese.py")
+    known = ("flag", "参数"), ("refused, 400: ``", "拒绝，400：``"), ("The rows", "各行"), ("gone", "没了")
+    said = made.Table("".join(f'msgid "{english}"\nmsgstr "{chinese}"\n\n' for english, chinese in known))
+    english = (
+        "# `extproc`\n\n## The rows\n\n```sh\nextproc flag\n```\n\n"
+        "| flag | `x` |\n|---|---|\n| refused, 400: `no` | a=b |\n"
+    )
+    chinese = (
+        '# `extproc`\n\n<a id="the-rows"></a>\n## 各行\n\n```sh\nextproc flag\n```\n\n'
+        "| 参数 | `x` |\n|---|---|\n| 拒绝，400：`no` | a=b |\n"
+    )
+    assert made.page(english, said) == chinese and not said.missing and said.unused == ["gone"]
+    assert said("Nobody has\nsaid `this`.") and list(said.missing) == ["Nobody has\nsaid `this`."]
 
 
 def test_the_first_pages_lead_to_each_other() -> None:
