@@ -24,6 +24,7 @@ from extproc.conformance.report import WORDS, as_markdown
 from extproc.conformance.sides import MODELS
 from extproc.gateway import schema
 from extproc.launch import CLIENTS, pointed
+from extproc.route.catalogue import MEMBERS
 from extproc.settings import markdown
 
 HERE = Path(__file__).parent
@@ -440,7 +441,81 @@ def models() -> str:
     return "\n".join(lines) + "\n"
 
 
+CONFIGURATION = """# Configuration
+
+Made by `python docs/generate.py` from the models by which configurations are read (`extproc/route/`, `extproc/gateway/`).
+What does not stand here is refused, with its path. The sidecar's own settings are on [another page](settings.md); so are
+the members of each [policy](policies.md).
+
+"""
+OF_A_ROUTE = """## What a route says
+
+Text in Envoy's metadata, in the namespace `extproc`, on a route, a cluster or an endpoint
+([what a route wants](envoy.md#what-a-route-wants)). An [extproc.yaml](extproc-yaml.md) may say the same of a provider, of a
+model, or of all.
+
+"""
+OF_A_LIST = """
+## What a list of models says
+
+A line for each name, in the metadata of a virtual host ([routing by model](envoy.md#routing-by-model)); with a `*` in it the
+name stands for many.
+
+| key | meaning |
+|---|---|
+"""
+OF_A_FILE = """
+## What an extproc.yaml says besides
+
+[extproc.schema.json](extproc.schema.json) says all of it to editors.
+
+"""
+TYPES = {"string": "text", "integer": "a whole number", "boolean": "`true` or `false`", "array": "a list",
+         "object": "a mapping", "null": "nothing"}  # fmt: skip
+
+
+def form(part: dict[str, Any]) -> str:
+    """What a value may be, by its schema."""
+    if "anyOf" in part:
+        return " or ".join(dict.fromkeys(map(form, part["anyOf"])))
+    if "const" in part or len(part.get("enum", ())) > 6:
+        return f"`{part['const']}`" if "const" in part else "a name"
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    return TYPES[part.get("type", "object")]
+
+
+def members(properties: dict[str, Any], known: dict[str, Any], before: str = "") -> list[str]:
+    """A row for each of *properties*, and behind it those of its own."""
+    rows = []
+    for name, part in properties.items():
+        path = f"{before}{name}"
+        default = json.dumps(part["default"]).strip('"') if "default" in part else ""
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{path}` | {form(part)} | {shown} | {part['description'].replace('|', '/')} |")
+        inner = (each.get("$ref", "").rpartition("/")[2] for each in (part, *part.get("anyOf", ())))
+        for own in filter(None, inner):
+            rows += members(known[own]["properties"], known, f"{path}.")
+    return rows
+
+
+def configuration() -> str:
+    made = schema(links=True)
+    known, whole = made["$defs"], made["properties"]
+    head = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    of_file = {name: whole[name] for name in ("listen", "providers", "models")}
+    route = {name: part for name, part in whole.items() if name not in of_file}
+    own = [*members({"listen": whole["listen"]}, known)]
+    for name, one in (("providers", "NamedProvider"), ("models", "NamedModel")):
+        entry = {key: part for key, part in known[one]["properties"].items() if key not in route}
+        own += [*members({name: whole[name]}, known), *members(entry, known, f"{name}.NAME.")]
+    text = CONFIGURATION + OF_A_ROUTE + "\n".join([*head, *members(route, known)]) + "\n"
+    text += OF_A_LIST + "".join(f"| `{name}` | {about} |\n" for name, about in MEMBERS.items())
+    return text + OF_A_FILE + "\n".join([*head, *own]) + "\n"
+
+
 PAGES = {
+    "configuration.md": configuration,
     "clients.md": clients,
     "extproc.schema.json": lambda: json.dumps(schema(), indent=1) + "\n",
     "commands.md": commands,

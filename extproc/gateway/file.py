@@ -15,10 +15,12 @@ from ..policy import KINDS
 from ..providers import DIALECTS, PROVIDERS
 from ..route import RouteError
 from ..route import text as route_text
+from ..route.catalogue import MEMBERS
 from ..route.model import Level, split_endpoint
 from ..route.text import choose, shown
 
 DEFAULT_LISTEN = "127.0.0.1:10000"
+_LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,48}\Z")
 
 
@@ -74,9 +76,9 @@ class NamedModel(Level):
             description="PROVIDER, PROVIDER/MODEL, or another model's name; of a list the next one when one fails.",
         ),
     ]
-    name: Annotated[str, Field(description="What clients show people.")] = ""
-    owned_by: str = ""
-    created: int | str = 0
+    name: Annotated[str, Field(description=MEMBERS["name"])] = ""
+    owned_by: Annotated[str, Field(description=MEMBERS["owned_by"])] = ""
+    created: Annotated[int | str, Field(description=MEMBERS["created"])] = 0
 
 
 def _model(value: Any) -> Any:
@@ -164,8 +166,8 @@ def _known(where: list[str]) -> list[str]:
     return list(fields)
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of the file, for editors."""
+def schema(*, links: bool = False) -> dict[str, Any]:
+    """The JSON schema of the file, for editors; with *links* the descriptions keep theirs, to pages of ``docs/``."""
     made = GatewayFile.model_json_schema()
     made |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "extproc.yaml"}
     definitions: dict[str, Any] = made["$defs"]
@@ -175,14 +177,18 @@ def schema() -> dict[str, Any]:
         "items": {"type": "object", "propertyNames": {"enum": list(KINDS)}, "minProperties": 1, "maxProperties": 1},
         "type": "array",
     }
+    forms: dict[str, dict[str, Any]] = {
+        "auth": auth,
+        "policies": policies,
+        "provider": {"enum": list(PROVIDERS)},
+        "client": {"enum": list(DIALECTS)},
+        "upstream": {"enum": list(DIALECTS)},
+        "quirks": {"type": "object"},
+        "prefixes": {"type": "object", "additionalProperties": {"type": "string"}},
+    }
     for part in (made, definitions["NamedProvider"], definitions["NamedModel"]):
         properties = part["properties"]
-        properties["auth"], properties["policies"] = auth, policies
-        properties["provider"] = {"enum": list(PROVIDERS)}
-        for name in ("client", "upstream"):
-            properties[name] = {"enum": list(DIALECTS)}
-        properties["quirks"] = {"type": "object"}
-        properties["prefixes"] = {"type": "object", "additionalProperties": {"type": "string"}}
+        properties |= {name: {"description": properties[name]["description"], **form} for name, form in forms.items()}
     for kind in ("provider", "url", "key", "models"):
         definitions["NamedModel"]["properties"].pop(kind, None)
     uses = definitions["NamedModel"]["properties"]["use"]
@@ -193,4 +199,21 @@ def schema() -> dict[str, Any]:
     provider = {"anyOf": [{"$ref": "#/$defs/NamedProvider"}, {"type": "null"}]}
     entries["models"]["additionalProperties"] = model
     entries["providers"]["additionalProperties"] = provider
-    return made
+    found: dict[str, Any] = _shown(made, links)
+    return found
+
+
+def _shown(value: Any, links: bool) -> Any:
+    """*value*, a part of a schema, without the defaults that only say that a member was left out."""
+    if isinstance(value, list):
+        return [_shown(each, links) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: each for name, each in value.items() if name != "default" or not _left_out(each)}
+    if not links and isinstance(about := kept.get("description"), str):
+        kept["description"] = _LINK.sub(r"\1", about)
+    return {name: _shown(each, links) for name, each in kept.items()}
+
+
+def _left_out(default: Any) -> bool:
+    return isinstance(default, dict) or (default in ("", 0, 1, []) and not isinstance(default, bool))

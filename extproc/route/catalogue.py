@@ -17,7 +17,16 @@ MAX_NAMED = 32
 """Models that an error names."""
 MAX_NAMED_LENGTH = 128
 """Characters of a client's word in an error."""
-_MEMBERS = ("model", "name", "owned_by", "created", "route")
+MEMBERS: Mapping[str, str] = {
+    "model": "What such requests are routed and sent as; left out: the name itself. A `*` in it stands for what the "
+    "one in the name stands for.",
+    "name": "What clients show people; left out: the name itself.",
+    "owned_by": "Whose it is, in the list that clients get; left out: `gateway`.",
+    "created": "Since when there is it: a day such as 2025-09-29, or seconds since 1970.",
+    "route": "The route of `extproc.routes` beside the list, by which the listener's own stream translates; left out: "
+    "the cluster's filter does.",
+}
+"""What a line may say, and what docs/configuration.md says of that."""
 _ROUTE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a route may be called: the name stands in an attribute's path and in a header."""
 
@@ -122,11 +131,11 @@ def _entry(id_: str, value: Any) -> ModelEntry:
     if not id_ or id_.count("*") > 1:
         raise RouteError(f"{at}: expected a model's name, in which one `*` may stand for any text")
     if value is not None and not isinstance(value, dict):
-        raise RouteError(f"{at}: expected a mapping with {', '.join(_MEMBERS)}, or nothing")
+        raise RouteError(f"{at}: expected a mapping with {', '.join(MEMBERS)}, or nothing")
     members = value or {}
     for name in members:
-        if name not in _MEMBERS:
-            raise RouteError(f"{at}: unknown key {shown(name)}{choose(name, _MEMBERS)}")
+        if name not in MEMBERS:
+            raise RouteError(f"{at}: unknown key {shown(name)}{choose(name, MEMBERS)}")
     texts = {name: members.get(name, "") for name in ("model", "name", "owned_by", "route")}
     for name, text in texts.items():
         if not isinstance(text, str):

@@ -194,6 +194,11 @@ DialectName = Annotated[str, BeforeValidator(_dialect)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
+def _about(text: str) -> Any:
+    """What docs/configuration.md says of a member, and an editor that knows the schema of extproc.yaml."""
+    return Field(description=text)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -201,45 +206,87 @@ class _Part(BaseModel):
 class Gcp(_Part):
     """An access token of Google Cloud, for a service account's key (D8-D11)."""
 
-    service_account_json: str = "${GCP_SERVICE_ACCOUNT}"
-    max_ttl: Count = 1
-    expire_early_secs: Annotated[int, Field(ge=0, le=2**53)] = 60
+    service_account_json: Annotated[str, _about("The key of a service account, as JSON.")] = "${GCP_SERVICE_ACCOUNT}"
+    max_ttl: Annotated[Count, _about("How many seconds a token is used at most; left out: as long as it is good.")] = 1
+    expire_early_secs: Annotated[
+        int, Field(ge=0, le=2**53), _about("How many seconds before its end a token is renewed.")
+    ] = 60
 
 
 class Aws(_Part):
     """A signature of AWS. Without keys of its own: those of the profile, else of the environment, else of the default
     profile in the shared credentials file."""
 
-    access_key_id: str = ""
-    secret_access_key: str = ""
-    session_token: str = ""
-    credentials_file: str = ""
-    profile: str = ""
-    region: str = ""
-    service: str = ""
+    access_key_id: Annotated[str, _about("The id of the key.")] = ""
+    secret_access_key: Annotated[str, _about("The key.")] = ""
+    session_token: Annotated[str, _about("What goes with a key that is good for a while.")] = ""
+    credentials_file: Annotated[str, _about("A file of profiles, in place of the shared one.")] = ""
+    profile: Annotated[str, _about("The profile in that file.")] = ""
+    region: Annotated[
+        str,
+        _about(
+            "The region that is signed for; left out: `provider_conf.region`, else `AWS_REGION` or "
+            "`AWS_DEFAULT_REGION` of the sidecar's environment."
+        ),
+    ] = ""
+    service: Annotated[str, _about("The service that is signed for; left out: `bedrock`.")] = ""
 
 
 class Auth(_Part):
     """How the upstream knows us. Values may refer to ``${ENV}`` and ``${file:/path}``."""
 
     none: Literal[True] | None = None
-    gcp: Gcp = Gcp()
-    aws: Aws = Aws()
-    header: Annotated[dict[str, str], AfterValidator(_header_names)] = {}
-    query: dict[str, str] = {}
+    gcp: Annotated[
+        Gcp,
+        _about(
+            "`Authorization: Bearer` with an access token of Google Cloud, for a service account's key: "
+            "see [credentials](providers.md#credentials)."
+        ),
+    ] = Gcp()
+    aws: Annotated[
+        Aws,
+        _about(
+            "A Signature Version 4 of the request as it is sent. Without keys of its own those of the "
+            "profile, else of the environment, else of the default profile: see "
+            "[credentials](providers.md#credentials)."
+        ),
+    ] = Aws()
+    header: Annotated[
+        dict[str, str],
+        AfterValidator(_header_names),
+        _about("Headers that the upstream gets, in place of the client's."),
+    ] = {}
+    query: Annotated[
+        dict[str, str],
+        _about("Parameters that the upstream gets, in place of the client's and of the endpoint's."),
+    ] = {}
 
 
 class LlmOptions(_Part):
     """Settings under one name, whatever the dialect calls them."""
 
-    max_tokens: Count = 1
+    max_tokens: Annotated[
+        Count, _about("A limit that always replaces the client's, whatever the upstream calls it.")
+    ] = 1
 
 
 class Override(_Part):
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
-    llm_options: LlmOptions = LlmOptions()
-    request_body: dict[DialectName, dict[str, Any]] = {}
-    request_body_force_override: bool = False
+    endpoint: Annotated[
+        str,
+        AfterValidator(_endpoint),
+        _about(
+            "The upstream's URL, when it is not the provider's own; its path and query are used, the "
+            "connection is Envoy's."
+        ),
+    ] = ""
+    llm_options: Annotated[LlmOptions, _about("Settings under one name, whatever the upstream calls them.")] = (
+        LlmOptions()
+    )
+    request_body: Annotated[
+        dict[DialectName, dict[str, Any]],
+        _about("Members to lay into the body, by the upstream's API; they fill what the client left out."),
+    ] = {}
+    request_body_force_override: Annotated[bool, _about("They also replace what the client said.")] = False
 
 
 def _members(value: list[str]) -> list[str]:
@@ -253,10 +300,12 @@ class Logging(_Part):
     bodies on both sides; ``redact``, names of JSON members whose values never are. ``span_content``: a trace's span
     shows what was asked and answered."""
 
-    summaries: bool = False
-    payloads: bool = False
-    span_content: bool = False
-    redact: Annotated[list[str], AfterValidator(_members)] = []
+    summaries: Annotated[bool, _about("Models, times and counts.")] = False
+    payloads: Annotated[bool, _about("The bodies as the client and as the provider saw them.")] = False
+    span_content: Annotated[bool, _about("What was asked and answered, in the span of a trace.")] = False
+    redact: Annotated[
+        list[str], AfterValidator(_members), _about("Names of JSON members whose values are never logged.")
+    ] = []
 
 
 Variable = Literal[
@@ -304,42 +353,181 @@ class Metadata(_Part):
     """What else goes into Envoy's dynamic metadata. ``costs``: name there -> a count, or what it is computed by;
     ``variables``: of ``VARIABLES``, or the word ``all``."""
 
-    namespace: Annotated[str, AfterValidator(_namespace)] = COSTS_NAMESPACE
-    costs: dict[str, Annotated[str | dict[str, Any], BeforeValidator(_cost)]] = {}
-    variables: Annotated[list[Variable], BeforeValidator(_variables)] = []
+    namespace: Annotated[str, AfterValidator(_namespace), _about("The namespace that `costs` go to.")] = COSTS_NAMESPACE
+    costs: Annotated[
+        dict[str, Annotated[str | dict[str, Any], BeforeValidator(_cost)]],
+        _about(
+            "Names under which counts of tokens go there too, each with a count, or with how it is "
+            "weighed or computed: see [costs](envoy.md#costs)."
+        ),
+    ] = {}
+    variables: Annotated[
+        list[Variable],
+        BeforeValidator(_variables),
+        _about(
+            "What the access log can show by the names that APISIX's users know; `all` for all of them: "
+            "see [what the access log can show](envoy.md#what-the-access-log-can-show)."
+        ),
+    ] = []
 
 
 class Forward(_Part):
     """What of a client's request also goes to the upstream, by name or by a name's beginning, as ``x-tenant-*``."""
 
-    headers: list[Annotated[str, AfterValidator(_forwarded_header)]] = []
-    query: list[Annotated[str, AfterValidator(_pattern)]] = []
+    headers: Annotated[
+        list[Annotated[str, AfterValidator(_forwarded_header)]],
+        _about("Names of headers, or how such names begin, as `x-tenant-*`. Known credentials never go on."),
+    ] = []
+    query: Annotated[
+        list[Annotated[str, AfterValidator(_pattern)]],
+        _about("Names of parameters, or how such names begin."),
+    ] = []
 
 
 class Level(_Part):
     """What one level (route, cluster or endpoint) says; what it leaves out it says nothing about."""
 
-    provider: Annotated[str, BeforeValidator(_provider)] = ""
-    provider_conf: Annotated[dict[str, Annotated[str, BeforeValidator(_text)]], AfterValidator(_conf)] = {}
-    client: DialectName = ""
-    upstream: DialectName = ""
-    auth: Annotated[Auth, BeforeValidator(_auth)] = Auth()
-    options: dict[str, Any] = {}
-    override: Override = Override()
-    losses: Literal["allow", "report", "reject"] = "allow"
-    quirks: Annotated[dict[str, Any], AfterValidator(_quirks)] = {}
-    max_request_bytes: Count = 1
-    max_response_bytes: Count = 1
-    prefixes: Annotated[dict[DialectName, Annotated[str, AfterValidator(_prefix)]], BeforeValidator(_rooted)] = {}
-    other_paths: Literal["pass", "refuse"] = "pass"
-    forward: Forward = Forward()
-    policies: list[dict[str, Any]] = []
-    usage: Literal["always", "asked"] = "always"
-    duration: Literal["never", "asked", "always"] = "never"
-    endpoints: Annotated[list[EndpointName], BeforeValidator(_endpoints), WithJsonSchema(_ENDPOINTS)] = []
-    logging: Logging = Logging()
-    metadata: Metadata = Metadata()
-    prices: Annotated[Any, BeforeValidator(_prices), WithJsonSchema(_PRICES)] = TABLE
+    provider: Annotated[
+        str,
+        BeforeValidator(_provider),
+        _about("Who hosts; required, at some level. [providers.md](providers.md) has them all."),
+    ] = ""
+    provider_conf: Annotated[
+        dict[str, Annotated[str, BeforeValidator(_text)]],
+        AfterValidator(_conf),
+        _about(
+            "What the provider's path is made of: `project_id`, `region`, `deployment`, `api_version`. "
+            "See [providers.md](providers.md)."
+        ),
+    ] = {}
+    client: Annotated[
+        DialectName,
+        _about(
+            "The client's API; left out, it is told from the path (`/v1/chat/completions`, "
+            "`/v1/messages`, `/v1/responses`)."
+        ),
+    ] = ""
+    upstream: Annotated[
+        DialectName,
+        _about(
+            "Which of the provider's APIs; left out, the client's own if the provider speaks it, else the "
+            "provider's first."
+        ),
+    ] = ""
+    auth: Annotated[
+        Auth,
+        BeforeValidator(_auth),
+        _about(
+            "How the upstream knows us, with `${VARIABLE}` or `${file:/path}` for secrets; `none` when "
+            "Envoy adds the credential. Never merged between levels."
+        ),
+    ] = Auth()
+    options: Annotated[
+        dict[str, Any],
+        _about("Members of the upstream's body, in place of the client's; `model` is the model that is asked for."),
+    ] = {}
+    override: Annotated[Override, _about("What is said in place of the provider's or the client's.")] = Override()
+    losses: Annotated[
+        Literal["allow", "report", "reject"], _about("What becomes of losses: see [losses.md](losses.md).")
+    ] = "allow"
+    quirks: Annotated[
+        dict[str, Any],
+        AfterValidator(_quirks),
+        _about("What this server cannot do, by the names of [models.md](models.md#what-can-be-said-of-a-model)."),
+    ] = {}
+    max_request_bytes: Annotated[
+        Count,
+        _about("The largest body of a request on this route (413 beyond it); left out: as the sidecar's setting says."),
+    ] = 1
+    max_response_bytes: Annotated[
+        Count,
+        _about(
+            "The largest answer on this route, by its announced length or counted as it comes: see "
+            "[errors](envoy.md#errors)."
+        ),
+    ] = 1
+    prefixes: Annotated[
+        dict[DialectName, Annotated[str, AfterValidator(_prefix)]],
+        BeforeValidator(_rooted),
+        _about(
+            "By the client's API, behind which prefix alone it is recognised on this host, empty for "
+            'none: `{anthropic_messages: /anthropic, openai_chat: ""}` takes `/anthropic/v1/messages` and '
+            "`/v1/chat/completions`, and answers 404 to both elsewhere. An API that is not named is "
+            "recognised behind any prefix; `root` stands before all of them, `{root: /llm, "
+            "anthropic_messages: /anthropic}` serves `/llm/v1/chat/completions` and "
+            "`/llm/anthropic/v1/messages`, as `rootPrefix` of Envoy AI Gateway does. The router role "
+            "reads them from the route that Envoy matched before the model was known, such as the last "
+            "one of `deploy/envoy.yaml`."
+        ),
+    ] = {}
+    other_paths: Annotated[
+        Literal["pass", "refuse"],
+        _about(
+            "What becomes of requests that are no LLM API's on a listener with the router role: `pass` "
+            "lets them go where Envoy's routes lead, `refuse` answers 404. Read where `prefixes` is."
+        ),
+    ] = "pass"
+    forward: Annotated[
+        Forward,
+        _about(
+            "What of a client's request also goes to the upstream: see [what goes to a "
+            "provider](envoy.md#what-goes-to-a-provider)."
+        ),
+    ] = Forward()
+    policies: Annotated[
+        list[dict[str, Any]],
+        _about(
+            "What looks at requests and answers, in this order, whatever APIs they speak; each a mapping "
+            'of one name to its members: `[{tool_filter: {deny: ["run_*"]}}]`. [policies.md](policies.md) '
+            "has them all."
+        ),
+    ] = []
+    usage: Annotated[
+        Literal["always", "asked"],
+        _about(
+            "`always`: a stream of the Chat API whose client did not ask for its counts is asked for them "
+            "upstream, for the log, the metrics and limits on tokens, and the chunk that holds them is "
+            "not shown to that client; `asked`: only who asks has counts. A client's own "
+            "`stream_options.include_usage`, true or false, stays."
+        ),
+    ] = "always"
+    duration: Annotated[
+        Literal["never", "asked", "always"],
+        _about(
+            "Whether the head of a client's answer says in `x-extproc-duration` what the sidecar took, in "
+            "milliseconds: `asked` where the request has a header of that name, whatever its value. It is "
+            "the time in which the sidecar had the messages of this exchange in hand until it wrote that "
+            "head: request and head of a stream, request and body of a whole answer; not what Envoy, the "
+            "network or a service asked by a policy took. With failover it is that of the attempt that "
+            "answered. An upstream never sees the header, and its own never reaches a client."
+        ),
+    ] = "never"
+    endpoints: Annotated[
+        list[EndpointName],
+        BeforeValidator(_endpoints),
+        WithJsonSchema(_ENDPOINTS),
+        _about(
+            "Which of the provider's other endpoints clients may use; left out: those that keep nothing there. See "
+            "[everything else of an API](providers.md#everything-else-of-an-api)."
+        ),
+    ] = []
+    logging: Annotated[
+        Logging,
+        _about(
+            "What the sidecar itself logs of each exchange, where its `--records` say where to. See "
+            "[observability.md](observability.md)."
+        ),
+    ] = Logging()
+    metadata: Annotated[Metadata, _about("What else goes into Envoy's dynamic metadata.")] = Metadata()
+    prices: Annotated[
+        Any,
+        BeforeValidator(_prices),
+        WithJsonSchema(_PRICES),
+        _about(
+            "By which an exchange's cost in USD is told: `table`, or prices of the route's own, USD for a "
+            "million tokens. See [costs](envoy.md#costs)."
+        ),
+    ] = TABLE
 
 
 _PARTS: dict[tuple[str, ...], type[_Part]] = {

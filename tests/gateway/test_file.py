@@ -91,6 +91,16 @@ def names_of(value: Any) -> set[str]:
     return set(value["properties"])
 
 
+def test_the_schema_says_what_each_member_means_and_no_default_that_is_none() -> None:
+    made = schema()
+    for part in (made, *made["$defs"].values()):
+        for name, member in part["properties"].items():
+            assert "](" not in member["description"], name
+            assert member.get("default") not in ("", 1, [], {}), f"{name}: that only says that it was left out"
+    defaults = {name: each["default"] for name, each in made["properties"].items() if "default" in each}
+    assert read(json.dumps(defaults)).model_dump() == read("").model_dump()
+
+
 def test_the_schema_knows_what_the_program_knows() -> None:
     made = schema()
     assert names_of(made) >= {"providers", "models", "listen", "policies", "losses"}
