@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..credentials.aws import shared_file
 from ..gateway.known import known
 from ..providers import PROVIDERS
 from ..wire import NoAnswer, ask
@@ -121,9 +124,12 @@ def _azure(environ: Mapping[str, str], found: Findings) -> None:
 def _google(environ: Mapping[str, str], found: Findings) -> None:
     file = environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
     text = environ.get("GCP_SERVICE_ACCOUNT", "")
-    if not file and not text:
-        return
     by = "GCP_SERVICE_ACCOUNT" if text else "GOOGLE_APPLICATION_CREDENTIALS"
+    usual = _home(environ) / ".config" / "gcloud" / "application_default_credentials.json"
+    if not file and not text:
+        if not usual.is_file():
+            return
+        file = by = str(usual)
     try:
         key = json.loads(text or Path(file).read_text("utf-8"))
         if key.get("type") != "service_account":
@@ -143,16 +149,15 @@ def _google(environ: Mapping[str, str], found: Findings) -> None:
 
 
 def _aws(environ: Mapping[str, str], found: Findings) -> None:
-    key, file = "AWS_BEARER_TOKEN_BEDROCK", Path(environ.get("HOME") or "/", ".aws", "credentials")
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    key = "AWS_BEARER_TOKEN_BEDROCK"
+    profile, shared = environ.get("AWS_PROFILE") or "default", shared_file(environ)
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _region(environ, profile)
     auth: dict[str, Any] = {}
     if environ.get(key):
         by = key
     elif environ.get("AWS_ACCESS_KEY_ID") and environ.get("AWS_SECRET_ACCESS_KEY"):
         by, auth = "AWS_ACCESS_KEY_ID", {"auth": {"aws": {}}}
-    elif environ.get("AWS_PROFILE") or environ.get("AWS_SHARED_CREDENTIALS_FILE"):
-        shared = environ.get("AWS_SHARED_CREDENTIALS_FILE") or str(file)
-        profile = environ.get("AWS_PROFILE") or "default"
+    elif environ.get("AWS_PROFILE") or environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path(shared).is_file():
         by, auth = f"profile {profile} in {shared}", {"auth": {"aws": {"credentials_file": shared, "profile": profile}}}
     else:
         return
@@ -160,6 +165,21 @@ def _aws(environ: Mapping[str, str], found: Findings) -> None:
         found.notes.append("Bedrock also needs AWS_REGION=us-east-1")
         return
     found.add("bedrock", {"provider_conf": {"region": region}, **auth}, by)
+
+
+def _region(environ: Mapping[str, str], profile: str) -> str:
+    """What `aws configure` wrote down for *profile*; empty if it did not."""
+    parser = configparser.RawConfigParser()
+    with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
+        parser.read_string(
+            Path(environ.get("AWS_CONFIG_FILE") or _home(environ) / ".aws" / "config").read_text("utf-8")
+        )
+    section = profile if profile == "default" else f"profile {profile}"
+    return parser.get(section, "region", fallback="")
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or Path.home())
 
 
 def _is(url: str, own: str) -> bool:

@@ -17,6 +17,8 @@ from extproc.run.found import Findings, Local, find
 from tests.support.ports import free_port
 
 OWN = "127.0.0.1:10000"
+NOBODYS = {"HOME": "/nowhere"}
+"""No file of this machine's user is found."""
 AZURE = {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com/"}
 ACCOUNT = {
     "type": "service_account",
@@ -28,7 +30,7 @@ ACCOUNT = {
 
 
 def there(environ: Mapping[str, str]) -> Findings:
-    made = find(environ, OWN, probe=False)
+    made = find({**NOBODYS, **environ}, OWN, probe=False)
     if made.providers:
         lay_out(gateway({"providers": made.providers}))
     return made
@@ -102,6 +104,36 @@ def test_a_service_account_in_a_file(tmp_path: Path) -> None:
     assert entry["provider_conf"] == {"project_id": "p", "region": "europe-west1"}
 
 
+def test_what_aws_configure_wrote(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    (tmp_path / ".aws").mkdir()
+    file = tmp_path / ".aws" / "credentials"
+    keys = "aws_access_key_id = AKIA\naws_secret_access_key = s\n"
+    file.write_text(f"[default]\n{keys}[work]\n{keys}")
+    assert there(home).providers == {} and "AWS_REGION" in there(home).notes[0]
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\n[profile work]\nregion = us-east-2\n")
+    for environ, profile, region in (
+        ({}, "default", "eu-west-1"),
+        ({"AWS_PROFILE": "work"}, "work", "us-east-2"),
+        ({"AWS_REGION": "eu-north-1"}, "default", "eu-north-1"),
+    ):
+        auth = {"aws": {"credentials_file": str(file), "profile": profile}}
+        assert there(home | environ).providers == {"bedrock": {"provider_conf": {"region": region}, "auth": auth}}
+    made = there(home | {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}).providers["bedrock"]
+    assert made == {"provider_conf": {"region": "eu-west-1"}, "auth": {"aws": {}}}
+
+
+def test_what_gcloud_wrote_is_a_users(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "gcloud"
+    folder.mkdir(parents=True)
+    file = folder / "application_default_credentials.json"
+    file.write_text(json.dumps({"type": "authorized_user"}))
+    home = {"HOME": str(tmp_path)}
+    assert f"{file} is not used: it is no service account's key" in there(home).notes[0]
+    file.write_text(json.dumps(ACCOUNT))
+    assert there(home).providers.keys() == {"vertex-ai", "vertex-anthropic"}
+
+
 def test_what_is_missing_is_named_by_its_variable() -> None:
     missing = there({"OPENAI_API_KEY": "k"}).missing
     assert missing["anthropic"] == "ANTHROPIC_API_KEY" and "openai" not in missing
@@ -124,7 +156,7 @@ def test_a_local_server_is_found_with_its_models(monkeypatch: pytest.MonkeyPatch
             Local("no", free_port()),
         ]
         monkeypatch.setattr(found, "LOCALS", tuple(locals_))
-        made = find({}, OWN)
+        made = find(NOBODYS, OWN)
     url = f"http://127.0.0.1:{one.port}/v1"
     assert made.providers == {"one": {"provider": "openai-compatible", "url": url, "models": ["qwen3:8b"]}}
     assert set(made.missing) >= {"web", "broken", "no"}
@@ -138,11 +170,11 @@ def test_a_local_server_is_found_with_its_models(monkeypatch: pytest.MonkeyPatch
 def test_a_local_server_may_be_elsewhere(monkeypatch: pytest.MonkeyPatch, told: str, port: bool) -> None:
     with answering({"data": []}) as one:
         monkeypatch.setattr(found, "LOCALS", (Local("ollama", free_port(), "OLLAMA_HOST"),))
-        made = find({"OLLAMA_HOST": told.format(one.port)}, OWN)
+        made = find(NOBODYS | {"OLLAMA_HOST": told.format(one.port)}, OWN)
     assert ("ollama" in made.providers) is port
 
 
 def test_the_gateway_itself_is_no_local_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering({"data": []}) as one:
         monkeypatch.setattr(found, "LOCALS", (Local("vllm", one.port),))
-        assert find({}, f"127.0.0.1:{one.port}").providers == {}
+        assert find(NOBODYS, f"127.0.0.1:{one.port}").providers == {}
