@@ -95,7 +95,7 @@ class _Version(argparse.Action):
     """Looks for the version when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from .commands.version import version
+        from .version import version
 
         print(f"extproc {version()}")
         parser.exit()

@@ -13,7 +13,7 @@ import pytest
 from extproc.providers import PROVIDERS
 
 ROOT = Path(__file__).parent.parent / "extproc"
-LEAVES = {"frozen", "names", "headers", "capabilities", "settings", "effects"}
+LEAVES = {"frozen", "names", "headers", "capabilities", "settings", "effects", "version"}
 """Names, tables and values: they know nothing of ours, and whoever needs one may have it."""
 CORE = LEAVES | {"llm", "framing", "dialects"}
 SAYS = {"costs", "route", "providers", "credentials", "policy"}
@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policy": {"frozen", "effects", "llm", "credentials"},
     "route": LEAVES | {"llm", "costs", "providers", "credentials", "policy"},
     "translation": CORE | SAYS,
-    "telemetry": {"frozen", "llm", "framing"},
+    "telemetry": {"frozen", "version", "llm", "framing"},
     "tracing": CORE | {"telemetry"},
     "exchange": CORE | SAYS | {"translation", "telemetry", "envoy_api"},
     "captures": LEAVES | {"llm", "dialects", "route", "translation", "telemetry"},
@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "importers": LEAVES | {"costs", "gateway", "route", "providers", "reference", "check"},
     "demo": {"reference", "wire"},
     "conformance": CORE | SAYS | {"translation", "demo", "wire"},
-    "doctor": {"check", "wire"},
+    "doctor": {"check", "version", "wire"},
     "launch": {"doctor", "run", "wire"},
     "run": {"gateway", "route", "providers", "credentials", "reference", "demo", "wire"},
     "envoy_api": set(),
@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"translation", "exchange", "server", "check", "importers", "gateway", "run", "reference", "demo", "conformance"}
     | {"doctor", "launch", "wire", "captures", "telemetry"}
     | {"cli"},
-    "cli": {"commands", "dialects", "route"},
+    "cli": {"commands", "dialects", "route", "version"},
 }
 """What each part may import of ours, beside itself."""
 

@@ -50,7 +50,7 @@ def _capture_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _capture(args: argparse.Namespace) -> int:
     from ..captures.files import made_of
-    from .version import version
+    from ..version import version
 
     port = AdminPort(args.address, token_of(args))
     found: list[dict[str, Any]] = []

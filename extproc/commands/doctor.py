@@ -16,14 +16,18 @@ from .launch import USUAL
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Asks a running gateway: whether it answers, its models, its clock, a short question to each model by OpenAI's "
-        "and by Anthropic's API, whole and streamed (a few tokens each), and, where its admin interface is named, what "
-        "Envoy says about the sidecar and whether its configuration is right."
+        "and by Anthropic's API, whole and streamed (a few tokens each), and, where they are named, Envoy's admin "
+        "interface and the sidecar's: what Envoy says about the sidecar, whether its configuration is right, and which "
+        "version runs."
     )
     usual = os.environ.get("EXTPROC_URL") or USUAL
     where = f"left out: EXTPROC_URL, or {USUAL}"
     parser.add_argument("url", nargs="?", type=base_url, default=usual, metavar="URL", help=where)
     admin = "Envoy's admin interface, as http://127.0.0.1:9901"
     parser.add_argument("--admin", type=base_url, metavar="URL", help=admin)
+    sidecar = "the sidecar's admin port, as 127.0.0.1:9902: its version and health; left out: EXTPROC_ADMIN"
+    own = os.environ.get("EXTPROC_ADMIN") or None
+    parser.add_argument("--sidecar", type=base_url, default=own, metavar="ADDRESS", help=sidecar)
     parser.add_argument("--model", action="append", default=[], metavar="NAME", help="left out: one of each owner")
     parser.add_argument("--no-requests", action="store_true", help="ask no model: costs nothing, says less")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(%(default)s)")
@@ -43,9 +47,9 @@ _STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
 def _doctor(args: argparse.Namespace) -> int:
     from ..demo.screen import Screen
     from ..doctor import Patient, examine
-    from .version import version
+    from ..version import version
 
-    patient = Patient(args.url, args.admin or "", list(args.model), not args.no_requests)
+    patient = Patient(args.url, args.admin or "", list(args.model), not args.no_requests, args.sidecar or "")
     found = []
     said = ""
     screen = Screen(sys.stdout)

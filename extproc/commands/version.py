@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import importlib.util
 import platform
 import subprocess
 import sys
 
+from ..version import version
 from .base import Command, table
 
-DISTRIBUTION = "extproc-llm"
 PARTS = {
     "fast": "uvloop", "grpcio": "grpc", "gcp": "google.auth", "aws": "botocore", "policies": "aiohttp",
     "check": "envoy_data_plane",
@@ -28,14 +27,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     "version", "the version of this program, of Python and of Envoy", arguments, ["extproc version"], ["0 always"]
 )
-
-
-def version() -> str:
-    """This distribution's, which stands in pyproject.toml alone; "unknown" where it runs without being installed."""
-    try:
-        return importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def envoy() -> str:

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from ..check import Unreadable, check
+from ..version import version
 from ..wire import NoAnswer, SeenAnswer, ask
 
 MAX_SKEW = 60.0
@@ -52,6 +53,8 @@ class Patient:
     """Those to try."""
     requests: bool = True
     """Whether models may be asked, which costs a few tokens each."""
+    sidecar: str = ""
+    """The sidecar's admin port."""
     answers: bool = False
     """Whether anything came back."""
 
@@ -63,6 +66,8 @@ def examine(patient: Patient) -> Iterator[Looked]:
         yield from _listed(patient)
         if patient.requests:
             yield from _translates(patient)
+    if patient.sidecar:
+        yield from _sidecar(patient)
     if patient.admin:
         yield from _envoy(patient)
 
@@ -250,6 +255,25 @@ def _next(seen: SeenAnswer) -> str:
 
 
 # ---- what Envoy says
+
+
+def _sidecar(patient: Patient) -> Iterator[Looked]:
+    try:
+        seen = ask(patient.sidecar, "/readyz", seconds=10)
+    except NoAnswer as error:
+        yield Looked("wrong", f"the sidecar's admin port does not answer at {patient.sidecar}: {error}",
+                     "the sidecar says at its start where it is: extproc serve --admin 127.0.0.1:9902")  # fmt: skip
+        return
+    _, ours, theirs = seen.headers.get("server", "").partition("extproc/")
+    if not ours:
+        yield Looked("wrong", f"{patient.sidecar} is no admin port of a sidecar's", "extproc serve --admin names one")
+    elif theirs != version():
+        yield Looked("note", f"the sidecar is extproc {theirs}", f"this program is {version()}: ask with the same one")
+    else:
+        yield Looked("ok", f"the sidecar is extproc {theirs}")
+    if ours and seen.status != 200:
+        said = seen.body.decode("utf-8", "replace").strip()[:80]
+        yield Looked("wrong", f"the sidecar takes no new streams: {said}", "its log says why; a second one serves on")
 
 
 def _envoy(patient: Patient) -> Iterator[Looked]:

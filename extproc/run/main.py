@@ -185,7 +185,7 @@ def said(screen: Screen, asked: RunPlan, running: Running) -> None:
     screen.labelled("Anthropic clients", url)
     screen.labelled("Gemini clients", url)
     screen.title("Paste into another terminal")
-    for line in lines(asked.layout, url, running.admin_url):
+    for line in lines(asked.layout, url, running.admin_url, running.sidecar.admin):
         screen.line(line)
     screen.title(f"Ready: {url}   (Ctrl-C ends it)")
     screen.line(f"live view {running.view_url}", "bold")
@@ -194,8 +194,9 @@ def said(screen: Screen, asked: RunPlan, running: Running) -> None:
         screen.line(f"{running.host}: whoever reaches this port spends your keys", "yellow")
 
 
-def lines(layout: Layout, url: str, admin: str) -> list[str]:
-    """Lines of a shell that ask the gateway at *url*, whose Envoy has *admin*, and start clients on it."""
+def lines(layout: Layout, url: str, admin: str, sidecar: str) -> list[str]:
+    """Lines of a shell that ask the gateway at *url*, and start clients on it. *admin*: Envoy's; *sidecar*: the
+    sidecar's own admin port."""
     names = list(dict.fromkeys(layout.samples.values())) or ["MODEL"]
     first, last = names[0], names[-1]
     named = shlex.quote(first)
@@ -208,7 +209,7 @@ def lines(layout: Layout, url: str, admin: str) -> list[str]:
         f"""-d '{{"model": "{last}", "stream": true, {question}}}'""",
         f"extproc launch claude{away} --model {named}",
         f"extproc launch codex{away} --model {named}",
-        f"extproc doctor {url} --admin {admin}",
+        f"extproc doctor {url} --admin {admin} --sidecar {sidecar}",
     ]
 
 

@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Protocol
 from urllib.parse import parse_qs
 
+from ..version import version
 from . import live
 from .ring import Look
 
@@ -36,6 +37,8 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 _JSON = "application/json"
+_SERVER = f"extproc/{version()}"
+"""What `extproc doctor` compares with its own."""
 _EXCHANGE = "/exchanges/"
 WATCHED = ("/healthz", "/readyz")
 """What whoever watches the process asks: whether to start it anew, and whether to send it more."""
@@ -281,6 +284,7 @@ def _whole(status: HTTPStatus, kind: str, body: str, *, with_body: bool) -> byte
         f"content-type: {kind}",
         f"content-length: {len(data)}",
         "connection: close",
+        f"server: {_SERVER}",
     ]
     if status is HTTPStatus.UNAUTHORIZED:
         lines.append("www-authenticate: Bearer")

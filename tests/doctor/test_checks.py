@@ -13,6 +13,7 @@ from extproc.demo import as_anthropic, as_openai
 from extproc.demo.provider import Received, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
 from extproc.doctor import Looked, Patient, examine
 from extproc.doctor.checks import _STEPS
+from extproc.version import version
 from tests.support.ports import free_port
 
 LISTED = {"object": "list", "data": [{"id": "m", "owned_by": "a"}, {"id": "n", "owned_by": "a"}]}
@@ -58,6 +59,33 @@ def test_nobody_there() -> None:
 @pytest.mark.parametrize("status", [500, 503])
 def test_an_envoy_without_its_sidecar(status: int) -> None:
     assert "extproc serve --listen" in wrong(looked(root=json_answer({}, status)))[0]
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "said"),
+    [
+        (f"extproc/{version()}", 200, [f"ok: the sidecar is extproc {version()}"]),
+        ("extproc/0.0.1", 200, ["note: the sidecar is extproc 0.0.1"]),
+        (f"extproc/{version()}", 503, [f"ok: the sidecar is extproc {version()}",
+                                       "wrong: the sidecar takes no new streams: draining"]),
+        ("nginx", 200, ["wrong: {} is no admin port of a sidecar's"]),
+    ],
+)  # fmt: skip
+def test_the_sidecars_version_and_health(server: str, status: int, said: list[str]) -> None:
+    answer = ScriptedAnswer([b"draining"], status, (("server", server), ("content-type", "text/plain")))
+    with ScriptedProvider(Ill(readyz=answer)) as there:
+        url = f"http://127.0.0.1:{there.port}"
+        found = list(examine(Patient(url, requests=False, sidecar=url)))
+    assert [f"{one.grade}: {one.what}" for one in found if url in one.what or "the sidecar" in one.what] == [
+        line.format(url) for line in said
+    ]
+
+
+def test_a_sidecar_whose_admin_port_is_elsewhere() -> None:
+    with ScriptedProvider(Ill()) as there:
+        url = f"http://127.0.0.1:{there.port}"
+        found = wrong(list(examine(Patient(url, requests=False, sidecar=f"http://127.0.0.1:{free_port()}"))))
+    assert len(found) == 1 and "extproc serve --admin" in found[0]
 
 
 def test_another_server() -> None:

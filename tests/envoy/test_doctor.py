@@ -11,6 +11,7 @@ from extproc.demo import as_openai
 from extproc.doctor import Looked, Patient, examine
 from extproc.gateway import lay_out, read
 from extproc.run.running import Running
+from extproc.version import version
 from tests.support.upstream import ScriptedUpstream
 
 FILE = "providers: {{openai: {{url: 'http://127.0.0.1:{port}'}}}}\nmodels: {{gpt-5.4-mini: openai}}"
@@ -28,7 +29,9 @@ def running(upstream: ScriptedUpstream) -> Running:
 
 
 def lines(gateway: Running, *models: str) -> list[str]:
-    found: list[Looked] = list(examine(Patient(gateway.url, gateway.admin_url, list(models))))
+    found: list[Looked] = list(
+        examine(Patient(gateway.url, gateway.admin_url, list(models), sidecar=f"http://{gateway.sidecar.admin}"))
+    )
     return [f"{one.grade}: {one.what} -> {one.then}" for one in found]
 
 
@@ -38,6 +41,7 @@ def test_one_that_is_well(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     assert [line for line in found if not line.startswith("ok: ")] == []
     assert len(upstream.received) == 4
     assert [line for line in found if line.startswith("ok: Envoy 1.")]
+    assert f"ok: the sidecar is extproc {version()} -> " in found
 
 
 def test_a_key_that_the_provider_refuses(upstream: ScriptedUpstream) -> None:

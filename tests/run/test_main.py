@@ -80,7 +80,7 @@ def test_the_scripted_providers_need_no_key_and_have_one_of_their_own() -> None:
 
 def test_lines_name_the_url_only_where_it_is_not_the_usual_one() -> None:
     layout = planned(KEY).layout
-    assert "--url" not in "\n".join(lines(layout, "http://127.0.0.1:10000", "http://127.0.0.1:9"))
-    other = lines(layout, "http://127.0.0.1:7", "http://127.0.0.1:9")
+    assert "--url" not in "\n".join(lines(layout, "http://127.0.0.1:10000", "http://127.0.0.1:9", "127.0.0.1:8"))
+    other = lines(layout, "http://127.0.0.1:7", "http://127.0.0.1:9", "127.0.0.1:8")
     assert "extproc launch claude --url http://127.0.0.1:7 --model gpt-5.4-mini" in other
-    assert "extproc doctor http://127.0.0.1:7 --admin http://127.0.0.1:9" in other
+    assert "extproc doctor http://127.0.0.1:7 --admin http://127.0.0.1:9 --sidecar 127.0.0.1:8" in other
