@@ -132,7 +132,8 @@ def test_nothing_is_logged_for_an_exchange() -> None:
 
 def test_the_process_imports_no_other_stubs_of_envoy_and_nothing_that_must_be_asked_for() -> None:
     code = (
-        "import sys, extproc.server.grpcio, extproc.cli\n"
+        "import sys, extproc.server.grpcio, extproc.server.workers, extproc.commands as commands\n"
+        "commands.every()\n"
         "print(sorted(n for n in sys.modules if n.split('.')[0] in ('envoy', 'udpa', 'xds', 'validate')\n"
         "             or n in ('extproc.captures', 'extproc.tracing', 'extproc.telemetry.admin')))"
     )
@@ -141,7 +142,7 @@ def test_the_process_imports_no_other_stubs_of_envoy_and_nothing_that_must_be_as
 
 
 def test_the_library_needs_neither_grpc_nor_protobuf() -> None:
-    code = "import sys, extproc; print(sorted({'grpc', 'google.protobuf'} & set(sys.modules)))"
+    code = "import sys\nfrom extproc import *\nprint(sorted({'grpc', 'google.protobuf'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
