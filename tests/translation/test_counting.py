@@ -28,7 +28,7 @@ def test_an_upstream_of_another_api_is_answered_for(attempt: float) -> None:
     envoy = asked(NOT_COUNTING, attempt=attempt)
     assert envoy.immediate is not None
     status, headers, body, details = envoy.immediate
-    assert (status, body, details) == (200, {"input_tokens": 6}, "extproc_estimated")
+    assert (status, body, details) == (200, {"input_tokens": 7}, "extproc_estimated")
     assert headers["x-llm-translation"] == "input_tokens:estimated"
     assert "input_tokens" not in envoy.metadata, "nothing was used"
     assert (envoy.metadata["model_asked"], envoy.metadata["ending"]) == ("m", "answered")
@@ -83,7 +83,7 @@ def test_responses_clients_have_such_a_question_too(members: dict[str, Any]) -> 
     envoy = asked_responses("{provider: deepseek, auth: none}", {**members, "input": "a" * 8, "instructions": "b" * 8})
     assert envoy.immediate is not None
     status, headers, body, _ = envoy.immediate
-    assert (status, body) == (200, {"object": "response.input_tokens", "input_tokens": 8})
+    assert (status, body) == (200, {"object": "response.input_tokens", "input_tokens": 11})
     assert headers["x-llm-translation"] == "input_tokens:estimated"
 
 
@@ -94,7 +94,7 @@ def test_an_upstream_that_turns_out_not_to_count_is_answered_for(status: int) ->
     assert envoy.upstream[":path"].startswith("/v1/responses/input_tokens")
     assert envoy.sent_json["input"] and "store" not in envoy.sent_json
     envoy.answer(status, {"content-type": "text/html", "content-encoding": "br"})
-    assert json.loads(envoy.chunk(b"<html>", end=True)) == {"input_tokens": 6}
+    assert json.loads(envoy.chunk(b"<html>", end=True)) == {"input_tokens": 7}
     assert envoy.client[":status"] == "200" and "content-encoding" not in envoy.client
     assert envoy.client["x-llm-translation"] == "input_tokens:estimated"
     assert "input_tokens" not in envoy.metadata, "nothing was used"

@@ -1,6 +1,13 @@
-"""How many tokens a request has: read of an answer, or told about, where the upstream has no way to tell."""
+"""How many tokens a request has: read of an answer, or told about, where the upstream has no way to tell.
+
+The estimate is made of what tokenizers of today cut texts into: a word with the blank before it, up to three digits,
+marks that stand together, a line's indentation, and of other scripts so many characters each. The weights are fitted to
+o200k on prose, code, JSON, YAML and Chinese; ``tests/golden/counts.jsonl`` holds what comes of it.
+"""
 
 from __future__ import annotations
+
+import re
 
 from ...llm.failures import ProtocolError
 from ...llm.request import (
@@ -20,11 +27,35 @@ from ..base import encode
 from .counts import exact
 from .reading import decode
 
-BYTES_PER_TOKEN = 4
-MESSAGE_TOKENS = 4
-"""What a message costs beside its content."""
+MESSAGE_TOKENS = 3
+"""What a message costs beside its content, and the answer's beginning as well."""
+TOOLS = 0.85
+"""Of a tool's JSON: many servers show it to their model as it is, OpenAI in a shorter form."""
 IMAGE_TOKENS = 1600
 """An image of the largest size that is not made smaller (Anthropic, Vision guide); a file is taken for one."""
+SAMPLE = 1 << 18
+"""Bytes of a text that are looked at, in 16 places; the rest is taken to be alike."""
+_PLACES = 16
+
+_WEIGHTS = tuple(
+    (re.compile(pattern), weight)
+    for pattern, weight in (
+        (rb"[A-Z]?(?:[a-z]|[\xc3-\xc5][\x80-\xbf]){1,12}|[A-Z]+(?![a-z])", 1.0),  # a word, or a hump of one
+        (rb"[A-Za-z]{9}", 0.3),
+        (rb"[0-9]{1,3}", 1.45),
+        (rb"[!-/:-@\[-`{-~]+", 0.63),
+        (rb"[!-/:-@\[-`{-~]", 0.17),
+        (rb"[ \t]{2,}|[\r\n]+[ \t]*", 1.0),
+        (rb"[\xc2-\xcd]", 0.6),  # letters with accents, signs
+        (rb"[\xce\xcf\xd5-\xdf]", 0.45),  # Greek, Hebrew, Arabic
+        (rb"[\xd0-\xd4]", 0.31),  # Cyrillic
+        (rb"[\xe0\xe1]", 0.4),  # the scripts of India, Thai
+        (rb"\xe2", 1.2),  # typographic signs
+        (rb"[\xe3-\xe9\xef]", 0.85),  # Chinese, Japanese, their punctuation
+        (rb"[\xea-\xee]", 0.7),  # Korean
+        (rb"[\xf0-\xf4]", 1.7),  # emoji
+    )
+)
 
 
 def read_count(body: bytes, name: str) -> int | None:
@@ -36,22 +67,37 @@ def read_count(body: bytes, name: str) -> int | None:
     return exact(answer.get(name)) if type(answer) is dict else None
 
 
+def tokens_of(text: bytes) -> float:
+    """About how many tokens *text* has. In linear time, of which the most is bounded."""
+    size = len(text)
+    if size <= SAMPLE:
+        return _weighed(text)
+    piece, step = SAMPLE // _PLACES, size // _PLACES
+    looked = b"\n".join(text[at : at + piece] for at in range(0, step * _PLACES, step))
+    return _weighed(looked) * size / len(looked)
+
+
+def _weighed(text: bytes) -> float:
+    return sum(len(pattern.findall(text)) * weight for pattern, weight in _WEIGHTS)
+
+
 def estimate(request: Request) -> int:
     """The tokens of *request*'s input."""
-    size = _Size()
+    size, tools = _Size(), list[bytes]()
     for message in (*request.system, *request.messages):
         size.add(message.content)
     for tool in request.tools:
         written = {"name": tool.name, "description": tool.description, "schema": tool.schema, "native": tool.native}
-        size.bytes += len(encode({name: value for name, value in written.items() if value is not None}))
-    return -(-size.bytes // BYTES_PER_TOKEN) + MESSAGE_TOKENS * len(request.messages) + IMAGE_TOKENS * size.media
+        tools.append(encode({name: value for name, value in written.items() if value is not None}))
+    told = tokens_of(b" ".join(size.texts)) + TOOLS * tokens_of(b" ".join(tools))
+    return round(told) + MESSAGE_TOKENS * (len(request.system) + len(request.messages) + 1) + IMAGE_TOKENS * size.media
 
 
 class _Size:
-    """Bytes of text, and media."""
+    """Texts, and how many media."""
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.texts: list[bytes] = []
         self.media = 0
 
     def add(self, content: str | list[Block]) -> None:
@@ -62,7 +108,7 @@ class _Size:
             self._add_block(block)  # type: ignore[arg-type]
 
     def _text(self, *texts: str | None) -> None:
-        self.bytes += sum(len(text.encode("utf-8", "replace")) for text in texts if text)
+        self.texts += [text.encode("utf-8", "replace") for text in texts if text]
 
     def _add_block(self, block: Block) -> None:
         match block:
@@ -72,7 +118,8 @@ class _Size:
                 self._text(block.text)
             case ToolCall():
                 self._text(block.name, block.arguments)
-                self.bytes += len(encode(block.input)) if block.input is not None else 0
+                if block.input is not None:
+                    self.texts.append(encode(block.input))
             case ToolResult():
                 self.add(block.content)
             case SearchResult():
@@ -84,7 +131,7 @@ class _Size:
             case Image() | Audio():
                 self.media += 1
             case Opaque():
-                self.bytes += len(encode(block.content))
+                self.texts.append(encode(block.content))
 
     def _document(self, block: Document) -> None:
         self._text(block.title, block.context)
