@@ -42,7 +42,8 @@ REAL_GO := github.com/envoyproxy/ratelimit/src/service_cmd@v1.4.1-0.202601220836
 REAL_REDIS := redis-server redis-tools liblzf1 libjemalloc2
 REAL_HELM := helm.sh/helm/v3/cmd/helm@v3.19.0
 REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33 \
-  ai@6.0.326 @ai-sdk/openai@3.0.141 @ai-sdk/anthropic@3.0.140 openai @anthropic-ai/sdk @google/genai
+  ai@6.0.326 @ai-sdk/openai@3.0.141 @ai-sdk/anthropic@3.0.140 openai@6.49.0 @anthropic-ai/sdk@1.14.0 \
+  @google/genai@2.32.0
 REAL_LIBRARIES := langchain-openai==1.7.4 langchain-anthropic==1.7.10 pydantic-ai-slim[openai]==2.68.0
 CAN_COMPILE := command -v cc > /dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
   sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
