@@ -205,11 +205,12 @@ def upstream_headers(
     own = [(name, value) for name, value in own if name not in replaced]
     gone = {plain(name) for name in (*replaced, *(name for name, _ in own), *_named_by_connection(theirs))}
     goes = _goes_passed if passthrough else _goes_translated
+    forwards = bool(forward.names or forward.families)
     kept = [
         pair
         for pair in theirs
         if plain(pair[0]) not in gone
-        and (goes(pair[0]) or (forward is not NOTHING and pair[0] in forward and may_be_forwarded(pair[0])))
+        and (goes(pair[0]) or (forwards and pair[0] in forward and may_be_forwarded(pair[0])))
     ]
     return [*kept, *own, *auth]
 

@@ -63,11 +63,12 @@ LevelText = str | Mapping[str, Any] | None
 class Attributes:
     """The attributes of one message."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "_levels")
 
     def __init__(self, message: ProcessingRequest) -> None:
         # Reading a name that is not there would add it.
         self._fields: Mapping[str, Any] = message.attributes[FILTER].fields if FILTER in message.attributes else {}
+        self._levels: list[tuple[int, str] | None] | None = None
 
     def text(self, name: str) -> str:
         return str(self._fields[name].string_value) if name in self._fields else ""
@@ -116,11 +117,13 @@ class Attributes:
 
     def _found(self) -> list[tuple[int, str] | None]:
         """Of each level the form in which it came, and its text."""
+        if self._levels is not None:
+            return self._levels
         found: list[tuple[int, str] | None] = [None, None, None]
-        for name, value in self._fields.items():
+        # By name: most are about something else, and to read one takes longer than to see that.
+        for name in self._fields:
             where = _where(name)
-            text = value.string_value
-            if where is None or not text:
+            if where is None or not (text := str(self._fields[name].string_value)):
                 continue
             level, form = where
             if text == _A_MAP:
@@ -129,6 +132,7 @@ class Attributes:
             best = found[level]
             if best is None or form < best[0]:
                 found[level] = (form, text)
+        self._levels = found
         return found
 
 

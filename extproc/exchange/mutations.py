@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..envoy_api.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValueOption
+from ..envoy_api.envoy.config.core.v3.base_pb2 import HeaderMap
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     CommonResponse,
@@ -14,6 +14,7 @@ from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingResponse,
 )
 from ..headers import Headers
+from . import written
 from .phases import Kind
 
 NAMESPACE = "extproc"
@@ -21,7 +22,6 @@ NAMESPACE = "extproc"
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TRAILERS = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
-_OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def read_headers(headers: HeaderMap) -> tuple[dict[str, str], Headers]:
@@ -67,27 +67,23 @@ def _grouped(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def diff(came: Iterable[tuple[str, str]], wanted: Iterable[tuple[str, str]]) -> HeaderMutation:
     """What turns the headers that *came* into those that are *wanted*."""
     old, new = _grouped(came), _grouped(wanted)
-    mutation = HeaderMutation()
-    mutation.remove_headers.extend(name for name in old if name not in new)
-    for name, value in new.items():
-        if old.get(name) != value:
-            set_header(mutation, name, value)
+    differing = [written.header(name, _bytes(value)) for name, value in new.items() if old.get(name) != value]
+    mutation = HeaderMutation.FromString(b"".join(differing))
+    mutation.remove_headers.extend([name for name in old if name not in new])
     return mutation
 
 
 def set_header(mutation: HeaderMutation, name: str, value: str) -> None:
     """Set *name*, in place of whatever values it has."""
-    option = mutation.set_headers.add()
-    option.header.key = name
-    option.header.raw_value = _bytes(value)
-    option.append_action = _OVERWRITE
+    mutation.MergeFromString(written.header(name, _bytes(value)))
 
 
 def set_after_all(mutation: HeaderMutation, name: str, value: str) -> None:
     """The same where *mutation* may say already that *name* is to be removed: then it says so no more."""
-    gone = [other for other in mutation.remove_headers if other != name]
-    del mutation.remove_headers[:]
-    mutation.remove_headers.extend(gone)
+    if name in mutation.remove_headers:
+        gone = [other for other in mutation.remove_headers if other != name]
+        del mutation.remove_headers[:]
+        mutation.remove_headers.extend(gone)
     set_header(mutation, name, value)
 
 
@@ -214,13 +210,5 @@ def with_metadata(
         copied = ProcessingResponse()
         copied.CopyFrom(response)
         response = copied
-    fields = response.dynamic_metadata.fields[namespace].struct_value.fields
-    for name, value in values.items():
-        if isinstance(value, str):
-            # A lone surrogate, which JSON can hold, cannot travel in a protobuf string.
-            fields[name].string_value = value.encode("utf-8", "replace").decode()
-        elif isinstance(value, bool):
-            fields[name].bool_value = value
-        else:
-            fields[name].number_value = value
+    response.dynamic_metadata.fields[namespace].struct_value.MergeFromString(written.struct(values))
     return response

@@ -67,7 +67,7 @@ class Router(Translator):
         says = self._heard(attributes)
         self._prefixes = says.get("prefixes", {})
         self._keeps = says.get("other_paths") == "refuse"
-        self._catalogue = catalogue_of(message)
+        self._catalogue = catalogue_of(attributes)
         if self._catalogue is None or not self._catalogue.routes:
             self.response_mode = ProcessingMode.NONE
             return HOLDING[ProcessingMode.NONE], Phase.REQUEST
@@ -113,7 +113,7 @@ class Router(Translator):
         if asked is None:
             return super().without_body(message)
         self.client = dialects.asks_in(self.path, self.came)
-        catalogue = catalogue_of(message)
+        catalogue = catalogue_of(Attributes(message))
         if catalogue is None:
             return self.failure(ErrorKind.NOT_FOUND, f"no list of models is configured: set {MODELS}", "not_found")
         found = catalogue.find(asked) if asked else catalogue.listed
@@ -251,9 +251,9 @@ class Router(Translator):
         return facts
 
 
-def catalogue_of(message: ProcessingRequest) -> Catalogue | None:
+def catalogue_of(attributes: Attributes) -> Catalogue | None:
     """What the virtual host says of its models, ``None`` if nothing. Raises RouteError."""
-    text = Attributes(message).text(MODELS)
+    text = attributes.text(MODELS)
     return read_catalogue(text) if text else None
 
 

@@ -34,6 +34,7 @@ STATEFUL = (
 credential: a route has to name them."""
 
 
+_KINDS = {name: kind for kind in (CONVERSATIONS, EMBEDDINGS, REST) for name in kind}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -57,7 +58,10 @@ class Endpoint(Frozen):
 
     def path_for(self, conf: Mapping[str, str]) -> str:
         """The path, its parts yet to be filled in, for the ``provider_conf`` *conf*."""
-        return next((path for name, path in self.paths_with if conf.get(name)), self.path)
+        for name, path in self.paths_with:
+            if conf.get(name):
+                return path
+        return self.path
 
 
 class Provider(Frozen):
@@ -104,14 +108,20 @@ class Provider(Frozen):
         own = self.dialects.get(client)
         if own is not None and not own.explicit and not own.models:
             return client
-        alike = {name: self.dialects[name] for name in self.dialects if kind_of(name) is kind_of(client)}
-        fitting = (name for name, there in alike.items() if there.models and re.match(there.models, model))
-        others = (name for name, there in alike.items() if not there.models and not there.explicit)
-        return next(fitting, None) or next(others, None)
+        kind, other = kind_of(client), None
+        for name, there in self.dialects.items():
+            if kind_of(name) is not kind:
+                continue
+            if there.models and re.match(there.models, model):
+                return name
+            if other is None and not there.models and not there.explicit:
+                other = name
+        return other
 
     def conf_needed(self, dialect: str, conf: Mapping[str, str]) -> list[str]:
         """The members of ``provider_conf`` that the path of *dialect* is made of, where *conf* is given."""
-        return [name for name in _braced(self.dialects[dialect].path_for(conf)) if name != "model"]
+        path = self.dialects[dialect].path_for(conf)
+        return [name for name in _braced(path) if name != "model"] if "{" in path else []
 
     @property
     def conf_known(self) -> frozenset[str]:
@@ -124,7 +134,7 @@ class Provider(Frozen):
 
 def kind_of(dialect: str) -> tuple[str, ...]:
     """The dialects between which and *dialect* there are translations."""
-    return next((kind for kind in (EMBEDDINGS, REST) if dialect in kind), CONVERSATIONS)
+    return _KINDS.get(dialect, CONVERSATIONS)
 
 
 _BEARER = "{header: {Authorization: 'Bearer ${%s}'}}"

@@ -161,6 +161,9 @@ class Route(Frozen):
         Of the client's goes on what the route forwards, and with *passthrough* (one API on both sides) what cannot
         carry a credential.
         """
+        if self.endpoint is None and not self.auth_query and "?" not in path and "?" not in client_path:
+            # As nearly all are.
+            return path, ""
         bare, _, own = path.partition("?")
         layers = [self._client_pairs(client_path, passthrough), _pairs(own)]
         hidden: list[tuple[str, str]] = []
