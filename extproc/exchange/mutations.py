@@ -21,6 +21,8 @@ NAMESPACE = "extproc"
 """Our namespace in dynamic metadata."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NAMES = {kind: kind.value for kind in Kind}
+"""Looked up: what Enum does for a ``value`` takes as long as the member that is named."""
 _TRAILERS = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
 
 
@@ -98,7 +100,7 @@ def proceed(
     """The answer to a message of *kind*: go on, with other headers or another body where they are given. ``b""``
     empties the body, ``None`` leaves it. *replace*: nothing more of this message is to come, the body is *body*."""
     response = ProcessingResponse()
-    answer = getattr(response, kind.value)
+    answer = getattr(response, _NAMES[kind])
     if kind in _TRAILERS:
         answer.SetInParent()
         return response

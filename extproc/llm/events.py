@@ -21,6 +21,8 @@ Extra = dict[str, Any]
 class StopReason(Enum):
     """Why the model stopped."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and these are looked up for every answer
+
     END = "end"
     MAX_TOKENS = "max_tokens"
     STOP_SEQUENCE = "stop_sequence"

@@ -93,19 +93,19 @@ class Grammar:
         if new_state is None:
             raise ProtocolError(kind.__name__, f"cannot come when the response has {self.state.name.lower()}")
         needs = DELTA_OF.get(kind)
-        block: Any = getattr(event, "block", None)
+        told: Any = event  # of its kind, which says whether it has a block
         if needs is not None:
-            if self.open.get(block) is not needs:
-                raise ProtocolError(kind.__name__, f"block {block} is not open for it")
+            if self.open.get(told.block) is not needs:
+                raise ProtocolError(kind.__name__, f"block {told.block} is not open for it")
         elif kind is BlockEnded:
-            if self.open.pop(block, None) is None:
-                raise ProtocolError(kind.__name__, f"block {block} is not open")
+            if self.open.pop(told.block, None) is None:
+                raise ProtocolError(kind.__name__, f"block {told.block} is not open")
         elif kind in STARTS:
-            if block != self.next_block:
-                raise ProtocolError(kind.__name__, f"block {block}, expected {self.next_block}")
+            if told.block != self.next_block:
+                raise ProtocolError(kind.__name__, f"block {told.block}, expected {self.next_block}")
             if len(self.open) >= self.max_open:
                 raise ProtocolError(kind.__name__, f"more than {self.max_open} blocks are open at once")
-            self.open[block] = kind
+            self.open[told.block] = kind
             self.next_block += 1
         elif kind is ResponseEnded and self.open:
             raise ProtocolError(kind.__name__, f"blocks {sorted(self.open)} are still open")

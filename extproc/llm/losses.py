@@ -12,6 +12,8 @@ from ..frozen import Frozen
 class Action(Enum):
     """What became of the thing at a path."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and these are looked up for every loss
+
     DROPPED = "dropped"
     CLAMPED = "clamped"
     REWRITTEN = "rewritten"

@@ -13,6 +13,8 @@ from .traceparent import Traced
 class Ending(Enum):
     """How an exchange ended."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and these are looked up for every exchange
+
     COMPLETE = "complete"
     FAILED = "failed"
     """The client got an error, in the response's place or at its end."""
