@@ -437,7 +437,7 @@ class Exchange:
             cost_usd=usd,
             unpriced=usd is None and translation.route.prices is not None and translation.usage != NO_USAGE,
             losses=tuple(f"{clipped(loss.path)}:{loss.action.value}" for loss in translation.losses),
-            request_losses=len(translation.request_losses) if translation.losses else 0,
+            request_losses=len(translation.request_losses),
             denied_by=translation.denied_by,
             seconds=seconds,
             sent_seconds=self.since(times.sent) if times.sent is not None else None,
