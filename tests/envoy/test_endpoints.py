@@ -176,6 +176,18 @@ def test_what_is_said(world: World) -> None:
     check_key(got)
 
 
+@pytest.mark.parametrize("path", ["/v1/responses/compact", "/tokenize", "/score"])
+def test_what_asks_for_no_answer_passes_as_json(world: World, path: str) -> None:
+    """A conversation to be shortened, and vLLM's own endpoints: the model is the route's, where that sets one."""
+    for model in ("gpt-image-1", "dall-e"):
+        world.upstream.will(json_answer({"usage": USAGE, "count": 3}))
+        reply = world.gateway.send(path, {"model": model, "input": "hi"}, {"authorization": f"Bearer {CLIENT_KEY}"})
+        assert (reply.status, reply.json) == (200, {"usage": USAGE, "count": 3})
+        got = world.upstream.last
+        assert (got.path, got.json()) == (path, {"model": "gpt-image-1", "input": "hi"})
+        check_key(got)
+
+
 def test_speech_is_bytes(world: World) -> None:
     with world.openai.audio.speech.with_streaming_response.create(model="tts-1", voice="alloy", input="hi") as spoken:
         assert spoken.headers["content-type"] == "audio/mpeg"
