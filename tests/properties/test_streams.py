@@ -26,14 +26,23 @@ def test_there_is_something_to_run() -> None:
     assert len(ALL_GOLDENS) >= 25
 
 
+def heard_and_told(client: str, upstream: str, chunks: list[bytes]) -> tuple[list[e.ResponseEvent], bytes]:
+    """The events of a stream that comes in *chunks*, and what the client gets."""
+    events: list[e.ResponseEvent] = []
+    response = translated(client, upstream, seen=events)
+    out = [response.feed(chunk, False) for chunk in chunks]
+    return events, b"".join([*out, response.feed(b"", True)])
+
+
 @pairs
 @pytest.mark.rows("A8", "B12")
 def test_any_single_cut_gives_the_same_bytes(pair: Pair) -> None:
+    """And the same events, which are those of all clients: each client is tried at other cuts, all together at each."""
     client, upstream, path = pair
     data = path.read_bytes()
-    whole = run(client, upstream, [data])
-    for cut in range(1, len(data)):
-        if run(client, upstream, [data[:cut], data[cut:]]) != whole:
+    whole = heard_and_told(client, upstream, [data])
+    for cut in range(1 + NAMES.index(client), len(data), len(NAMES)):
+        if heard_and_told(client, upstream, [data[:cut], data[cut:]]) != whole:
             around = f"{data[max(0, cut - 40) : cut]!r} | {data[cut : cut + 40]!r}"
             pytest.fail(f"a cut at {cut} changes the output: {around}")
 
