@@ -11,8 +11,8 @@ from .given import Given
 from .patterns import Pattern, compiled
 
 Span = tuple[int, int]
-Check = Callable[[bytes], Span | None]
-"""Where in what a pattern has found the thing itself is; ``None`` if it is none."""
+Check = Callable[[bytes], Iterator[Span]]
+"""Where in what a pattern has found the things themselves are, in order. What is long it must go through once."""
 
 
 class Recogniser(Frozen):
@@ -26,12 +26,14 @@ class Recogniser(Frozen):
         at = 0
         while (found := self.pattern.next_in(text, at)) is not None:
             start, end = found
-            part = (0, end - start) if self.check is None else self.check(text[start:end])
-            if part is not None and part[0] < part[1]:
-                yield start + part[0], start + part[1]
-                at = start + part[1]
-            else:
-                at = start + 1 if self.step or start == end else end
+            at = start + 1 if self.step or start == end else end
+            if self.check is None:
+                if start < end:
+                    yield found
+                continue
+            for begins, ends in self.check(text[start:end]):
+                yield start + begins, start + ends
+                at = start + ends
 
 
 _KEYS = (
@@ -75,30 +77,42 @@ _PHONE = range(8, 16)
 """How many digits, by ISO/IEC 7812 and E.164."""
 
 
-def _iban(found: bytes) -> Span | None:
+def _iban(found: bytes) -> Iterator[Span]:
     length = _IBAN_LENGTHS.get(found[:2].decode().upper())
     places = [at for at, sign in enumerate(found) if sign not in b" -"]
     if length is None or len(places) < length:
-        return None
+        return
     end = places[length - 1] + 1
     plain = found[:end].replace(b" ", b"").replace(b"-", b"").decode().upper()
     number = "".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])
-    return (0, end) if int(number) % 97 == 1 else None
+    if int(number) % 97 == 1:
+        yield 0, end
 
 
-def _card(found: bytes) -> Span | None:
+def _card(found: bytes) -> Iterator[Span]:
+    """All that stand in a row of groups of digits: a list of cards is one."""
     groups = [each.span() for each in _DIGITS.finditer(found)]
-    for first, (start, _) in enumerate(groups):
-        if found[start] not in b"23456" or groups[first][1] - start not in _GROUP:
-            continue
-        digits = b""
-        for begin, end in groups[first : first + 7]:
-            digits += found[begin:end]
-            if len(digits) >= _CARD.stop:
-                break
-            if len(digits) in _CARD and _luhn(digits):
-                return start, end
-    return None
+    first = 0
+    while first < len(groups):
+        start, end = groups[first]
+        count = 0
+        if found[start] in b"23456" and end - start in _GROUP:
+            count = _groups_of_a_card(found, groups[first : first + 7])
+        if count:
+            yield start, groups[first + count - 1][1]
+        first += max(count, 1)
+
+
+def _groups_of_a_card(found: bytes, groups: list[Span]) -> int:
+    """How many of *groups*, from the first on, are one; 0 if none are."""
+    digits = b""
+    for at, (begin, end) in enumerate(groups):
+        if len(digits) + end - begin >= _CARD.stop:
+            break
+        digits += found[begin:end]
+        if len(digits) in _CARD and _luhn(digits):
+            return at + 1
+    return 0
 
 
 def _luhn(digits: bytes) -> bool:
@@ -106,7 +120,7 @@ def _luhn(digits: bytes) -> bool:
     return total % 10 == 0
 
 
-def _phone(found: bytes) -> Span | None:
+def _phone(found: bytes) -> Iterator[Span]:
     """As many groups of digits as one number can have."""
     count, last = 0, 0
     for each in _DIGITS.finditer(found):
@@ -114,21 +128,23 @@ def _phone(found: bytes) -> Span | None:
             break
         count += len(each[0])
         last = each.end()
-    return (0, last) if count in _PHONE else None
+    if count in _PHONE:
+        yield 0, last
 
 
-def _ip(found: bytes) -> Span | None:
+def _ip(found: bytes) -> Iterator[Span]:
     text = found.decode()
     if "." not in text and "::" not in text and text.count(":") < 7:
-        return None
+        return
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        return None
+        return
     if address.is_loopback or address.is_unspecified:
-        return None
+        return
     # a::b is as often a name in a program.
-    return (0, len(found)) if "." in text or (len(text) > 5 and any(sign.isdigit() for sign in text)) else None
+    if "." in text or (len(text) > 5 and any(sign.isdigit() for sign in text)):
+        yield 0, len(found)
 
 
 _KNOWN: dict[str, tuple[bytes, Check | None, bool]] = {
@@ -140,7 +156,8 @@ _KNOWN: dict[str, tuple[bytes, Check | None, bool]] = {
         rb"\b(?:\d{1,3}\.){3}\d{1,3}\b|(?:\b[0-9A-Fa-f]{1,4}|:)(?::[0-9A-Fa-f]{0,4}){1,7}(?:\.\d{1,3}){0,3}", _ip, True,
     ),
     "phone": (
-        rb"(?:\+|\b00)\d[\d ()./-]*\d|\(\d{3}\) ?\d{3}[ .-]\d{4}\b|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b|\b1[3-9]\d{9}\b",
+        rb"(?:\+|\b00)\d(?:[ ()./-]{0,4}\d){7,15}"
+        rb"|\(\d{3}\) ?\d{3}[ .-]\d{4}\b|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b|\b1[3-9]\d{9}\b",
         _phone, False,
     ),
 }  # fmt: skip

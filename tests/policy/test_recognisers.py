@@ -52,13 +52,23 @@ def test_recognisers(name: str, text: str, found: list[str]) -> None:
     assert [data[a:b].decode() for a, b in known(given({}), "x", name).spans(data)] == found
 
 
-@pytest.mark.parametrize(
-    "unit", ["1", "4111 ", "a@", ":a", "a:", "DE89", "+1 ", "1.", "sk-", "eyJ", "a.", "-----BEGIN PRIVATE KEY-----"]
-)
+BEGUN = ["1", "4111 ", "a@", ":a", "a:", "DE89", "+1 ", "1.", "sk-", "eyJ", "a.", "-----BEGIN PRIVATE KEY-----", "00 "]
+WHOLE = [thing + " " for cases in FOUND.values() for _, found in cases for thing in found]
+
+
+@pytest.mark.parametrize("unit", [*BEGUN, *WHOLE])
 def test_no_text_takes_long(unit: str) -> None:
+    """Neither one that only begins like what is looked for, nor a list of nothing else."""
     data = (unit * 100_000).encode()[:200_000]
     began = time.process_time()
     for name in NAMES:
         for _ in known(given({}), "x", name).spans(data):
             pass
     assert time.process_time() - began < 5
+
+
+def test_a_list_of_cards_has_each_of_them() -> None:
+    cards = ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"]
+    text = "12 " + " ".join(cards * 3)
+    spans = list(known(given({}), "x", "card").spans(text.encode()))
+    assert [text[start:end] for start, end in spans] == cards * 3
