@@ -385,10 +385,11 @@ class Dialect(Protocol):
         usage: Usage = NO_USAGE,
         model: str = "",
         stop: StopReason = StopReason.REFUSAL,
+        worded: bool = False,
     ) -> tuple[ResponseHead, bytes]:
         """A complete answer to *request*, streamed if it asked for a stream, that says *text* and, by *stop*, that the
-        model has refused; an error where the dialect's answers hold no text. *model* is who is said to answer, if not
-        the one that was asked."""
+        model has refused, *worded*: in the place that the API has for such words; an error where the dialect's answers
+        hold no text. *model* is who is said to answer, if not the one that was asked."""
         ...
 
 
@@ -440,6 +441,7 @@ class DialectBase:
         usage: Usage = NO_USAGE,
         model: str = "",
         stop: StopReason = StopReason.REFUSAL,
+        worded: bool = False,
     ) -> tuple[ResponseHead, bytes]:
         dialect: Dialect = self
         if not dialect.converses:
@@ -448,7 +450,7 @@ class DialectBase:
         media_type = dialect.stream_type if request.stream else "application/json"
         upstream = ResponseHead(200, [("content-type", media_type)])
         emitter = dialect.response_emitter(Answering(request, upstream, Meta(), env, LossReport()))
-        denial = _denial(text, env, usage, model or request.model, stop)
+        denial = _denial(text, env, usage, model or request.model, stop, worded)
         body = b"".join([emitter.emit(event) for event in denial])
         return emitter.head, body
 
@@ -477,10 +479,10 @@ class ModelInPath(DialectBase):
         return before + slash, model, path[len(bare) - len(end) :]
 
 
-def _denial(text: str, env: Env, usage: Usage, model: str, stop: StopReason) -> list[ResponseEvent]:
+def _denial(text: str, env: Env, usage: Usage, model: str, stop: StopReason, worded: bool) -> list[ResponseEvent]:
     return [
         ResponseStarted(env.request_id, model, usage, int(env.now) or None),
-        TextStarted(0),
+        TextStarted(0, worded),
         TextDelta(0, text),
         BlockEnded(0),
         ResponseEnded(stop, usage),

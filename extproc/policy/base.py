@@ -35,13 +35,14 @@ class Unavailable(Exception):
 
 class Deny(Frozen):
     """The exchange ends here: the client is told *text*. With *status* 200 as a complete answer, whole or streamed as
-    it asked, of a model that has refused, or, without *refusal*, that has just said so; from 400 on as an error in its
-    own shape, of *code*."""
+    it asked, of a model that has refused (*worded*: in the place that the API has for a refusal in words, if any), or,
+    without *refusal*, that has just said so; from 400 on as an error in its own shape, of *code*."""
 
     text: str
     status: int = 200
     code: str = "content_policy_violation"
     refusal: bool = True
+    worded: bool = False
 
     @property
     def stop(self) -> StopReason:

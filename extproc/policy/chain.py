@@ -228,7 +228,7 @@ class ResponseGate:
             events.append(self._started or ResponseStarted(self._chain.context.request_id, "", self._usage))
         events += [BlockEnded(block) for block in self._grammar.open]
         block = self._grammar.next_block
-        events += [TextStarted(block), TextDelta(block, deny.text), BlockEnded(block)]
+        events += [TextStarted(block, deny.worded), TextDelta(block, deny.text), BlockEnded(block)]
         events.append(ResponseEnded(deny.stop, self._usage))
         return events
 

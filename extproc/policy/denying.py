@@ -9,12 +9,13 @@ from .given import Given
 
 class Denying(Frozen):
     status: int
-    refusal: bool
+    way: str
     message: str
 
     def deny(self, text: str) -> Deny:
         """Unless the operator says otherwise, the client is told *text*."""
-        return Deny(self.message or text, self.status, refusal=self.refusal)
+        refusal, worded = self.way != "answer", self.way == "worded_refusal"
+        return Deny(self.message or text, self.status, refusal=refusal, worded=worded)
 
 
 def denying(given: Given) -> Denying:
@@ -22,5 +23,5 @@ def denying(given: Given) -> Denying:
     status = given.count("deny_code", 200, least=200)
     if status != 200 and not 400 <= status <= 599:
         raise given.error("deny_code", "expected 200 (an answer that refuses) or an error's status, 400 to 599")
-    refusal = given.choice("deny_as", ("refusal", "answer")) == "refusal"
-    return Denying(status, refusal, given.text("deny_message", ""))
+    way = given.choice("deny_as", ("refusal", "worded_refusal", "answer"))
+    return Denying(status, way, given.text("deny_message", ""))

@@ -244,7 +244,7 @@ class Translation(Course):
     def _denied(self, client: Dialect, request: Request, deny: Deny) -> Answer:
         if deny.status >= 400:
             return self._erred(client, deny)
-        head, body = client.deny(request, deny.text, self._env, NOTHING_USED, stop=deny.stop)
+        head, body = client.deny(request, deny.text, self._env, NOTHING_USED, stop=deny.stop, worded=deny.worded)
         return Answer(head.status, head.headers, body, "denied")
 
     def _erred(self, client: Dialect, deny: Deny) -> Answer:

@@ -159,10 +159,11 @@ def test_a_body_that_is_no_object(body: bytes) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_denial_is_a_whole_answer_of_the_dialects_own(name: str, stream: bool) -> None:
+@pytest.mark.parametrize("worded", [False, True])
+def test_a_denial_is_a_whole_answer_of_the_dialects_own(name: str, stream: bool, worded: bool) -> None:
     dialect = dialects.get(name)
     request = Request(dialect=name, model="m", messages=[], stream=stream)
-    head, body = dialect.deny(request, "not that", Env(1.0, "id-1"), Usage(3, 0))
+    head, body = dialect.deny(request, "not that", Env(1.0, "id-1"), Usage(3, 0), worded=worded)
     assert head.status == 200
     expected = dialect.stream_type if stream else "application/json"
     assert head.header("content-type") == expected

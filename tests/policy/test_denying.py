@@ -20,7 +20,9 @@ def given(**members: Any) -> Given:
 
 def test_a_denial_is_a_refusal_unless_the_operator_says_otherwise() -> None:
     deny = denying(given()).deny("not this")
-    assert (deny.text, deny.status, deny.stop) == ("not this", 200, StopReason.REFUSAL)
+    assert (deny.text, deny.status, deny.stop, deny.worded) == ("not this", 200, StopReason.REFUSAL, False)
+    deny = denying(given(deny_as="worded_refusal")).deny("not this")
+    assert (deny.stop, deny.worded) == (StopReason.REFUSAL, True)
     deny = denying(given(deny_as="answer", deny_message="No.")).deny("not this")
     assert (deny.text, deny.status, deny.stop) == ("No.", 200, StopReason.END)
     assert denying(given(deny_code=451)).deny("no").status == 451
@@ -31,7 +33,7 @@ def test_a_denial_is_a_refusal_unless_the_operator_says_otherwise() -> None:
     [
         ({"deny_code": 302}, "expected 200"),
         ({"deny_code": 600}, "expected 200"),
-        ({"deny_as": "x"}, "choose one of: refusal, answer"),
+        ({"deny_as": "x"}, "choose one of: refusal, worded_refusal, answer"),
         ({"deny_message": 3}, "expected text"),
     ],
 )
