@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": LEAVES
     | {"llm", "costs", "credentials", "route", "exchange", "telemetry", "tracing", "captures", "envoy_api"},
     "reference": set(),
-    "check": LEAVES | {"route", "providers", "exchange", "reference"},
+    "check": LEAVES | {"route", "policy", "providers", "exchange", "reference"},
     "gateway": LEAVES | {"route", "providers", "policy", "reference"},
     "importers": LEAVES | {"costs", "gateway", "route", "providers", "reference", "check"},
     "demo": {"reference", "wire"},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from .. import policy
 from ..exchange.attributes import ROUTE_NAME
+from ..policy.base import PolicyError
 from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, MetadataLevel, level, used_levels
 from .rule import ERROR, WARNING, Found, rule
 from .topology import EXT_PROC, LEAF, Config, EnvoyRoute, Filter, type_of
@@ -135,8 +138,14 @@ def message_timeout(config: Config) -> Found:
             yield node
 
 
-ASKING = frozenset({"moderation", "rag", "request_rewrite"})
-"""Policies that ask another service."""
+class _Anybody:
+    """An operator who has every secret, and whom one can have asked: what they are does not matter here."""
+
+    def secret(self, path: str, text: str) -> Any:
+        return None
+
+    def served(self, path: str, members: Mapping[str, Any], *, embeds: bool = False) -> Any:
+        return None
 
 
 @rule(
@@ -148,18 +157,23 @@ def max_message_timeout(config: Config) -> Found:
     for route in config.routes:
         for cluster in config.reached(route):
             owners = (route.node, cluster.node, *cluster.endpoints)
-            if any(_policies(level(owner)) & ASKING for owner in owners):
+            if any(_asks(level(owner)) for owner in owners):
                 filters = [*route.filters, *route.enabled(cluster.filters, cluster)]
                 bare = (item for item in filters if item.translates and not item.config.has("max_message_timeout"))
                 yield from (item.config.get("max_message_timeout") for item in bare)
 
 
-def _policies(found: MetadataLevel) -> set[str]:
-    """The names of the policies that a level lists."""
+def _asks(found: MetadataLevel) -> bool:
+    """Whether one of the policies that a level lists asks a service."""
     listed = found.member("policies") if "policies" in (found.text or "") else None
-    if not isinstance(listed, list):
-        return set()
-    return {name for entry in listed if isinstance(entry, dict) for name in entry}
+    return isinstance(listed, list) and any(map(_asks_somebody, listed))
+
+
+def _asks_somebody(entry: Any) -> bool:
+    try:
+        return any(each.asks for each in policy.configured([entry], _Anybody()))
+    except (PolicyError, TypeError, ValueError):
+        return False  # which the rule for wrong routes tells
 
 
 @rule(

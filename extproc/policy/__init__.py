@@ -51,4 +51,4 @@ def _configured(path: str, entry: Mapping[str, Any], operator: Operator) -> Conf
     given.fail_open = given.choice("fail", ("closed", "open")) == "open"
     make = kind(given)
     given.finish()
-    return Configured(name, make, given.fail_open, given.quiet, given.guards)
+    return Configured(name, make, given.fail_open, given.quiet, given.guards, given.asks)

@@ -120,6 +120,9 @@ class Policy:
     window: Window | None = None
     """``None``: it does not look at answers, and they pass without being held or read for it."""
 
+    counts: bool = False
+    """Whether ``on_request`` also sees a request that only asks for the number of its tokens, which a provider reads as
+    any other: for a policy that asks nobody. To deny one is an error."""
     def on_body(self, body: bytes) -> bytes | Deny | Asking:
         """What the client sent, unread: for what is no request of its API yet. All policies are asked before the first
         of them sees the request."""
@@ -155,3 +158,5 @@ class Configured(Frozen):
     """And no line in the log says so; the record does."""
     guards: bool = False
     """What it cannot look at does not pass unless the route names it."""
+    asks: bool = False
+    """It asks a service, for which a message waits."""

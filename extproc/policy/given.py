@@ -28,7 +28,8 @@ class Operator(Protocol):
 class Given:
     """Reads each member at most once, then ``finish``. Every method raises PolicyError with the path."""
 
-    def __init__(self, members: Mapping[str, Any], path: str, operator: Operator) -> None:
+    def __init__(self, members: Mapping[str, Any], path: str, operator: Operator, whole: Given | None = None) -> None:
+        self._whole = whole or self
         self._members = dict(members)
         self._path = path
         self._operator = operator
@@ -39,6 +40,8 @@ class Given:
         """And whether nothing is logged when it goes on unseen."""
         self.guards = False
         """Whether it keeps something back that is not to pass unseen: for such a policy to set."""
+        self.asks = False
+        """Whether it names a service that it asks, here or in a part."""
 
     def error(self, name: str, problem: str) -> PolicyError:
         return PolicyError(f"{self._path}.{name}", problem)
@@ -59,6 +62,7 @@ class Given:
         url = self.text(name, default)
         if not url.startswith(("http://", "https://")) or not url.isascii() or any(char <= " " for char in url):
             raise self.error(name, "expected a URL, http:// or https://")
+        self._whole.asks = True
         return url
 
     def served(self, *, embeds: bool = False) -> Served:
@@ -71,7 +75,7 @@ class Given:
             raise self.error("options.model", "is needed")
         if "stream" in options:
             raise self.error("options.stream", "it is asked for whole answers")
-        return self._operator.served(self._path, found, embeds=embeds)
+        return self._served(found, embeds)
 
     def openai_embedder(self, endpoint: str) -> Served:
         """A model that embeds, of a server that speaks OpenAI's API, by members that say just that: ``endpoint`` with
@@ -82,7 +86,7 @@ class Given:
             "options": {"model": self.text("model")},
             "auth": {"header": {"authorization": f"Bearer {self.text('api_key')}"}} if self.has("api_key") else "none",
         }
-        return self._operator.served(self._path, members, embeds=True)
+        return self._served(members, True)
 
     def hosted(self, provider: str) -> Served:
         """What *provider* has beside models: in ``region``, by ``auth``, at ``endpoint`` if that is another."""
@@ -91,7 +95,11 @@ class Given:
             members["provider_conf"] = {"region": self.text("region")}
         if self.has("endpoint"):
             members["override"] = {"endpoint": self.url("endpoint")}
-        return self._operator.served(self._path, members)
+        return self._served(members, False)
+
+    def _served(self, members: Mapping[str, Any], embeds: bool) -> Served:
+        self._whole.asks = True
+        return self._operator.served(self._path, members, embeds=embeds)
 
     def secret_if_any(self, name: str) -> Secret | None:
         """The same; ``None`` if it is not there."""
@@ -165,14 +173,15 @@ class Given:
 
     def part(self, name: str) -> Given:
         """A mapping that must be there, to be read by its members. It is to be finished, too."""
-        return Given(self.mapping(name), f"{self._path}.{name}", self._operator)
+        return Given(self.mapping(name), f"{self._path}.{name}", self._operator, self._whole)
 
     def parts(self, name: str) -> list[Given]:
         """A list of mappings; empty if it is not there. Each is to be finished, too."""
         value = self._taken(name, [])
         if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
             raise self.error(name, "expected a list of mappings")
-        return [Given(each, f"{self._path}.{name}[{at}]", self._operator) for at, each in enumerate(value)]
+        path = f"{self._path}.{name}"
+        return [Given(each, f"{path}[{at}]", self._operator, self._whole) for at, each in enumerate(value)]
 
     def finish(self) -> None:
         """All that is known has been read."""

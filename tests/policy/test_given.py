@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from extproc.policy import configured
 from extproc.policy.base import PolicyError
 from extproc.policy.given import Given
 
@@ -122,3 +123,35 @@ def test_secrets_and_who_is_asked_are_the_operators() -> None:
         with pytest.raises(PolicyError) as caught:
             Given(members, "p", Operator()).served()
         assert caught.value.path == problem
+
+
+class Anybody:
+    """An operator who has every secret, and whom one can have asked."""
+
+    def secret(self, path: str, text: str) -> Any:
+        return None
+
+    def served(self, path: str, members: Any, *, embeds: bool = False) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("moderation", {"endpoint": "http://guard.test"}),
+        ("moderation", {"provider": "openai", "api_key": "x"}),
+        ("moderation", {"provider": "bedrock_guardrail", "guardrail": "x"}),
+        ("rag", {"search": {"endpoint": "http://find.test"}}),
+        ("request_rewrite", {"prompt": "p", "provider": "openai", "options": {"model": "m"}}),
+    ],
+)
+def test_who_asks_a_service_is_known_by_that(name: str, members: dict[str, Any]) -> None:
+    """What waits for it must have the time: `extproc check` tells where Envoy gives none."""
+    (made,) = configured([{name: members}], Anybody())
+    assert made.asks
+
+
+@pytest.mark.parametrize("entry", [{"redact": {}}, {"tool_filter": {}}, {"prompt_guard": {"deny_patterns": ["x"]}}])
+def test_the_others_ask_nobody(entry: dict[str, Any]) -> None:
+    (made,) = configured([entry], Anybody())
+    assert not made.asks
