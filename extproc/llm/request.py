@@ -265,6 +265,8 @@ class Member(Struct, frozen=True):
     cost_only: bool = False
     stored: bool = False
     """It stands for something that only the client's own provider keeps: another one is not even asked."""
+    holds: Literal["", "words", "tools"] = ""
+    """What is said to the model in it, or what the model is offered."""
 
 
 class Origin(Struct, frozen=True):

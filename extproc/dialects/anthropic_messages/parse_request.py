@@ -26,6 +26,7 @@ from ...llm.request import (
 )
 from ..base import Asked, ClientCall
 from ..shared.anthropic import blocks, cache_marker, tool
+from ..shared.members import HOLDS
 from ..shared.reading import decode
 from .vocabulary import BILLING, BILLING_LINE, NAME, NO_THREADS, VERSIONS
 
@@ -305,6 +306,7 @@ def _others(fields: Fields, extra: dict[str, Member]) -> None:
                     f"{name} is not supported for this model",
                     _REFUSED_AS.get(name, "unsupported_parameter"),
                 )
-                extra[name] = Member(value, name, essential=True, problem=problem, code=code)
+                holds = HOLDS.get(name, "")
+                extra[name] = Member(value, name, essential=True, problem=problem, code=code, holds=holds)
         else:
             extra[name] = Member(value, name)

@@ -21,6 +21,7 @@ from ...llm.request import (
     ToolChoice,
 )
 from ..base import Asked, ClientCall
+from ..shared.members import HOLDS
 from ..shared.reading import decode
 from .parse_blocks import blocks, cache_point
 from .words import NAME, read_tier
@@ -238,7 +239,8 @@ def _others(fields: Fields, more: Fields, extra: dict[str, Member]) -> None:
     for name, value in (fields.rest() or {}).items():
         why = ESSENTIAL.get(name)
         problem = f"{name} is not supported for this model: {why}" if why else ""
-        extra[RENAMED.get(name, name)] = Member(value, name, essential=why is not None, problem=problem)
+        holds = HOLDS.get(name, "")
+        extra[RENAMED.get(name, name)] = Member(value, name, essential=why is not None, problem=problem, holds=holds)
     for name, value in (more.rest() or {}).items():
         # What a model alone knows, by its own name: an API of the same model may have it too.
         extra.setdefault(name, Member(value, more.at(name)))

@@ -11,6 +11,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, ClientState, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
+from ..shared.members import HOLDS
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
 from .parse_messages import read_messages
@@ -297,9 +298,11 @@ def _others(fields: Fields, extra: dict[str, Member]) -> dict[str, Member]:
     for name, value in (fields.rest() or {}).items():
         if name in _DEFAULTS and value == _DEFAULTS[name]:
             continue
+        holds = HOLDS.get(name, "")
         if name in _STATEFUL:
             if value:
-                extra[name] = Member(value, name, essential=True, problem=f"{name} is not supported for this model")
+                problem = f"{name} is not supported for this model"
+                extra[name] = Member(value, name, essential=True, problem=problem, holds=holds)
         else:
-            extra[name] = Member(value, name, cost_only=name in _COST_ONLY)
+            extra[name] = Member(value, name, cost_only=name in _COST_ONLY, holds=holds)
     return extra

@@ -9,6 +9,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import Member, Message, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
+from ..shared.members import HOLDS
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
 from .names import ToolNames
@@ -90,7 +91,7 @@ def _stored(fields: Fields, extra: dict[str, Member]) -> None:
         if value is None or value is False:
             continue
         problem = f"{name} is not supported: {instead}"
-        extra[name] = Member(value, name, essential=True, problem=problem, stored=True)
+        extra[name] = Member(value, name, essential=True, problem=problem, stored=True, holds=HOLDS.get(name, ""))
 
 
 def _conversation(fields: Fields, reader: ItemReader) -> tuple[list[Message], list[Message]]:

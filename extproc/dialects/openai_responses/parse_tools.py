@@ -42,7 +42,6 @@ def _tools(value: Any, at: str, names: ToolNames, extra: dict[str, Member]) -> l
     if kind in _STORED:
         problem = f"{at}: a tool of type {kind} is not supported for this model"
         extra[at] = Member(value, at, essential=True, problem=problem, code="unsupported_value")
-        return []
     name = value.get("name")
     return [Tool(name if type(name) is str else kind, "provider", native=value, dialect=NAME, at=at)]
 

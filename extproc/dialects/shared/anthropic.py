@@ -229,7 +229,8 @@ def _system_block(value: dict[str, Any], at: str, kind: str) -> Block:
         return Opaque(NAME, value, at)
     target, defined = value.get("tool"), None
     if type(target) is dict and target.get("type") == "tool_definition":
-        defined = tool(target.get("definition"), f"{at}.tool.definition")
+        definition = target.get("definition")
+        defined = tool(dict(definition) if type(definition) is dict else definition, f"{at}.tool.definition")
     return ToolChange(kind == "tool_addition", NAME, value, defined, at)
 
 

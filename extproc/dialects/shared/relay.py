@@ -9,7 +9,6 @@ even that does not give what was wanted, the whole request is written anew, and 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -144,6 +143,7 @@ class _Editor:
     def edited(self) -> bytes:
         """Raises _NoPlace, Unsupported, and ProtocolError if this is no request any more."""
         settled = self._words()
+        self._besides(self._edits)
         self._conversation()
         self._settings(settled, self._tools())
         return self._edits.applied(self._call.body)
@@ -167,12 +167,18 @@ class _Editor:
     def anew(self, losses: LossReport) -> bytes:
         """Everything from the vocabulary, and of the client's own what the vocabulary knows nothing of."""
         sent = self._emit(replace(self._after, source=None, extra={}), losses)
-        theirs = self._document.level(())
+        besides = Edits()
+        self._besides(besides)
+        theirs = RawJson(besides.applied(self._call.body)).level(())
         assert isinstance(theirs, dict)
         try:
-            known = {*self._emit(replace(self._before, source=None, extra={})), *sent}
+            was = self._emit(replace(self._before, source=None, extra={}))
         except Unsupported:
             known = set(theirs)
+        else:
+            known = {*was, *sent}
+            # What the emitter says anyway, the client has left to its provider.
+            sent = {name: value for name, value in sent.items() if name in theirs or was.get(name) != value}
         return encode({**sent, **{name: raw for name, raw in theirs.items() if name not in known}})
 
     def report(self, losses: LossReport) -> None:
@@ -209,6 +215,15 @@ class _Editor:
             return False
         self._change(path, ABSENT if new is None else new)
         return True
+
+    def _besides(self, edits: Edits) -> None:
+        """Changes of what the vocabulary has no word for."""
+        for name, member in self._before.extra.items():
+            kept = self._after.extra.get(name)
+            if kept is None:
+                edits.remove(path_of(member.path))
+            elif kept.value != member.value:
+                edits.put(path_of(member.path), kept.value)
 
     def _settings(self, settled: Request, tools: set[Path]) -> None:
         """Makes what the emitter makes of a change: the difference between two requests without messages. *tools* is
@@ -330,10 +345,18 @@ class _Editor:
             path, index = places.get(node.at, (outermost, 0))
             if index >= 0 and path in afters:
                 afters[path].append(node)
+        # An element of which nothing is left goes as a whole: without them it would hold nothing.
+        kept = [places[node.at][0] for node in after if node.at in places]
+        there = {path[:end] for path in kept for end in range(len(path) + 1)}
+        empty = {(*path, step) for path, steps in helds.items() for step in steps} - there
         for path in containers:
-            self._arrange(path, befores[path], afters[path], heres[path], helds[path], write)
+            if empty.isdisjoint(path[:end] for end in range(len(path) + 1)):
+                stay = [step for step in sorted(helds[path]) if (*path, step) not in empty]
+                self._arrange(path, befores[path], afters[path], heres[path], helds[path], stay, write)
         members: dict[str, tuple[list[Any], list[Any]]] = {
-            at: ([], []) for at, (_, index) in places.items() if index < 0
+            at: ([], [])
+            for at, (path, index) in places.items()
+            if index < 0 and empty.isdisjoint(path[:end] for end in range(len(path)))
         }
         for which, nodes in enumerate((before, after)):
             for node in nodes:
@@ -343,16 +366,25 @@ class _Editor:
             self._member(olds, news)
 
     def _arrange(
-        self, path: Path, before: list[Any], after: list[Any], here: dict[str, int], held: set[int], write: Write
+        self,
+        path: Path,
+        before: list[Any],
+        after: list[Any],
+        here: dict[str, int],
+        held: set[int],
+        staying: list[int],
+        write: Write,
     ) -> None:
         """The same for those in the array at *path*, whose indexes *here* are by ``at``; others in *after* are new.
-        *held*: elements that hold others of these, and stay."""
+        *held*: elements that hold others of these; those *staying* do so still."""
         level = self._document.level(path)
         if not isinstance(level, list):
             raise _NoPlace
         starts = sorted({*here.values(), *held})
         order: list[int | bytes] = list(range(starts[0]))
-        stay = deque(sorted(held))
+        # What stands behind an element, and nothing was read from alone, belongs to it.
+        until = dict(zip(starts, [*starts[1:], len(level)], strict=True))
+        stay = deque(staying)
         read: dict[int, list[Any]] = {}
         for node in before:
             read.setdefault(here[node.at], []).append(node)
@@ -370,13 +402,12 @@ class _Editor:
             if index in done or [node.at for node in olds] != [node.at for node in news]:
                 raise _NoPlace
             while stay and stay[0] < index:
-                order.append(stay.popleft())
+                order += range(stay[0], until[stay.popleft()])
             order += self._element_changed((*path, index), olds, news, write)
             done.add(index)
-            # What stands behind it, and nothing was read from alone, belongs to it.
-            following = bisect_right(starts, index)
-            order += range(index + 1, starts[following] if following < len(starts) else len(level))
-        order += stay
+            order += range(index + 1, until[index])
+        for index in stay:
+            order += range(index, until[index])
         if not order:
             self._edits.remove(path)
         elif order != list(range(len(level))):

@@ -81,8 +81,9 @@ def test_a_tool_that_the_provider_runs(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mcp", "file_search"])
 def test_a_tool_that_reaches_what_is_kept_for_the_client(kind: str) -> None:
+    """It is a tool, which a policy may leave out; another provider's model is not asked with it."""
     request = read({"type": kind})
-    assert request.tools == []
+    assert request.tools == [Tool(kind, "provider", native={"type": kind}, dialect=NAME, at="tools[0]")]
     assert request.extra["tools[0]"].essential
     assert kind in request.extra["tools[0]"].problem
 

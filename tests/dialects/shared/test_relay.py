@@ -154,6 +154,48 @@ def test_tools(name: str) -> None:
     assert forced["tools"] == [tool] and forced["tool_choice"] in ("required", {"type": "any"})
 
 
+G: dict[str, Any] = {"name": "g", "parameters": {"type": "object"}}
+GROUPED: dict[str, Any] = {
+    "openai_responses": {"model": "m", "input": "q", "tools": [
+        {"type": "web_search"},
+        {"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "function", **G}]},
+        {"type": "function", **G, "name": "h"}]},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": "q"}]}], "tools": [
+        {"google_search": {}}, {"functionDeclarations": [G]}, {"code_execution": {}}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_what_holds_nothing_any_more_goes_too(name: str) -> None:
+    body = GROUPED[name]
+    edit = Edit(name, body)
+    left = [tool for tool in edit.before.tools if not tool.name.endswith("g") or tool.name == "google_search"]
+    out = json.loads(edit.to(tools=left))
+    assert out == {**body, "tools": [body["tools"][0], body["tools"][2]]} and not edit.reported
+    assert "tools" not in json.loads(edit.to(tools=[]))
+
+
+def test_members_that_the_vocabulary_has_no_word_for() -> None:
+    said = b'[ {"role":"user","content":"q"}]'
+    held = b'{ "type":"content", "content":"x" }'
+    edit = Edit(CHAT, b'{"model":"m","prediction":' + held + b',"mcp_servers":[1],"messages":' + said + b"}")
+    extra = dict(edit.before.extra)
+    changed = {**extra, "prediction": replace(extra["prediction"], value={"type": "content", "content": "y"})}
+    out = edit.to(extra=changed)
+    assert b'"prediction":{"type":"content","content":"y"}' in out and b'"mcp_servers":[1]' in out and said in out
+    out = edit.to(extra={"prediction": extra["prediction"]})
+    assert b"mcp_servers" not in out and held in out and said in out and not edit.reported
+
+
+def test_what_is_written_anew_says_no_more_than_the_client() -> None:
+    """What its provider does where nothing is said is the client's own affair."""
+    held = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}
+    edit = Edit("openai_responses", {"model": "m", "input": [{"role": "user", "content": [held]}], "own": 1})
+    (document,) = edit.blocks(0)
+    out = json.loads(edit.message(0, content=[replace(document, source=Source("base64", "eW91", "text/plain"))]))
+    assert set(out) == {"model", "input", "own"} and edit.reported and "you" in json.dumps(out)
+
+
 def test_a_choice_goes_with_the_last_tool() -> None:
     body = {**RESULT, "messages": RESULT["messages"][:1], "tool_choice": {"type": "any"}}
     edit = Edit(MESSAGES, body)
