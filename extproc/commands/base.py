@@ -56,6 +56,11 @@ def counted(found: Iterable[T], what: str) -> Iterator[T]:
         print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
 
 
+def plain(text: str) -> str:
+    """*text* of somebody else's, such that it cannot write to the terminal what is no text."""
+    return "".join([sign if sign.isprintable() or sign == "\t" else "?" for sign in text])
+
+
 def table(rows: list[list[str]]) -> str:
     """*rows* as lines with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]

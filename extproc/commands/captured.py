@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .base import Command, UsageError, opened, table
+from .base import Command, UsageError, opened, plain, table
 from .watched import WAIT_SECONDS, AdminPort, NotShown, add_address, add_filters, named, token_of, wanted
 
 MAX_VALUE = 60
@@ -65,7 +65,7 @@ def _capture(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             pass
     except NotShown as why:
-        print(f"extproc: {why}", file=sys.stderr)
+        print(f"extproc: {plain(str(why))}", file=sys.stderr)
         return 1
     if not found:
         print("extproc: no such exchange is kept: --recent-exchanges of the sidecar are", file=sys.stderr)
@@ -80,7 +80,7 @@ def _capture(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.output}: {error.strerror}") from None
     for each in found[: args.next]:
         bodies = "" if "payloads" in each else ", without bodies: its route does not say `logging: {payloads: true}`"
-        print(f"{each['request_id']}: {_heading(each)}{bodies}", file=sys.stderr)
+        print(plain(f"{each['request_id']}: {_heading(each)}{bodies}"), file=sys.stderr)
     return 0
 
 
@@ -110,12 +110,12 @@ def _explain(args: argparse.Namespace) -> int:
 
     status = 0
     for exchange in _read(args.file).exchanges:
-        print(f"{exchange['request_id']}  {_heading(exchange)}")
+        _say(f"{exchange['request_id']}  {_heading(exchange)}")
         asked = exchange.get("payloads", {}).get("client", {}).get("request", {}).get("body")
         try:
             fates = explained(exchange)
         except NotAgain as why:
-            print(f"  {why}")
+            _say(f"  {why}")
             status = 1
             continue
         rows = [["  member", "became", "how", "value", "why"]]
@@ -123,7 +123,7 @@ def _explain(args: argparse.Namespace) -> int:
             [f"  {f.path}", ", ".join(f.became), f.how, _value(asked, f.path), f.why or WHY.get(f.how, "")]
             for f in fates
         ]
-        print(table(rows))
+        print(table([[plain(cell) for cell in row] for row in rows]))
     return status
 
 
@@ -152,16 +152,15 @@ def _replay(args: argparse.Namespace) -> int:
     capture = _read(args.file)
     status = 0
     for exchange in capture.exchanges:
-        print(f"{exchange['request_id']}  {_heading(exchange)}")
+        _say(f"{exchange['request_id']}  {_heading(exchange)}")
         for name in left_out(exchange):
-            print(f"  the policy {name} had a part in it, and has none here")
+            _say(f"  the policy {name} had a part in it, and has none here")
         try:
             for what, differs in replayed(exchange, redacted=capture.redacted):
-                print(f"  {what}: {'differs' if differs else 'the same'}")
-                _print(differs)
+                _say(f"  {what}: {'differs' if differs else 'the same'}", *(f"    {line}" for line in differs))
                 status = max(status, bool(differs))
         except NotAgain as why:
-            print(f"  {why}")
+            _say(f"  {why}")
             status = 1
     return status
 
@@ -191,11 +190,10 @@ def _diff(args: argparse.Namespace) -> int:
         print(f"{args.one} holds {len(one.exchanges)} exchanges, {args.other} {len(other.exchanges)}")
         status = 1
     for ours, theirs in zip(one.exchanges, other.exchanges, strict=False):
-        print(f"{ours['request_id']}  {theirs['request_id']}")
+        _say(f"{ours['request_id']}  {theirs['request_id']}")
         for what, differs in between(ours, theirs):
             if differs:
-                print(f"  {what}: differs")
-                _print(differs)
+                _say(f"  {what}: differs", *(f"    {line}" for line in differs))
                 status = 1
     return status
 
@@ -238,6 +236,7 @@ def _value(body: Any, path: str) -> str:
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}..."
 
 
-def _print(lines: list[str]) -> None:
+def _say(*lines: str) -> None:
+    """Lines that hold what a capture holds, which may be a stranger's."""
     for line in lines:
-        print(f"    {line}")
+        print(plain(line))

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from .base import Command
+from .base import Command, plain
 from .watched import WAIT_SECONDS, AdminPort, NotShown, add_address, add_filters, is_wrong, named, token_of, wanted
 
 PAUSE_SECONDS = 1.0
@@ -108,6 +108,6 @@ def _row(values: list[str]) -> str:
     """*values* in columns; what a client or a provider says cannot write to the terminal what is no text."""
     row = []
     for value, width in zip(values, _COLUMNS.values(), strict=True):
-        text = "".join(sign if sign.isprintable() else "?" for sign in value)
+        text = plain(value)
         row.append(f"{text[: width - 1]}~" if len(text) > width else text.ljust(width))
     return " ".join(row).rstrip()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.commands.base import Command, UsageError, counted, opened, table
+from extproc.commands.base import Command, UsageError, counted, opened, plain, table
 
 
 def test_a_table_has_aligned_columns_and_nothing_trails() -> None:
@@ -45,3 +45,8 @@ def test_what_takes_long_is_counted_on_a_terminal(
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith("\r1 letters ...\r2 letters ...") is terminal
     assert terminal or shown.err == ""
+
+
+def test_what_others_say_moves_no_terminal() -> None:
+    said = "a\tb\x1b[2J\r\n\x07\x9bm\u202e\u2028é联"
+    assert plain(said) == "a\tb?[2J???" + "?m" + "??é联"

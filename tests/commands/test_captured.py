@@ -120,3 +120,61 @@ def test_what_is_no_capture(run: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "x").write_text("{}")
     assert run(command, str(tmp_path / "x")).status == run(command, str(tmp_path / "none")).status == 2
     assert "it is no capture" in run(command, "-", stdin=b"[]").err
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e"
+
+
+def strange(value: Any) -> Any:
+    """*value* with what moves a terminal in every name and every text of what a client said."""
+    if isinstance(value, dict):
+        return {
+            name if name in ("model", "messages", "tools") else name + ESCAPES: strange(v) for name, v in value.items()
+        }
+    if isinstance(value, list):
+        return [strange(each) for each in value]
+    return value + ESCAPES if isinstance(value, str) else value
+
+
+def of_a_stranger(asked: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """An exchange as somebody may have written it."""
+    told = exchange(MESSAGES, CHAT, WHOLE, [ANSWER])
+    told |= {
+        "request_id": f"id{ESCAPES}",
+        "model_asked": f"m{ESCAPES}",
+        "route": f"r{ESCAPES}",
+        "error": ESCAPES,
+        **known,
+    }
+    told["payloads"]["client"]["request"]["body"] |= asked
+    told["payloads"]["client"]["response"]["body"] |= strange({"a": {"b": ["c"]}})
+    told["course"]["route"]["policies"] = [{f"own{ESCAPES}": {}}]
+    return told
+
+
+def test_a_strangers_capture_writes_to_no_terminal(run: Run, tmp_path: Path) -> None:
+    """Names and texts in it are whatever somebody sent."""
+    tool = {"name": f"f{ESCAPES}", "input_schema": {"type": "object", "properties": {ESCAPES: {}}}}
+    one = written(tmp_path / "a", of_a_stranger({ESCAPES: 1, "tools": [tool], "metadata": strange({"user": "x"})}))
+    other = written(tmp_path / "b", of_a_stranger({"metadata": strange({"user": "y"})}, model_sent=f"n{ESCAPES}"))
+    broken = written(tmp_path / "c", of_a_stranger({"messages": [{"role": ESCAPES, "content": 7}]}))
+    for words in (("explain", one), ("replay", one), ("diff", one, other), ("explain", broken), ("replay", broken)):
+        ran = run(*words)
+        shown = ran.out.decode() + ran.err
+        assert "m?]0;owned??[2J?2J?" in shown or words[0] == "diff", shown
+        assert all(sign.isprintable() or sign == "\n" for sign in shown), words
+    differs = run("diff", one, other).out.decode()
+    assert "id?]0;owned" in differs and '"user' in differs
+
+
+def test_what_an_admin_port_says_neither(run: Run, tmp_path: Path) -> None:
+    ring = Ring(100, 10**6, process=7)
+    kept, _ = kept_of(MESSAGES, CHAT, WHOLE, [ANSWER])
+    told = Outcome(
+        "translator", Ending.COMPLETE, client=MESSAGES, upstream=CHAT, model_asked=f"m{ESCAPES}", payloads=kept
+    )
+    ring.ended(Began("translator", 1.0, f"id{ESCAPES}", "POST", "/v1/messages"), told)
+    with admin_port(ring) as (address, _):
+        ran = run("capture", address, "--output", str(tmp_path / "x"))
+    assert ran.status == 0 and "m?]0;owned" in ran.err
+    assert all(sign.isprintable() or sign == "\n" for sign in ran.err)
