@@ -30,6 +30,8 @@ OTHER_PLUGINS = {
     "file-logger": "the sidecar's --records, and logging in the routes: docs/observability.md",
     "ip-restriction": "envoy.filters.http.rbac",
     "ai-aws-content-moderation": "the policy moderation with provider bedrock_guardrail: Comprehend is not asked here",
+    "ai-content-moderation": "the policy moderation with provider bedrock_guardrail: Comprehend is not asked here",
+    "ai-lakera-guard": "the policy moderation with provider webhook, and behind it what asks Lakera",
 }
 _PASSED = ("provider_conf", "options", "override", "logging", "max_response_bytes", "max_request_bytes")
 GCP = {"service_account_json": "GCP_SERVICE_ACCOUNT"}

@@ -21,6 +21,9 @@ def policies(plugins: dict[str, Any], wanted: Wanted, made: Made) -> None:
             kind, members = _KINDS[name]
             found.append({kind: members(plugin, made, f"plugins.{name}")})
             leftovers(plugin, made, f"plugins.{name}.")
+    if {"ai-prompt-decorator", "ai-request-rewrite"} <= plugins.keys():
+        without = "rewrites what the client has sent, without what ai-prompt-decorator adds"
+        made.note("plugins.ai-request-rewrite", without)
     if found:
         wanted.level["policies"] = found
 
@@ -42,6 +45,7 @@ def _guard(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
 
 def _template(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
     templates = plugin.pop("templates", [])
+    made.note(path, "a request that names no template goes on as it came, where APISIX refuses it")
     return {"templates": [{name: each[name] for name in ("name", "template") if name in each} for each in templates]}
 
 
@@ -83,7 +87,9 @@ def _aliyun(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
     if "system" in roles:
         made.note(f"{path}.request_check_roles", "with system prompts everybody's words are looked at")
     lengths = [plugin.pop(f"{phase}_check_length_limit", most) for phase, most in _ALIYUNS_LENGTHS.items()]
-    members["max_chars"] = max(min(lengths), 200)
+    members["max_chars"] = min(max(min(lengths), _LEAST_CHARS), _MOST_CHARS)
+    if members["max_chars"] != min(lengths):
+        made.note(f"{path}.request_check_length_limit", f"is {_LEAST_CHARS} to {_MOST_CHARS} here")
     streams = plugin.pop("stream_check_mode", "final_packet")
     members["stream_check_mode"] = streams.removesuffix("_packet")
     pieces, seconds = plugin.pop("stream_check_cache_size", 128), plugin.pop("stream_check_interval", None)
@@ -103,6 +109,7 @@ _ALIYUNS_OWN = (
 )  # fmt: skip
 """Members that are called the same here."""
 _ALIYUNS_LENGTHS = {"request": 2000, "response": 5000}
+_LEAST_CHARS, _MOST_CHARS = 200, 2000
 
 
 def _rag(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
@@ -170,11 +177,12 @@ def _connection(plugin: dict[str, Any], made: Made, path: str) -> None:
 
 
 _KINDS = {
-    "ai-request-rewrite": ("request_rewrite", _rewrite),
-    "ai-prompt-guard": ("prompt_guard", _guard),
     "ai-prompt-template": ("prompt_template", _template),
     "ai-prompt-decorator": ("prompt_decorator", _around),
+    "ai-request-rewrite": ("request_rewrite", _rewrite),
+    "ai-prompt-guard": ("prompt_guard", _guard),
     "ai-rag": ("rag", _rag),
     "ai-aliyun-content-moderation": ("moderation", _aliyun),
 }
+"""By the phases in which APISIX runs them, then by their priorities."""
 PLUGINS = tuple(_KINDS)

@@ -91,16 +91,21 @@ def turned(**plugins: Any) -> tuple[Any, list[str]]:
         (
             {"ai-prompt-decorator": AROUND, "ai-prompt-template": TEMPLATE, "ai-prompt-guard": GUARD},
             [
-                {"prompt_guard": {**GUARD, "deny_code": 400}},
                 {"prompt_template": TEMPLATE},
                 {"prompt_decorator": AROUND},
+                {"prompt_guard": {**GUARD, "deny_code": 400}},
             ],
+        ),
+        (
+            {"ai-request-rewrite": REWRITE, "ai-prompt-template": TEMPLATE},
+            [{"prompt_template": TEMPLATE}, {"request_rewrite": REWRITTEN}],
         ),
     ],
 )
 def test_plugins_become_policies(plugins: dict[str, Any], policies: Any) -> None:
+    """In the order in which APISIX runs them: some before all others, whatever their priorities."""
     found, notes = turned(**plugins)
-    assert found == policies and not any("ai-prompt" in note or "no equivalent" in note for note in notes)
+    assert found == policies and not any("no equivalent" in note or "ai-prompt-guard" in note for note in notes)
     if policies:
         Translation("openai_chat", "openai_chat", route={"provider": "openai", "auth": "none", "policies": policies})
 
@@ -145,9 +150,22 @@ def test_secrets_that_are_written_into_a_plugin_are_not_kept() -> None:
         ),
         ("ai-aliyun-content-moderation", {**ALIYUN, "stream_check_interval": 3}, "is counted in characters here"),
         ("ai-aliyun-content-moderation", {**ALIYUN, "request_check_roles": ["system"]}, "everybody's words"),
+        ("ai-aliyun-content-moderation",
+         {**ALIYUN, "request_check_length_limit": 9000, "response_check_length_limit": 9000},
+         "request_check_length_limit: is 200 to 2000"),
+        ("ai-aliyun-content-moderation", {**ALIYUN, "request_check_length_limit": 20}, "limit: is 200 to 2000"),
+        ("ai-prompt-template", TEMPLATE, "a request that names no template goes on"),
         ("ai-aws-content-moderation", {"comprehend": {}}, "bedrock_guardrail"),
+        ("ai-content-moderation", {"provider": {"aws_comprehend": {}}}, "bedrock_guardrail"),
+        ("ai-lakera-guard", {"api_key": "x"}, "provider webhook"),
+        ("ai-cache", {}, "ai-cache: has no equivalent"),
     ],
 )  # fmt: skip
 def test_what_is_not_quite_the_same_is_said(plugin: str, members: dict[str, Any], says: str) -> None:
     _, notes = turned(**{plugin: members})
     assert [note for note in notes if says in note], notes
+
+
+def test_who_rewrites_does_not_see_what_is_added() -> None:
+    _, notes = turned(**{"ai-prompt-decorator": AROUND, "ai-request-rewrite": REWRITE})
+    assert any("without what ai-prompt-decorator adds" in note for note in notes)
