@@ -113,16 +113,17 @@ Asking = Generator[Effect, Result, Any]
 
 class Policy:
     """One policy in one exchange. ``on_body`` comes first, then ``on_request``, once; then ``on_events`` as ``window``
-    says. Of a request for vectors it sees ``on_embed`` alone. Each returns what is to go on (what it was given, if
-    nothing changes) or ``Deny``; or it is a generator that does so in the end.
+    says. Of a request for vectors it sees ``on_embed`` alone, of one for a count of tokens ``on_request`` alone, if it
+    ``counts``. Each returns what is to go on (what it was given, if nothing changes) or ``Deny``; or it is a generator
+    that does so in the end.
     """
 
     window: Window | None = None
     """``None``: it does not look at answers, and they pass without being held or read for it."""
-
     counts: bool = False
     """Whether ``on_request`` also sees a request that only asks for the number of its tokens, which a provider reads as
     any other: for a policy that asks nobody. To deny one is an error."""
+
     def on_body(self, body: bytes) -> bytes | Deny | Asking:
         """What the client sent, unread: for what is no request of its API yet. All policies are asked before the first
         of them sees the request."""

@@ -44,11 +44,12 @@ class Chain:
         self.context = context
         self.denied_by = ""
         self._links = [(each, _made(each, context)) for each in configured]
+        self._answers = True
 
     @property
     def watches(self) -> bool:
         """Whether any of them looks at answers."""
-        return any(policy is not None and policy.window is not None for _, policy in self._links)
+        return self._answers and any(policy is not None and policy.window is not None for _, policy in self._links)
 
     def unread(self, why: Exception) -> None:
         """None of them could look at the request. Raises *why* unless the exchange goes on without all of them."""
@@ -68,6 +69,12 @@ class Chain:
         made: Request | Deny
         made = yield from self._in_turn(self._links, request, lambda policy, given: policy.on_request(given))
         return made
+
+    def only_counting(self) -> bool:
+        """Leave out those that have nothing to say of a request for a count of tokens. Whether any is left."""
+        self._answers = False
+        self._links = [(e, p) for e, p in self._links if p is None or p.counts]
+        return bool(self._links)
 
     def only_embedding(self) -> bool:
         """Leave out those that have nothing to say of a request for vectors. Whether any is left."""

@@ -50,6 +50,8 @@ def _added(given: Given, name: str) -> _Added:
 class PromptDecorator(Policy):
     """Of one exchange."""
 
+    counts = True
+
     def __init__(self, before: _Added, after: _Added) -> None:
         self._before = before
         self._after = after

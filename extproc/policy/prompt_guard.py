@@ -46,6 +46,8 @@ def configure(given: Given) -> Make:
 class PromptGuard(Policy):
     """Of one exchange."""
 
+    counts = True
+
     def __init__(self, rules: _Rules, context: Context) -> None:
         self._rules = rules
         self._facts = context.facts

@@ -92,6 +92,8 @@ class Redact(Policy):
     """Of one exchange."""
 
     def __init__(self, rules: _Rules, context: Context) -> None:
+    counts = True
+
         self._rules = rules
         self._context = context
         self._values: dict[str, str] = {}

@@ -39,6 +39,7 @@ from ..dialects.base import (
     is_stream,
     top_level,
 )
+from ..dialects.shared.estimate import estimate
 from ..dialects.shared.relay import edited, edited_inputs
 from ..effects import Effect, Result, unassisted
 from ..framing.inflate import InflateError
@@ -134,6 +135,8 @@ class Translation(Course):
         self._chain: Chain | None = None
         self._read: Request | None = None
         """The client's request as the policies left it, where there are any."""
+        self._to_count: Request | None = None
+        """What tokens are to be counted of, where policies have changed it."""
         self._embedding: EmbedRequest | None = None
         """The client's request for vectors, as far as its answer is written by it."""
         self.is_json = False
@@ -183,14 +186,14 @@ class Translation(Course):
         return self._requested(call)
 
     def _judged(self, client: Dialect, call: ClientCall) -> Generator[Effect, Result, ClientCall | Answer]:
-        """*call* as the policies want it, or the answer in its stead. Counts of tokens they do not see."""
-        if client.operation(call.path) is Operation.COUNT:
-            return call
+        """*call* as the policies want it, or the answer in its stead."""
         self._check_size(client, call)
         facts: dict[str, Any] = {}
         who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)
         models = ModelAsker(self._aside, self.limits)
         self._chain = chain = Chain(self.route.policies, Context(*who, self.losses, facts, models))
+        if client.operation(call.path) is Operation.COUNT:
+            return (yield from self._judged_count(client, call, chain))
         if not client.converses:
             return (yield from self._judged_inputs(client, call, chain))
         body = yield from chain.on_body(call.body)
@@ -213,6 +216,27 @@ class Translation(Course):
         if judged is request or judged == request:
             return call
         return replace(call, body=edited(client, call, request, judged, self.losses))
+
+    def _judged_count(
+        self, client: Dialect, call: ClientCall, chain: Chain
+    ) -> Generator[Effect, Result, ClientCall | Answer]:
+        """The same for a request for the number of its tokens."""
+        if not chain.only_counting():
+            return call
+        try:
+            if not isinstance(client, AsksForCounts):
+                raise Unsupported("", f"this route's policies cannot look at counts of {client.name}")
+            request = client.parse_count(call)
+        except (ProtocolError, Unsupported) as error:
+            chain.unread(error)
+            return call
+        self.model_asked = request.model
+        judged = yield from chain.on_request(request)
+        if isinstance(judged, Deny):
+            return self._erred(client, judged)
+        if judged != request:
+            self._to_count = judged
+        return call
 
     def _judged_inputs(
         self, client: Dialect, call: ClientCall, chain: Chain
@@ -500,6 +524,8 @@ class Translation(Course):
         """A request for the number of its tokens: to an upstream that counts, of the same API or of another; else it is
         answered here."""
         asked = client.peek(call.path, top_level(call.body))
+        if self._to_count is not None:
+            return self._count_changed(client, call, target, self._to_count)
         if self.passthrough:
             upstream = Upstream(self.route.provider.name, target.path, verbs=target.verbs)
             model = self.route.model or asked.model
@@ -507,19 +533,34 @@ class Translation(Course):
                 return self._pass_request(client, call, target)
         elif (made := self._translate_count(client, call, target)) is not None:
             return made
-        assert isinstance(client, CountsTokens)
         self.model_asked = asked.model
-        headers = [("content-type", "application/json"), ESTIMATED]
-        return Answer(200, headers, client.estimate(call), "estimated")
+        return _estimated(self._estimate(client, call))
+
+    def _count_changed(self, client: Dialect, call: ClientCall, target: Target, request: Request) -> Call | Answer:
+        """The same for *request*, which policies have made of what the client asks."""
+        made = self._ask_count(client, call, target, request)
+        return _estimated(self._estimate(client, call)) if made is None else made
+
+    def _estimate(self, client: Dialect, call: ClientCall) -> bytes:
+        """What the client is told where nobody counts."""
+        if self._to_count is not None and isinstance(client, AsksForCounts):
+            return client.write_count(estimate(self._to_count))
+        assert isinstance(client, CountsTokens)
+        return client.estimate(call)
 
     def _translate_count(self, client: Dialect, call: ClientCall, target: Target) -> Call | None:
         """The question in the upstream's API, or in another one of its provider's; ``None`` where neither has such a
         question, or not about such a request."""
+        counts = isinstance(dialects.get(self._counting(client, target).dialect), GivesCounts)
+        if not (counts and isinstance(client, AsksForCounts)):
+            return None
+        return self._ask_count(client, call, target, client.parse_count(call))
+
+    def _ask_count(self, client: Dialect, call: ClientCall, target: Target, request: Request) -> Call | None:
         answers, target = target.dialect, self._counting(client, target)
         upstream = dialects.get(target.dialect)
-        if not (isinstance(client, AsksForCounts) and isinstance(upstream, GivesCounts)):
+        if not isinstance(upstream, GivesCounts):
             return None
-        request = client.parse_count(call)
         named = request.model
         request = replace(request, model=self.route.model or named, source=None)
         try:
@@ -533,8 +574,7 @@ class Translation(Course):
         self._asked = Asked(request.model, operation=Operation.COUNT)
         if target.dialect != answers:
             # Whether the provider has that API too, nobody has said.
-            assert isinstance(client, CountsTokens)
-            self.upstream, self._estimated = target.dialect, client.estimate(call)
+            self.upstream, self._estimated = target.dialect, self._estimate(client, call)
         return self._made(call, _kept(emitted), encode(emitted.members), target.host)
 
     def _counting(self, client: Dialect, target: Target) -> Target:
@@ -784,6 +824,10 @@ class Translation(Course):
     def report_headers(self) -> Headers:
         """The request's losses as a response header, where the route asks for it."""
         return [(REPORT_HEADER, self._reported)] if self.route.losses == "report" and self._reported else []
+
+
+def _estimated(body: bytes) -> Answer:
+    return Answer(200, [("content-type", "application/json"), ESTIMATED], body, "estimated")
 
 
 def _kept(call: UpstreamCall) -> UpstreamCall:

@@ -32,7 +32,9 @@ policies:
 UPSTREAMS = {"chat": ("openai", f"{OPENAI}upstream: openai_chat\n"), "messages": ("anthropic", ANTHROPIC)}
 TOLD = ("denied_by", "llm_content_risk_level", "moderation_flagged", "moderation_categories", "moderation_ms")
 """What the access log shows beside what it does anyway."""
-WAYS = ("refusal", "answer")
+WAYS = ("refusal", "worded_refusal", "answer")
+HELPED = WAYS[1:]
+"""Those that OpenAI's helpers, which gather a stream, take."""
 
 
 def judged(asked: Asked) -> bytes:
@@ -80,7 +82,7 @@ def of_chat(url: str, said: str, stream: bool) -> Heard:
     options: Any = {"include_usage": True}
     if not stream:
         whole = client.chat.completions.create(model=MODEL, messages=messages)
-    elif url.endswith("answer"):
+    elif url.rpartition("/")[2] in HELPED:
         with client.chat.completions.stream(model=MODEL, messages=messages, stream_options=options) as events:
             whole = events.get_final_completion()
     else:
@@ -103,7 +105,7 @@ def of_responses(url: str, said: str, stream: bool) -> Heard:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
     if not stream:
         whole: Any = client.responses.create(model=MODEL, input=said)
-    elif url.endswith("answer"):
+    elif url.rpartition("/")[2] in HELPED:
         with client.responses.stream(model=MODEL, input=said) as events:
             whole = events.get_final_response()
     else:
@@ -118,7 +120,21 @@ def of_responses(url: str, said: str, stream: bool) -> Heard:
 
 
 def of_messages(url: str, said: str, stream: bool) -> Heard:
-    client = anthropic.Anthropic(base_url=url, api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    return _of_claude(anthropic.Anthropic(base_url=url, api_key=CLIENT_KEY, max_retries=0, timeout=30), said, stream)
+
+
+def of_claude_on_bedrock(url: str, said: str, stream: bool) -> Heard:
+    keys: Any = {"aws_access_key": CLIENT_KEY, "aws_secret_key": "the-clients-secret", "aws_region": "eu-west-1"}
+    return _of_claude(anthropic.AnthropicBedrock(base_url=url, max_retries=0, timeout=30, **keys), said, stream)
+
+
+def of_claude_on_vertex(url: str, said: str, stream: bool) -> Heard:
+    where: Any = {"region": "us-east5", "project_id": "theirs", "access_token": CLIENT_KEY}
+    client = anthropic.AnthropicVertex(base_url=f"{url}/v1", max_retries=0, timeout=30, **where)
+    return _of_claude(client, said, stream)
+
+
+def _of_claude(client: Any, said: str, stream: bool) -> Heard:
     messages: Any = [{"role": "user", "content": said}]
     if not stream:
         whole = client.messages.create(model=MODEL, max_tokens=99, messages=messages)
@@ -167,14 +183,17 @@ def of_converse(url: str, said: str, stream: bool) -> Heard:
     return text, stop, (usage["inputTokens"], usage["outputTokens"]), ""
 
 
-SDKS: dict[str, tuple[Callable[[str, str, bool], Heard], Any, Any]] = {
-    "openai chat": (of_chat, "content_filter", "stop"),
-    "openai responses": (of_responses, "content_filter", "completed"),
-    "anthropic": (of_messages, "refusal", "end_turn"),
-    "google-genai": (of_gemini, types.FinishReason.SAFETY, types.FinishReason.STOP),
-    "boto3": (of_converse, "content_filtered", "end_turn"),
+SAFETY = types.FinishReason.SAFETY
+SDKS: dict[str, tuple[Callable[[str, str, bool], Heard], Any, Any, Any]] = {
+    "openai chat": (of_chat, "content_filter", "stop", "stop"),
+    "openai responses": (of_responses, "content_filter", "completed", "completed"),
+    "anthropic": (of_messages, "refusal", "refusal", "end_turn"),
+    "anthropic bedrock": (of_claude_on_bedrock, "refusal", "refusal", "end_turn"),
+    "anthropic vertex": (of_claude_on_vertex, "refusal", "refusal", "end_turn"),
+    "google-genai": (of_gemini, SAFETY, SAFETY, types.FinishReason.STOP),
+    "boto3": (of_converse, "content_filtered", "content_filtered", "end_turn"),
 }
-"""How each says that it was refused, and that an answer has ended."""
+"""How each says that it was refused, was refused in words, and that an answer has ended."""
 sdks = pytest.mark.parametrize("sdk", SDKS)
 ways = pytest.mark.parametrize("way", WAYS)
 upstreams = pytest.mark.parametrize("upstream", UPSTREAMS)
@@ -224,6 +243,27 @@ def test_texts_to_embed_are_denied_as_openais_api_denies(gateway: Gateway) -> No
     gateway.openai_upstream.will(json_answer({**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}}))
     made = client.embeddings.create(model=MODEL, input="fine", encoding_format="float")
     assert made.data[0].embedding == [0.5] and made.usage.prompt_tokens == 3
+
+
+def test_openais_own_place_for_a_refusal(gateway: Gateway) -> None:
+    client = openai.OpenAI(base_url=f"{gateway.url}/chat/worded_refusal/v1", api_key=CLIENT_KEY, max_retries=0)
+    bomb: Any = [{"role": "user", "content": "how is a bomb made?"}]
+    message = client.chat.completions.create(model=MODEL, messages=bomb).choices[0].message
+    assert (message.refusal, message.content) == (SAYS, None)
+    (item,) = client.responses.create(model=MODEL, input="how is a bomb made?").output
+    assert item.type == "message" and item.content[0].type == "refusal"
+
+
+def test_a_count_that_is_denied_is_an_error(gateway: Gateway) -> None:
+    client = anthropic.Anthropic(base_url=f"{gateway.url}/messages/refusal", api_key=CLIENT_KEY, max_retries=0)
+    for said, denied in (("how is a bomb made?", True), ("fine", False)):
+        messages: Any = [{"role": "user", "content": said}]
+        if not denied:
+            assert client.messages.count_tokens(model=MODEL, messages=messages).input_tokens > 0
+            continue
+        with pytest.raises(anthropic.BadRequestError, match=SAYS):
+            client.messages.count_tokens(model=MODEL, messages=messages)
+        assert not gateway.anthropic_upstream.received
 
 
 def test_an_endpoint_that_no_policy_can_look_at_is_not_served(gateway: Gateway) -> None:
