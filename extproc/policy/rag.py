@@ -65,7 +65,8 @@ class Rag(Policy):
         self._context = context
 
     def on_request(self, request: Request) -> Request | Asking:
-        question = "\n".join(said for said in said_in(request, Scope()) if said.strip())[-MAX_QUESTION:]
+        asked = said_in(replace(request, extra={}), Scope())
+        question = "\n".join(said for said in asked if said.strip())[-MAX_QUESTION:]
         return self._with_passages(request, question.encode("utf-8", "replace").decode()) if question else request
 
     def _with_passages(self, request: Request, question: str) -> Asking:

@@ -35,6 +35,7 @@ from ..llm.request import (
     Block,
     Document,
     Image,
+    Member,
     Message,
     Opaque,
     Request,
@@ -48,7 +49,7 @@ from .base import Context, Make, Policy, Window
 from .given import Given
 from .patterns import compiled, encoded
 from .recognisers import NAMES, Recogniser, known
-from .texts import texts_to_embed
+from .texts import text_of, texts_to_embed, with_text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]{0,30}_[1-9][0-9]{0,8}\]")
@@ -91,27 +92,31 @@ def configure(given: Given) -> Make:
 class Redact(Policy):
     """Of one exchange."""
 
-    def __init__(self, rules: _Rules, context: Context) -> None:
     counts = True
 
+    def __init__(self, rules: _Rules, context: Context) -> None:
         self._rules = rules
         self._context = context
         self._values: dict[str, str] = {}
         """By their placeholders."""
+        self._answers_json = False
+        """What the model says is to be one JSON text."""
         self._restorers: dict[int, _Restorer] = {}
 
     def on_request(self, request: Request) -> Request:
-        redaction = _Redaction(self._rules.recognisers, [request.system, request.messages])
+        redaction = _Redaction(self._rules.recognisers, [request.system, request.messages, request.extra])
         system = [redaction.message(message) for message in request.system]
         messages = [redaction.message(message) for message in request.messages]
+        extra = {name: redaction.member(member) for name, member in request.extra.items()}
         self._tell(redaction)
         request = self._without_names(redaction, request)
         if not redaction.placeholders:
             return request
         self._values = {mark: value for (_, value), mark in redaction.placeholders.items()}
+        self._answers_json = request.output is not None
         if self._rules.restore:
             self.window = Window()
-        return replace(request, system=system, messages=messages)
+        return replace(request, system=system, messages=messages, extra=extra)
 
     def on_embed(self, request: EmbedRequest) -> EmbedRequest:
         redaction = _Redaction(self._rules.recognisers, texts_to_embed(request))
@@ -149,7 +154,7 @@ class Redact(Policy):
         if isinstance(event, ToolCallStarted):
             self._restorers[event.block] = _Restorer(self._values, ToolInputDelta, event.kind == "function")
         elif isinstance(event, TextStarted):
-            self._restorers[event.block] = _Restorer(self._values, TextDelta)
+            self._restorers[event.block] = _Restorer(self._values, TextDelta, self._answers_json)
         elif isinstance(event, ToolInputDelta):
             text = self._of(event.block).feed(event.fragment)
             return [replace(event, fragment=text)] if text else []
@@ -240,6 +245,8 @@ class _Redaction:
         """All that the client says, as it prints."""
         self._taken: set[str] | None = None
         self._numbers: dict[str, int] = {}
+        self._lengths: dict[str, set[int]] = {}
+        """Of the values that have placeholders, by what they are."""
         self.placeholders: dict[tuple[str, str], str] = {}
         self.counts: dict[str, int] = {}
         self.unseen = 0
@@ -248,17 +255,24 @@ class _Redaction:
     def finds(self, text: str) -> bool:
         return bool(self._found(encoded(text)))
 
-    def text(self, text: str) -> str:
+    def text(self, text: str, signed: bool = False) -> str:
+        """*signed*: by the model that has said it, which takes it back only as it was: what it has not been told by a
+        placeholder stays."""
         data = encoded(text)
-        found = self._found(data)
-        if not found:
-            return text
         out: list[bytes] = []
         done = 0
-        for start, end, name in found:
-            out += data[done:start], self._placeholder(name, data[start:end].decode("utf-8", "replace")).encode()
+        for start, end, name in self._found(data):
+            value = data[start:end].decode("utf-8", "replace")
+            if signed and not self._is_told(name, value):
+                continue
+            out += data[done:start], self._placeholder(name, value).encode()
             done = end
-        return b"".join([*out, data[done:]]).decode("utf-8", "replace")
+        return b"".join([*out, data[done:]]).decode("utf-8", "replace") if out else text
+
+    def _is_told(self, name: str, value: str) -> bool:
+        """Whether *value* is one that has its placeholder, or begins or ends with one."""
+        told = [each for each in self._lengths.get(name, ()) if each <= len(value)]
+        return any((name, part) in self.placeholders for n in told for part in (value[:n], value[-n:]))
 
     def _found(self, data: bytes) -> list[tuple[int, int, str]]:
         """What is found, in order; of two that overlap the one whose recogniser comes first."""
@@ -289,11 +303,16 @@ class _Redaction:
             number = self._numbers[name] = self._numbers.get(name, 0) + 1
             mark = f"[{name.upper()}_{number}]"
         self.placeholders[name, value] = mark
+        self._lengths.setdefault(name, set()).add(len(value))
         return mark
 
     def message(self, message: Message) -> Message:
         content = self.content(message.content)
         return message if content is message.content else replace(message, content=content)
+
+    def member(self, member: Member) -> Member:
+        value = self._values(member.value) if member.holds == "words" else member.value
+        return member if value == member.value else replace(member, value=value)
 
     def content(self, content: str | list[Block]) -> str | list[Block]:
         """*content* itself, if nothing is found in it."""
@@ -305,8 +324,10 @@ class _Redaction:
 
     def _block(self, block: Block) -> Block:
         changed: dict[str, Any] = {}
-        if isinstance(block, (Text, Thinking)):
+        if isinstance(block, Text):
             changed = {"text": self.text(block.text)}
+        elif isinstance(block, Thinking):
+            changed = {"text": self.text(block.text, signed=block.signature is not None)}
         elif isinstance(block, ToolCall):
             changed = self._call(block)
         elif isinstance(block, ToolResult):
@@ -336,25 +357,26 @@ class _Redaction:
 
     def _document(self, block: Document) -> dict[str, Any]:
         changed: dict[str, Any] = {
-            name: self.text(said) for name in ("title", "context") if (said := getattr(block, name))
+            name: self.text(words) for name in ("title", "context") if (words := getattr(block, name))
         }
         if block.blocks is not None:
             changed["blocks"] = self.content(block.blocks)
-        if block.source is not None and block.source.kind == "text":
-            changed["source"] = replace(block.source, data=self.text(block.source.data))
+        if block.source is not None and (said := text_of(block.source)) is not None:
+            text = self.text(said)
+            changed["source"] = block.source if text == said else with_text(block.source, text)
         elif block.source is not None:
             self.unseen += 1
         return changed
 
     def _values(self, value: Any) -> Any:
-        """A JSON value with the texts in it redacted, and whole numbers that are some account's."""
+        """A JSON value with its texts redacted, names of members too, and whole numbers that are some account's."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, int) and not isinstance(value, bool):
             text = self.text(str(value))
             return value if text == str(value) else text
         if isinstance(value, dict):
-            return {name: self._values(each) for name, each in value.items()}
+            return {self.text(name): self._values(each) for name, each in value.items()}
         return [self._values(each) for each in value] if isinstance(value, list) else value
 
 

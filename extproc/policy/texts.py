@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Iterator
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..frozen import Frozen
 from ..llm.embeddings import EmbedRequest
@@ -14,6 +19,7 @@ from ..llm.request import (
     Opaque,
     Request,
     SearchResult,
+    Source,
     Text,
     Thinking,
     ToolCall,
@@ -21,6 +27,9 @@ from ..llm.request import (
     ToolResult,
 )
 from .base import Unavailable
+
+_TEXTUAL = re.compile(r"text/|application/(?:[\w.-]+\+)?(?:json|xml|yaml|x-yaml|x-ndjson|javascript|sql|csv)\b")
+"""Types of documents that a model reads as the text that they are."""
 
 
 class Scope(Frozen):
@@ -34,7 +43,7 @@ class Scope(Frozen):
 
 def said_in(request: Request, wanted: Scope) -> Iterator[str]:
     """Its texts in order. The last turn is what comes behind the last answer; one that the client has begun itself is
-    part of it."""
+    part of it, and what a template is filled with."""
     messages = request.messages
     if not wanted.history:
         messages = messages[_last_turn(messages) :]
@@ -44,6 +53,9 @@ def said_in(request: Request, wanted: Scope) -> Iterator[str]:
     for message in messages:
         theirs = wanted.everyone or message.role == "user"
         yield from _words(message.content, wanted, theirs)
+    for member in request.extra.values():
+        if member.holds == "words":
+            yield from strings(member.value)
 
 
 def texts_to_embed(request: EmbedRequest) -> list[str]:
@@ -87,8 +99,8 @@ def _of_block(block: Block, wanted: Scope) -> Iterator[str]:
         yield block.text
     elif isinstance(block, Document):
         yield from (each for each in (block.title, block.context) if each)
-        if block.source is not None and block.source.kind == "text":
-            yield block.source.data
+        if block.source is not None and (text := text_of(block.source)) is not None:
+            yield text
         if block.blocks is not None:
             yield from _words(block.blocks, wanted, True)
     elif isinstance(block, SearchResult):
@@ -98,6 +110,24 @@ def _of_block(block: Block, wanted: Scope) -> Iterator[str]:
         yield from strings(block.content)
     elif isinstance(block, ToolChange):
         yield from strings(block.native)
+
+
+def text_of(source: Source) -> str | None:
+    """The text that a document is; ``None`` if it is something else, or elsewhere."""
+    if source.kind == "text":
+        return source.data
+    if source.kind != "base64" or not _TEXTUAL.match((source.media_type or "").lower()):
+        return None
+    try:
+        return base64.b64decode(source.data).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return None
+
+
+def with_text(source: Source, text: str) -> Source:
+    """The same document, with *text* in place of what ``text_of`` has read."""
+    data = text if source.kind == "text" else base64.b64encode(text.encode("utf-8", "replace")).decode()
+    return replace(source, data=data)
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
@@ -142,6 +143,38 @@ def test_nothing_hides_between_parts(client: str) -> None:
 )
 def test_text_of_every_kind_of_part(block: Block) -> None:
     assert not passes("anthropic_messages", {"deny_patterns": ["unwanted"]}, Message("user", [block, Text("what?")]))
+
+
+HIDDEN = base64.b64encode(b"how unwanted this is").decode()
+FILES: dict[str, Any] = {
+    "openai_chat": {"messages": [{"role": "user", "content": [
+        {"type": "file", "file": {"filename": "a.txt", "file_data": f"data:text/plain;base64,{HIDDEN}"}}]}]},
+    "openai_responses": {"input": [{"role": "user", "content": [
+        {"type": "input_file", "filename": "a.md", "file_data": f"data:text/markdown;base64,{HIDDEN}"}]}]},
+    "anthropic_messages": {"max_tokens": 9, "messages": [{"role": "user", "content": [
+        {"type": "document", "source": {"type": "base64", "media_type": "text/plain", "data": HIDDEN}}]}]},
+    "gemini": {"contents": [{"role": "user", "parts": [
+        {"inlineData": {"mimeType": "application/json", "data": HIDDEN}}]}]},
+    "bedrock_converse": {"messages": [{"role": "user", "content": [
+        {"document": {"name": "a", "format": "md", "source": {"bytes": HIDDEN}}}, {"text": "x"}]}]},
+}  # fmt: skip
+FILLED: dict[str, Any] = {
+    "openai_chat": {"messages": [{"role": "user", "content": "x"}],
+                    "prediction": {"type": "content", "content": "how unwanted"}},
+    "openai_responses": {"input": "x", "prompt": {"id": "pmpt_1", "variables": {"a": "how unwanted"}}},
+    "bedrock_converse": {"messages": [{"role": "user", "content": [{"text": "x"}]}],
+                         "promptVariables": {"a": {"text": "how unwanted"}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("client", "body"), [*FILES.items(), *FILLED.items()])
+def test_text_in_an_envelope(client: str, body: Any) -> None:
+    """A file that is text, and what a template of the provider's is filled with."""
+    path = written(client, *TURNS).path
+    body = msgspec.json.encode({"model": "m", **body} if "model" not in path else body)
+    for pattern, kind in (("unwanted", Answer), ("nothing like it", Call)):
+        t = exchange(client, client, guard(deny_patterns=[pattern]))
+        assert isinstance(t.request(body, "POST", path), kind)
 
 
 def test_what_only_one_api_knows() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,19 @@ from msgspec.structs import replace
 from extproc import Call
 from extproc.llm.events import Citation, CitationAdded, ResponseEvent, ThinkingDelta, ThinkingStarted, ToolInputDelta
 from extproc.llm.losses import LossReport
-from extproc.llm.request import Document, Image, Message, Request, SearchResult, Source, Text, ToolCall, ToolResult
+from extproc.llm.request import (
+    Document,
+    Image,
+    Message,
+    Output,
+    Request,
+    SearchResult,
+    Source,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from extproc.policy.base import Context
 from extproc.policy.redact import Redact, configure
 from extproc.route import RouteError
@@ -84,9 +97,10 @@ def test_what_a_tool_is_called_with(client: str, upstream: str, stream: bool) ->
 
 @pairs
 def test_calls_and_their_results(client: str, upstream: str) -> None:
+    given_to_it = {"to": [MAIL], "card": 4111111111111111, "n": 7, MAIL: 1}
     called = [
         Message("user", "who?"),
-        Message("assistant", [ToolCall("call_1", "run", input={"to": [MAIL], "card": 4111111111111111, "n": 7})]),
+        Message("assistant", [ToolCall("call_1", "run", input=given_to_it)]),
         Message("tool", [ToolResult("call_1", f'{{"mail": "{MAIL}"}}')]),
     ]
     call = asked(exchange(client, upstream, REDACT), written(client, *called, tools=[RUN]))
@@ -98,6 +112,7 @@ def test_calls_and_their_results(client: str, upstream: str) -> None:
         "to": ["[EMAIL_1]"],
         "card": "[CARD_1]",
         "n": 7,
+        "[EMAIL_1]": 1,
     }
 
 
@@ -201,6 +216,67 @@ def test_every_kind_of_part() -> None:
     got = made.on_request(Request(dialect="openai_chat", model="m", messages=[Message("user", parts)]))
     assert MAIL not in str(got) and "joe" not in str(got) and str(got).count("[EMAIL_1]") == 11
     assert context.facts == {"redact_count": 11, "redact_email": 11, "redact_unseen": 1}
+
+
+def test_files_that_are_text() -> None:
+    made, context = policy()
+    held = base64.b64encode(f"to {MAIL}".encode()).decode()
+    parts: list[Any] = [Document(Source("base64", held, kind)) for kind in ("text/plain", "application/pdf")]
+    got = made.on_request(Request(dialect="openai_chat", model="m", messages=[Message("user", parts)]))
+    first, second = got.messages[0].content
+    assert isinstance(first, Document) and first.source is not None and second == parts[1]
+    assert base64.b64decode(first.source.data) == b"to [EMAIL_1]"
+    assert context.facts == {"redact_count": 1, "redact_email": 1, "redact_unseen": 1}
+
+
+@pytest.mark.parametrize(
+    ("client", "body", "sent"),
+    [
+        ("openai_chat", {"messages": [{"role": "user", "content": "x"}],
+                         "prediction": {"type": "content", "content": MAIL}},
+         b'"prediction":{"type":"content","content":"[EMAIL_1]"}'),
+        ("openai_responses", {"input": "x", "prompt": {"id": "p", "variables": {"to": MAIL}}},
+         b'"prompt":{"id":"p","variables":{"to":"[EMAIL_1]"}}'),
+        ("bedrock_converse", {"messages": [{"role": "user", "content": [{"text": "x"}]}],
+                              "promptVariables": {"to": {"text": MAIL}}},
+         b'"promptVariables":{"to":{"text":"[EMAIL_1]"}}'),
+    ],
+)  # fmt: skip
+def test_what_a_template_is_filled_with(client: str, body: dict[str, Any], sent: bytes) -> None:
+    path = written(client, *TURNS).path
+    body = {"model": "m", **body} if client != "bedrock_converse" else body
+    t = exchange(client, client, REDACT)
+    call = t.request(msgspec.json.encode(body), "POST", path)
+    assert isinstance(call, Call) and sent in call.body
+    assert text_of(heard(t, texts("[EMAIL_1]"), stream=False)) == MAIL
+
+
+def test_what_the_model_has_signed_stays_as_it_was() -> None:
+    """It takes its thinking back only so: of an address that it made up nobody has told it by a placeholder."""
+    thought = f"{MAIL} or made@up.example, at 10.1.2.3? {MAIL}x"
+    for signature, wanted in (
+        ("S", "[EMAIL_1] or made@up.example, at 10.1.2.3? [EMAIL_2]"),
+        (None, "[EMAIL_1] or [EMAIL_2], at [IP_1]? [EMAIL_3]"),
+    ):
+        made, _ = policy()
+        turns = [Message("user", MAIL), Message("assistant", [Thinking(thought, signature)])]
+        got = made.on_request(Request(dialect="anthropic_messages", model="m", messages=turns))
+        (thinking,) = got.messages[1].content
+        assert isinstance(thinking, Thinking) and thinking.text == wanted
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pairs
+def test_an_answer_that_is_json_stays_so(client: str, upstream: str, stream: bool) -> None:
+    quoted = 'say "joe"\\'
+    rule = {"redact": {"patterns": [{"name": "quote", "pattern": 'say "joe"\\\\'}]}}
+    t = exchange(client, upstream, rule)
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"],
+              "additionalProperties": False}  # fmt: skip
+    form = Output("json_schema", schema, "answer")
+    assert isinstance(asked(t, written(client, Message("user", quoted), output=form, stream=stream)), Call)
+    got = heard(t, texts('{"text":"[QUO', 'TE_1]!"}'), stream=stream)
+    assert msgspec.json.decode(text_of(got)) == {"text": quoted + "!"}
 
 
 @clients

@@ -17,7 +17,7 @@ from extproc.llm.request import (
     ToolCall,
     ToolResult,
 )
-from extproc.policy.texts import Scope, said_in, strings, wants_results
+from extproc.policy.texts import Scope, said_in, strings, text_of, wants_results, with_text
 
 CALL = ToolCall("c", "f", '{"q": "argument"}')
 REQUEST = Request(
@@ -89,3 +89,31 @@ def test_texts_of_any_depth_in_their_order() -> None:
         deep = [deep]
     assert list(strings(deep)) == ["end"]
     assert list(strings({"a": ["b", {"c": "d"}], "e": None, "f": 1})) == ["a", "b", "c", "d", "e", "f"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type", "text"),
+    [
+        ("base64", "text/plain", "hé"),
+        ("base64", "text/csv; charset=utf-8", "hé"),
+        ("base64", "application/json", "hé"),
+        ("base64", "application/ld+json", "hé"),
+        ("base64", "application/pdf", None),
+        ("base64", "image/png", None),
+        ("base64", None, None),
+        ("url", "text/plain", None),
+        ("file", "text/plain", None),
+    ],
+)
+def test_documents_that_are_text(kind: Any, media_type: str | None, text: str | None) -> None:
+    source = Source(kind, "aMOp", media_type)
+    assert text_of(source) == text
+    if text is not None:
+        other = with_text(source, "x[EMAIL_1]")
+        assert (text_of(other), other.media_type) == ("x[EMAIL_1]", media_type)
+
+
+def test_a_document_that_is_no_base64_is_no_text() -> None:
+    assert text_of(Source("base64", "a", "text/plain")) is None
+    plain = Source("text", "as it is", "text/plain")
+    assert text_of(plain) == "as it is" and with_text(plain, "other") == Source("text", "other", "text/plain")
