@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from . import commands
-from .commands.base import Command, UsageError
+from .commands.base import LINES, Command, UsageError, plain
 
 ABOUT = "Translates between LLM APIs: beside Envoy (run, serve), or on the command line (translate)."
 STATUSES = """exit status:
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except _mistakes() as error:
-        print(f"extproc: {error}", file=sys.stderr)
+        print(f"extproc: {plain(str(error), LINES)}", file=sys.stderr)
         return 2
 
 

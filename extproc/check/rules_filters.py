@@ -157,19 +157,19 @@ def max_message_timeout(config: Config) -> Found:
     for route in config.routes:
         for cluster in config.reached(route):
             owners = (route.node, cluster.node, *cluster.endpoints)
-            if any(_asks(level(owner)) for owner in owners):
+            if any(_asks_services(level(owner)) for owner in owners):
                 filters = [*route.filters, *route.enabled(cluster.filters, cluster)]
                 bare = (item for item in filters if item.translates and not item.config.has("max_message_timeout"))
                 yield from (item.config.get("max_message_timeout") for item in bare)
 
 
-def _asks(found: MetadataLevel) -> bool:
+def _asks_services(found: MetadataLevel) -> bool:
     """Whether one of the policies that a level lists asks a service."""
     listed = found.member("policies") if "policies" in (found.text or "") else None
-    return isinstance(listed, list) and any(map(_asks_somebody, listed))
+    return isinstance(listed, list) and any(map(_asks_one, listed))
 
 
-def _asks_somebody(entry: Any) -> bool:
+def _asks_one(entry: Any) -> bool:
     try:
         return any(each.asks for each in policy.configured([entry], _Anybody()))
     except (PolicyError, TypeError, ValueError):

@@ -56,13 +56,19 @@ def counted(found: Iterable[T], what: str) -> Iterator[T]:
         print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
 
 
-def plain(text: str) -> str:
-    """*text* of somebody else's, such that it cannot write to the terminal what is no text."""
-    return "".join([sign if sign.isprintable() or sign == "\t" else "?" for sign in text])
+def plain(text: str, kept: str = "\t") -> str:
+    """*text* of somebody else's, such that it cannot write to the terminal what is no text. Of what does not print,
+    only what is *kept* stays."""
+    return "".join([sign if sign.isprintable() or sign in kept else "?" for sign in text])
+
+
+LINES = "\t\n"
+"""What stays of a text of several lines."""
 
 
 def table(rows: list[list[str]]) -> str:
-    """*rows* as lines with aligned columns."""
+    """*rows* as lines with aligned columns, as ``plain`` has them."""
+    rows = [list(map(plain, row)) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)

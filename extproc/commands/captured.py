@@ -65,7 +65,7 @@ def _capture(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             pass
     except NotShown as why:
-        print(f"extproc: {plain(str(why))}", file=sys.stderr)
+        print(f"extproc: {why}", file=sys.stderr)
         return 1
     if not found:
         print("extproc: no such exchange is kept: --recent-exchanges of the sidecar are", file=sys.stderr)
@@ -123,7 +123,7 @@ def _explain(args: argparse.Namespace) -> int:
             [f"  {f.path}", ", ".join(f.became), f.how, _value(asked, f.path), f.why or WHY.get(f.how, "")]
             for f in fates
         ]
-        print(table([[plain(cell) for cell in row] for row in rows]))
+        print(table(rows))
     return status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .base import Command, UsageError, opened
+from .base import Command, UsageError, opened, plain
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,5 +90,5 @@ def _import(args: argparse.Namespace) -> int:
     except ImportFailed as error:
         raise UsageError(f"{', '.join(args.files) or 'standard input'}: {error}") from None
     print(made.yaml, end="")
-    print("\n".join(made.notes), file=sys.stderr)
+    print("\n".join(map(plain, made.notes)), file=sys.stderr)
     return 0

@@ -10,7 +10,7 @@ from functools import partial
 from ..conformance import alone, report, table
 from ..conformance.features import BY_NAME
 from ..conformance.sides import MODELS
-from .base import Command, UsageError, counted
+from .base import LINES, Command, UsageError, counted, plain
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,5 +98,5 @@ def _models(pairs: list[str]) -> dict[str, tuple[str, str]]:
 
 def _told(rows: Iterable[table.Cell], form: str) -> int:
     found = list(counted(rows, "features of pairs"))
-    print(report.as_json(found) if form == "json" else report.as_text(found))
+    print(report.as_json(found) if form == "json" else plain(report.as_text(found), LINES))
     return 1 if report.faults(found) else 0

@@ -20,7 +20,7 @@ from ..settings import Limits
 from ..translation.calls import Answer, Refused
 from ..translation.response import Passed, Response, Translated
 from ..translation.translation import Translation
-from .base import Command, UsageError, opened
+from .base import Command, UsageError, opened, plain
 
 CHUNK = 64 * 1024
 """Bytes of input that are translated at once; less when less has come."""
@@ -194,4 +194,4 @@ def _write(data: bytes) -> None:
 
 def _say(losses: Iterable[Loss]) -> None:
     for loss in losses:
-        print(f"{loss} ({loss.detail})" if loss.detail else str(loss), file=sys.stderr)
+        print(plain(f"{loss} ({loss.detail})" if loss.detail else str(loss)), file=sys.stderr)

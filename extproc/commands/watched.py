@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..credentials.secrets import Unresolvable, resolve
 from ..wire import NoAnswer, ask, base_url
-from .base import UsageError
+from .base import UsageError, plain
 
 USUAL = "127.0.0.1:9902"
 WAIT_SECONDS = 20
@@ -53,7 +53,7 @@ class AdminPort:
         told = seen.json if seen.status == 200 else None
         if told is None:
             said = seen.body.decode("utf-8", "replace").strip()[:200]
-            raise NotShown(f"{self.url} answers {seen.status}: {said}")
+            raise NotShown(plain(f"{self.url} answers {seen.status}: {said}"))
         return told
 
 

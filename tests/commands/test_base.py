@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.commands.base import Command, UsageError, counted, opened, plain, table
+from extproc.commands.base import LINES, Command, UsageError, counted, opened, plain, table
 
 
 def test_a_table_has_aligned_columns_and_nothing_trails() -> None:
@@ -49,4 +49,5 @@ def test_what_takes_long_is_counted_on_a_terminal(
 
 def test_what_others_say_moves_no_terminal() -> None:
     said = "a\tb\x1b[2J\r\n\x07\x9bm\u202e\u2028é联"
-    assert plain(said) == "a\tb?[2J???" + "?m" + "??é联"
+    assert plain(said) == "a\tb?[2J????m??é联"
+    assert plain("a\nb", LINES) == "a\nb" and table([["a\x1b[2J", "b\n"], ["c", "d"]]) == "a?[2J  b?\nc      d"

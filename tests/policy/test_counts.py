@@ -93,8 +93,11 @@ def test_what_is_added_is_counted(client: str, upstream: str) -> None:
 @pytest.mark.parametrize("client", ASKED)
 def test_who_would_ask_others_is_not_asked(client: str) -> None:
     asks = {"provider": "openai", "auth": "none", "options": {"model": "m"}, "prompt": "p"}
-    policies = [{"moderation": {"endpoint": "http://guard.test"}}, {"rag": {"search": {"endpoint": "http://s.test"}}},
-                {"request_rewrite": asks}]  # fmt: skip
+    policies: list[dict[str, Any]] = [
+        {"moderation": {"endpoint": "http://guard.test"}},
+        {"rag": {"search": {"endpoint": "http://s.test"}}},
+        {"request_rewrite": asks},
+    ]
     for policy in policies:
         t, made = asking(client, "anthropic_messages", policy)
         assert isinstance(made, Call) and counted(t, made)

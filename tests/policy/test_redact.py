@@ -223,7 +223,7 @@ def test_files_that_are_text() -> None:
     held = base64.b64encode(f"to {MAIL}".encode()).decode()
     parts: list[Any] = [Document(Source("base64", held, kind)) for kind in ("text/plain", "application/pdf")]
     got = made.on_request(Request(dialect="openai_chat", model="m", messages=[Message("user", parts)]))
-    first, second = got.messages[0].content
+    first, second = list(got.messages[0].content)
     assert isinstance(first, Document) and first.source is not None and second == parts[1]
     assert base64.b64decode(first.source.data) == b"to [EMAIL_1]"
     assert context.facts == {"redact_count": 1, "redact_email": 1, "redact_unseen": 1}
@@ -261,7 +261,7 @@ def test_what_the_model_has_signed_stays_as_it_was() -> None:
         made, _ = policy()
         turns = [Message("user", MAIL), Message("assistant", [Thinking(thought, signature)])]
         got = made.on_request(Request(dialect="anthropic_messages", model="m", messages=turns))
-        (thinking,) = got.messages[1].content
+        (thinking,) = list(got.messages[1].content)
         assert isinstance(thinking, Thinking) and thinking.text == wanted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-HOLDS: dict[str, Literal["words", "tools"]] = {
+HOLDS: dict[str, Literal["", "words", "tools"]] = {
     "mcp_servers": "tools",
     "prediction": "words",
     "prompt": "words",
