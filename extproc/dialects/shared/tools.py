@@ -50,6 +50,9 @@ def carried(
 def leave_out(request: Request, tool: Tool, losses: LossReport, problem: str = "", why: str = "") -> None:
     """Report that *tool* cannot be carried, by default because another provider runs it. Raises Unsupported, saying
     *problem*, if the request makes no sense without it: there is no other, or it must be called."""
+    member = request.extra.get(tool.at)
+    if member is not None and member.essential:
+        raise Unsupported(member.path, member.problem, member.code)
     choice = request.tool_choice
     if len(request.tools) == 1 or (choice.mode in ("required", "tool") and tool.name in choice.names):
         raise Unsupported(tool.at, f"{problem or f'the tool {tool.name!r} is'} not supported for this model")
