@@ -113,7 +113,7 @@ build/compiled/.done: setup.py $(shell find extproc -name '*.py') | $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --transport $(TRANSPORT)
 
-# Guided by coverage where atheris can be had: it has wheels for some Pythons only.
+# An hour is guided by coverage where atheris can be had: it has wheels for some Pythons only.
 fuzz: $(VENV)/.dev
 	@$(PIP) install atheris==3.0.0 2> /dev/null || echo "fuzz: no atheris here, by mutation then"
 	$(BIN)/python -m tests.fuzz --minutes $(if $(filter command line,$(origin MINUTES)),$(MINUTES),1)

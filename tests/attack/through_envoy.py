@@ -188,7 +188,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "unread streams of 30 MB, 40": lambda: unread(40, SECONDS),
     "tools that answers repeat, 16 x 20": lambda: many_small(16, 20),
     "names of 50 KB, 8 x 200": lambda: long_names(8, 200, 50_000),
-    "heads of 50 KB that wait, 2000": lambda: waiting_heads(2000, 50_000, SECONDS),
+    "heads of 50 KB that wait, 1000": lambda: waiting_heads(1000, 50_000, SECONDS),
 }
 
 
