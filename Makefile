@@ -6,7 +6,7 @@
 # make compiled  the package with what handles each message compiled, in build/compiled and as a wheel in build/wheels:
 #              half the CPU (see docs/scaling.md)
 # make test-real   against a real model server, Chroma, agents, SDKs, Kafka, Prometheus, Chromium and Envoy's rate limit
-#              service; downloads about 1.4 GB once (PICTURES=1: makes those of the live view in docs/ anew)
+#              service; downloads about 1.6 GB once (PICTURES=1: makes those of the live view in docs/ anew)
 # make test-open-webui  Open WebUI on a scripted Claude, as its example has it; downloads about 300 MB once
 # make bench   measures everything, about 12 minutes (QUICK=1: a smoke); make bench-peers: other gateways as well,
 #              with AIGW_EXTPROC=path Envoy AI Gateway's external processor, which you have built, behind the same Envoy;
@@ -43,7 +43,7 @@ REAL_PLAYWRIGHT := playwright==1.65.2 greenlet==3.5.6 pyee==13.0.1 typing-extens
 REAL_GO := github.com/envoyproxy/ratelimit/src/service_cmd@v1.4.1-0.20260122083618-3fb702589d36
 REAL_REDIS := redis-server redis-tools liblzf1 libjemalloc2
 REAL_HELM := helm.sh/helm/v3/cmd/helm@v3.19.0
-REAL_NPM := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33 \
+REAL_NPM := cline@3.0.65 @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33 \
   ai@6.0.326 @ai-sdk/openai@3.0.141 @ai-sdk/anthropic@3.0.140 openai@6.49.0 @anthropic-ai/sdk@1.14.0 \
   @google/genai@2.32.0
 REAL_LIBRARIES := langchain-openai==1.7.4 langchain-anthropic==1.7.10 pydantic-ai-slim[openai]==2.68.0

@@ -357,7 +357,13 @@ endpoints:
 
 ## Cline
 
-In its settings. Not run by the tests.
+```sh
+npm install -g cline
+cline auth -p openai-compatible -k any -m gpt-5.4-mini -b http://127.0.0.1:10000/v1
+cline "What is in this folder?"
+```
+
+In the settings of its extensions, which the tests do not run:
 
 | API Provider | Base URL | API Key | Model ID |
 |---|---|---|---|

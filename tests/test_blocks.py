@@ -185,7 +185,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(
         # The clients are run by tests/real, the lines that point them here by tests/launch.
         [".", "export", "unset", "echo", "printf", "install", "mkdir", "cp", "kill", "command", "jq", "claude", "codex",
-         "npm", "open-webui", "vllm", "go", "redis-server", "$(go env GOPATH)/bin/service_cmd"],
+         "cline", "npm", "open-webui", "vllm", "go", "redis-server", "$(go env GOPATH)/bin/service_cmd"],
         _nothing,
     ),
 }  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -124,3 +126,25 @@ def test_aider_edits_a_file_on_either_upstream(scripted: Gateway, home: Path, tm
         for each in undo:
             each()
     assert (tmp_path / "word.txt").read_text() == "marigold\n"
+
+
+@pytest.mark.rows("F19")
+@pytest.mark.parametrize("model", ["gpt-5", "claude-haiku-4-5"])
+def test_cline_gets_an_answer_by_the_lines_of_the_page(scripted: Gateway, tmp_path: Path, model: str) -> None:
+    if shutil.which("cline") is None:
+        pytest.skip("cline is not on the PATH: make test-real downloads it")
+    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text("utf-8")
+    (login,) = re.findall(r"^cline auth .*$", page, re.MULTILINE)
+    login = login.replace("http://127.0.0.1:10000", scripted.url).replace("gpt-5.4-mini", model)
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    upstreams = {scripted.openai_upstream: as_openai.answer, scripted.anthropic_upstream: as_anthropic.answer}
+    undo = [upstream.always(answer) for upstream, answer in upstreams.items()]
+    try:
+        for command in (shlex.split(login), ["cline", "--json", "-t", "120", "What colour is the sky?"]):
+            done = subprocess.run(command, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
+                                  text=True, timeout=180, check=False)  # fmt: skip
+            assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+    finally:
+        for each in undo:
+            each()
+    assert "The sky is blue." in json.loads(done.stdout.splitlines()[-1])["text"]
