@@ -25,6 +25,11 @@ def answer(request: Received, *, pause: float = 0.0) -> ScriptedAnswer:
     return sse_answer([_event(x) for x in _events(body, said)], headers=HEADERS, pause=pause)
 
 
+def counted(request: Received) -> ScriptedAnswer:
+    """How many tokens the *request* has."""
+    return json_answer({"input_tokens": len(request.body) // 4}, headers=HEADERS)
+
+
 def failure(status: int, message: str, kind: str = "invalid_request_error") -> ScriptedAnswer:
     """An error in Anthropic's shape."""
     return json_answer({"type": "error", "error": {"type": kind, "message": message}}, status, HEADERS)

@@ -15,18 +15,20 @@ PAUSE = 0.02
 
 
 def openai(request: Received) -> ScriptedAnswer:
-    """The scripted OpenAI: knows one key and two paths."""
+    """The scripted OpenAI: knows one key and three paths."""
     if request.header("authorization") != f"Bearer {OPENAI_KEY}":
         return as_openai.failure(401, "Incorrect API key provided", code="invalid_api_key")
-    if request.path not in ("/v1/chat/completions", "/v1/responses"):
+    if request.path not in ("/v1/chat/completions", "/v1/responses", "/v1/responses/input_tokens"):
         return as_openai.failure(404, f"Invalid URL ({request.method} {request.path})")
     return as_openai.answer(request, pause=PAUSE)
 
 
 def anthropic(request: Received) -> ScriptedAnswer:
-    """The scripted Anthropic: knows one key and one path."""
+    """The scripted Anthropic: knows one key and two paths."""
     if request.header("x-api-key") != ANTHROPIC_KEY:
         return as_anthropic.failure(401, "invalid x-api-key", "authentication_error")
+    if request.path.startswith("/v1/messages/count_tokens"):
+        return as_anthropic.counted(request)
     if request.path != "/v1/messages":
         return as_anthropic.failure(404, "Not found", "not_found_error")
     return as_anthropic.answer(request, pause=PAUSE)

@@ -557,7 +557,7 @@ class Translation(Course):
         return self._ask_count(client, call, target, client.parse_count(call))
 
     def _ask_count(self, client: Dialect, call: ClientCall, target: Target, request: Request) -> Call | None:
-        answers, target = target.dialect, self._counting(client, target)
+        target = self._counting(client, target)
         upstream = dialects.get(target.dialect)
         if not isinstance(upstream, GivesCounts):
             return None
@@ -572,9 +572,8 @@ class Translation(Course):
             return None
         self.model_asked = named
         self._asked = Asked(request.model, operation=Operation.COUNT)
-        if target.dialect != answers:
-            # Whether the provider has that API too, nobody has said.
-            self.upstream, self._estimated = target.dialect, self._estimate(client, call)
+        # Not every server that speaks an API has this part of it, and an agent is to be told something.
+        self.upstream, self._estimated = target.dialect, self._estimate(client, call)
         return self._made(call, _kept(emitted), encode(emitted.members), target.host)
 
     def _counting(self, client: Dialect, target: Target) -> Target:

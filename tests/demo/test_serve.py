@@ -27,6 +27,8 @@ ANTHROPIC = {"x-api-key": ANTHROPIC_KEY}
         (openai, "/v1/chat/completions", OPENAI, 200),
         (openai, "/v1/chat/completions", ANTHROPIC, 401),
         (openai, "/v1/messages", OPENAI, 404),
+        (openai, "/v1/responses/input_tokens", OPENAI, 200),
+        (anthropic, "/v1/messages/count_tokens?beta=true", ANTHROPIC, 200),
         (anthropic, "/v1/messages", ANTHROPIC, 200),
         (anthropic, "/v1/messages", OPENAI, 401),
         (anthropic, "/v1/chat/completions", ANTHROPIC, 404),

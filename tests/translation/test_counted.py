@@ -68,6 +68,13 @@ def test_an_answer_without_a_number_is_an_error_in_the_clients_shape(body: Any) 
     assert t.failed is not None
 
 
+def test_an_upstream_without_that_part_of_its_api_is_answered_for() -> None:
+    t, _ = to(MESSAGES, CLAUDES, COUNT, provider="gemini", upstream="gemini")
+    status, said = answered(t, {"error": {"code": 404, "message": "no", "status": "NOT_FOUND"}}, 404)
+    assert status == 200 and said["input_tokens"] > 0
+    assert ("x-llm-translation", "input_tokens:estimated") in t.head.headers
+
+
 def test_an_error_is_the_clients_own() -> None:
     t, _ = to(MESSAGES, CLAUDES, COUNT, provider="gemini", upstream="gemini")
     error = {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}}
