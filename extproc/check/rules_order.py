@@ -16,6 +16,8 @@ _CONDITIONS = (
     "cookies",
 )  # fmt: skip
 """What a match may ask for beside the path."""
+_ANYTHING = (".*", "/.*", "^.*", "^.*$", "^/.*", "^/.*$", "/.*$")
+"""Patterns that every path fits."""
 
 
 @rule(
@@ -84,7 +86,12 @@ def cors_route(config: Config) -> Found:
 
 
 def _is_catch_all(route: EnvoyRoute) -> bool:
-    return route.node.get("match", "prefix").text == "/" and not _has_conditions(route)
+    return _is_any_path(route.node.get("match")) and not _has_conditions(route)
+
+
+def _is_any_path(match: Node) -> bool:
+    prefix = match.get("prefix")
+    return (bool(prefix) and prefix.text in ("", "/")) or match.get("safe_regex", "regex").text in _ANYTHING
 
 
 def _has_conditions(route: EnvoyRoute) -> bool:
@@ -97,18 +104,56 @@ def _has_conditions(route: EnvoyRoute) -> bool:
 
 def _takes_all_of(first: EnvoyRoute, second: EnvoyRoute) -> bool:
     """Whether what matches *second* always matches *first*."""
-    earlier, later = first.node.get("match"), second.node.get("match")
-    if _has_conditions(first) or earlier.get("case_sensitive").false:
-        return False
     if first.takes == "" and second.takes:
         # What bears the name of a route is not for the first.
         return False
-    prefix, path = earlier.get("prefix").text, later.get("path").text
-    beneath = later.get("prefix").text or later.get("path_separated_prefix").text or path
-    if prefix:
-        return prefix == "/" or (bool(beneath) and beneath.startswith(prefix) and not later.get("case_sensitive").false)
+    earlier, later = first.node.get("match"), second.node.get("match")
+    if earlier.get("case_sensitive").false or earlier.get("runtime_fraction"):
+        return False
+    return _takes_path(earlier, later) and (not _has_conditions(first) or _asks_no_more(earlier, later))
+
+
+def _takes_path(earlier: Node, later: Node) -> bool:
+    if _is_any_path(earlier):
+        return True
+    if earlier.get("safe_regex"):
+        return bool(earlier.get("safe_regex").plain() == later.get("safe_regex").plain())
+    if later.get("case_sensitive").false:
+        return False
+    path, beneath = later.get("path").text, later.get("prefix").text
+    parted = later.get("path_separated_prefix").text
+    if prefix := earlier.get("prefix").text:
+        return (path or beneath or parted).startswith(prefix)
+    if whole := earlier.get("path_separated_prefix").text:
+        return whole in (path, parted) or (path or beneath or parted).startswith(f"{whole}/")
     own = earlier.get("path").text
     return bool(own) and own == path
+
+
+def _asks_no_more(earlier: Node, later: Node) -> bool:
+    """Whether whatever *earlier* asks for beside the path, *later* asks for as well."""
+    for name in _CONDITIONS:
+        wanted = earlier.get(name)
+        if wanted.is_list:
+            if not all(any(_implies(own, each) for own in later.get(name)) for each in wanted):
+                return False
+        elif wanted and wanted.plain() != later.get(name).plain():
+            return False
+    return True
+
+
+def _implies(given: Node, asked: Node) -> bool:
+    """Whether a header or a parameter that fits *given* fits *asked*."""
+    if given.plain() == asked.plain():
+        return True
+    names = {node.get("name").text.lower() for node in (given, asked)}
+    if len(names) > 1 or any(node.get("invert_match").true for node in (given, asked)):
+        return False
+    if any(node.get("string_match", "ignore_case").true for node in (given, asked)):
+        return False
+    begins = given.get("string_match", "exact").text or given.get("string_match", "prefix").text
+    prefix = asked.get("string_match", "prefix").text
+    return bool(begins) and (asked.get("present_match").true or (bool(prefix) and begins.startswith(prefix)))
 
 
 @rule(

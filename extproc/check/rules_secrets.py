@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..headers import CREDENTIAL_HEADERS
+from ..names import may_carry_credential, plain
 from .levels import MetadataLevel, all_levels
 from .rule import WARNING, Found, rule
 from .topology import Config
@@ -16,6 +18,22 @@ _HEADERS = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz
 _PARAMETERS = frozenset({
     "key", "api_key", "api-key", "apikey", "token", "access_token", "secret", "subscription-key", "sig", "password",
 })  # fmt: skip
+
+_SECRETS = (".secret", ".private_key", ".password")
+_ADDRESSES = frozenset({"path", "uri", "prefix_rewrite", "path_rewrite", "path_redirect", "substitution"})
+"""Members that hold a path of Envoy's own requests, or of those that it changes."""
+_SAYS_SO = re.compile(r"(?:key|token|secret|password|auth|authorization)$")
+_REFERENCE = re.compile(r"%[A-Z_]+[(%]|\$\{")
+_OWNERS = (
+    ("health_checks", "a health check"),
+    ("access_log", "an access log"),
+    ("http_filters", "a filter"),
+    ("weighted_clusters", "a weighted cluster"),
+    (".routes[", "a route"),
+    ("virtual_hosts", "a virtual host"),
+    ("route_config", "the route configuration"),
+)
+"""Whose a place in the configuration is, by a part of its path."""
 
 _MEMBERS = _HEADERS | {"api_key", "access_key_id", "access_key_secret", "secret_access_key", "session_token"}
 """Of policies, those that hold a credential."""
@@ -30,55 +48,34 @@ _MEMBERS = _HEADERS | {"api_key", "access_key_id", "access_key_secret", "secret_
 def secret_literal(config: Config) -> Found:
     if not config.filters:
         return
-    for owner, what in [*_adders(config), *_probes(config)]:
-        for item in owner:
-            header, value = item.get("header", "key"), item.get("header", "value")
-            if header.text.lower() in _HEADERS and value.text and not _is_reference(value.text):
-                yield value, f"{what} adds {header.text.lower()} with a literal credential"
-    for node in _probe_paths(config):
-        yield from ((node, f"a probe's path has a literal {name}") for name in _keys_in(node.text))
+    for name, node in config.walk():
+        for item in (node, *node):
+            header, value = item.get("key").text.lower(), item.get("value")
+            if header and value.text and _names_one(header) and not _is_reference(value.text):
+                yield value, f"{_whose(item)} adds {header} with a literal credential"
+        if name in _ADDRESSES:
+            yield from ((node, f"{_whose(node)} has a path with a literal {key}") for key in _keys_in(node.text))
+        inline = node.get("inline_string")
+        if inline.text and not _is_reference(inline.text) and node.path.endswith(_SECRETS):
+            yield inline, "a secret stands in the configuration itself"
     for _, found in all_levels(config):
         yield from ((found.node, f"override.endpoint has a literal {name}") for name in _keys_in(_endpoint(found)))
         literals = _literals(found.member("policies"), "policies")
         yield from ((found.node, f"{path} is a literal credential") for path in literals)
-    for _, node in config.root.walk():
-        if node.get("inline_string").text and not _is_reference(node.get("inline_string").text) and _is_secret(node):
-            yield node.get("inline_string"), "a secret stands in the configuration itself"
+
+
+def _names_one(header: str) -> bool:
+    """Whether *header* bears a credential: one of those that providers read, or one of a name that says so."""
+    return header in _HEADERS or (_SAYS_SO.search(plain(header)) is not None and may_carry_credential(header))
 
 
 def _is_reference(value: str) -> bool:
     """Whether it names where the credential is, and holds none: ``%ENVIRONMENT(KEY)%``, ``${KEY}``."""
-    bare = value.partition(" ")[2] or value
-    return bare.startswith(("%", "${")) and bare.endswith(("%", "}"))
+    return _REFERENCE.search(value) is not None
 
 
-def _is_secret(node: Node) -> bool:
-    return node.path.endswith((".secret", ".private_key", ".password"))
-
-
-def _adders(config: Config) -> Iterator[tuple[Node, str]]:
-    """Lists of headers that Envoy adds to requests."""
-    for table in config.tables:
-        yield table.node.get("request_headers_to_add"), "the route configuration"
-        for host in table.node.get("virtual_hosts"):
-            yield host.get("request_headers_to_add"), "a virtual host"
-    for route in config.routes:
-        yield route.node.get("request_headers_to_add"), "a route"
-        for item in route.action.get("weighted_clusters", "clusters"):
-            yield item.get("request_headers_to_add"), "a weighted cluster"
-
-
-def _probes(config: Config) -> Iterator[tuple[Node, str]]:
-    for cluster in config.clusters.values():
-        for check in cluster.node.get("health_checks"):
-            yield check.get("http_health_check", "request_headers_to_add"), "a health check"
-            yield check.get("grpc_health_check", "initial_metadata"), "a health check"
-
-
-def _probe_paths(config: Config) -> Iterator[Node]:
-    for cluster in config.clusters.values():
-        for check in cluster.node.get("health_checks"):
-            yield check.get("http_health_check", "path")
+def _whose(node: Node) -> str:
+    return next((what for part, what in _OWNERS if part in node.path), "the configuration")
 
 
 def _keys_in(url: str) -> list[str]:

@@ -271,6 +271,13 @@ class Config:
     """The clusters that are our sidecar."""
     patched: list[EnvoyRoute] = field(default_factory=list)
     """Routes that are known only in part, beside those of the tables."""
+    more: tuple[Node, ...] = ()
+    """What else it is made of, beside ``root``."""
+
+    def walk(self) -> Iterator[tuple[str, Node]]:
+        """Every member of every mapping, with its key."""
+        for root in (self.root, *self.more):
+            yield from root.walk()
 
     @cached_property
     def routes(self) -> list[EnvoyRoute]:
@@ -327,7 +334,7 @@ def configurations(roots: list[Node]) -> list[Config]:
     found = [build(root) for item in objects if item.get("kind").text == "ConfigMap" for root in _files_in(item)]
     patches = [p for o in objects if o.get("kind").text == "EnvoyFilter" for p in o.get("spec", "configPatches")]
     if patches:
-        found.append(_of_patches(roots[0], patches))
+        found.append(_of_patches(objects, patches))
     if not found:
         raise Unreadable("no Envoy configuration in these objects: a ConfigMap with a bootstrap, or an EnvoyFilter")
     return found
@@ -340,10 +347,11 @@ def _files_in(item: Node) -> Iterator[Node]:
             yield from documents(value.text, after=value.line if value.is_block else value.line - 1)
 
 
-def _of_patches(root: Node, patches: list[Node]) -> Config:
+def _of_patches(objects: list[Node], patches: list[Node]) -> Config:
+    root = objects[0]
     nodes = [(patch.get("applyTo").text, patch.get("patch", "value")) for patch in patches]
     ours = frozenset[str]().union(*(sidecar_clusters(value) for _, value in nodes))
-    config = Config(root, dynamic=True, ours=ours)
+    config = Config(root, dynamic=True, ours=ours, more=tuple(objects[1:]))
     nothing = root.get("-")
     manager = Manager(nothing, nothing, ours, tuple(value for where, value in nodes if where == "HTTP_FILTER"))
     config.managers.append(manager)

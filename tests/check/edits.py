@@ -212,6 +212,37 @@ def _catch_all_first(places: Places) -> None:
     places.host["routes"].insert(0, places.host["routes"].pop())
 
 
+def _first(match: dict[str, Any]) -> Edit:
+    """A copy of the last route before all others, with another match."""
+
+    def edit(places: Places) -> None:
+        routes = places.host["routes"]
+        routes.insert(0, {**copy.deepcopy(routes[-1]), "match": match})
+
+    return edit
+
+
+def _narrower_behind(places: Places) -> None:
+    """A route for one model behind one that takes all that begin as its name does."""
+    routes = places.host["routes"]
+    for kind, value in (("exact", "claude-opus-5-5"), ("prefix", "claude")):
+        header = {"name": "x-extproc-model", "string_match": {kind: value}}
+        route = {**copy.deepcopy(routes[0]), "name": kind, "match": {"prefix": "/", "headers": [header]}}
+        routes.insert(0, route)
+
+
+def _the_same_again(places: Places) -> None:
+    routes = places.host["routes"]
+    routes.insert(1, {**copy.deepcopy(routes[0]), "name": "again"})
+
+
+def _mutating(places: Places) -> None:
+    kind = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    header = {"append": {"header": {"key": "X-Goog-Api-Key", "value": "AIza-1"}}}
+    added = {"name": "add", "typed_config": {"@type": kind, "mutations": {"request_mutations": [header]}}}
+    places.manager["http_filters"].insert(0, added)
+
+
 def _again(places: Places) -> None:
     places.config["static_resources"]["clusters"].append(copy.deepcopy(places.clusters["anthropic"]))
 
@@ -326,6 +357,10 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("duplex-order", "", _duplex_behind),
     ("cors-route", "", _cors_without_a_cluster),
     ("unreachable-route", "", _catch_all_first),
+    ("unreachable-route", "pattern", _first({"safe_regex": {"regex": "/.*"}})),
+    ("unreachable-route", "no prefix", _first({"prefix": ""})),
+    ("unreachable-route", "narrower", _narrower_behind),
+    ("unreachable-route", "twice", _the_same_again),
     ("duplicate-domain", "", put("host", "domains", ["*", "*"])),
     ("duplicate-cluster", "", _again),
     ("no-such-cluster", "", put("action", "cluster", "opnai")),
@@ -333,6 +368,11 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("secret-literal", "policy", leaf("route", "policies: [{moderation: {provider: openai, api_key: sk-1}}]\n")),
     ("secret-literal", "policy's auth", leaf("route", _REWRITING)),
     ("secret-literal", "route", adding("route", "x-api-key", "sk-1")),
+    ("secret-literal", "another header", adding("route", "X-Portkey-Api-Key", "pk-1")),
+    ("secret-literal", "filter", _mutating),
+    ("secret-literal", "metadata to the sidecar", put("filter", "typed_config.grpc_service.initial_metadata",
+        [{"key": "authorization", "value": "Bearer sk-1"}])),
+    ("secret-literal", "rewritten path", put("action", "prefix_rewrite", "/v1/chat?api-key=k1")),
     ("secret-literal", "host", adding("host", "Authorization", "Bearer sk-1")),
     ("secret-literal", "probe", put("cluster", "health_checks", [{"http_health_check": PROBE}])),
     ("secret-literal", "probe's path", put("cluster", "health_checks", [{"http_health_check": {"path": "/?key=a"}}])),
