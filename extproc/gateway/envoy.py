@@ -436,7 +436,7 @@ def _by_model(matches: list[dict[str, Any]]) -> bool:
 def _may_take(other: Wanted, models: list[str]) -> bool:
     """Whether a request for one of *models* may find *other* first."""
     exact = [
-        header["string_match"].get("exact")
+        None if header.get("invert_match") else header["string_match"].get("exact")
         for match in other.matches
         for header in match.get("headers", [])
         if header["name"] == MODEL_HEADER

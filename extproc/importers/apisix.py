@@ -100,7 +100,8 @@ def _matches(route: dict[str, Any], made: Made) -> list[dict[str, Any]]:
         headers.append({"name": ":method", "string_match": _one_of(methods)})
     parameters: list[dict[str, Any]] = []
     metadata: list[dict[str, Any]] = []
-    for condition in route.pop("vars", None) or []:
+    listed = route.pop("vars", None) or []
+    for condition in _flat(listed if listed and isinstance(listed[0], str) else ["AND", *listed]):
         _condition(condition, headers, parameters, metadata, made)
     made_of: dict[str, Any] = {"headers": headers} if headers else {}
     if metadata:
@@ -118,31 +119,72 @@ def _one_of(words: list[str]) -> dict[str, Any]:
     return {"safe_regex": {"regex": "|".join(map(re.escape, words))}}
 
 
+def _flat(condition: Any) -> list[Any]:
+    """One of ``vars`` as those that all must hold."""
+    if isinstance(condition, list) and condition and condition[0] == "AND":
+        return [each for part in condition[1:] for each in _flat(part)]
+    return [condition]
+
+
+def _either(condition: list[Any]) -> list[Any]:
+    """``["OR", [NAME, "==", A], [NAME, "==", B]]`` as ``[NAME, "in", [A, B]]``; any other as it is."""
+    parts = condition[1:]
+    if condition[0] != "OR" or not all(isinstance(part, list) and len(part) == 3 for part in parts):
+        return condition
+    if len({str(part[0]) for part in parts}) != 1 or any(part[1] not in ("==", "in") for part in parts):
+        return condition
+    values = [each for part in parts for each in (part[2] if isinstance(part[2], list) else [part[2]])]
+    return [parts[0][0], "in", values]
+
+
+def _string_match(operator: str, value: Any) -> dict[str, Any] | None:
+    words = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    if operator == "in" and words:
+        return _one_of(words)
+    if len(words) != 1 or isinstance(value, list):
+        return None
+    regex = f".*(?:{words[0]}).*"
+    matches: dict[str, dict[str, Any]] = {
+        "==": {"exact": words[0]},
+        "~~": {"safe_regex": {"regex": regex}},
+        "~*": {"safe_regex": {"regex": f"(?i){regex}"}},
+    }
+    return matches.get(operator)
+
+
 def _condition(
     condition: Any, headers: list[dict[str, Any]], parameters: list[dict[str, Any]], metadata: list[dict[str, Any]],
     made: Made,
 ) -> None:  # fmt: skip
-    """One of ``vars``: a name, an operator, a value."""
-    if isinstance(condition, list) and len(condition) == 3:
-        name, operator, value = map(str, condition)
-        matches: dict[str, dict[str, Any]] = {
-            "==": {"exact": value},
-            "~~": {"safe_regex": {"regex": f".*(?:{value}).*"}},
-        }
-        match = matches.get(operator)
-        if match and name == "post_arg.model":
-            headers.append({"name": "x-extproc-model", "string_match": match})
+    """One of ``vars``: a name, an operator, a value; ``!`` before the operator turns it round."""
+    told = _either(condition) if isinstance(condition, list) and condition else condition
+    inverted = isinstance(told, list) and len(told) == 4 and told[1] == "!"
+    if isinstance(told, list) and (inverted or len(told) == 3):
+        name, operator, value = str(told[0]), str(told[-2]), told[-1]
+        if operator == "~=":
+            operator, inverted = "==", not inverted
+        match = _string_match(operator, value)
+        header = name[5:].replace("_", "-") if name.startswith("http_") else ""
+        header = "x-extproc-model" if name == "post_arg.model" else header
+        if match and header:
+            # In Lua what is not there is unlike any text.
+            turned = {"invert_match": True, "treat_missing_header_as_empty": True} if inverted else {}
+            headers.append({"name": header, "string_match": match, **turned})
             return
-        if match and name.startswith("http_"):
-            headers.append({"name": name[5:].replace("_", "-"), "string_match": match})
-            return
-        if match and name.startswith("arg_"):
+        if match and name.startswith("arg_") and not inverted:
             parameters.append({"name": name[4:], "string_match": match})
             return
-        if match and name.startswith("post_arg."):
-            metadata.append(made.by_body(name.removeprefix("post_arg."), match))
+        if match and name.startswith("cookie_") and operator in ("==", "in") and not inverted:
+            words = "|".join(re.escape(str(each)) for each in (value if isinstance(value, list) else [value]))
+            regex = f"(?:.*;)?\\s*{re.escape(name[7:])}=(?:{words})\\s*(?:;.*)?"
+            headers.append({"name": "cookie", "string_match": {"safe_regex": {"regex": regex}}})
             return
-    made.note("vars", f"the condition {condition!r} has no equivalent here, and is left out")
+        if match and name.startswith("post_arg."):
+            metadata.append(
+                made.by_body(name.removeprefix("post_arg."), match) | ({"invert": True} if inverted else {})
+            )
+            return
+    made.note("vars", f"the condition {condition!r} has no equivalent here, and is left out: the route takes more")
 
 
 # ---- what both plugins have

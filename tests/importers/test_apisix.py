@@ -165,6 +165,42 @@ def test_matches() -> None:
     assert [note.partition(":")[0] for note in made.notes if note.startswith("vars")] == ["vars"]
 
 
+@pytest.mark.parametrize(
+    ("condition", "headers"),
+    [
+        (["post_arg.model", "in", ["a.1", "b"]],
+         [{"name": "x-extproc-model", "string_match": {"safe_regex": {"regex": "a\\.1|b"}}}]),
+        (["OR", ["post_arg.model", "==", "a"], ["post_arg.model", "==", "b"]],
+         [{"name": "x-extproc-model", "string_match": {"safe_regex": {"regex": "a|b"}}}]),
+        (["AND", ["http_x_team", "==", "a"], ["http_x_kind", "~*", "^b"]],
+         [{"name": "x-team", "string_match": {"exact": "a"}},
+          {"name": "x-kind", "string_match": {"safe_regex": {"regex": "(?i).*(?:^b).*"}}}]),
+        (["http_x_team", "~=", "a"],
+         [{"name": "x-team", "string_match": {"exact": "a"}, "invert_match": True,
+           "treat_missing_header_as_empty": True}]),
+        (["http_x_team", "!", "in", ["a"]],
+         [{"name": "x-team", "string_match": {"exact": "a"}, "invert_match": True,
+           "treat_missing_header_as_empty": True}]),
+        (["cookie_sid", "==", "1+"],
+         [{"name": "cookie", "string_match": {"safe_regex": {"regex": r"(?:.*;)?\s*sid=(?:1\+)\s*(?:;.*)?"}}}]),
+        (["http_x_n", ">", 3], None),
+        (["arg_v", "~=", "1"], None),
+        (["OR", ["http_a", "==", "1"], ["http_b", "==", "1"]], None),
+    ],
+)  # fmt: skip
+def test_operators(condition: Any, headers: Any) -> None:
+    made = imported({"provider": "openai", "auth": HEADER}, vars=[condition])
+    match = placements.routes(yaml.safe_load(made.yaml))[0]["match"]
+    assert match.get("headers") == headers
+    assert any("the route takes more" in note for note in made.notes) is (headers is None)
+
+
+def test_an_inverted_match_of_a_members_value() -> None:
+    made = imported({"provider": "openai", "auth": HEADER}, vars=[["post_arg.user.tier", "~=", "free"]])
+    (match,) = placements.routes(yaml.safe_load(made.yaml))[0]["match"]["dynamic_metadata"]
+    assert match["invert"] and match["value"] == {"string_match": {"exact": "free"}}
+
+
 def test_two_routes_of_a_list_pick_by_the_models_name() -> None:
     """Row E7, as the Admin API lists it."""
     routes = [
