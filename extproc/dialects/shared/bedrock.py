@@ -12,6 +12,7 @@ from ...llm.failures import ErrorKind
 from ..base import Headers, Meta, ResponseHead, encode
 from .emitter import error_status
 from .errors import read_error
+from .overflow import CODE
 
 ERROR_TYPE = "x-amzn-errortype"
 REQUEST_ID = "x-amzn-requestid"
@@ -95,6 +96,8 @@ def failure(name: str, body: Any, status: int | None) -> ResponseFailed:
     """What exception *name* with *body* means. *status* is the HTTP status, ``None`` within a stream."""
     failed = read_error(body, status, {})
     known = _EXCEPTIONS.get(name)
+    if failed.code == CODE and not (known and known[1] is ErrorKind.RATE_LIMIT):
+        return failed  # whatever it is called
     kind = known[1] if known else failed.kind
     if known and status is not None and status >= 400:
         status = known[0]

@@ -19,13 +19,15 @@ MAX_MESSAGE = 4096
 _MAX_DEPTH = 4
 """How deep a message may lie within other errors' messages."""
 
-_MESSAGES = ("message", "Message", "detail", "msg", "status_msg", "error_msg", "errorMessage", "error_message",
-             "error_description", "errors", "reason")  # fmt: skip
+_MESSAGES = ("message", "Message", "faultstring", "detail", "msg", "status_msg", "error_msg", "errorMessage",
+             "error_message", "error_description", "errors", "reason", "err_msg", "errmsg", "title")  # fmt: skip
+_HOLDERS = ("error", "Error", "fault")
 _CODES = ("code", "status_code", "error_code", "http_code", "errcode")
 _EMPTY_QUOTA = re.compile(
     r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota)|billing_(?:hard_limit|not_active)"
     r"|credit balance is too low|(?:out of|no|not enough) credits?\b|payment required|account is in arrears|arrearage"
-    r"|run out of credits|balance is not enough|credits? (?:are|is|have been|has been) (?:depleted|exhausted|used up)"
+    r"|run out of credits|balance is not enough|not enough balance|余额不足|欠费"
+    r"|credits? (?:are|is|have been|has been) (?:depleted|exhausted|used up)"
 )
 """What was paid for is used up. It is no rate: asking again later changes nothing."""
 
@@ -60,7 +62,7 @@ def says_error(body: Mapping[str, Any]) -> bool:
 
 def is_bare_error(body: Mapping[str, Any]) -> bool:
     """Whether *body*, which is no answer, is an error as Mistral and FastAPI write it: a message and nothing around."""
-    return any(type(body.get(name)) in (str, list) for name in ("message", "detail"))
+    return any(type(body.get(name)) in (str, list) for name in ("message", "detail", "msg", "error_msg", "err_msg"))
 
 
 def _vendor_error(body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -89,7 +91,8 @@ def read_error(
     error = body
     if type(body) is dict:
         vendor = _vendor_error(body)
-        error = body["error"] if says_something(body.get("error")) else vendor if vendor is not None else body
+        held = next((body[name] for name in _HOLDERS if says_something(body.get(name))), None)
+        error = held if held is not None else vendor if vendor is not None else body
     if type(error) is not dict:
         error = {"message": error}
     message = _message(error, 0)

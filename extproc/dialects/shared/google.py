@@ -15,6 +15,7 @@ from ...llm.losses import LossReport
 from ..base import Headers, Meta, ResponseHead, encode
 from .emitter import error_status
 from .errors import read_error
+from .overflow import CODE
 from .purposes import GOOGLE
 
 OVERLOADED = 503
@@ -52,7 +53,6 @@ _NAMES = {
 }
 _INFO = "type.googleapis.com/google.rpc."
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s\Z")
-_TOO_LONG = re.compile(r"input token count.*exceeds|maximum number of tokens", re.IGNORECASE)
 
 
 def read_failure(body: Any, status: int | None) -> ResponseFailed:
@@ -60,15 +60,15 @@ def read_failure(body: Any, status: int | None) -> ResponseFailed:
     error = members_of(body)
     named = error.get("status")
     failed = read_error(body, status, ERROR_KINDS)
-    kind = failed.kind
-    if type(named) is str and named in ERROR_KINDS and (status is None or status < 400):
+    kind, too_long = failed.kind, failed.code == CODE
+    if too_long:
+        status = failed.status  # whatever it is called
+    elif type(named) is str and named in ERROR_KINDS and (status is None or status < 400):
         kind = ERROR_KINDS[named]
     elif status == 400 and _reason(error) in ("API_KEY_INVALID", "API_KEY_EXPIRED"):
         # Said with the status of a wrong request.
         kind, status = ErrorKind.AUTHENTICATION, 401
-    code = named if type(named) is str else failed.code
-    if kind is ErrorKind.INVALID_REQUEST and _TOO_LONG.search(failed.message):
-        code = "context_length_exceeded"
+    code = named if type(named) is str and not too_long else failed.code
     return ResponseFailed(kind, failed.message, status, code, _field(error), retry_after=_retry_after(error))
 
 

@@ -16,48 +16,69 @@ from ...frozen import Frozen
 CODE = "context_length_exceeded"
 """OpenAI's code for both."""
 
+_S = r"(?:[^.]|\.(?=\d))"
+"""A character of a sentence; a point in a number ends none."""
+_PROMPT = r"(?:prompt|inputs?|context|conversation|messages?|sequence)"
+
 _CODES = re.compile(
-    r"context_(?:length|window|size|limit)_exceeded|exceeds?_context_(?:length|window|size)"
-    r"|model_max_prompt_tokens_exceeded|(?:prompt|input|context)_too_(?:long|large)|exceed_context_size_error"
+    r"context_?(?:length|window|size|limit)_?exceeded|exceeds?_context_(?:length|window|size)"
+    r"|model_max_prompt_tokens_exceeded|(?:prompt|input|context)_?too_?(?:long|large)|exceed_context_size_error"
+    r"|tokens_limit_reached"
 )
 _NOT = re.compile(
-    r"per (?:min|minute|day|hour|second)\b|\btp[md]\b|rate.?limit|string too long|image|audio|file size|request body"
+    r"per (?:min|minute|day|hour|second)\b|\btp[md]\b|rate.?limit|please wait|(?:string|array) too long|file size"
+    r"|request body|\A(?!.*\btokens?\b).*(?:image|audio)",
+    re.DOTALL,
 )
-"""A limit of another kind, whatever else is said."""
+"""A limit of another kind, whatever else is said. Those of images and sounds are told in bytes or pixels; where tokens
+are counted, theirs are a part of the prompt's."""
 
 _SAID = re.compile(
-    r"\b(?:prompt|inputs?|context|conversation)(?: is| are| was)? too (?:long|large)"
+    rf"\b{_PROMPT}(?: text| length| size)?(?: is| are| was)? too (?:long|large)"
     r"|\btoo many (?:input |prompt )?tokens"
-    r"|\bmaximum context length (?:is|of)|\bmax(?:imum)? (?:prompt|input|sequence) length\b"
+    r"|\bmaximum context length (?:is|of)|\bmax(?:imum)? (?:prompt|input|sequence) (?:length|tokens|characters)\b"
     r"|\brange of input length\b"
-    r"|\bcontext (?:length|window|size)[^.]{0,40}\b(?:exceed|overflow)"
-    r"|\b(?:exceed|overflow|longer than|larger than|greater than|too large for|beyond)\w*[^.]{0,80}"
+    rf"|\bcontext (?:length|window|size){_S}{{0,40}}\b(?:exceed|overflow)"
+    rf"|\b(?:exceed|overflow|longer than|larger than|greater than|too large for|beyond)\w*{_S}{{0,80}}"
     r"\bcontext (?:length|window|size|limit)"
     r"|\bcontext (?:length|window|size) (?:limit )?(?:exceeded|overflow)"
-    r"|\b(?:prompt|input)[^.]{0,60}\bexceed\w*[^.]{0,40}\b(?:limit|max\w*|length)"
+    r"|\bcontext (?:length|window|size)(?: of)?(?: is)? only \d|\bcontext the overflow|\bcontext overflow"
+    rf"|\bexceed\w*{_S}{{0,40}}\bmodel(?:'s)? context\b"
+    rf"|\b(?:prompt|input|(?<!stop )sequence){_S}{{0,60}}\b(?:exceed|longer than|larger than|greater than)\w*"
+    rf"{_S}{{0,40}}\b(?:limit|max\w*|length)"
     r"|\b(?:prompt|input) of \d[\d,]* tokens exceeds?\b"
+    rf"|\b(?:prompt|input) token count (?:is|of) {_S}{{0,60}}\bsupports\b"
     r"|\bexceeded model token limit|\binput tokens exceed"
+    r"|(?<!output )(?<!completion )(?<!new )(?<!maximum )\btokens?(?: count| in (?:the|your) \w+)?"
+    rf"{_S}{{0,40}}\bexceed\w*{_S}{{0,30}}\b"
+    r"(?:max\w* (?:allowed|of|context|input|message|model|prompt|sequence)|available context)"
+    rf"|\bmessages resulted in \d{_S}{{0,20}}\btokens"
+    r"|\breduce the (?:length|number|size) of (?:the |your )?(?:input |prompt )?(?:messages|prompt|input)\b"
+    r"(?! (?:file|image))"
     r"|\bcurrent length is \d+ while limit is \d+"
     r"|\binput length and `?max_tokens`? exceed context limit"
     r"|`?inputs`? (?:tokens \+|must have less than)"
     r"|\btokens to keep from the initial prompt is greater"
     r"|\btotal number of tokens in the prompt cannot exceed"
+    r"|(?:输入|上下文|提示词?|prompt)[^。]{0,24}(?:超过|超出|超长|过长|太长)"
 )
 
 _N = r"(\d[\d,_]*)"
+_MAX = r"max_(?:completion_|new_|output_)?tokens"
 _INPUT = (
     rf"{_N} input tokens", rf"{_N} (?:tokens )?(?:from|in) the (?:input )?(?:messages|prompt)", rf"> {_N} - ({_N})",
     rf"length and `?max_tokens`? exceed context limit: {_N} \+", rf"{_N} of text input", rf"{_N} `?inputs`? tokens",
     rf"prompt (?:contains|has|is)(?: at least)? {_N}", rf"prompt token count of {_N}",
+    rf"(?<!maximum )(?<!max )\b(?:prompt|input)(?: tokens?| length| token count)? ?[(=:]* ?{_N}",
 )  # fmt: skip
 _OUTPUT = (
     rf"too large: {_N}", rf"{_N} (?:tokens )?(?:for|in) the (?:completion|output)",
     rf"{_N} (?:output|completion) tokens",
-    rf"exceed context limit: \d+ \+ {_N} >", rf"{_N} `?max_new_tokens`?", rf"max_tokens ?(?:=|:|of) ?{_N}",
+    rf"exceed context limit: \d+ \+ {_N} >", rf"{_N} `?max_new_tokens`?", rf"{_MAX}`? ?(?:of |[(=:]+)? ?{_N}",
 )  # fmt: skip
 _LIMIT = (
     rf"maximum context length (?:is|of) {_N}", rf"must be <= {_N}", rf"exceed context limit: \d+ \+ \d+ > {_N}",
-    rf"context (?:length|window|size|limit) (?:is|of) {_N}", rf"> {_N} - ",
+    rf"context (?:length|window|size|limit)(?: is| of)?(?: only)? ?\(?{_N}", rf"> {_N} - ",
 )  # fmt: skip
 
 

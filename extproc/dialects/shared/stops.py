@@ -11,8 +11,10 @@ _EXACT: dict[str, StopReason | ErrorKind] = {
     "stop": StopReason.END, "end_turn": StopReason.END, "eos": StopReason.END, "eos_token": StopReason.END,
     "end": StopReason.END, "complete": StopReason.END, "completed": StopReason.END, "finished": StopReason.END,
     "done": StopReason.END, "success": StopReason.END, "end_of_text": StopReason.END, "natural": StopReason.END,
-    "end_of_turn": StopReason.END, "im_end": StopReason.END,
+    "end_of_turn": StopReason.END, "im_end": StopReason.END, "eot": StopReason.END, "eot_id": StopReason.END,
+    "endoftext": StopReason.END, "finish": StopReason.END,
     "stop_sequence": StopReason.STOP_SEQUENCE, "stop_sequences": StopReason.STOP_SEQUENCE,
+    "stop_word": StopReason.STOP_SEQUENCE, "stop_words": StopReason.STOP_SEQUENCE,
     "stop_str": StopReason.STOP_SEQUENCE, "stop_string": StopReason.STOP_SEQUENCE,
     "length": StopReason.MAX_TOKENS, "limit": StopReason.MAX_TOKENS, "truncated": StopReason.MAX_TOKENS,
     "max_length": StopReason.MAX_TOKENS, "model_length": StopReason.CONTEXT_EXCEEDED,  # Mistral
@@ -21,6 +23,7 @@ _EXACT: dict[str, StopReason | ErrorKind] = {
     "pause_turn": StopReason.PAUSED, "compaction": StopReason.COMPACTED,
     "refusal": StopReason.REFUSAL, "refused": StopReason.REFUSAL, "recitation": StopReason.REFUSAL,
     "spii": StopReason.REFUSAL,
+    "error_toxic": StopReason.REFUSAL, "error_limit": StopReason.CONTEXT_EXCEEDED,  # Cohere
     "insufficient_system_resource": ErrorKind.OVERLOADED,  # DeepSeek
 }  # fmt: skip
 _MEANT: tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...] = (
@@ -30,7 +33,8 @@ _MEANT: tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...] = (
     (re.compile(r"malformed|error|fail|abort|cancel|interrupt|unexpected_tool|missing_thought|too_many_tool|exception"),
      ErrorKind.API),
     (re.compile(r"max_?(?:\w+_)?tokens?|max_output|token_limit|length"), StopReason.MAX_TOKENS),
-    (re.compile(r"content_?filter|safety|sensitive|moderation|blocklist|blocked|prohibited|guardrail|policy|risk|unsafe"),
+    (re.compile(r"content_?filter|safety|sensitive|moderation|blocklist|blocked|prohibited|guardrail|policy|risk|unsafe"
+                r"|violat|toxic|model_armor"),
      StopReason.REFUSAL),
 )  # fmt: skip
 """In the order in which they are asked."""
@@ -39,7 +43,9 @@ _MEANT: tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...] = (
 def read_stop(word: str) -> StopReason | ErrorKind | None:
     """What *word* means: a stop; or, as a kind of error, that the answer is not whole through no limit of the
     client's; ``None`` if it is not known."""
-    plain = re.sub(r"[\s\-]+", "_", word.strip().lower()).removeprefix("finish_reason_").removeprefix("stop_reason_")
+    # ``endTurn`` and ``<|im_end|>`` are words too.
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower()
+    plain = re.sub(r"[^a-z0-9]+", "_", parted).strip("_").removeprefix("finish_reason_").removeprefix("stop_reason_")
     exact = _EXACT.get(plain)
     if exact is not None:
         return exact

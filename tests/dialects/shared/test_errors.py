@@ -31,6 +31,10 @@ KINDS = {"rate_limit_error": K.RATE_LIMIT, "overloaded_error": K.OVERLOADED}
         ({"base_resp": {"status_code": 1002, "status_msg": "m"}}, "m"),
         ({"code": 3, "msg": "m"}, "m"),
         ({"error_code": 17, "error_msg": "m"}, "m"),
+        ({"fault": {"faultstring": "m", "detail": {"errorcode": "x"}}}, "m"),
+        ({"Error": {"Message": "m"}}, "m"),
+        ({"errors": [{"message": "m"}, {"message": "n"}]}, "m; n"),
+        ({"title": "m", "status": 500}, "m"),
         ({"error": {"message": {"message": "m"}}}, "m"),
         ({"error": {"message": {"x": 1}}}, '{"x":1}'),
         ({"error": {"code": 1}, "message": "m"}, "m"),
@@ -68,6 +72,7 @@ def test_what_nobody_bounds_is_bounded() -> None:
         ({"base_resp": {"status_code": 1004, "status_msg": "m"}}, None, K.AUTHENTICATION),
         ({"error": {"message": "You have run out of credits"}}, None, K.BILLING),
         ({"error": {"message": "insufficient balance"}}, 429, K.BILLING),
+        ({"error": {"code": "1113", "message": "余额不足或无可用资源包,请充值。"}}, 429, K.BILLING),
     ],
     ids=str,
 )

@@ -54,6 +54,8 @@ def test_both_ways_and_in_a_stream(name: str, status: int, kind: ErrorKind) -> N
         (error("INVALID_ARGUMENT", 400, "API key not valid.", BAD_KEY), 400, K.AUTHENTICATION, "INVALID_ARGUMENT"),
         (error("INVALID_ARGUMENT", 400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
          400, K.INVALID_REQUEST, "context_length_exceeded"),
+        (error("INTERNAL", 500, "Unable to submit request because the input token count is 9 but model only supports up"
+               " to 8."), 500, K.INVALID_REQUEST, "context_length_exceeded"),
         (error("FAILED_PRECONDITION"), 400, K.INVALID_REQUEST, "FAILED_PRECONDITION"),
         ({"error": "text"}, 500, K.API, None),
     ],

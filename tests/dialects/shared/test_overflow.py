@@ -34,7 +34,28 @@ PROMPT = [
     "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
     "The number of tokens to keep from the initial prompt is greater than the context length",
     "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length"
-    " of only 4096 tokens, which is not enough. Current context length exceeded",
+    " of only 4096 tokens, which is not enough. Try to load the model with a larger context length, or provide a shorter"
+    " input",
+    "The decoder prompt (length 40961) is longer than the maximum model length of 40960. Make sure that `max_model_len`"
+    " is no smaller than the number of text tokens.",
+    "Unable to submit request because the input token count is 1100000 but model only supports up to 1048576. Reduce the"
+    " input token count and try again.",
+    "Please reduce the length of the messages or completion.",
+    "Total tokens of image and text exceed max message tokens. Request id: 0217",
+    "The sum of prompt length (3000.0), query length (0) should not exceed max_num_tokens (2048)",
+    "You passed 5000 input tokens and requested 0 output tokens. However, the model's context length is only 4096 tokens",
+    "Your request's token count 140000 exceeded the maximum of 128000",
+    "The messages resulted in 140000 tokens, max is 128000",
+    "the number of tokens in your request (150000) exceeds the maximum allowed (131072)",
+    "tokens in prompt (150000) exceed model context (128000)",
+    "input text is too long",
+    "Your messages are too long",
+    "the max input characters is 20000",
+    "输入长度超过模型最大长度限制",
+    "Prompt 超长",
+    "Sequence length 9000 exceeds max position embeddings",
+    "This endpoint's maximum context length is 131072 tokens. However, you requested about 140000 tokens (139000 of text"
+    " input, 500 of image input, 500 in the output).",
     "Please reduce the length of the messages or completion. Current length is 20000 while limit is 8192",
     "Context size has been exceeded.",
     "input length 40000 exceeds the maximum length 32768",
@@ -54,6 +75,11 @@ BOTH = [
      " contains at least 9000 input tokens, for a total of at least 41000 tokens.", (9000, 32000, 32768)),
     ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 3000 `inputs` tokens and 2000 `max_new_tokens`",
      (3000, 2000, 4096)),
+    ("max_tokens (5000) + prompt tokens (3000) exceeds context window (4096)", (3000, 5000, 4096)),
+    ("prompt (3000 tokens) plus max_tokens (5000) exceed the context window of 4096", (3000, 5000, 4096)),
+    ("the total tokens 8000 (prompt 3000 + max_tokens 5000) exceed context length 4096", (3000, 5000, 4096)),
+    ("This endpoint's maximum context length is 131072 tokens. However, you requested about 140000 tokens (30000 of text"
+     " input, 500 of image input, 109500 in the output).", (30500, 109500, 131072)),
     ("input length and `max_tokens` exceed context limit: 190000 + 64000 > 200000, decrease input length or"
      " `max_tokens` and try again", (190000, 64000, 200000)),
 ]  # fmt: skip
@@ -69,6 +95,11 @@ NEITHER = [
     "temperature: range: 0..1", "messages.0: all messages must have non-empty content",
     "Request body too large", "This request would exceed the rate limit for your organization of 40,000 input tokens"
     " per minute", "invalid params, function name too long",
+    "The value of max_tokens exceeds the maximum of 8192", "maximum output tokens exceeds max allowed 8192",
+    "The maximum tokens you requested exceeds the model limit of 8192. Try again with a maximum tokens value that is"
+    " lower", "Too many tokens, please wait before trying again.", "stop sequences exceed the maximum of 4",
+    "Invalid 'messages': array too long. Expected an array with maximum length 2048",
+    "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum", "Reduce the size of the input image",
 ]  # fmt: skip
 
 
@@ -92,7 +123,8 @@ def test_what_is_something_else(message: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["context_length_exceeded", "exceed_context_size_error", "PROMPT_TOO_LONG",
-                                  "model_max_prompt_tokens_exceeded", "context_window_exceeded"])  # fmt: skip
+                                  "model_max_prompt_tokens_exceeded", "context_window_exceeded", "tokens_limit_reached",
+                                  "ContextWindowExceededError", "InvalidParameter.InputTooLong"])  # fmt: skip
 def test_a_code_says_it_whatever_the_message_is(code: str) -> None:
     assert read_overflow("no", code) is not None
     assert read_overflow("no", "string_above_max_length") is None

@@ -20,6 +20,9 @@ S = StopReason
         ("content_filter", S.REFUSAL), ("IMAGE_SAFETY", S.REFUSAL), ("guardrail_intervened", S.REFUSAL),
         ("MALFORMED_FUNCTION_CALL", ErrorKind.API), ("error", ErrorKind.API), ("cancelled", ErrorKind.API),
         ("insufficient_system_resource", ErrorKind.OVERLOADED), ("timeout", ErrorKind.TIMEOUT),
+        ("endTurn", S.END), ("toolUse", S.TOOL_CALL), ("maxTokens", S.MAX_TOKENS), ("<|im_end|>", S.END),
+        ("ERROR_TOXIC", S.REFUSAL), ("ERROR_LIMIT", S.CONTEXT_EXCEEDED), ("stop-word", S.STOP_SEQUENCE),
+        ("policy_violation", S.REFUSAL), ("MODEL_ARMOR", S.REFUSAL), ("ERROR", ErrorKind.API),
         ("brand_new", None), ("", None),
     ],
 )  # fmt: skip
