@@ -241,3 +241,44 @@ def test_empty_turns_reach_no_upstream() -> None:
     messages = [HISTORY[0], {"role": "assistant", "content": ""}, HISTORY[0], {"role": "assistant", "content": []}]
     turns = sent(CHAT, MESSAGES, messages=[*messages[:3], HISTORY[0]])["messages"]
     assert all(turn["content"] for turn in turns) and turns[-1]["role"] == "user"
+
+
+# ---- media that only one cloud can open, and files that are none
+
+
+@pytest.mark.parametrize("upstream", ["anthropic_messages", "openai_chat", "openai_responses", "gemini"])
+def test_what_lies_in_a_bucket_of_another_cloud_is_left_out_and_said(upstream: str) -> None:
+    image = {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/k.png"}}}}
+    file = {"document": {"format": "pdf", "name": "k", "source": {"s3Location": {"uri": "s3://b/k.pdf"}}}}
+    body = {"messages": [{"role": "user", "content": [{"text": "see"}, image, file]}]}
+    t = Translation("bedrock_converse", upstream, now=0)
+    said = t.request(json.dumps(body).encode(), path="/model/gpt-5.1/converse").body.decode()
+    for kind, suffix in (("image", "png"), ("document", "pdf")):
+        assert f"[{kind} omitted: the model cannot open s3://b/k.{suffix}]" in said
+    assert {"messages[0].content[1]:dropped", "messages[0].content[2]:dropped"} <= set(map(str, t.losses))
+
+
+@pytest.mark.parametrize("upstream", ["openai_chat", "openai_responses", "bedrock_converse"])
+def test_a_film_is_no_file(upstream: str) -> None:
+    film = {"inlineData": {"mimeType": "video/mp4", "data": "AAAA/w=="}}
+    body = {"contents": [{"role": "user", "parts": [film, {"text": "what is it?"}]}]}
+    t = Translation("gemini", upstream, now=0)
+    said = t.request(json.dumps(body).encode(), path="/v1beta/models/gpt-5.1:generateContent").body.decode()
+    assert "[document omitted: the model takes none of type video/mp4]" in said and "AAAA" not in said
+    assert "contents[0].parts[0]:dropped" in map(str, t.losses)
+
+
+@pytest.mark.parametrize("upstream", ["openai_chat", "openai_responses", "gemini", "bedrock_converse"])
+@pytest.mark.parametrize("file", [("a.json", "data:application/json;base64,eyJhIjoxfQ=="), ("a.py", "eyJhIjoxfQ==")])
+def test_a_file_of_text_is_told_as_text_in_every_api(upstream: str, file: tuple[str, str]) -> None:
+    client = "openai_chat" if upstream != "openai_chat" else "openai_responses"
+    name, data = file
+    if client == "openai_chat":
+        part = {"type": "file", "file": {"filename": name, "file_data": data}}
+        body = {"model": "gpt-5.1", "messages": [{"role": "user", "content": [{"type": "text", "text": "t"}, part]}]}
+    else:
+        part = {"type": "input_file", "filename": name, "file_data": data}
+        body = {"model": "gpt-5.1", "input": [{"role": "user", "content": [part]}]}
+    said = Translation(client, upstream, now=0).request(json.dumps(body).encode()).body.decode()
+    assert "application/pdf" not in said
+    assert '"format":"txt"' in said if upstream == "bedrock_converse" else '{\\"a\\":1}' in said

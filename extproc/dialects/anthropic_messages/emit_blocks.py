@@ -26,7 +26,7 @@ from ...llm.request import (
 from ..shared import freeform
 from ..shared.content import as_object, opaque
 from ..shared.history import cannot_open, omitted
-from ..shared.media import as_text, media_type, standard_base64
+from ..shared.media import as_text, is_web, media_type, standard_base64
 from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
 
@@ -167,7 +167,7 @@ class BlockWriter:
         if block.detail not in (None, "auto"):
             self.losses.dropped(f"{block.at}.detail")
         source = block.source
-        if source.kind == "url" and not self._addresses:
+        if source.kind == "url" and not self._opens(source):
             return self._omitted(block, "image", cannot_open(source))
         if source.kind != "base64":
             return self._finished({"type": "image", "source": self._reference(source, block.at)}, block)
@@ -186,6 +186,9 @@ class BlockWriter:
             self.losses.rewritten(at, "to the type of the bytes, and to base64 as this API takes it")
         return {"type": "base64", "media_type": found, "data": data}
 
+    def _opens(self, source: Source) -> bool:
+        return self._addresses and (self._own or is_web(source))
+
     def _omitted(self, block: Image | Document, what: str, why: str) -> dict[str, Any]:
         """What stands in place of *block*: it stays in the history, and refusing it would end the conversation."""
         self.losses.dropped(block.at, why)
@@ -203,12 +206,16 @@ class BlockWriter:
         raise Unsupported(at, f"{what} not supported for this model")
 
     def _document(self, block: Document) -> dict[str, Any]:
-        if block.source is not None and block.source.kind == "url" and not self._addresses:
-            return self._omitted(block, "document", cannot_open(block.source))
-        source = self._document_source(block)
-        if str(source.get("media_type")).startswith("image/"):
-            return self._finished({"type": "image", "source": source}, block)
-        out: dict[str, Any] = {"type": "document", "source": source}
+        source = block.source
+        if source is not None and source.kind == "url" and not self._opens(source):
+            return self._omitted(block, "document", cannot_open(source))
+        written = self._document_source(block)
+        if written is None:
+            kind = (source.media_type if source is not None else "") or "unknown"
+            return self._omitted(block, "document", f"the model takes none of type {kind}")
+        if str(written.get("media_type")).startswith("image/"):
+            return self._finished({"type": "image", "source": written}, block)
+        out: dict[str, Any] = {"type": "document", "source": written}
         if block.title:
             out["title"] = block.title
         if block.context:
@@ -217,7 +224,8 @@ class BlockWriter:
             out["citations"] = {"enabled": True}
         return self._finished(out, block)
 
-    def _document_source(self, block: Document) -> dict[str, Any]:
+    def _document_source(self, block: Document) -> dict[str, Any] | None:
+        """``None`` for a file of a kind that the API does not take."""
         source = block.source
         if source is None:
             return {"type": "content", "content": self.nested(block.blocks or "")}
@@ -236,7 +244,7 @@ class BlockWriter:
             return {"type": "text", "media_type": "text/plain", "data": text}
         if declared.startswith("text/"):
             raise Unsupported(block.at, "a text file must be base64 of UTF-8", "invalid_value")
-        raise Unsupported(block.at, f"a file must be a PDF, an image or text, not {declared or 'of no type'}")
+        return None
 
     def _search_result(self, block: SearchResult) -> dict[str, Any]:
         texts = [self.text(text) for text in block.content]

@@ -29,7 +29,7 @@ from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, opaque
 from ..shared.history import cannot_open, omitted
-from ..shared.media import media_type, without_spaces
+from ..shared.media import foreign, is_plain, media_type, without_spaces
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
 CACHE_POINT = "cachePoint"
@@ -209,15 +209,14 @@ class BlockWriter:
 
     # ---- media
 
-    def _omitted(self, block: Image | Document, what: str, source: Source) -> Members:
+    def _omitted(self, block: Image | Document, what: str, why: str) -> Members:
         """What stands in place of *block*: it stays in the history, and refusing it would end the conversation."""
-        why = cannot_open(source)
         self.losses.dropped(block.at, why)
         return self._finished({"text": omitted(what, why)}, block)
 
     def _image(self, block: Image) -> Members:
         if _is_elsewhere(block.source):
-            return self._omitted(block, "image", block.source)
+            return self._omitted(block, "image", cannot_open(block.source))
         if block.detail not in (None, "auto"):
             self.losses.dropped(f"{block.at}.detail")
         # The API refuses bytes of another type than is said.
@@ -230,21 +229,23 @@ class BlockWriter:
         if format_ is None:
             format_ = _FORMATS.get(f"image/{block.source.data.rpartition('.')[2].lower()}")
         if format_ is None:
-            known = ", ".join(sorted(set(_FORMATS)))
-            raise Unsupported(block.at, f"an image must be one of {known}, not {block.source.media_type or 'untyped'}")
-        return self._finished({"image": {"format": format_, "source": self._located(block.source, block.at)}}, block)
+            if block.source.kind == "file":
+                raise foreign(block.source, block.at)
+            return self._omitted(block, "image", f"the model takes none of type {declared or 'unknown'}")
+        return self._finished({"image": {"format": format_, "source": self._located(block.source)}}, block)
 
-    def _located(self, source: Source, at: str) -> Members:
-        if source.kind == "base64":
-            return {"bytes": without_spaces(source.data)}
+    def _located(self, source: Source) -> Members:
         if source.kind == "url":
             return {"s3Location": {"uri": source.data}}
-        raise Unsupported(at, "a file id of another provider is not supported for this model: send the bytes as base64")
+        return {"bytes": without_spaces(source.data)}
 
     def _document(self, block: Document) -> Members:
         if block.source is not None and _is_elsewhere(block.source):
-            return self._omitted(block, "document", block.source)
+            return self._omitted(block, "document", cannot_open(block.source))
         format_, source = self._document_source(block)
+        if not format_:
+            kind = (block.source.media_type if block.source is not None else "") or "unknown"
+            return self._omitted(block, "document", f"the model takes none of type {kind}")
         out: Members = {"format": format_, "name": self._document_name(block), "source": source}
         if block.context:
             out["context"] = block.context
@@ -253,6 +254,7 @@ class BlockWriter:
         return self._finished({"document": out}, block)
 
     def _document_source(self, block: Document) -> tuple[str, Members]:
+        """The format, empty for one that the API does not take, and the bytes."""
         source = block.source
         if source is None:
             inner = [Text(block.blocks, block.at)] if isinstance(block.blocks, str) else block.blocks or []
@@ -260,17 +262,18 @@ class BlockWriter:
             if len(texts) < len(inner):
                 self.losses.dropped(f"{block.at}.source.content", "a document of blocks holds only text here")
             return "txt", {"content": texts or [{"text": EMPTY}]}
-        media_type = (source.media_type or "").partition(";")[0].strip().lower()
+        declared = (source.media_type or "").partition(";")[0].strip().lower()
+        if source.kind == "file":
+            raise foreign(source, block.at)
         if source.kind == "text":
-            format_ = _DOCUMENT_FORMATS.get(media_type, "txt")
+            format_ = _DOCUMENT_FORMATS.get(declared, "txt")
             return format_, {"bytes": base64.b64encode(source.data.encode("utf-8", "replace")).decode()}
-        format_ = _DOCUMENT_FORMATS.get(media_type) or (block.title or source.data[-64:]).rpartition(".")[2].lower()
+        if not declared and source.kind == "base64":
+            declared = media_type(source.data) or ""
+        format_ = _DOCUMENT_FORMATS.get(declared) or (block.title or source.data[-64:]).rpartition(".")[2].lower()
         if format_ not in DOCUMENT_TYPES:
-            format_ = "txt" if media_type.startswith("text/") else ""
-        if not format_:
-            known = ", ".join(DOCUMENT_TYPES)
-            raise Unsupported(block.at, f"a file must be one of {known}, not {media_type or 'of no type'}")
-        return format_, self._located(source, block.at)
+            format_ = "txt" if is_plain(source) else ""
+        return format_, self._located(source)
 
     def _document_name(self, block: Document) -> str:
         """A name that the API takes and that no other document of the request has."""

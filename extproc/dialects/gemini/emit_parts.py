@@ -25,7 +25,8 @@ from ...llm.request import (
 from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, between_tags, inner, opaque, search_result
-from ..shared.media import foreign, without_spaces
+from ..shared.history import cannot_open, omitted
+from ..shared.media import foreign, media_type, without_spaces
 from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
 from .words import NAME, SIGNER
 
@@ -142,6 +143,8 @@ class PartWriter:
 
     def _image(self, block: Image) -> Members:
         out = self._source(block.source, block.at, "image/jpeg", "image/")
+        if "text" in out:
+            return self._finished(out, block)
         if block.detail in _RESOLUTIONS and self._row.media_resolution:
             out["mediaResolution"] = {"level": _RESOLUTIONS[block.detail]}
         elif block.detail not in (None, "auto"):
@@ -161,9 +164,12 @@ class PartWriter:
 
     def _source(self, source: Source, at: str, default: str, kind: str = "") -> Members:
         """Data in the request, or where they lie. *kind*: how their media type begins, if that is known."""
+        if source.kind == "url" and source.data.startswith("s3://"):
+            self.losses.dropped(at, cannot_open(source))
+            return _text_part(omitted("image" if kind else "document", cannot_open(source)))
         if source.kind == "base64":
             data = without_spaces(source.data)
-            return {"inlineData": {"mimeType": source.media_type or default, "data": data}}
+            return {"inlineData": {"mimeType": source.media_type or media_type(data) or default, "data": data}}
         if source.kind == "url" or (source.kind == "file" and source.dialect == NAME):
             file: Members = {}
             if found := source.media_type or guessed_type(source.data, kind):

@@ -10,7 +10,7 @@ from ..base import Members
 from ..shared.cache_marks import CacheMarks
 from ..shared.content import BARE_TEXT, opaque, search_result, told_inside
 from ..shared.history import cannot_open, omitted
-from ..shared.media import data_uri, foreign, is_text
+from ..shared.media import data_uri, foreign, is_film, is_text, is_web, media_type
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
@@ -84,9 +84,11 @@ class PartWriter:
             return self._omitted(block.at, "image", "the model takes no images")
         source = block.source
         if source.kind == "base64":
-            url = data_uri(source.media_type or "image/png", source.data)
-        elif source.kind == "url":
+            url = data_uri(source.media_type or media_type(source.data) or "image/png", source.data)
+        elif is_web(source):
             url = source.data
+        elif source.kind == "url":
+            return self._omitted(block.at, "image", cannot_open(source))
         else:
             raise foreign(source, block.at)
         image = {"url": url} if block.detail is None else {"url": url, "detail": block.detail}
@@ -112,6 +114,8 @@ class PartWriter:
         assert source is not None, "told inside"
         if not self._row.file:
             return [self._omitted(block.at, "document", "the model takes no files")]
+        if is_film(source):
+            return [self._omitted(block.at, "document", f"the model takes none of type {source.media_type}")]
         if source.kind == "base64":
             data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "file", "file": {"filename": block.title or "document.pdf", "file_data": data}}]

@@ -9,8 +9,8 @@ from ...llm.request import Audio, Block, Document, Image, Opaque, Request, Searc
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
 from ..shared.content import opaque, search_result, told_inside
-from ..shared.history import omitted
-from ..shared.media import data_uri, foreign
+from ..shared.history import cannot_open, omitted
+from ..shared.media import data_uri, foreign, is_film, is_web, media_type
 from ..shared.openai import VENDOR
 from .words import NAME
 
@@ -75,9 +75,11 @@ class PartWriter:
         part: Members = {"type": "input_image", "detail": block.detail or "auto"}
         source = block.source
         if source.kind == "base64":
-            part["image_url"] = data_uri(source.media_type or "image/png", source.data)
-        elif source.kind == "url":
+            part["image_url"] = data_uri(source.media_type or media_type(source.data) or "image/png", source.data)
+        elif is_web(source):
             part["image_url"] = source.data
+        elif source.kind == "url":
+            return self._omitted(block.at, "image", cannot_open(source))
         elif source.kind == "file" and source.dialect == VENDOR:
             part["file_id"] = source.data
         else:
@@ -99,6 +101,10 @@ class PartWriter:
         assert source is not None, "told inside"
         if not self._row.file:
             return [self._omitted(block.at, "document", "the model takes no files")]
+        if is_film(source):
+            return [self._omitted(block.at, "document", f"the model takes none of type {source.media_type}")]
+        if source.kind == "url" and not is_web(source):
+            return [self._omitted(block.at, "document", cannot_open(source))]
         if source.kind == "base64":
             data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "input_file", "filename": block.title or "document.pdf", "file_data": data}]

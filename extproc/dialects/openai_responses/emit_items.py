@@ -61,6 +61,8 @@ class Conversation:
         if message.name is not None:
             self._losses.dropped(f"{message.at}.name")
         self._losses.extra(message.at, message.extra)
+        if message.role == "assistant" and self._speaker not in ("", "assistant"):
+            self._answer_open()
         if message.role != "system":
             self._speaker = message.role
         match message.role:
@@ -72,13 +74,15 @@ class Conversation:
                 self._user(message)
 
     def end(self, at: str) -> None:
-        """The last message was added. Raises Unsupported when it calls a tool, or nothing is left to send. *at*: where
-        the client has its messages."""
+        """The last message was added. Raises Unsupported when it calls a tool. *at*: where the client has its
+        messages."""
         if self._speaker == "assistant":
             self._refuse_unanswered()
         self._answer_open()
         if not self.written:
-            raise Unsupported(at, f"{at} must hold at least one message that is not empty", "invalid_value")
+            # A conversation of system messages only, or of blank ones: other APIs answer it.
+            self._losses.add(at, Action.SYNTHESIZED, "a user's turn: this API demands one")
+            self._put("user", ".")
         if _by_assistant(self.written[-1]):
             self._losses.add(at, Action.DOWNGRADED, "this API answers anew instead of continuing a turn")
 
@@ -151,7 +155,6 @@ class Conversation:
     # ---- the assistant
 
     def _assistant(self, message: Message) -> None:
-        self._answer_open()
         content = message.content
         blocks: list[Block] = [Text(content, message.at)] if type(content) is str else in_order(content)  # type: ignore[arg-type]
         last = max((n for n, block in enumerate(blocks) if _is_said(block)), default=-1)

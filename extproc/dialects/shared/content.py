@@ -52,7 +52,7 @@ def opaque(block: Opaque, name: str, losses: LossReport) -> Members | None:
     if block.dialect == name:
         return block.content
     if block.essential:
-        kind = block.content.get("type")
+        kind = block.content.get("type") or next(iter(block.content), None)
         raise Unsupported(block.at, f"content of type {kind!r} is not supported for this model")
     losses.dropped(block.at)
     return None

@@ -61,6 +61,11 @@ _KINDS = (
     (b"GIF8", "image/gif"),
     (b"%PDF", "application/pdf"),
 )
+_FORMS = frozenset({
+    "json", "xml", "javascript", "typescript", "ecmascript", "yaml", "toml", "sql", "sh", "shellscript", "csh", "perl",
+    "python", "ruby", "php", "httpd-php", "tex", "latex", "graphql", "ndjson", "jsonlines", "rtf", "subrip",
+})  # fmt: skip
+"""Media types below ``application/`` that are forms of text."""
 _SPACES = " \n\r\t\x0b\x0c\x1c\x1d\x1e\x1f"
 """Those of ASCII that ``str.split`` splits at."""
 _STRETCH = 128 * 1024
@@ -117,6 +122,16 @@ def foreign(source: Source, at: str) -> Unsupported:
     return Unsupported(at, f"{what} not supported for this model")
 
 
+def is_web(source: Source) -> bool:
+    """Whether *source* is an address that any provider can open: not a bucket of one cloud's."""
+    return source.kind == "url" and source.data[:8].lower().startswith(("http://", "https://", "data:"))
+
+
+def is_film(source: Source) -> bool:
+    """Whether *source* are pictures that move, or sounds: no file that a model reads."""
+    return (source.media_type or "").lower().startswith(("video/", "audio/"))
+
+
 def is_text(block: Document) -> bool:
     """Whether *block* holds nothing but text."""
     source = block.source
@@ -126,14 +141,25 @@ def is_text(block: Document) -> bool:
 
 
 def is_plain(source: Source) -> bool:
-    """Whether *source* are the bytes of a text."""
-    return source.kind == "base64" and (source.media_type or "").startswith("text/")
+    """Whether *source* are the bytes of a text: by their type; or by themselves, where that names a form of text, or
+    nothing at all."""
+    if source.kind != "base64":
+        return False
+    declared = (source.media_type or "").partition(";")[0].strip().lower()
+    if declared.startswith("text/"):
+        return True
+    textual = not declared or declared.endswith(("+json", "+xml")) or declared.removeprefix("application/x-") in _FORMS
+    textual = textual or declared.removeprefix("application/") in _FORMS
+    if not textual or media_type(source.data) is not None:
+        return False
+    text = as_text(standard_base64(source.data))
+    return text is not None and "\x00" not in text
 
 
 def decoded(data: str, at: str) -> str:
     """The text of a file, from base64. Raises Unsupported."""
     try:
-        return base64.b64decode(data).decode("utf-8")
+        return base64.b64decode(standard_base64(data)).decode("utf-8")
     except (binascii.Error, ValueError):
         raise Unsupported(at, "a text file must be base64 of UTF-8", "invalid_value") from None
 

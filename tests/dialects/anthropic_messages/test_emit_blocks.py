@@ -86,11 +86,6 @@ def test_own_files_need_a_beta() -> None:
             "file ids of another provider are not supported for this model",
         ),
         (Image(Source("text", "x"), "p"), "a source of kind text is not supported for this model"),
-        (
-            Document(Source("base64", "x", "application/zip"), at="p"),
-            "a file must be a PDF, an image or text, not application/zip",
-        ),
-        (Document(Source("base64", "x", None), at="p"), "of no type"),
         (Document(Source("base64", "/w==", "text/plain"), at="p"), "UTF-8"),
         (Document(Source("base64", "x", "text/plain"), at="p"), "base64"),
         (ToolCall("c", "f", at="p"), "cannot stand here"),
@@ -122,8 +117,16 @@ def test_an_image_that_the_model_takes_not_leaves_a_word() -> None:
     assert out.losses == ["p:dropped"]
 
 
+@pytest.mark.parametrize(("kind", "named"), [("application/zip", "application/zip"), (None, "unknown")])
+def test_a_file_that_the_model_takes_not_leaves_a_word(kind: str | None, named: str) -> None:
+    out = say(Document(Source("base64", "/w==", kind), at="p"))
+    said = {"type": "text", "text": f"[document omitted: the model takes none of type {named}]"}
+    assert out.messages[0]["content"][0] == said
+    assert out.losses == ["p:dropped"]
+
+
 def test_losses_of_content() -> None:
-    image = Image(Source("url", "u"), "messages[0].content[0].image_url", "high")
+    image = Image(Source("url", "https://u"), "messages[0].content[0].image_url", "high")
     assert say(image).losses == ["messages[0].content[0].image_url.detail:dropped"]
     assert say(Text("a", "p", extra={"x": 1})).losses == ["p.x:dropped"]
 

@@ -91,6 +91,9 @@ def test_documents_get_a_name_of_their_own_and_a_text_beside() -> None:
         (Source("text", "hi", "text/plain"), "txt", {"bytes": "aGk="}),
         (Source("text", "a,b", "text/csv"), "csv", {"bytes": "YSxi"}),
         (Source("base64", "AA==", "text/x-log"), "txt", {"bytes": "AA=="}),
+        (Source("base64", "eyJhIjoxfQ==", "application/json"), "txt", {"bytes": "eyJhIjoxfQ=="}),
+        (Source("base64", "bGV0IGE9MQ==", None), "txt", {"bytes": "bGV0IGE9MQ=="}),
+        (Source("base64", "JVBERi0xLjc=", None), "pdf", {"bytes": "JVBERi0xLjc="}),
         (Source("url", "s3://b/k.pdf", None), "pdf", {"s3Location": {"uri": "s3://b/k.pdf"}}),
     ],
 )
@@ -102,8 +105,7 @@ def test_kinds_of_documents(source: Source, format_: str, sent: Any) -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        Image(Source("base64", "AA==", "image/tiff"), "at"),
-        Document(Source("base64", "AA==", "application/zip"), at="at"),
+        Image(Source("file", "file-1", dialect="openai_chat"), "at"),
         Document(Source("file", "file-1", dialect="openai_chat"), at="at"),
     ],
 )
@@ -114,16 +116,19 @@ def test_what_cannot_be_carried(block: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "kind"),
+    ("block", "kind", "why"),
     [
-        (Image(Source("url", "https://h/x.png"), "at"), "image"),
-        (Document(Source("url", "https://h/x.png"), at="at"), "document"),
+        (Image(Source("url", "https://h/x.png"), "at"), "image", "cannot open https://h/x.png"),
+        (Document(Source("url", "https://h/x.png"), at="at"), "document", "cannot open https://h/x.png"),
+        (Image(Source("base64", "AA==", "image/tiff"), "at"), "image", "takes none of type image/tiff"),
+        (Document(Source("base64", "AA==", "application/zip"), at="at"), "document", "takes none of type "
+         "application/zip"),
     ],
-)
-def test_what_stands_elsewhere_is_left_out_and_said(block: Any, kind: str) -> None:
+)  # fmt: skip
+def test_what_the_model_cannot_read_is_left_out_and_said(block: Any, kind: str, why: str) -> None:
     """It stays in the history: refusing it would end the conversation."""
     made = user(block, Text("t", "t"))
-    left_out = {"text": f"[{kind} omitted: the model cannot open https://h/x.png]"}
+    left_out = {"text": f"[{kind} omitted: the model {why}]"}
     assert made.messages[0]["content"] == [left_out, {"text": "t"}]
     assert made.losses == ["at:dropped"]
 

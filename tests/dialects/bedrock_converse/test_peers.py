@@ -44,7 +44,9 @@ REFUSED = {
     ("chat", 29): "no messages, which Bedrock refuses",
     ("chat", 31): "theirs refuses as well",
     ("messages", 1): "output_format is an object",
-    ("messages", 15): "theirs refuses as well",
+}
+CARRIED = {
+    ("messages", 15): "theirs refuses an image of another kind; a word in its place keeps the conversation going",
 }
 JUDGED = {
     ("chat", 2): ("a model that does not think: the effort is dropped", "additionalModelRequestFields"),
@@ -103,6 +105,8 @@ def test_requests(client: str, number: int, case: Json) -> None:
         assert (client, number) in REFUSED
         return
     assert isinstance(call, Call) and (client, number) not in REFUSED
+    if (client, number) in CARRIED:
+        return
     ours, theirs = plain(json.loads(call.body)), plain(json.loads(expected) if isinstance(expected, str) else expected)
     if "max_tokens" not in case["input"] and "max_completion_tokens" not in case["input"]:
         # A limit that nobody asked for cuts answers off.

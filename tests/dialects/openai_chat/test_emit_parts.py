@@ -47,8 +47,8 @@ RESULT = SearchResult("https://e.x", 'T "1"', [Text("a"), Text("b")], "b", citat
         ),
         (Document(blocks="hi", at="b"), [text("<document>\nhi\n</document>")], ["b:rewritten"]),
         (
-            Document(blocks=[Text("x"), Image(Source("url", "u")), Text("y")], at="b"),
-            [text("<document>\nx"), {"type": "image_url", "image_url": {"url": "u"}}, text("y\n</document>")],
+            Document(blocks=[Text("x"), Image(Source("url", "https://u")), Text("y")], at="b"),
+            [text("<document>\nx"), {"type": "image_url", "image_url": {"url": "https://u"}}, text("y\n</document>")],
             ["b:rewritten"],
         ),
         (
@@ -75,8 +75,8 @@ def test_parts(block: Any, parts: list[Any], losses: list[str]) -> None:
 @pytest.mark.parametrize(
     ("block", "quirks", "words"),
     [
-        (Image(Source("url", "u"), "b"), {"image": False}, "image omitted: the model takes no images"),
-        (Document(Source("url", "u"), at="b"), {}, "document omitted: the model cannot open u"),
+        (Image(Source("url", "https://u"), "b"), {"image": False}, "image omitted: the model takes no images"),
+        (Document(Source("url", "https://u"), at="b"), {}, "document omitted: the model cannot open https://u"),
         (Document(PDF, at="b"), {"file": False}, "document omitted: the model takes no files"),
     ],
     ids=repr,

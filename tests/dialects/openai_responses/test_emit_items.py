@@ -80,8 +80,17 @@ def test_a_turn_to_continue_is_answered_anew() -> None:
 
 
 def test_nothing_at_all() -> None:
-    with pytest.raises(Unsupported, match="messages must hold at least one message"):
-        emit(messages=[Message("user", "")])
+    out = emit(messages=[Message("user", "")])
+    assert (out.input, out.losses) == ([USER | {"content": "."}], ["messages:synthesized"])
+
+
+def test_two_turns_of_the_model_are_answered_together() -> None:
+    """Only what the user says, or a turn behind it, is a sign that no result will come."""
+    second = ToolCall("c2", "f", "{}", at="second")
+    out = sent(assistant(CALL), assistant(second), results(ToolResult("c2", "y"), ToolResult("c1", "x")))
+    called = [CALLED, CALLED | {"call_id": "c2"}]
+    assert out.input[1:] == [*called, ANSWERED | {"call_id": "c2", "output": "y"}, ANSWERED]
+    assert out.losses == []
 
 
 def test_names_are_lost() -> None:
@@ -158,7 +167,7 @@ LATE = USER | {"content": [{"type": "input_text", "text": text} for text in _TOL
     ("messages", "expected"),
     [
         ([assistant(CALL), Message("assistant", "a"), Message("user", "b")],
-         [CALLED, UNANSWERED, said("a"), USER | {"content": "b"}]),
+         [CALLED, said("a"), USER | {"content": "b"}, UNANSWERED]),
         ([assistant(CALL), Message("user", "b")], [CALLED, USER | {"content": "b"}, UNANSWERED]),
         ([results(ToolResult("c1", "y"))], [LATE]),
         ([assistant(CALL), results(ToolResult("c1", "x"), ToolResult("c1", "y"))], [CALLED, ANSWERED, LATE]),

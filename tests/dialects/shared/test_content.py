@@ -46,6 +46,8 @@ def test_blocks_that_one_api_knows() -> None:
     assert opaque(Opaque("mine", content, "c[0]"), "mine", losses) is content and not list(losses)
     assert opaque(Opaque("other", content, "c[0]", essential=False), "mine", losses) is None
     assert [str(loss) for loss in losses] == ["c[0]:dropped"]
+    with pytest.raises(Unsupported, match="content of type 'video' is not supported"):
+        opaque(Opaque("a", {"video": {"format": "mp4"}}, "p", essential=True), "b", LossReport())
     with pytest.raises(Unsupported, match="content of type 'x' is not supported"):
         opaque(Opaque("other", content, "c[0]", essential=True), "mine", losses)
 
@@ -67,7 +69,8 @@ def test_a_search_result_is_a_text() -> None:
         (Document(Source("text", "é")), [Text("é")]),
         (Document(Source("base64", base64_of("é".encode()), "text/csv")), [Text("é")]),
         (Document(Source("base64", base64_of(b"%PDF"), "application/pdf")), None),
-        (Document(Source("base64", base64_of(b"?"))), None),
+        (Document(Source("base64", base64_of(b"?"))), [Text("?")]),
+        (Document(Source("base64", base64_of(b"\xff"))), None),
         (Document(Source("url", "https://example.com")), None),
         (Document(Source("file", "f")), None),
     ],
