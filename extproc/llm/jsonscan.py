@@ -13,13 +13,15 @@ class JsonScanner:
     Only what tool inputs are, an object, can complete: a bare number or word never does, as more of it may follow.
     """
 
-    __slots__ = ("_depth", "_escaped", "_in_string", "complete")
+    __slots__ = ("_depth", "_escaped", "_in_string", "at", "complete")
 
     def __init__(self) -> None:
         self._depth = 0
         self._in_string = False
         self._escaped = False
         self.complete = False
+        self.at = 0
+        """Where in the piece that completed it the value ends."""
 
     def feed(self, text: str) -> bool:
         """Take the next piece; returns ``complete``."""
@@ -34,7 +36,7 @@ class JsonScanner:
             found = _STRUCTURAL.search(text, position)
             if found is None:
                 break
-            position = found.end()
+            self.at = position = found.end()
             self._on(found.group())
         return self.complete
 

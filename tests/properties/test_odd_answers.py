@@ -217,6 +217,42 @@ def again(upstream: str, call: Call, other: Call) -> list[Json]:
     return WRITERS[upstream](calls, order, INDEXES["number"])
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("upstream", "answer"),
+    [
+        # By the names of the proto file.
+        ("gemini", {"candidates": [{
+            "content": {"parts": [{"function_call": {"id": "t", "name": "f", "args": {"some_a": "1"}}}]},
+            "finish_reason": "STOP",
+        }]}),
+        # Each with the other's number.
+        ("openai_responses", [
+            {"type": "response.created", "response": {"id": "r"}},
+            *({"type": "response.output_item.added", "output_index": 0,
+               "item": {"type": "function_call", "id": f"i{n}", "call_id": f"t{n}", "name": name, "arguments": ""}}
+              for n, name in enumerate("fg")),
+            *({"type": "response.function_call_arguments.delta", "output_index": 0, "item_id": f"i{n}",
+               "delta": '{"some_a": "1"}'} for n in (1, 0)),
+            {"type": "response.completed", "response": {"id": "r", "status": "completed"}},
+        ]),
+        # A bracket too many.
+        ("anthropic_messages", [
+            *messages([("t", "f", "")], [(0, ""), (0, '{"some_a": "1"}'), (0, "}")], int),
+        ]),
+        ("bedrock_converse", converse([("t", "f", "")], [(0, ""), (0, '{"some_a": "1"}}')], int)),
+    ],
+)  # fmt: skip
+def test_an_input_that_is_told_oddly_is_told_rightly(client: str, upstream: str, answer: Json) -> None:
+    if client == upstream:
+        return
+    for step in (None, 1):
+        folded, t, _ = told(client, upstream, answer, step=step)
+        calls = [block for block in folded.blocks if isinstance(block, ToolCallBlock)]
+        assert t.failed is None and [block.name for block in calls] == ["f", "g"][: len(calls)] and calls
+        assert [json.loads(block.input) for block in calls] == [{"some_a": "1"}] * len(calls)
+
+
 @pytest.mark.parametrize("upstream", ["anthropic_messages", "bedrock_converse", "openai_responses"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_call_that_is_told_again_is_one_call(client: str, upstream: str) -> None:
@@ -275,6 +311,35 @@ def test_a_word_that_nobody_knows_is_a_loss(upstream: str, word: str) -> None:
     client = "openai_chat" if upstream != "openai_chat" else "anthropic_messages"
     _, t, _ = told(client, upstream, WHOLE[upstream](word))
     assert any(str(loss).endswith(":downgraded") for loss in t.losses)
+
+
+TOO_LONG = "Input is too long for requested model."
+OVERFLOWS: dict[str, list[Any]] = {
+    "openai_chat": [[{"error": {"message": TOO_LONG, "type": "server_error", "code": 500}}]],
+    "anthropic_messages": [[{"type": "error", "error": {"type": "api_error", "message": TOO_LONG}}]],
+    "openai_responses": [
+        [{"type": "error", "code": "server_error", "message": TOO_LONG}],
+        [{"type": "response.failed", "response": {"id": "r", "status": "failed",
+                                                  "error": {"code": "server_error", "message": TOO_LONG}}}],
+    ],
+    "gemini": [[{"error": {"code": 500, "status": "INTERNAL", "message": TOO_LONG}}]],
+    "bedrock_converse": [
+        [("messageStart", {"role": "assistant"}), (name, {"message": TOO_LONG})]
+        for name in ("modelStreamErrorException", "internalServerException", "validationException")
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_context_that_is_full_is_told_in_words_that_agents_act_on(client: str, upstream: str) -> None:
+    """Whatever the server calls it, and in mid-stream too."""
+    word = {"anthropic_messages": b"prompt is too long: ", "openai_chat": b'"context_length_exceeded"',
+            "openai_responses": b'"context_length_exceeded"'}.get(client, TOO_LONG.encode())  # fmt: skip
+    for answer in OVERFLOWS[upstream] if client != upstream else ():
+        _, t, out = told(client, upstream, answer)
+        assert t.failed is not None and t.failed.kind.value == "invalid_request"
+        assert word in out
 
 
 # ---- what stands in odd places
@@ -414,6 +479,9 @@ def test_what_a_piece_says_is_told_or_is_a_loss(
         ]),
         ("gemini", {"response": PLACES["gemini"]({"parts": [{"text": "hello"}]})}),
         ("gemini", PLACES["gemini"]({"parts": {"text": "hello"}})),
+        ("gemini", {"candidates": [{"content": {"parts": [{"text": "hello"}]}, "finish_reason": "STOP"}],
+                    "usage_metadata": {"prompt_token_count": 1}, "model_version": "m", "response_id": "r"}),
+        ("gemini", {"candidates": [{"content": {"parts": [{"text": "hello"}]}, "finishReason": 1}]}),
         ("gemini", PLACES["gemini"]({"text": "hello"})),
         ("bedrock_converse", PLACES["bedrock_converse"]({"content": "hello"})),
         ("bedrock_converse", {"output": {"text": "hello"}, "stopReason": "end_turn", "usage": {}}),
@@ -448,7 +516,9 @@ def test_what_a_piece_says_is_told_or_is_a_loss(
             "stopReason": "", "usage": {}, "message": "", "__type": "",
         }),
         ("anthropic_messages", {
-            **PLACES["anthropic_messages"]({"content": [{"type": "text", "text": "hello", "id": ""}]}),
+            **PLACES["anthropic_messages"]({"content": [
+                {"type": "text", "text": "hello", "id": ""}, {"type": "tool_use", "id": "", "name": "", "input": {}},
+            ]}),
             "error": {"type": "", "message": ""}, "stop_reason": "", "id": "",
         }),
     ],

@@ -256,6 +256,8 @@ class MessagesParser(ParserBase):
 
     def _open(self, index: int, content: dict[str, Any]) -> Iterator[ResponseEvent]:
         """A block's start with whatever it already holds."""
+        if content.get("type") == "tool_use" and not says_something(content):
+            return  # what a Go server writes for no call at all
         number = self._count
         self._count += 1
         kind = content.get("type") or _kind_of(content)
@@ -341,6 +343,9 @@ class MessagesParser(ParserBase):
         for name, value in counts.items():
             if (number := whole(value)) is not None:
                 self._usage[name] = number
+        written = [number for value in _object(usage.get("cache_creation")).values() if (number := whole(value))]
+        if written and usage.get("cache_creation_input_tokens") is None:
+            self._usage["cache_creation_input_tokens"] = sum(written)
         tier = usage.get("service_tier")
         if type(tier) is str:
             self._tier = tier
@@ -366,15 +371,21 @@ _HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[Respons
 
 
 _DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"})
-_DELTA_OF = {"text": "text_delta", "input": "input_json_delta", "thinking": "thinking_delta"}
+_DELTA_OF = {
+    "text": "text_delta", "input": "input_json_delta", "thinking": "thinking_delta", "signature": "signature_delta",
+    "citation": "citations_delta",
+}  # fmt: skip
+
+
+_BY_MEMBER = (("text", "text"), ("partial_json", "input"), ("thinking", "thinking"), ("signature", "signature"))
 
 
 def _kind_of(members: dict[str, Any]) -> str:
     """What a block or a delta without a type, or of a type that nobody knows, is by what it holds."""
-    for name, kind in (("text", "text"), ("partial_json", "input"), ("thinking", "thinking")):
+    for name, kind in _BY_MEMBER:
         if type(members.get(name)) is str and members[name]:
             return kind
-    return ""
+    return "citation" if type(members.get("citation")) is dict else ""
 
 
 def _cited(number: int, citations: list[Any]) -> Iterator[ResponseEvent]:

@@ -44,7 +44,7 @@ from ..shared.parser import ParserBase
 from .grounding import Grounding
 from .partial import PartialCall
 from .signatures import is_ours, read_carrier, read_seal
-from .words import FINISH_REASONS, NAME, SIGNER, read_usage
+from .words import FINISH_REASONS, NAME, SIGNER, in_humps, read_usage
 
 _NO_NEWS = frozenset({
     "candidates", "createTime", "modelVersion", "promptFeedback", "responseId", "sdkHttpResponse", "usageMetadata",
@@ -56,6 +56,9 @@ _CANDIDATE = frozenset({
 """Members of a candidate that are understood here, or mean nothing to a client of another API."""
 _TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 
+
+_NUMBERED = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
+"""Finish reasons as a server writes them that shows the numbers of the proto file."""
 
 _OF_TEXT = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
 
@@ -169,12 +172,14 @@ class GeminiParser(ParserBase):
         if self.is_error(message):
             yield self.failure_of(message)
             return
+        message = in_humps(message)
         self._note_usage(message.get("usageMetadata"))
         if not self._started:
             yield self._start(message)
         feedback = message.get("promptFeedback")
+        feedback = in_humps(feedback) if type(feedback) is dict else None
         candidate = self._first(message.get("candidates"))
-        if type(feedback) is dict and string(feedback, "blockReason") and candidate is None:
+        if feedback is not None and string(feedback, "blockReason") and candidate is None:
             self._blocked = feedback["blockReason"]
             said = feedback.get("blockReasonMessage")
             self._explanation = said if type(said) is str and said else f"the prompt was blocked: {self._blocked}"
@@ -206,6 +211,7 @@ class GeminiParser(ParserBase):
         )
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[ResponseEvent]:
+        candidate = in_humps(candidate)
         content = candidate.get("content")
         parts = several(content.get("parts") if type(content) is dict else content)
         if parts is None and type(content) is dict:
@@ -225,6 +231,8 @@ class GeminiParser(ParserBase):
         if type(said) is str and said:
             self._explanation = said
         self._zero_finish = self._zero_finish or finish == ""
+        if type(finish) is int and 0 < finish < len(_NUMBERED):
+            finish = _NUMBERED[finish]
         if type(finish) is str and finish and finish != "FINISH_REASON_UNSPECIFIED":
             self._finish = finish
             stop = self.read_stop(finish, FINISH_REASONS, "response.candidates[0].finishReason")
@@ -236,8 +244,10 @@ class GeminiParser(ParserBase):
     # ---- parts
 
     def _part(self, part: dict[str, Any]) -> Iterator[ResponseEvent]:
+        part = in_humps(part)
         text, signature, call = part.get("text"), part.get("thoughtSignature"), part.get("functionCall")
         signature = signature if type(signature) is str and signature else None
+        call = in_humps(call) if type(call) is dict else None
         if type(call) is dict and not (says_something(call) or self._partial):
             call = None
         if type(call) is dict and (self._partial or "partialArgs" in call or call.get("willContinue") is True):
@@ -347,6 +357,7 @@ class GeminiParser(ParserBase):
 
     def _note_usage(self, usage: Any) -> None:
         if type(usage) is dict:
+            usage = in_humps(usage)
             self._usage = read_usage(usage)
             traffic = usage.get("trafficType")
             if type(traffic) is str:

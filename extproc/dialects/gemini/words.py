@@ -76,6 +76,11 @@ def camel(name: str) -> str:
     return _CAMEL.sub(lambda match: match.group(1).upper(), name) if "_" in name else name
 
 
+def in_humps(members: dict[str, Any]) -> dict[str, Any]:
+    """*members* of an answer by the names of its JSON form, where a server wrote those of the proto file."""
+    return {camel(name): value for name, value in members.items()} if "_" in "".join(members) else members
+
+
 def snake(name: str) -> str:
     return _HUMP.sub(r"_\1", name).lower()
 

@@ -27,10 +27,11 @@ class StreamedCall:
     """A call as far as it has come. ``block`` is ``None`` until it has started; until then its input waits in
     ``parts``."""
 
-    __slots__ = ("block", "closed", "extra", "id", "input", "kind", "name", "parts", "signature")
+    __slots__ = ("block", "closed", "extra", "id", "index", "input", "kind", "name", "parts", "signature")
 
     def __init__(self, id_: str = "") -> None:
         self.id = id_
+        self.index: int | None = None  # under which it began
         self.name = ""
         self.kind = "function"
         self.parts: list[str] = []
@@ -79,11 +80,15 @@ class Calls:
             call = self._slots.get(index) if index is not None else None
             if call is None:
                 call = self.new() if name or not self.all else self._nameless(index, id_, text)
+            elif not name and not id_ and text.strip():
+                self._refuse_one_of_two(call)
             elif name and self._another(call, id_, name, text):
                 call = self.new()
         if id_ and id_ not in self._by_id:
             self._by_id[id_] = call
             self._ids.add(id_)
+        if call.index is None:
+            call.index = index
         if index is not None and (call is not known or index not in self._slots):
             self._slots[index] = call
         return call
@@ -141,12 +146,23 @@ class Calls:
         open_ = self.unfinished()
         if index is None:
             # Without indexes one call comes behind the other.
-            return self.all[-1] if not self.all[-1].whole or not open_ else open_[-1]
+            last = self.all[-1]
+            if text.strip() and not last.half:
+                self._refuse_one_of_two(last)
+            return last if not last.whole or not open_ else open_[-1]
         if not text.strip():
             return self.new()  # its name may follow
         if len(open_) > 1:
             raise ProtocolError("tool_calls", f"input under index {index}, which may be one of several calls'")
         return open_[0] if open_ else self.new() if id_ else self.all[-1]
+
+    def _refuse_one_of_two(self, call: StreamedCall) -> None:
+        """The first input that comes for *call*, by its place alone: at that place may be another that waits for its
+        own."""
+        if not call.input.text and any(
+            each is not call and each.index == call.index and not each.input.text for each in self.unfinished()
+        ):
+            raise ProtocolError("tool_calls", "input that may be one of several calls'")
 
     def _another(self, call: StreamedCall, id_: str, name: str, text: str) -> bool:
         """Whether a slot's number stands for a call after *call*: bridges to other APIs say 0 for every one."""

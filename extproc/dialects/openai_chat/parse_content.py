@@ -34,9 +34,10 @@ from .thinktags import ThinkTags
 from .vocabulary import CLAUDE, NAME
 
 _CALL_MEMBERS = frozenset({"custom", "function", "id", "index", "type"})
-_KNOWN = frozenset(
-    {"annotations", "content", "function_call", "name", "refusal", "role", "tool_calls", *thoughts.MEMBERS}
-)
+_KNOWN = frozenset({
+    "annotations", "content", "finish_details", "finish_reason", "function_call", "name", "refusal", "role",
+    "tool_calls", *thoughts.MEMBERS,
+})  # fmt: skip
 _LEGACY_ID = "fc_0"
 _TEXT_TYPES = frozenset({"text", "output_text", "input_text"})
 
@@ -80,11 +81,20 @@ class ContentParser(ParserBase):
             yield from self._tool_calls(tool_calls, whole=whole)
         function = delta.get("function_call")
         if type(function) is dict and any(function.values()):
-            if self._legacy is None:
-                self._legacy = self._calls.new()
-            yield from self._call(self._legacy, {"function": function}, _LEGACY_ID)
+            if self._legacy is None and self._is_told_as_one_of_several(function, whole=whole):
+                self.losses.dropped("response.choices[0].message.function_call", "the same call again")
+            else:
+                if self._legacy is None:
+                    self._legacy = self._calls.new()
+                yield from self._call(self._legacy, {"function": function}, _LEGACY_ID)
         if not delta.keys() <= _KNOWN:
             self._unread(delta)
+
+    def _is_told_as_one_of_several(self, function: dict[str, Any], *, whole: bool) -> bool:
+        """Whether ``tool_calls`` tell what ``function_call`` tells as well, for clients of before 2023."""
+        name, text = function.get("name"), fragment(function.get("arguments"))
+        alike = [call for call in self._calls.all if not name or call.name == name]
+        return any(call.is_told_by(text) for call in alike) if whole else bool(alike)
 
     def _unread(self, delta: dict[str, Any]) -> None:
         """Members that nobody took, as far as they say something."""
@@ -113,7 +123,10 @@ class ContentParser(ParserBase):
                 if item["text"]:
                     yield from self._content(item["text"])
             elif kind in ("thinking", "reasoning"):
-                yield from self._think(thoughts.text_of(item))
+                thought = thoughts.text_of(item)
+                if not thought and says_something({name: item[name] for name in item if name != "signature"}):
+                    self.losses.dropped("response.choices[0].message.content", "thinking that cannot be read")
+                yield from self._think(thought)
                 signature = item.get("signature")
                 if type(signature) is str and signature:
                     yield from self._sign(signature, CLAUDE, "")
@@ -238,8 +251,11 @@ class ContentParser(ParserBase):
     # ---- calls
 
     def _tool_calls(self, items: Any, *, whole: bool) -> Iterator[ResponseEvent]:
-        if type(items) is dict and ("function" in items or "custom" in items):
-            items = [items]
+        if type(items) is dict:
+            if "function" in items or "custom" in items:
+                items = [items]
+            elif items and all(type(each) is dict for each in items.values()):
+                items = [{"index": index, **each} for index, each in items.items()]
         if type(items) is not list:
             raise ProtocolError("tool_calls", "expected an array")
         for item in items:

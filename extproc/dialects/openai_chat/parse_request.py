@@ -237,7 +237,11 @@ def _anthropics(thinking: dict[str, Any], extra: dict[str, Member]) -> Reasoning
         extra["thinking"] = Member(thinking, "thinking")
         return Reasoning()
     rest = {name: value for name, value in thinking.items() if name not in ("type", "budget_tokens", "display")}
+    if type(budget) is str and budget.isdecimal():
+        budget = int(budget[:9])
     if mode == "budget" and type(budget) is not int:
+        if budget is not None:
+            rest["budget_tokens"] = budget
         # A switch without a number, as GLM and DeepSeek have it: Anthropic's own form demands the number.
         return Reasoning("adaptive", extra=rest or None)
     return Reasoning(

@@ -24,25 +24,26 @@ from ...llm.grammar import State
 from ...llm.losses import Action, LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.counts import read_openais
 from ..shared.errors import is_bare_error
 from ..shared.fragments import says_something, text_in, unread
 from ..shared.stops import read_stop
 from .calls import choice_index
 from .parse_content import ContentParser
-from .usage import read_usage
 from .vocabulary import TIERS_READ
 
 _NO_NEWS = frozenset(
     {
-        "base_resp", "choices", "created", "error", "id", "model", "object", "obfuscation", "service_tier",
-        "system_fingerprint", "usage", "prompt_annotations", "prompt_filter_results", "x_groq",
+        "base_resp", "choices", "created", "error", "finish_reason", "id", "model", "object", "obfuscation",
+        "service_tier", "system_fingerprint", "usage", "prompt_annotations", "prompt_filter_results", "x_groq",
     }
 )  # fmt: skip
 """Members of a chunk that are understood here, or mean nothing to a client."""
 _OF_CHOICE = frozenset(
     {
-        "index", "delta", "message", "text", "finish_reason", "native_finish_reason", "stop_reason", "stop_details",
-        "usage", "logprobs", "content_filter_results", "content_filter_offsets", "content_filter_result",
+        "index", "delta", "message", "text", "finish_details", "finish_reason", "native_finish_reason",
+        "stop_reason", "stop_details", "usage", "logprobs", "content_filter_results", "content_filter_offsets",
+        "content_filter_result",
         "matched_stop", "token_ids", "seed", "hidden_states", "error",
     }
 )  # fmt: skip
@@ -92,7 +93,7 @@ class ChatParser(ContentParser):
         if choice.get("finish_reason") or choice.get("index") or choice.get("usage") or message.get("usage"):
             return None
         delta = choice.get("delta")
-        if type(delta) is not dict or "error" in message or "x_groq" in message:
+        if type(delta) is not dict or "error" in message or "x_groq" in message or "finish_reason" in message:
             return None
         text = delta.get("content")
         plain = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
@@ -109,12 +110,12 @@ class ChatParser(ContentParser):
         told = self._note_usage(message, choices)
         for choice in choices:
             delta = self._of_choice(choice, message)
-            finish = choice.get("finish_reason")
+            finish = _finish_of(choice) or _word(message.get("finish_reason"))
             if not self._started and (delta or finish):
                 yield self._start(message)
             yield from self._delta(delta, whole="message" in choice and "delta" not in choice)
             if self._counts(choice):
-                yield from self._note_finish(choice)
+                yield from self._note_finish(choice, finish)
         tier = message.get("service_tier")
         if type(tier) is str:
             self._tier = tier
@@ -212,14 +213,15 @@ class ChatParser(ContentParser):
         yield self._start(body)
         for choice in choices:
             message = self._of_choice(choice, body)
-            if choice.get("finish_reason") == "content_filter":
+            finish = _finish_of(choice) or _word(body.get("finish_reason"))
+            if finish == "content_filter":
                 # Why it was cut off, not what the model said: OpenAI's own refusals end with "stop".
                 message = dict(message)
                 self._details = {"explanation": message.pop("refusal", None)}
             yield from self._close_texts()
             yield from self._delta(message, whole=True)
             if self._counts(choice):
-                yield from self._note_finish(choice)
+                yield from self._note_finish(choice, finish)
         tier = body.get("service_tier")
         self._tier = tier if type(tier) is str else None
         yield from self._end()
@@ -238,7 +240,7 @@ class ChatParser(ContentParser):
 
     # ---- the end
 
-    def _note_finish(self, choice: dict[str, Any]) -> Iterator[ResponseEvent]:
+    def _note_finish(self, choice: dict[str, Any], finish: str) -> Iterator[ResponseEvent]:
         native, matched, details = (choice.get(x) for x in ("native_finish_reason", "stop_reason", "stop_details"))
         if type(native) is str and self._native is None:
             self._native = native
@@ -246,8 +248,13 @@ class ChatParser(ContentParser):
             self._matched = matched
         if type(details) is dict:
             self._details = details
-        finish = choice.get("finish_reason")
-        if type(finish) is not str or finish.strip() in ("", "null"):
+        if says_something(broken := choice.get("error")):
+            # OpenRouter's: of the provider behind it.
+            yield self.failure_of({"error": broken}, None if self.streamed else self.head.status)
+            return
+        if not finish:
+            if says_something(choice.get("finish_reason")):
+                self.losses.dropped("response.choices[0].finish_reason", "it cannot be read")
             return
         meaning = read_stop(finish)
         if isinstance(meaning, ErrorKind):
@@ -270,7 +277,7 @@ class ChatParser(ContentParser):
             usage = groq.get("usage") if type(groq) is dict else None
         if type(usage) is not dict:
             return False
-        self._usage = read_usage(usage)
+        self._usage = read_openais(usage)
         return True
 
     def _end(self) -> Iterator[ResponseEvent]:
@@ -307,3 +314,21 @@ class ChatParser(ContentParser):
             return False
         last = self._calls.all[-1]
         return last.kind == "function" and bool(last.input.text) and not last.input.whole
+
+
+def _finish_of(choice: dict[str, Any]) -> str:
+    """The word by which *choice* says how it ended, wherever it stands; empty if it says none."""
+    for members in (choice, choice.get("delta"), choice.get("message")):
+        if type(members) is dict:
+            word = _word(members.get("finish_reason")) or _word(members.get("finish_details"))
+            if word:
+                return word
+    return ""
+
+
+def _word(said: Any) -> str:
+    if type(said) is dict:
+        said = next((said[name] for name in ("type", "reason", "value") if type(said.get(name)) is str), None)
+    elif type(said) is list and said:
+        said = said[0]
+    return said if type(said) is str and said.strip() not in ("", "null") else ""

@@ -1,38 +1,10 @@
-"""Token counts: OpenAI's, and what other servers call them."""
+"""Token counts, as clients of this API get them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...llm.events import Usage
-from ..shared.counts import count, settled
-
-_READ = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens")
-_WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens", "created_cache_tokens")
-"""What servers call the tokens that were read from a cache, and those that were written to it, in the details or beside
-the others (LiteLLM, OpenRouter, Moonshot and Together, DashScope)."""
-
-
-def read_usage(usage: dict[str, Any]) -> Usage:
-    """``prompt_tokens`` is the whole, of which the cache is a part (DeepSeek: ``prompt_cache_hit_tokens``)."""
-    details = usage.get("prompt_tokens_details")
-    prompt, completion = (
-        count(usage, "prompt_tokens", "input_tokens"),
-        count(usage, "completion_tokens", "output_tokens"),
-    )
-    read = _either(count(details, *_READ), count(usage, "prompt_cache_hit_tokens", *_READ))
-    written = _either(count(details, *_WRITTEN), count(usage, *_WRITTEN))
-    of_answer = count(usage.get("completion_tokens_details"), "reasoning_tokens")
-    reasoning = _either(of_answer, count(usage, "reasoning_tokens"))
-    total = count(usage, "total_tokens")
-    if reasoning and None not in (prompt, completion, total) and total == prompt + completion + reasoning:  # type: ignore[operator]
-        # xAI leaves reasoning out of the completion.
-        completion = total - prompt  # type: ignore[operator]
-    return settled(prompt, completion, read, written, reasoning)
-
-
-def _either(first: int | None, second: int | None) -> int | None:
-    return first or (second if second is not None else first)
 
 
 def write_usage(usage: Usage) -> dict[str, Any] | None:

@@ -65,6 +65,7 @@ class _Open(Struct):
     block: int
     sent: int = 0
     ended: bool = False
+    called: str = ""  # of a call its id
     # Of thinking only: its text, with which a seal may have to be compared; the member, and the part of it, from which
     # the text comes.
     texts: list[str] = []
@@ -324,10 +325,10 @@ class ResponsesParser(ParserBase):
 
     def _start_call(self, index: _Place, item: dict[str, Any]) -> Generator[ResponseEvent, None, _Open]:
         yield from self._ensure_started()
-        opened = self._blocks[(index, "call", None)] = _Open(self.grammar.next_block)
+        call_id = string(item, "call_id") or string(item, "id")
+        opened = self._blocks[(index, "call", None)] = _Open(self.grammar.next_block, called=call_id)
         extra = {name: item[name] for name in ("namespace", "caller") if item.get(name) is not None}
         kind = _CALLS[item["type"]][0]
-        call_id = string(item, "call_id") or string(item, "id")
         self._called.add(call_id)
         id_, signature = marker.unsealed_id(call_id)
         yield ToolCallStarted(opened.block, id_, string(item, "name"), kind, extra or None, signature)
@@ -365,7 +366,11 @@ class ResponsesParser(ParserBase):
         item = event.get("item")
         if type(item) is not dict or string(item, "type") not in _CALLS:
             return
-        index = self._place_of(event)
+        index, id_ = self._place_of(event), string(item, "id")
+        there = self._blocks.get((index, "call", None))
+        if there is not None and id_ and string(item, "call_id") not in ("", there.called):
+            # Bridges to other APIs give every call one number: this one has a place of its own, by its id.
+            index = self._places[id_] = self._last = id_
         # Without a name it is told when it is whole.
         if (index, "call", None) not in self._blocks and string(item, "name"):
             opened = yield from self._start_call(index, item)

@@ -11,7 +11,7 @@ from ...llm import marker, signers
 from ...llm.events import Citation, Usage
 from ...llm.failures import ProtocolError
 from ..base import encode
-from ..shared.counts import count, settled
+from ..shared.counts import read_openais
 from ..shared.reading import decode
 
 NAME = "openai_responses"
@@ -68,16 +68,7 @@ def read_seal(encrypted_content: str, signer: str = SIGNER) -> marker.Seal:
 
 
 def read_usage(usage: Any) -> Usage:
-    if type(usage) is not dict:
-        return Usage()
-    cache, output = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    return settled(
-        count(usage, "input_tokens"),
-        count(usage, "output_tokens"),
-        count(cache, "cached_tokens"),
-        count(cache, "cache_write_tokens"),
-        count(output, "reasoning_tokens"),
-    )
+    return read_openais(usage) if type(usage) is dict else Usage()
 
 
 def write_usage(usage: Usage) -> dict[str, Any] | None:

@@ -49,3 +49,30 @@ def settled(
     if output_tokens is not None and reasoning is not None:
         reasoning = min(reasoning, output_tokens)
     return Usage(input_tokens, output_tokens, read, written, reasoning)
+
+
+_READ = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens")
+_WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens", "created_cache_tokens")
+"""What servers call the tokens that were read from a cache, and those that were written to it, in the details or beside
+the others (LiteLLM, OpenRouter, Moonshot and Together, DashScope)."""
+
+
+def read_openais(usage: dict[str, Any]) -> Usage:
+    """Counts by the names of either of OpenAI's APIs: ``prompt_tokens`` is the whole, of which the cache is a part
+    (DeepSeek: ``prompt_cache_hit_tokens``)."""
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    prompt = count(usage, "prompt_tokens", "input_tokens")
+    completion = count(usage, "completion_tokens", "output_tokens")
+    read = _either(count(details, *_READ), count(usage, "prompt_cache_hit_tokens", *_READ))
+    written = _either(count(details, *_WRITTEN), count(usage, *_WRITTEN))
+    of_answer = count(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), "reasoning_tokens")
+    reasoning = _either(of_answer, count(usage, "reasoning_tokens"))
+    total = count(usage, "total_tokens")
+    if reasoning and None not in (prompt, completion, total) and total == prompt + completion + reasoning:  # type: ignore[operator]
+        # xAI leaves reasoning out of the completion.
+        completion = total - prompt  # type: ignore[operator]
+    return settled(prompt, completion, read, written, reasoning)
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return first or (second if second is not None else first)

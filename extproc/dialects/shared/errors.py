@@ -26,7 +26,7 @@ _CODES = ("code", "status_code", "error_code", "http_code", "errcode")
 _EMPTY_QUOTA = re.compile(
     r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota)|billing_(?:hard_limit|not_active)"
     r"|credit balance is too low|(?:out of|no|not enough) credits?\b|payment required|account is in arrears|arrearage"
-    r"|run out of credits|balance is not enough|not enough balance|余额不足|欠费"
+    r"|run out of credits|balance is not enough|not enough balance|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39"
     r"|credits? (?:are|is|have been|has been) (?:depleted|exhausted|used up)"
 )
 """What was paid for is used up. It is no rate: asking again later changes nothing."""

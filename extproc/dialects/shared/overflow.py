@@ -60,7 +60,9 @@ _SAID = re.compile(
     r"|`?inputs`? (?:tokens \+|must have less than)"
     r"|\btokens to keep from the initial prompt is greater"
     r"|\btotal number of tokens in the prompt cannot exceed"
-    r"|(?:输入|上下文|提示词?|prompt)[^。]{0,24}(?:超过|超出|超长|过长|太长)"
+    # Chinese: input, context, prompt; exceeds, over its length, too long.
+    r"|(?:\u8f93\u5165|\u4e0a\u4e0b\u6587|\u63d0\u793a|prompt)[^\u3002]{0,24}"
+    r"(?:\u8d85\u8fc7|\u8d85\u51fa|\u8d85\u957f|\u8fc7\u957f|\u592a\u957f)"
 )
 
 _N = r"(\d[\d,_]*)"

@@ -103,7 +103,7 @@ class ParserBase:
             yield KeepAlive()
         elif item.event == b"error":
             yield self.on_error_event(item.data)
-        elif item.data.startswith(b"[DONE]"):
+        elif item.data[:6].upper() == b"[DONE]":
             yield from self.on_done()
         elif item.data.strip():
             message = self.decode_message(item.data, item.event, last=last)
@@ -418,6 +418,8 @@ class ParserBase:
             return (TextDelta(block, held), BlockEnded(block))
         given = self.inputs.pop(block, None)
         rest = "" if given is None else given.end()
+        if given is not None and given.overfull:
+            self.losses.dropped("response.tool_calls", "brackets behind an input that was whole")
         call = self._calling.pop(block, None)
         if given is not None and call is not None:
             before = self._told[call]

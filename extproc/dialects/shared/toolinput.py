@@ -21,6 +21,10 @@ _NEARLY_NOTHING = 1024
 _SPACED = 16
 """Times as long as another text, at most, that says the same, with its spaces and escapes."""
 _BLANK_OR_OBJECT = frozenset(" \n\t\r{")
+MAX_TIMES = 1024
+"""How often an input may be told again."""
+_CLOSERS = " \n\t\r}])`"
+_FENCED = re.compile(r"```\w*\s*(\{.*\})\s*```", re.DOTALL)
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
 TRUNCATED = "Input data was truncated"
 """What msgspec says of JSON that is right as far as it goes."""
@@ -30,16 +34,23 @@ class ToolInput:
     """One function's input. What begins as an object passes as it comes; anything else waits for its end, because it
     may be another way to write an object. Linear in what comes: each text is scanned once, and only if it has to be."""
 
-    __slots__ = ("_again", "_blank", "_doubted", "_length", "_parts", "_scanner", "_unscanned", "live")
+    __slots__ = (
+        "_again", "_blank", "_doubted", "_length", "_more", "_parts", "_scanner", "_times", "_unscanned", "live",
+        "overfull",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.live = False
         """It has begun as an object."""
+        self.overfull = False
+        """Brackets came behind the whole input, which closed nothing and were left out."""
         self._parts: list[str] = []
         self._length = 0
         self._scanner = JsonScanner()
         self._unscanned: list[str] = []
-        self._again: ToolInput | None = None  # what comes behind the whole input, and may only say it again
+        self._again: JsonScanner | None = None  # of what comes behind the whole input, and may only say it again
+        self._more: list[str] = []  # as far as it has come
+        self._times = 0  # how often it has been said again
         self._blank = True  # nothing has come but spaces
         self._doubted = ""  # it begins with all that came before: it goes on, or tells everything so far
 
@@ -53,9 +64,6 @@ class ToolInput:
     @property
     def whole(self) -> bool:
         """An object that has closed."""
-        pending, self._unscanned = self._unscanned, []
-        for part in pending:
-            self._scanner.feed(part)
         return self.live and self._scanner.complete
 
     @property
@@ -78,15 +86,14 @@ class ToolInput:
             return self._before(fragment)
         if self._doubted:
             return self._settled(fragment)
-        if fragment[0] in _BLANK_OR_OBJECT or self._again is not None:
-            if (self._again is not None or fragment.lstrip().startswith("{")) and self.whole:
-                return self._behind(fragment)
-            if len(fragment) >= self._length and fragment.startswith(self.text):
-                if could_go_on(self.text, fragment):
-                    # An object in the object, with the same first member; or, most likely, everything so far.
-                    self._doubted = fragment
-                    return ""
-                fragment = fragment[self._length :]
+        if self._scanner.complete:
+            return self._beyond(fragment)
+        if fragment[0] in _BLANK_OR_OBJECT and len(fragment) >= self._length and fragment.startswith(self.text):
+            if could_go_on(self.text, fragment):
+                # An object in the object, with the same first member; or, most likely, everything so far.
+                self._doubted = fragment
+                return ""
+            fragment = fragment[self._length :]
         return self._added(fragment)
 
     def _settled(self, fragment: str) -> str:
@@ -97,54 +104,77 @@ class ToolInput:
         return self._added(doubted) + self.feed(fragment)
 
     def end(self) -> str:
-        """What is still to be told when nothing more comes; nothing at all was told of an input that is empty."""
+        """What is still to be told when nothing more comes; nothing at all was told of an input that is empty. Raises
+        ProtocolError as ``feed`` does."""
         if self._doubted:
             doubted, self._doubted = self._doubted, ""
             repeats = _is_object(doubted) and not _is_object(self.text + doubted)
             return self._added(doubted[self._length :] if repeats else doubted)
         if self.live:
-            self._refuse_a_second()
+            if self._again is not None and not self.text.startswith("".join(self._more).strip()):
+                raise ProtocolError("tool input", "another input behind one that was whole")
             return ""
         text = self.text.strip()
         return "" if text in _NOTHING else _inner(text)
 
     def _added(self, fragment: str) -> str:
-        self._parts.append(fragment)
+        """*fragment* as far as it belongs to the object, and what comes of the rest."""
+        rest = ""
         self._unscanned.append(fragment)
-        self._length += len(fragment)
-        return fragment
+        if "}" in fragment and self._closed():
+            fragment, rest = fragment[: self._scanner.at], fragment[self._scanner.at :]
+        self._appended(fragment)
+        return fragment + self._beyond(rest) if rest else fragment
+
+    def _closed(self) -> bool:
+        """Whether the last text that came closes the object: an earlier one that did would have been the last."""
+        pending, self._unscanned = self._unscanned, []
+        for part in pending:
+            self._scanner.feed(part)
+        return self._scanner.complete
+
+    def _appended(self, text: str) -> str:
+        self._parts.append(text)
+        self._length += len(text)
+        return text
 
     def _before(self, fragment: str) -> str:
         begins = fragment.lstrip()[:1]
         if 0 < self._length <= _NEARLY_NOTHING and begins == "{" and self.text.strip() in _NOTHING:
-            self._parts, self._unscanned, self._length, self._blank = [], [], 0, True
-        self._added(fragment)
+            self._parts, self._length, self._blank = [], 0, True
+        self._appended(fragment)
         self.live = self._blank and begins == "{"
         self._blank = self._blank and not begins
-        return self.text if self.live else ""
+        if not self.live:
+            return ""
+        text, self._parts, self._length = self.text, [], 0
+        return self._added(text)
 
-    def _behind(self, fragment: str) -> str:
-        again = self._again = self._again or ToolInput()
-        again.feed(fragment)
-        if again.whole:
-            if not self.is_told_by(again.text):
+    def _beyond(self, text: str) -> str:
+        """What came behind the whole object: the same again; brackets that close nothing; or what no reader will take
+        for JSON, and should not."""
+        if self._again is not None or text.lstrip().startswith("{"):
+            return self._behind(text)
+        if not text.strip(_CLOSERS):
+            self.overfull = self.overfull or bool(text.strip())
+            return ""
+        return self._appended(text)
+
+    def _behind(self, text: str) -> str:
+        """*text* that goes on with what may only say the whole input again, perhaps several times."""
+        while text:
+            scanner = self._again = self._again or JsonScanner()
+            if not scanner.feed(text):
+                self._more.append(text)
+                return ""
+            told = "".join([*self._more, text[: scanner.at]])
+            self._times += 1
+            if self._times > MAX_TIMES or not self.is_told_by(told):
                 raise ProtocolError("tool input", "another input behind one that was whole")
-            self._again = None
+            self._again, self._more, text = None, [], text[scanner.at :]
+            if text and not text.lstrip().startswith("{"):
+                return self._beyond(text)
         return ""
-
-    def _refuse_a_second(self) -> None:
-        """Another object in the same piece as the end of the first."""
-        try:
-            _decode(self.text)
-        except msgspec.DecodeError as error:
-            at = _AT_BYTE.search(str(error))
-            if at is not None and "trailing" in str(error):
-                # The number is of the byte behind the first that trails.
-                rest = self.text.encode("utf-8", "replace")[int(at[1]) - 1 :].decode("utf-8", "replace")
-                if rest.startswith("{") and _value(rest) != _value(self.text[: -len(rest)]):
-                    raise ProtocolError("tool input", "another input behind one that was whole") from None
-        except (RecursionError, UnicodeEncodeError):
-            pass
 
 
 def could_go_on(text: str, more: str) -> bool:
@@ -175,7 +205,9 @@ def _is_object(text: str) -> bool:
 
 
 def _inner(text: str) -> str:
-    """The object in a JSON string that holds one; anything else as it came."""
+    """The object in a JSON string that holds one, or in a fence; anything else as it came."""
+    if (fenced := _FENCED.fullmatch(text)) is not None and _is_object(fenced[1]):
+        return fenced[1]
     if text.startswith('"'):
         inner = _value(text)
         if type(inner) is str and type(_value(inner)) is dict:

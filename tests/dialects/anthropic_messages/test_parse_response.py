@@ -152,6 +152,29 @@ def test_web_citations_are_for_everyone() -> None:
     ]
 
 
+def test_seals_and_citations_of_deltas_without_a_type() -> None:
+    native = {"type": "web_search_result_location", "url": "https://e.x", "title": "E", "cited_text": "is"}
+    untyped = [{"thinking": "hm"}, {"signature": "S"}]
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": each} for each in untyped]
+    got = between(block(0, type="thinking", thinking=""), *deltas, ended(0), block(1, **TEXT), {
+        "type": "content_block_delta", "index": 1, "delta": {"citation": native}}, ended(1))  # fmt: skip
+    assert e.ThinkingSealed(0, "S", signer=CLAUDE) in got
+    assert any(isinstance(each, e.CitationAdded) for each in got)
+
+
+def test_a_call_of_zero_values_is_none() -> None:
+    empty = {"type": "tool_use", "id": "", "name": "", "input": {}}
+    assert between(block(0, **empty), ended(0), block(1, **TEXT), delta(1, "text_delta", text="a"), ended(1)) == [
+        e.TextStarted(0), e.TextDelta(0, "a"), e.BlockEnded(0)
+    ]  # fmt: skip
+
+
+def test_what_was_written_to_a_cache_may_be_told_in_parts() -> None:
+    written = {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20}
+    events = read(stream_of(start(input_tokens=1, cache_creation=written), message_delta(output_tokens=2), STOP))
+    assert isinstance(events[-1], e.ResponseEnded) and events[-1].usage == Usage(31, 2, None, 30)
+
+
 # ---- repairs
 
 

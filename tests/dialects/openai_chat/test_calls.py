@@ -66,9 +66,19 @@ def test_which_call(items: list[Item], expected: list[int]) -> None:
     assert found(*items) == expected
 
 
-def test_no_guess_between_two_calls() -> None:
+@pytest.mark.parametrize(
+    "items",
+    [
+        [(0, "a", "f", ""), (1, "b", "g", ""), (2, "", "", "{}")],
+        # two heads at one place, and an input for it
+        [(0, "a", "f", ""), (0, "b", "g", ""), (0, "", "", "{}")],
+        [(None, "a", "f", ""), (None, "b", "g", ""), (None, "", "", "{}")],
+        [(None, "", "f", ""), (None, "", "g", ""), (None, "", "", "{")],
+    ],
+)
+def test_no_guess_between_two_calls(items: list[Item]) -> None:
     with pytest.raises(ProtocolError, match="one of several"):
-        found((0, "a", "f", ""), (1, "b", "g", ""), (2, "", "", "{}"))
+        found(*items)
 
 
 def test_pieces_of_names_are_told_in_little_time_however_many_tools_there_are() -> None:

@@ -308,6 +308,74 @@ def test_finish_reasons(finish: str | None, stop: StopReason) -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "stop"),
+    [
+        ({"finish_reason": {"type": "length"}}, StopReason.MAX_TOKENS),
+        ({"finish_reason": ["length"]}, StopReason.MAX_TOKENS),
+        ({"finish_details": {"type": "max_tokens"}}, StopReason.MAX_TOKENS),
+        ({"delta": {"finish_reason": "length"}, "finish_reason": None}, StopReason.MAX_TOKENS),
+        ({"finish_reason": 7}, StopReason.OTHER),
+    ],
+)
+def test_the_finish_word_wherever_it_stands(members: Any, stop: StopReason) -> None:
+    last = chunk({})
+    last["choices"][0] |= members
+    got = read(stream_of(chunk({"content": "a"}), last))
+    assert got.ended.stop is stop
+    assert ("response.choices[0].finish_reason:dropped" in map(str, got.report)) is (members.get("finish_reason") == 7)
+
+
+def test_the_finish_word_outside_of_the_choice_and_a_quiet_end_mark() -> None:
+    data = stream_of(chunk({"content": "a"}), chunk({"content": "b"}) | {"finish_reason": "length"}, done=False)
+    got = read(data + b"data: [done]\n\n")
+    assert got.ended.stop is StopReason.MAX_TOKENS and got.gist == [("text", "ab")]
+
+
+def test_a_call_in_the_old_way_beside_the_new_one_is_one_call() -> None:
+    old = {"name": "f", "arguments": '{"a": 1}'}
+    call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    got = whole({"content": None, "tool_calls": [call], "function_call": old}, "tool_calls")
+    assert got.gist == [("call", "t1", "f", '{"a":1}')]
+    assert "response.choices[0].message.function_call:dropped" in map(str, got.report)
+    data = stream_of(
+        chunk(call_delta(0, "t1", "f", "") | {"function_call": {"name": "f", "arguments": ""}}),
+        chunk(call_delta(0, arguments="{}") | {"function_call": {"arguments": "{}"}}),
+        chunk({}, "tool_calls"),
+    )
+    assert read(data).gist == [("call", "t1", "f", "{}")]
+    other = whole({"content": None, "tool_calls": [call], "function_call": {**old, "name": "g"}}, "tool_calls")
+    assert [block[2] for block in other.gist] == ["f", "g"]
+
+
+def test_an_error_of_the_choice_says_why() -> None:
+    error = {"code": 502, "message": "the provider died"}
+    last = chunk({"content": ""}, "error")
+    last["choices"][0]["error"] = error
+    assert read(stream_of(chunk({"content": "a"}), last)).failed.message == "the provider died"
+    got = whole({"content": "a"}, "error", choice={"error": error}).failed
+    assert (got.message, got.kind) == ("the provider died", ErrorKind.API)
+
+
+def test_a_message_alone_is_an_error() -> None:
+    got = read(json.dumps({"data": None, "code": 500, "msg": "boom"}).encode(), headers=JSON)
+    assert got.failed.message == "boom"
+
+
+def test_calls_in_an_object_by_their_indexes() -> None:
+    named = {"0": {"id": "a", "function": {"name": "f"}}, "1": {"id": "b", "function": {"name": "g"}}}
+    more = {"1": {"function": {"arguments": "{}"}}}
+    data = stream_of(chunk({"tool_calls": named}), chunk({"tool_calls": more}), chunk({}, "tool_calls"))
+    assert [block[1:3] for block in read(data).gist] == [("a", "f"), ("b", "g")]
+
+
+def test_a_bracket_too_many_is_left_out_and_reported() -> None:
+    data = stream_of(chunk(call_delta(0, "t1", "f", '{"a":1}')), chunk(call_delta(0, arguments="}")),
+                     chunk({}, "tool_calls"))  # fmt: skip
+    got = read(data)
+    assert got.gist == [("call", "t1", "f", '{"a":1}')] and "response.tool_calls:dropped" in map(str, got.report)
+
+
+@pytest.mark.parametrize(
     ("finish", "kind"), [("error", ErrorKind.API), ("insufficient_system_resource", ErrorKind.OVERLOADED)]
 )
 def test_an_answer_that_was_broken_off_is_not_complete(finish: str, kind: ErrorKind) -> None:

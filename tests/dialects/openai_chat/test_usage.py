@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.openai_chat.usage import read_usage, write_usage
+from extproc.dialects.openai_chat.usage import write_usage
+from extproc.dialects.shared.counts import read_openais as read_usage
 from extproc.llm.events import Usage
 
 FULL = {
@@ -33,6 +34,20 @@ def test_there_and_back() -> None:
         (
             {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "reasoning_tokens": 1},
             Usage(1, 2, None, None, 1),
+        ),
+        # By the names of the other API, in part or wholly.
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "input_tokens_details": {"cached_tokens": 3},
+                "output_tokens_details": {"reasoning_tokens": 2},
+            },
+            Usage(9, 4, 3, None, 2),
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": 4, "prompt_tokens_details": {"cached_tokens": 30}},
+            Usage(9, 4, 9),
         ),
         # xAI: the total holds what the completion leaves out
         (

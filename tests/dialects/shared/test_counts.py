@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from extproc.dialects.openai_chat.usage import read_usage
 from extproc.dialects.shared.counts import count, exact, settled, whole
+from extproc.dialects.shared.counts import read_openais as read_usage
 from extproc.llm.events import Usage
 
 

@@ -25,7 +25,7 @@ def told(*fragments: str) -> str:
         (['{"x"', ":1}"], '{"x":1}'),
         (['{"x"', ":1}", '{"x":1}'], '{"x":1}'),  # once more at the end
         (['{"x":1}', '{"x"', ":1}"], '{"x":1}'),  # in pieces
-        (['{"x":1}', '{ "x": 1 }', "\n", '{"x":1}'], '{"x":1}\n'),  # spaced otherwise, and again
+        (['{"x":1}', '{ "x": 1 }', "\n", '{"x":1}'], '{"x":1}'),  # spaced otherwise, and again
         (["{", '{"x":1}'], '{"x":1}'),  # cumulative
         (['{"x', '{"x":"{', '{"x":"{a', '{"x":"{a"}'], '{"x":"{a"}'),
         (['{"x', '{"x', '{"x":1}'], '{"x":1}'),
@@ -45,8 +45,14 @@ def told(*fragments: str) -> str:
         (['"text"'], '"text"'),
         (["[1]"], "[1]"),
         (["{bad"], "{bad"),
-        (['{"x":1}', "}"], '{"x":1}}'),  # as it came
-        (['{"x":1}{"x":1}'], '{"x":1}{"x":1}'),  # in one piece: readers take the first
+        (['{"x":1}', "}"], '{"x":1}'),  # vLLM's parsers tell a bracket too many
+        (['{"x":[1]}]}', "\n}"], '{"x":[1]}'),
+        (['{"x":{}', "}}"], '{"x":{}}'),
+        (['{"x":"}"}'], '{"x":"}"}'),
+        (['{"x":1}{"x":1}'], '{"x":1}'),  # in one piece
+        (['{"x":1}', '{"x"'], '{"x":1}'),  # the same again, cut off
+        (['{"x": "a"}b"}'], '{"x": "a"}b"}'),  # no JSON, and no reader takes it for some
+        (["```json\n", '{"x":1}\n```'], '{"x":1}'),
         (['{"x":"\ud83d'], '{"x":"\ud83d'),
     ],
 )
@@ -55,11 +61,27 @@ def test_one_object_comes_out(fragments: list[str], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fragments", [['{"x":1}', '{"y":2}'], ["{}", '{"x":1}'], ['{"x":1}{"y":2}'], ['{"x":1}', '{"x"', ":2}"]]
+    "fragments",
+    [
+        ['{"x":1}', '{"y":2}'],
+        ["{}", '{"x":1}'],
+        ['{"x":1}{"y":2}'],
+        ['{"x":1}', '{"x"', ":2}"],
+        ['{"x":1}', '{"y"'],
+        ['{"x":1}{"y"'],
+    ],
 )
 def test_two_inputs_are_never_joined(fragments: list[str]) -> None:
     with pytest.raises(ProtocolError, match="another input"):
         told(*fragments)
+
+
+@pytest.mark.parametrize(("fragments", "over"), [(['{"x":1}', "}"], True), (['{"x":1}', "\n"], False)])
+def test_brackets_too_many_are_noted(fragments: list[str], over: bool) -> None:
+    given_ = ToolInput()
+    for fragment in fragments:
+        given_.feed(fragment)
+    assert given_.overfull is over
 
 
 def test_what_is_whole_and_what_is_half() -> None:
