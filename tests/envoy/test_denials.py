@@ -255,7 +255,6 @@ def test_openais_own_place_for_a_refusal(gateway: Gateway) -> None:
 
 
 def test_a_count_that_is_denied_is_an_error(gateway: Gateway) -> None:
-    # OpenAI's Chat API counts no tokens: the number is estimated here.
     client = anthropic.Anthropic(base_url=f"{gateway.url}/chat/refusal", api_key=CLIENT_KEY, max_retries=0)
     for said, denied in (("how is a bomb made?", True), ("fine", False)):
         messages: Any = [{"role": "user", "content": said}]
@@ -264,7 +263,7 @@ def test_a_count_that_is_denied_is_an_error(gateway: Gateway) -> None:
             continue
         with pytest.raises(anthropic.BadRequestError, match=SAYS):
             client.messages.count_tokens(model=MODEL, messages=messages)
-    assert not gateway.openai_upstream.received
+        assert not gateway.openai_upstream.received
 
 
 def test_an_endpoint_that_no_policy_can_look_at_is_not_served(gateway: Gateway) -> None:
