@@ -38,7 +38,7 @@ from extproc.demo.processes import NotStarted
 from load import Generator, Spec
 from machine import Wrong
 from payloads import CHAT, MESSAGES, TO_ANTHROPIC, TO_OPENAI
-from rig import TRANSPORTS, Rig
+from rig import Rig
 
 CACHE = Path(__file__).parent.parent / ".cache" / "peers"
 START_SECONDS = 90.0
@@ -357,14 +357,14 @@ def _measured(rig: Rig, running: Sequence[Running], rounds: int, seconds: float)
                     figures = Generator(told).result()
                 except Wrong as error:
                     run.say(f"no figure: {name}, {direction.name}: {error}")
-                    if name in TRANSPORTS:
+                    if name not in PEERS:
                         raise
                     continue
                 seen.setdefault((name, direction.name), []).append(figures)
                 run.say(f"round {number + 1} of {rounds}, {direction.name}: {name} {figures['per_second']:.0f}/s")
     for each in running:
         memory[each.peer.name] = each.rss_kb()
-    return [_row(name, direction, seen, memory) for name, direction in seen]
+    return [row_of(name, direction, seen, memory) for name, direction in seen]
 
 
 def beside_aigw(rig: Rig, program: Path, *, rounds: int, seconds: float, quick: bool) -> dict[str, Any]:
@@ -382,7 +382,7 @@ def beside_aigw(rig: Rig, program: Path, *, rounds: int, seconds: float, quick: 
     return made
 
 
-def _row(
+def row_of(
     name: str, direction: str, seen: Mapping[tuple[str, str], list[dict[str, Any]]], memory: Mapping[str, int]
 ) -> dict[str, Any]:
     figures = seen[name, direction]
@@ -390,7 +390,7 @@ def _row(
     for key in ("per_second", "p50_ms"):
         values = [each[key] for each in figures]
         row |= {key: statistics.median(values), f"{key}_least": min(values), f"{key}_most": max(values)}
-    if name in TRANSPORTS:
+    if name not in PEERS:
         return {**row, "note": "extproc, through Envoy"}
     mine = statistics.median(each["per_second"] for each in seen["h2", direction])
     return {**row, "ratio": mine / row["per_second"], "rss_kb": memory[name], "note": PEERS[name].note}

@@ -17,7 +17,7 @@ import held
 import machine
 import plots
 import sidecar
-from targets import judged
+from targets import cpu_of, judged
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results.json"
@@ -167,17 +167,13 @@ def of_aigw(results: Results) -> Table:
     for row in found.get("requests", []):
         figures = [spread(row, name) for name in ("per_second", "p50_ms", "p99_ms")]
         cpu = [number(row[name]) if name in row else "-" for name in ("sidecar_us", "envoy_us")]
-        whole = _cpu(row) / _cpu(theirs[row["scenario"]])
+        whole = cpu_of(row) / cpu_of(theirs[row["scenario"]])
         memory = found["rss_kb"].get(row["way"])
         rows.append(
             [row["scenario"], row["way"], *figures, *cpu, f"{whole:.2f}", number(memory / 1024) if memory else "-"]
         )
     head = ["request", "way", "exchanges/s, 8 conn.", "p50 ms, 1 conn.", "p99 ms", "sidecar CPU us", "Envoy CPU us"]
     return [*head, f"both, of {aigw.NAME}'s", "sidecar, MB"], rows
-
-
-def _cpu(row: dict[str, Any]) -> float:
-    return float(row["envoy_us"] + row.get("sidecar_us", 0.0))
 
 
 def of_aigw_paced(results: Results) -> Table:

@@ -21,6 +21,7 @@ import aigw  # noqa: E402
 import envoys  # noqa: E402
 import held  # noqa: E402
 import payloads  # noqa: E402
+import peers  # noqa: E402
 import plots  # noqa: E402
 import record  # noqa: E402
 import replay  # noqa: E402
@@ -225,6 +226,29 @@ def test_targets_are_judged_not_assumed() -> None:
         return next(each.verdict for each in judged({"sidecar": rows}) if "per stream event" in each.name)
 
     assert (verdict(19.9), verdict(20.1)) == ("yes", "**no**")
+
+
+def test_what_is_said_against_another_gateway_is_a_ratio_of_one_run() -> None:
+    def row(way: str, us: float, per_second: float) -> dict[str, object]:
+        return {"scenario": "1 KB chat", "way": way, "envoy_us": us, "sidecar_us": us, "per_second": per_second}
+
+    def verdicts(us: float, per_second: float) -> list[str]:
+        rows = [row("full h2", us, per_second), row("Envoy AI Gateway", 100, 1000)]
+        paced = [
+            {"way": way, "streams": 64, "sidecar_us_per_event": cost}
+            for way, cost in (("full h2", us), ("Envoy AI Gateway", 100.0))
+        ]
+        found = judged({"aigw": {"requests": rows, "paced": paced}})
+        return [each.verdict for each in found if "Envoy AI Gateway" in each.name and each.verdict != "-"]
+
+    assert verdicts(30, 2000) == ["yes", "yes", "yes"]
+    assert verdicts(70, 1000) == ["**no**", "**no**", "**no**"]
+
+
+def test_each_way_of_ours_has_a_row_beside_other_gateways() -> None:
+    seen = {(name, "there"): [{"per_second": 10.0, "p50_ms": 1.0}] for name in ("h2", "h2, two streams", "LiteLLM")}
+    rows = [peers.row_of(name, "there", seen, {"LiteLLM": 1024}) for name, _ in seen]
+    assert [row.get("ratio") for row in rows] == [None, None, 1.0]
 
 
 def test_streams_above_a_number_that_did_not_hold_do_not_count() -> None:
