@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": set(),
     "headers": {"names"},
     "llm": {"frozen"},
-    "framing": set(),
+    "framing": {"frozen"},
     "dialects": LEAVES | {"llm", "framing"},
     "costs": {"frozen", "capabilities", "llm"},
     "providers": {"frozen"},

@@ -448,7 +448,7 @@ class Translator(Exchange):
 
     def _has_ended(self, translation: Translation) -> bool:
         """The end is known, and has not been told."""
-        return not self._noted and (translation.ended is not None or translation.failed is not None)
+        return translation.over and not self._noted
 
     def _telling(self, translation: Translation, chunk: bytes, data: bytes) -> ProcessingResponse:
         """The answer that puts *data* in the place of *chunk*, with what has not been told of the stream."""

@@ -7,15 +7,18 @@ is how many a gateway writes an error into a stream.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..frozen import Frozen
 
 DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Whole images and tool inputs can travel in one event."""
 
 _BOM = b"\xef\xbb\xbf"
+_CR, _LF = 0x0D, 0x0A
+"""As numbers: bytes that are to be found in bytes Python takes for a number first, and the error that it then swallows
+costs as much as the rest of reading an event."""
 
 
-class ServerSentEvent(NamedTuple):
+class ServerSentEvent(Frozen):
     """``event`` is empty when the server named none. Data of several lines are joined by newlines."""
 
     event: bytes
@@ -51,9 +54,9 @@ class SseDecoder:
         if self._after_cr and data:
             # The CR was taken for a line's end when it came, so that its event need not wait for this byte.
             self._after_cr = False
-            if data[0] == 0x0A:
+            if data[0] == _LF:
                 data = data[1:]
-        if b"\r" in data:
+        if _CR in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not self._buffer and data.endswith(b"\n\n") and len(data) <= self._max:
@@ -100,7 +103,7 @@ class SseDecoder:
 
 
 def _parse(block: bytes) -> ServerSentEvent | None:
-    if block.startswith(b"data: ") and b"\n" not in block:
+    if block.startswith(b"data: ") and _LF not in block:
         return ServerSentEvent(b"", block[6:])
     event, data, comment = b"", [], False
     for line in block.split(b"\n"):
@@ -122,7 +125,7 @@ def _parse(block: bytes) -> ServerSentEvent | None:
 
 def encode(data: bytes, event: bytes = b"") -> bytes:
     """One event on the wire: of *data* a field for each of its lines. It holds no carriage return."""
-    if b"\n" in data:
+    if _LF in data:
         data = data.replace(b"\n", b"\ndata: ")
     if event:
         return b"event: " + event + b"\ndata: " + data + b"\n\n"

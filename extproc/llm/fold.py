@@ -90,13 +90,20 @@ class Folded:
     def add(self, event: ResponseEvent) -> None:
         """Take in *event*; the caller has checked it against the grammar."""
         blocks: Any = self.blocks
+        # Those that every answer has come first: each kind that is tried in vain costs as much as a call.
         match event:
             case TextDelta() | ThinkingDelta():
                 blocks[event.block].parts.append(event.text)
-            case ToolInputDelta():
-                blocks[event.block].parts.append(event.fragment)
             case TextStarted():
                 blocks.append(TextBlock(event.refusal))
+            case BlockEnded() | KeepAlive():
+                pass
+            case ResponseStarted():
+                self.started = event
+            case ResponseEnded():
+                self.ended = event
+            case ToolInputDelta():
+                blocks[event.block].parts.append(event.fragment)
             case ThinkingStarted():
                 blocks.append(ThinkingBlock())
             case ToolCallStarted():
@@ -110,14 +117,8 @@ class Folded:
                 blocks[event.block].citations.append(event.citation)
             case OpaqueDelta():
                 blocks[event.block].deltas.append(event.delta)
-            case ResponseStarted():
-                self.started = event
-            case ResponseEnded():
-                self.ended = event
             case ResponseFailed():
                 self.failed = event
-            case BlockEnded() | KeepAlive():
-                pass
             case _:
                 assert_never(event)
 

@@ -88,12 +88,14 @@ class Course:
     @property
     def ended(self) -> ResponseEnded | None:
         """How the response ended, if it ended well."""
-        return self._end if isinstance(self._end, ResponseEnded) else None
+        end = self._end
+        return end if type(end) is ResponseEnded else None
 
     @property
     def failed(self) -> ResponseFailed | None:
         """The error that the response ended in."""
-        return self._end if isinstance(self._end, ResponseFailed) else None
+        end = self._end
+        return end if type(end) is ResponseFailed else None
 
     @property
     def over(self) -> bool:
