@@ -22,6 +22,7 @@ from targets import cpu_of, judged
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
+CHINESE = ROOT / "docs" / "zh" / "benchmarks.md"
 Results = dict[str, Any]
 Table = tuple[list[str], list[list[str]]]
 
@@ -270,15 +271,21 @@ def drawn(results: Results) -> Iterator[tuple[str, str]]:
 
 def written(results: Results) -> dict[Path, str]:
     """The files that are made, with what they must contain."""
-    page = PAGE.read_text("utf-8")
     blocks = {name: markdown(make(results)) for name, make in TABLES.items()}
     blocks |= {"machine": where(results), "aigw-machine": of_the_machine_then(results)}
+    pages = {page: _filled(page, blocks) for page in (PAGE, CHINESE)}
+    return {**pages, **{PAGE.with_name(name): svg for name, svg in drawn(results)}}
+
+
+def _filled(page: Path, blocks: dict[str, str]) -> str:
+    """*page* with each of *blocks* in its place."""
+    text = page.read_text("utf-8")
     for name, block in blocks.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not pattern.search(page):
-            raise SystemExit(f"{PAGE.name} has no place for {name}")
-        page = pattern.sub(lambda found, block=block: f"{found[1]}{block}\n{found[2]}", page)  # type: ignore[misc]
-    return {PAGE: page, **{PAGE.with_name(name): svg for name, svg in drawn(results)}}
+        if not pattern.search(text):
+            raise SystemExit(f"{page.relative_to(ROOT)} has no place for {name}")
+        text = pattern.sub(lambda found, block=block: f"{found[1]}{block}\n{found[2]}", text)  # type: ignore[misc]
+    return text
 
 
 def main() -> int:

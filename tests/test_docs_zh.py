@@ -18,8 +18,6 @@ IN_ENGLISH_ALONE = {
     # For those who work on the code, who read its comments too.
     "architecture.md",
     "releasing.md",
-    # Written by the measurement.
-    "benchmarks.md",
 }
 
 ENGLISH = {
