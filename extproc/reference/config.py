@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ Address = tuple[str, int]
 
 
 def reference() -> dict[str, Any]:
-    """The reference configuration as plain values."""
+    """The reference configuration as plain values, the caller's own."""
+    own: dict[str, Any] = copy_all(_shipped())
+    return own
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    """Read once: it is long, and an import takes a frame and several clusters from it."""
     return load(REFERENCE)
 
 

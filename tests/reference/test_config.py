@@ -15,6 +15,12 @@ from extproc.reference import config
 from tests.support import placements
 
 
+def test_each_caller_has_a_reference_of_its_own() -> None:
+    changed = config.reference()
+    changed["static_resources"]["clusters"].clear()
+    assert config.reference()["static_resources"]["clusters"]
+
+
 def endpoints(made: dict[str, Any], name: str) -> list[dict[str, Any]]:
     cluster = placements.clusters(made)[name]
     return [e["endpoint"] for locality in cluster["load_assignment"]["endpoints"] for e in locality["lb_endpoints"]]
