@@ -117,11 +117,11 @@ class Serializer:
     def _next_waiting(self) -> Iterator[ResponseEvent]:
         """The blocks that waited, up to and including the first that is still going on."""
         # In one loop: more blocks may have waited than calls of functions can be nested.
-        while self._current is None and self._waiting:
+        while not self._is_open() and self._waiting:
             _, (first, *others) = self._waiting.popitem(last=False)
             yield self._start(first)
             for event in others:
-                if self._current is None:
+                if not self._is_open():
                     yield from self._behind(event)
                 elif type(event) is BlockEnded:
                     yield self._end_current()
@@ -131,6 +131,10 @@ class Serializer:
                         self._fragments.append(event.fragment)
                         if self._waiting and self._complete():
                             yield self._end_current()
+
+    def _is_open(self) -> bool:
+        """Asked by name: to the compiler, what was ``None`` at a loop's head stays so, whatever was started in it."""
+        return self._current is not None
 
     def _complete(self) -> bool:
         """Whether the current block is a call whose input is whole."""

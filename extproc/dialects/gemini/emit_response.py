@@ -38,6 +38,7 @@ from ..shared.content import as_object
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.google import error_body, write_meta
 from ..shared.naming import made_tool_id
+from .grounding import Offsets, length
 from .parse_request import GeminiState
 from .signatures import carry, seal
 from .words import FINISH_NAMES, NAME, SIGNER, write_usage
@@ -240,13 +241,14 @@ class GeminiEmitter(EmitterBase):
     def _cite(self, block: TextBlock, number: int) -> None:
         """What cites a text, told at the end, by the bytes of the whole."""
         text = block.text
-        start, self._length = self._length, self._length + len(text.encode("utf-8", "surrogatepass"))
+        start, self._length = self._length, self._length + length(text)
+        offsets = Offsets(text)
         for citation in block.citations:
             if citation.kind != "url" or not citation.url:
                 self.losses.dropped(f"response.content[{number}].citations", "no page on the web")
                 continue
             self._chunks.append({"web": {"uri": citation.url, "title": citation.title or ""}})
-            segment = _segment(citation, text, start, self._length)
+            segment = _segment(citation, text, offsets, start, self._length)
             self._supports.append({"segment": segment, "groundingChunkIndices": [len(self._chunks) - 1]})
 
     def _finished(self, out: Members, ended: ResponseEnded) -> Members:
@@ -280,11 +282,10 @@ def _is_plain(part: Members) -> bool:
     return bool(part.get("text")) and "thought" not in part and "thoughtSignature" not in part
 
 
-def _segment(citation: Citation, text: str, start: int, end: int) -> Members:
+def _segment(citation: Citation, text: str, offsets: Offsets, start: int, end: int) -> Members:
     """The cited bytes; a citation without a place cites its whole text."""
     if citation.start is None or citation.end is None:
         return {"startIndex": start, "endIndex": end, "text": citation.cited_text or ""}
-    before = len(text[: citation.start].encode("utf-8", "surrogatepass"))
     cited = text[citation.start : citation.end]
-    size = len(cited.encode("utf-8", "surrogatepass"))
-    return {"startIndex": start + before, "endIndex": start + before + size, "text": cited}
+    before = start + offsets.of(citation.start)
+    return {"startIndex": before, "endIndex": before + length(cited), "text": cited}

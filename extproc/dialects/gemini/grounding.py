@@ -99,6 +99,30 @@ class Grounding:
         return {name: value for name, value in grounding.items() if name not in told and value}
 
 
+class Offsets:
+    """Where code points of *text* begin in its UTF-8. There may be as many to find as a server likes: the text is not to
+    be counted through for each."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._before = [0]
+
+    def of(self, point: int) -> int:
+        """Bytes before the code point at *point*; of the whole text, where that is behind its end."""
+        text, before = self._text, self._before
+        point = min(max(point, 0), len(text))
+        while len(before) * _STRETCH <= point:
+            end = len(before) * _STRETCH
+            before.append(before[-1] + length(text[end - _STRETCH : end]))
+        begun = point // _STRETCH
+        return before[begun] + length(text[begun * _STRETCH : point])
+
+
+def length(text: str) -> int:
+    """Bytes of *text* in UTF-8."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 def _source(chunk: Any) -> tuple[str, Any] | None:
     """The address and the title of a page."""
     for name in ("web", "retrievedContext", "maps"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.dialects.gemini.grounding import Grounding
+from extproc.dialects.gemini.grounding import Grounding, Offsets, length
 from extproc.llm.fold import TextBlock, folded
 
 from .helpers import golden, parsed
@@ -92,3 +92,15 @@ def test_every_place_is_counted_in_code_points(texts: list[str], wide: int) -> N
         cited = {"startIndex": begin, "endIndex": len(data), "uri": "u"}
         (got,) = made.citations(None, {"citations": [cited]})
         assert (got.start, got.end) == (len(data[:begin].decode("utf-8", "ignore")), len(text))
+
+
+@given(
+    st.lists(st.sampled_from(["a", "\u00e9", "\u4e2d", "\U0001f600", "\ud800", "x" * 3000])),
+    st.lists(st.integers(0, 9000)),
+)
+def test_a_place_in_a_text_is_found_in_its_bytes(parts: list[str], points: list[int]) -> None:
+    text = "".join(parts)
+    offsets = Offsets(text)
+    for point in points:
+        assert offsets.of(point) == len(text[:point].encode("utf-8", "surrogatepass"))
+    assert length(text) == offsets.of(len(text))
