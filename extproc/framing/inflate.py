@@ -132,7 +132,7 @@ class Inflater:
             plain = self._taken(data)
             if not self._inflate.eof:
                 return plain
-            data = self._inflate.unused_data
+            data = self._inflate.unused_data  # type: ignore[unreachable]  # the end came with it
             return plain + self._more_members(data) if data else plain
         return self._more_members(data)
 

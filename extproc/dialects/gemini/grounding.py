@@ -100,8 +100,8 @@ class Grounding:
 
 
 class Offsets:
-    """Where code points of *text* begin in its UTF-8. There may be as many to find as a server likes: the text is not to
-    be counted through for each."""
+    """Where code points of *text* begin in its UTF-8. There may be as many to find as a server likes: the text is not
+    to be counted through for each."""
 
     def __init__(self, text: str) -> None:
         self._text = text

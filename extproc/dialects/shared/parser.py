@@ -151,7 +151,7 @@ class ParserBase:
         if self._sniffing:
             data = self._sniffed(data)
             if not self.streamed:
-                return self._collect(data)
+                return self._collect(data)  # type: ignore[unreachable]  # enough came to know
             if self._sniffing:
                 return []
         try:
@@ -287,7 +287,7 @@ class ParserBase:
 
     def _raise(self, error: Exception) -> Iterator[ResponseEvent]:
         raise ProtocolError("", str(error))
-        yield  # pragma: no cover - makes this a generator, so that _checked sees the error in its turn
+        yield  # type: ignore[unreachable]  # pragma: no cover - a generator: _checked sees the error in its turn
 
     def _checked(self, series: Iterable[Iterator[ResponseEvent]], items: Sequence[Any] = ()) -> list[ResponseEvent]:
         """The events, each allowed by the grammar; what breaks it ends the response as failed. *items*: of a stream,

@@ -377,7 +377,7 @@ class Session:
                     connection.count("max_empty_messages")
                 self._account(call)
                 if call.over:
-                    return
+                    return  # type: ignore[unreachable]  # there was no room
                 self._counters.messages += 1
                 for answer in answerer.receive(message):
                     self.send(call, answer)
