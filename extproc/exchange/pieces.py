@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from .written import number
+
 _RESPONSE_BODY = 5 << 3 | 2
 _METADATA_CONTEXT = 8 << 3 | 2
 _BODY = 1 << 3 | 2
@@ -67,14 +69,5 @@ def _head(size: int) -> bytes:
     """What stands before a body of so many bytes."""
     made = b""
     for tag in reversed(_PATH):
-        made = bytes([tag]) + _number(size + len(made)) + made
+        made = bytes([tag]) + number(size + len(made)) + made
     return made
-
-
-def _number(value: int) -> bytes:
-    made = bytearray()
-    while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
-        value >>= 7
-    made.append(value)
-    return bytes(made)
