@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import unquote_plus
 
@@ -46,19 +45,30 @@ _FAMILIES = (
 T = TypeVar("T")
 
 
+class _Known(dict[str, T]):
+    """What is said of names."""
+
+    def __init__(self, decide: Callable[[str], T], most: int) -> None:
+        self._decide = decide
+        self._most = most
+
+    def __missing__(self, name: str) -> T:
+        said = self._decide(name)
+        if len(name) <= MAX_NAME:
+            if len(self) >= self._most:
+                self.clear()
+            self[name] = said
+        return said
+
+
 def remembered(most: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-    """Have what a function says of a name looked up, of the last *most* names. The same few come with every request.
-    Of a name longer than any it is found out anew: names come from outside, and thousands of 50 KB each must not be
+    """Have what a function says of a name looked up, of *most* names at most. The same few come with every request. Of
+    a name longer than any it is found out anew: names come from outside, and thousands of 50 KB each must not be
     kept."""
 
     def of(decide: Callable[[str], T]) -> Callable[[str], T]:
-        known = lru_cache(maxsize=most)(decide)
-
-        def looked_up(name: str) -> T:
-            return known(name) if len(name) <= MAX_NAME else decide(name)
-
-        looked_up.__doc__ = decide.__doc__
-        return looked_up
+        # The dictionary's own method: no Python runs for a name that is known.
+        return _Known(decide, most).__getitem__
 
     return of
 

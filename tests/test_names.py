@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extproc import Call, Translation
 from extproc.headers import CREDENTIAL_HEADERS, upstream_headers
-from extproc.names import MAX_NAME, allowed, may_carry_credential, plain, without_credentials
+from extproc.names import MAX_NAME, allowed, may_carry_credential, plain, remembered, without_credentials
 
 CARRY = (
     "cf-access-jwt-assertion", "x-goog-iap-jwt-assertion", "x-amzn-oidc-accesstoken", "x-amzn-oidc-data",
@@ -128,3 +128,18 @@ def test_names_that_clients_make_up_are_not_kept(passthrough: bool) -> None:
         assert tracemalloc.get_traced_memory()[0] - before < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_name_is_looked_up_within_a_bound() -> None:
+    asked: list[str] = []
+
+    @remembered(2)
+    def said(name: str) -> int:
+        asked.append(name)
+        return len(name)
+
+    long = "x" * (MAX_NAME + 1)
+    assert [said(name) for name in ("a", "bb", "a", "bb", long, long)] == [1, 2, 1, 2, MAX_NAME + 1, MAX_NAME + 1]
+    assert asked == ["a", "bb", long, long]
+    assert [said(name) for name in ("a", "c", "a", "c")] == [1] * 4
+    assert asked[4:] == ["c", "a"]
