@@ -19,6 +19,7 @@ from extproc.demo.processes import Envoy
 from extproc.demo.provider import json_answer
 from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured
 from tests.support.placements import ANTHROPIC, OPENAI, manager, route, routes, set_text
+from tests.support.sdks import claude_on_bedrock, claude_on_vertex
 from tests.support.side_service import Asked, SideService
 from tests.support.upstream import chat, chat_stream
 
@@ -124,14 +125,11 @@ def of_messages(url: str, said: str, stream: bool) -> Heard:
 
 
 def of_claude_on_bedrock(url: str, said: str, stream: bool) -> Heard:
-    keys: Any = {"aws_access_key": CLIENT_KEY, "aws_secret_key": "the-clients-secret", "aws_region": "eu-west-1"}
-    return _of_claude(anthropic.AnthropicBedrock(base_url=url, max_retries=0, timeout=30, **keys), said, stream)
+    return _of_claude(claude_on_bedrock(url), said, stream)
 
 
 def of_claude_on_vertex(url: str, said: str, stream: bool) -> Heard:
-    where: Any = {"region": "us-east5", "project_id": "theirs", "access_token": CLIENT_KEY}
-    client = anthropic.AnthropicVertex(base_url=f"{url}/v1", max_retries=0, timeout=30, **where)
-    return _of_claude(client, said, stream)
+    return _of_claude(claude_on_vertex(url), said, stream)
 
 
 def _of_claude(client: Any, said: str, stream: bool) -> Heard:

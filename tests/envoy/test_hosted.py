@@ -17,6 +17,7 @@ from extproc.demo.provider import json_answer
 from tests.support import as_vertex
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
 from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, route, routes, set_text
+from tests.support.sdks import claude_on_bedrock, claude_on_vertex
 from tests.support.upstream import ScriptedUpstream
 
 BEARER = "auth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\n"
@@ -44,13 +45,7 @@ class World:
     def cloud(self, kind: str, prefix: str) -> Any:
         """Anthropic's SDK for that cloud."""
         base = f"{self.gateway.url}{prefix}"
-        if kind == "vertex":
-            return anthropic.AnthropicVertex(
-                base_url=f"{base}/v1", region="us-east5", project_id="theirs", access_token=CLIENT_KEY, max_retries=0
-            )
-        return anthropic.AnthropicBedrock(
-            base_url=base, aws_access_key=CLIENT_KEY, aws_secret_key="x", aws_region="us-east-1", max_retries=0
-        )
+        return claude_on_vertex(base) if kind == "vertex" else claude_on_bedrock(base)
 
     def upstream(self, prefix: str) -> ScriptedUpstream:
         return {"/chat": self.gateway.openai_upstream, "/messages": self.gateway.anthropic_upstream}.get(

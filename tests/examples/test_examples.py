@@ -20,7 +20,8 @@ from extproc.demo.provider import Received, json_answer
 from extproc.reference import config as envoy_config
 from tests.support import envoygateway, placements
 from tests.support.as_embeddings import vector
-from tests.support.gateway import Gateway, Reply
+from tests.support.gateway import CLIENT_KEY, Gateway, Reply
+from tests.support.sdks import claude_on_bedrock, claude_on_vertex
 from tests.support.sigv4 import verified
 from tests.support.upstream import chat, chat_stream, eventually, whole_lines
 
@@ -263,16 +264,11 @@ def test_claude_code_in_the_clouds_modes(world: World) -> None:
         ("vertex-ai-claude", "x"),
     ):
         gateway = world.example(example)
-        keys: Any = {"aws_access_key": "the-clients-own", "aws_secret_key": "x", "aws_region": "us-east-1"}
-        place: Any = {"region": "europe-west1", "project_id": "any", "access_token": "the-clients-own"}
-        for client in (
-            anthropic.AnthropicBedrock(base_url=gateway.url, max_retries=0, **keys),
-            anthropic.AnthropicVertex(base_url=f"{gateway.url}/v1", max_retries=0, **place),
-        ):
+        for client in (claude_on_bedrock(gateway.url), claude_on_vertex(gateway.url)):
             answer = client.messages.create(model=model, max_tokens=9, messages=hi)
             assert answer.stop_reason == "end_turn"
             got = sent(gateway, EXPECTED[example])
-            assert got.path == EXPECTED[example].path and "the-clients-own" not in f"{got.path} {got.headers}"
+            assert got.path == EXPECTED[example].path and CLIENT_KEY not in f"{got.path} {got.headers}"
 
 
 def test_each_has_an_expectation_and_a_line_in_the_index() -> None:

@@ -26,6 +26,18 @@ NAME, ABOUT = "get_weather", "The weather of a city"
 OPTIONS: Json = {"api_key": CLIENT_KEY, "max_retries": 0, "timeout": 30.0}
 
 
+def claude_on_bedrock(base: str) -> anthropic.AnthropicBedrock:
+    """Anthropic's SDK in its Bedrock mode, with a key of the client's own."""
+    keys: Json = {"aws_access_key": CLIENT_KEY, "aws_secret_key": "secret", "aws_region": "us-east-1"}
+    return anthropic.AnthropicBedrock(base_url=base, max_retries=0, timeout=30.0, **keys)
+
+
+def claude_on_vertex(base: str) -> anthropic.AnthropicVertex:
+    """The same in its Vertex AI mode."""
+    place: Json = {"region": "us-east5", "project_id": "theirs", "access_token": CLIENT_KEY}
+    return anthropic.AnthropicVertex(base_url=f"{base}/v1", max_retries=0, timeout=30.0, **place)
+
+
 @dataclass(frozen=True)
 class Said:
     """A turn of the model, as the SDK reads it."""
@@ -166,16 +178,14 @@ class ClaudeOnBedrock(Messages):
     broken = (anthropic.APIError, ValueError)
 
     def client(self) -> Any:
-        keys: Json = {"aws_access_key": CLIENT_KEY, "aws_secret_key": "secret", "aws_region": "us-east-1"}
-        return anthropic.AnthropicBedrock(base_url=self.base, max_retries=0, timeout=30.0, **keys)
+        return claude_on_bedrock(self.base)
 
 
 class ClaudeOnVertex(Messages):
     """What Claude Code speaks in its Vertex AI mode."""
 
     def client(self) -> Any:
-        place: Json = {"region": "us-east5", "project_id": "theirs", "access_token": CLIENT_KEY}
-        return anthropic.AnthropicVertex(base_url=f"{self.base}/v1", max_retries=0, timeout=30.0, **place)
+        return claude_on_vertex(self.base)
 
 
 class Gemini(Conversation):
