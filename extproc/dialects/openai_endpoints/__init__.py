@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from ...llm.events import ResponseFailed
-from ..base import Asked, ClientCall, Env, Meta, ResponseHead, Upstream
+from ..base import ClientCall, Env, Meta, ResponseHead
 from ..shared import openai
 from ..shared.unread import Unread
 from . import requests
@@ -23,12 +23,9 @@ class OpenAIEndpoints(Unread):
     def split(self, path: str) -> tuple[str, str, str]:
         return split(path)
 
-    def place(self, upstream: Upstream, path: str, model: str) -> str:
-        if not is_rooted(path):
-            return super().place(upstream, path, model)
-        bare, mark, query = upstream.path.partition("?")
-        root = self.api.sub("", bare).removesuffix("/v1")
-        return Upstream(upstream.provider, f"{root}/{split(path)[2]}{mark}{query}").at(Asked(model))
+    def api_root(self, upstream: str, path: str) -> str:
+        root = super().api_root(upstream, path)
+        return root.removesuffix("/v1") if is_rooted(path) else root
 
     def may_name_model(self, call: ClientCall) -> bool:
         return requests.may_name_model(call)

@@ -21,7 +21,7 @@ class Unread(NoConversation):
     """The rest of one API. It has no words for what passes."""
 
     api: ClassVar[re.Pattern[str]]
-    """How the path of an upstream ends where the operator has written that of another of its APIs: see ``place``."""
+    """How the path of an upstream ends where the operator has written that of another of its APIs: see ``api_root``."""
 
     def split(self, path: str) -> tuple[str, str, str]:
         """What stands before the API in a client's *path*, the endpoint's name, and the path from there on without the
@@ -34,9 +34,13 @@ class Unread(NoConversation):
     def prefix(self, path: str) -> str:
         return self.split(path)[0]
 
+    def api_root(self, upstream: str, path: str) -> str:
+        """What stands before what a client asks for at *path*, in *upstream*, the path of an API without its query."""
+        return self.api.sub("", upstream)
+
     def place(self, upstream: Upstream, path: str, model: str) -> str:
         bare, mark, query = upstream.path.partition("?")
-        at = Upstream(upstream.provider, f"{self.api.sub('', bare)}/{self.split(path)[2]}{mark}{query}")
+        at = Upstream(upstream.provider, f"{self.api_root(bare, path)}/{self.split(path)[2]}{mark}{query}")
         return at.at(Asked(model))
 
     def speaks(self, path: str, headers: Headers) -> bool:
