@@ -524,45 +524,32 @@ class Translation(Course):
         """A request for the number of its tokens: to an upstream that counts, of the same API or of another; else it is
         answered here."""
         asked = client.peek(call.path, top_level(call.body))
-        if self._to_count is not None:
-            return self._count_changed(client, call, target, self._to_count)
-        if self.passthrough:
+        if self.passthrough and self._to_count is None:
             upstream = Upstream(self.route.provider.name, target.path, verbs=target.verbs)
             model = self.route.model or asked.model
             if _address(client, upstream, Asked(model, operation=Operation.COUNT)) is not None:
                 return self._pass_request(client, call, target)
-        elif (made := self._translate_count(client, call, target)) is not None:
+        elif (made := self._ask_count(client, call, target)) is not None:
             return made
         self.model_asked = asked.model
-        return _estimated(self._estimate(client, call))
-
-    def _count_changed(self, client: Dialect, call: ClientCall, target: Target, request: Request) -> Call | Answer:
-        """The same for *request*, which policies have made of what the client asks."""
-        made = self._ask_count(client, call, target, request)
-        return _estimated(self._estimate(client, call)) if made is None else made
-
-    def _estimate(self, client: Dialect, call: ClientCall) -> bytes:
-        """What the client is told where nobody counts."""
         if self._to_count is not None and isinstance(client, AsksForCounts):
-            return client.write_count(estimate(self._to_count))
-        assert isinstance(client, CountsTokens)
-        return client.estimate(call)
+            body = client.write_count(estimate(self._to_count))
+        else:
+            assert isinstance(client, CountsTokens)
+            body = client.estimate(call)
+        return Answer(200, [("content-type", "application/json"), ESTIMATED], body, "estimated")
 
-    def _translate_count(self, client: Dialect, call: ClientCall, target: Target) -> Call | None:
+    def _ask_count(self, client: Dialect, call: ClientCall, target: Target) -> Call | None:
         """The question in the upstream's API, or in another one of its provider's; ``None`` where neither has such a
         question, or not about such a request."""
-        counts = isinstance(dialects.get(self._counting(client, target).dialect), GivesCounts)
-        if not (counts and isinstance(client, AsksForCounts)):
-            return None
-        return self._ask_count(client, call, target, client.parse_count(call))
-
-    def _ask_count(self, client: Dialect, call: ClientCall, target: Target, request: Request) -> Call | None:
         target = self._counting(client, target)
         upstream = dialects.get(target.dialect)
-        if not isinstance(upstream, GivesCounts):
+        if not (isinstance(client, AsksForCounts) and isinstance(upstream, GivesCounts)):
             return None
-        named = request.model
-        request = replace(request, model=self.route.model or named, source=None)
+        asked = client.parse_count(call) if self._to_count is None else self._to_count
+        request = replace(asked, model=self.route.model or asked.model, source=None)
+        if not request.model:
+            return None
         try:
             # What is lost of a request that nobody answers is no loss.
             emitted = upstream.emit_count(request, self._upstream(target, request.model), LossReport())
@@ -570,10 +557,10 @@ class Translation(Course):
             return None
         if emitted is None:
             return None
-        self.model_asked = named
+        self.model_asked = asked.model
         self._asked = Asked(request.model, operation=Operation.COUNT)
         # Not every server that speaks an API has this part of it, and an agent is to be told something.
-        self.upstream, self._estimated = target.dialect, self._estimate(client, call)
+        self.upstream, self._estimated = target.dialect, client.write_count(estimate(asked))
         return self._made(call, _kept(emitted), encode(emitted.members), target.host)
 
     def _counting(self, client: Dialect, target: Target) -> Target:
@@ -823,10 +810,6 @@ class Translation(Course):
     def report_headers(self) -> Headers:
         """The request's losses as a response header, where the route asks for it."""
         return [(REPORT_HEADER, self._reported)] if self.route.losses == "report" and self._reported else []
-
-
-def _estimated(body: bytes) -> Answer:
-    return Answer(200, [("content-type", "application/json"), ESTIMATED], body, "estimated")
 
 
 def _kept(call: UpstreamCall) -> UpstreamCall:

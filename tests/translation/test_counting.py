@@ -100,6 +100,19 @@ def test_an_upstream_that_turns_out_not_to_count_is_answered_for(status: int) ->
     assert "input_tokens" not in envoy.metadata, "nothing was used"
 
 
+def test_a_model_that_the_route_alone_names_is_enough() -> None:
+    envoy = asked(f"{OPENAI[:-1]}, options: {{model: gpt-x}}}}", {"messages": ASKED["messages"]})
+    assert envoy.upstream[":path"] == "/v1/responses/input_tokens" and envoy.sent_json["model"] == "gpt-x"
+
+
+@pytest.mark.parametrize("route", [OPENAI, NOT_COUNTING])
+def test_without_any_model_nobody_is_asked(route: str) -> None:
+    envoy = asked(route, {"messages": ASKED["messages"]})
+    assert envoy.immediate is not None
+    status, _, error, _ = envoy.immediate
+    assert (status, error["error"]["message"]) == (400, "model: is missing")
+
+
 def test_what_else_goes_wrong_there_is_an_error() -> None:
     envoy = asked(OPENAI)
     envoy.answer(401, {"content-type": "application/json"})
