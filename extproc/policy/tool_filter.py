@@ -110,12 +110,12 @@ class ToolFilter(Policy):
         ]
 
     def _kept(self, tools: list[Tool]) -> list[Tool]:
-        allowed = [tool for tool in tools if self.is_allowed(tool.name)]
         names = self._rules.rename
-        taken = {names[tool.name] for tool in allowed if tool.name in names}
+        allowed = {tool.name for tool in tools if self.is_allowed(tool.name)}
+        taken = {names[name] for name in allowed if name in names}
         kept: list[Tool] = []
         for tool in tools:
-            if not self.is_allowed(tool.name):
+            if tool.name not in allowed:
                 self.leave_out(tool.at, f"the route does not offer the tool {tool.name[:64]}")
             elif tool.name in taken and tool.name not in names:
                 self.leave_out(tool.at, f"the route calls another tool {tool.name[:64]}")
