@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...llm.events import Citation
@@ -13,36 +14,66 @@ _WITHIN = bytes(range(0x80, 0xC0))
 """Bytes of a character that do not begin it."""
 
 
+def length(text: str) -> int:
+    """Bytes of *text* in UTF-8."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _begun(data: bytearray) -> int:
+    """Code points that begin in *data*."""
+    return len(data.translate(None, _WITHIN))
+
+
+class Offsets:
+    """Places in *told* by another measure, the *size* of what stands before them: of a text by default the bytes of its
+    UTF-8. There may be as many to find as a server likes: nothing is to be counted through for each. Only at its end
+    may *told* become longer."""
+
+    def __init__(self, told: Any, size: Callable[[Any], int] = length) -> None:
+        self._told = told
+        self._size = size
+        self._before = [0]  # each stretch
+
+    def of(self, place: int) -> int:
+        """What stands before *place*; the whole, where that is behind the end."""
+        told, size, before = self._told, self._size, self._before
+        place = min(max(place, 0), len(told))
+        while len(before) * _STRETCH <= place:
+            end = len(before) * _STRETCH
+            before.append(before[-1] + size(told[end - _STRETCH : end]))
+        begun = place // _STRETCH
+        return before[begun] + size(told[begun * _STRETCH : place])
+
+
 class Grounding:
     """The text that is being written, and what cites it. Segments count bytes of UTF-8; citations count code points. In
     a text that would take more than *most* bytes no places are found."""
 
     def __init__(self, most: int) -> None:
         self._parts: list[str] = []
-        self._data = bytearray()  # what came before those
-        self._points = [0]  # code points before each stretch of it
         self._most = most
-        self._kept = 0
+        self.start()
 
     def start(self) -> None:
-        self._parts.clear()
-        self._data.clear()
-        self._points = [0]
         self._kept = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._parts.clear()
+        self._data = bytearray()  # what came before those
+        self._points = Offsets(self._data, _begun)
 
     def add(self, text: str) -> None:
         self._kept += EVENT_BYTES + len(text)
         if self._kept <= self._most:
             self._parts.append(text)
         else:
-            self._parts.clear()
-            self._data.clear()
-            self._points = [0]
+            self._forget()
 
     def citations(self, grounding: Any, citations: Any) -> list[Citation]:
         """What *grounding* says of the text, and *citations* of what it recites."""
         if self._parts:
-            self._data += "".join(self._parts).encode("utf-8", "surrogatepass")
+            self._data.extend("".join(self._parts).encode("utf-8", "surrogatepass"))
             self._parts.clear()
         found = self._grounded(grounding) if type(grounding) is dict else []
         values = citations.get("citations") if type(citations) is dict else None
@@ -82,45 +113,15 @@ class Grounding:
         )
 
     def _points_before(self, position: int) -> int:
-        """Code points that have ended before a *position* in bytes. A server says how many positions there are: the
-        text is not to be counted through for each."""
-        data, points = self._data, self._points
-        while len(points) * _STRETCH <= position:
-            end = len(points) * _STRETCH
-            points.append(points[-1] + len(data[end - _STRETCH : end].translate(None, _WITHIN)))
-        begun = points[position // _STRETCH]
-        begun += len(data[position // _STRETCH * _STRETCH : position].translate(None, _WITHIN))
-        cut = position < len(data) and data[position] in _WITHIN
+        """Code points that have ended before a *position* in bytes."""
+        begun = self._points.of(position)
+        cut = position < len(self._data) and self._data[position] in _WITHIN
         return begun - 1 if cut else begun
 
     def rest(self, grounding: dict[str, Any]) -> dict[str, Any]:
         """What citations do not say."""
         told = ("groundingChunks", "groundingSupports")
         return {name: value for name, value in grounding.items() if name not in told and value}
-
-
-class Offsets:
-    """Where code points of *text* begin in its UTF-8. There may be as many to find as a server likes: the text is not
-    to be counted through for each."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._before = [0]
-
-    def of(self, point: int) -> int:
-        """Bytes before the code point at *point*; of the whole text, where that is behind its end."""
-        text, before = self._text, self._before
-        point = min(max(point, 0), len(text))
-        while len(before) * _STRETCH <= point:
-            end = len(before) * _STRETCH
-            before.append(before[-1] + length(text[end - _STRETCH : end]))
-        begun = point // _STRETCH
-        return before[begun] + length(text[begun * _STRETCH : point])
-
-
-def length(text: str) -> int:
-    """Bytes of *text* in UTF-8."""
-    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _source(chunk: Any) -> tuple[str, Any] | None:
