@@ -25,7 +25,7 @@ from ...llm.request import (
 )
 from ..shared import freeform
 from ..shared.content import as_object, opaque
-from ..shared.history import cannot_open, omitted
+from ..shared.history import cannot_open, omitted, takes_none
 from ..shared.media import as_text, is_web, media_type, standard_base64
 from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
@@ -173,7 +173,7 @@ class BlockWriter:
             return self._finished({"type": "image", "source": self._reference(source, block.at)}, block)
         written = self._typed(source, block.at)
         if (kind := written["media_type"]) not in IMAGE_TYPES:
-            return self._omitted(block, "image", f"the model takes none of type {kind or 'unknown'}")
+            return self._omitted(block, "image", takes_none(kind))
         return self._finished({"type": "image", "source": written}, block)
 
     def _typed(self, source: Source, at: str) -> dict[str, Any]:
@@ -211,8 +211,7 @@ class BlockWriter:
             return self._omitted(block, "document", cannot_open(source))
         written = self._document_source(block)
         if written is None:
-            kind = (source.media_type if source is not None else "") or "unknown"
-            return self._omitted(block, "document", f"the model takes none of type {kind}")
+            return self._omitted(block, "document", takes_none(source.media_type if source is not None else None))
         if str(written.get("media_type")).startswith("image/"):
             return self._finished({"type": "image", "source": written}, block)
         out: dict[str, Any] = {"type": "document", "source": written}

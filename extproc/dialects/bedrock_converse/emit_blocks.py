@@ -28,7 +28,7 @@ from ...llm.request import (
 from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, opaque
-from ..shared.history import cannot_open, omitted
+from ..shared.history import cannot_open, omitted, takes_none
 from ..shared.media import foreign, is_plain, media_type, without_spaces
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
@@ -231,7 +231,7 @@ class BlockWriter:
         if format_ is None:
             if block.source.kind == "file":
                 raise foreign(block.source, block.at)
-            return self._omitted(block, "image", f"the model takes none of type {declared or 'unknown'}")
+            return self._omitted(block, "image", takes_none(declared))
         return self._finished({"image": {"format": format_, "source": self._located(block.source)}}, block)
 
     def _located(self, source: Source) -> Members:
@@ -244,8 +244,8 @@ class BlockWriter:
             return self._omitted(block, "document", cannot_open(block.source))
         format_, source = self._document_source(block)
         if not format_:
-            kind = (block.source.media_type if block.source is not None else "") or "unknown"
-            return self._omitted(block, "document", f"the model takes none of type {kind}")
+            kind = block.source.media_type if block.source is not None else None
+            return self._omitted(block, "document", takes_none(kind))
         out: Members = {"format": format_, "name": self._document_name(block), "source": source}
         if block.context:
             out["context"] = block.context

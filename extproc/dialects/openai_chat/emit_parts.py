@@ -9,7 +9,7 @@ from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, R
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
 from ..shared.content import BARE_TEXT, opaque, search_result, told_inside
-from ..shared.history import cannot_open, omitted
+from ..shared.history import cannot_open, omitted, takes_none
 from ..shared.media import data_uri, foreign, is_film, is_text, is_web, media_type
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
@@ -115,7 +115,7 @@ class PartWriter:
         if not self._row.file:
             return [self._omitted(block.at, "document", "the model takes no files")]
         if is_film(source):
-            return [self._omitted(block.at, "document", f"the model takes none of type {source.media_type}")]
+            return [self._omitted(block.at, "document", takes_none(source.media_type))]
         if source.kind == "base64":
             data = data_uri(source.media_type or "application/pdf", source.data)
             return [{"type": "file", "file": {"filename": block.title or "document.pdf", "file_data": data}}]

@@ -34,6 +34,11 @@ def cannot_open(source: Source) -> str:
     return f"the model cannot open {source.data}"
 
 
+def takes_none(kind: str | None) -> str:
+    """Why a medium of the type *kind* is left out."""
+    return f"the model takes none of type {kind or 'unknown'}"
+
+
 def settled(request: Request, losses: LossReport) -> Request:
     """*request* for an API that knows all tools from the start, and no tools but functions: without what only changes
     which may be called, with the tools that are defined on the way among the others, with those that clients of
