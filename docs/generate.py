@@ -484,10 +484,10 @@ def form(part: dict[str, Any]) -> str:
     """What a value may be, by its schema."""
     if "anyOf" in part:
         return " or ".join(dict.fromkeys(map(form, part["anyOf"])))
-    if "const" in part or len(part.get("enum", ())) > 6:
-        return f"`{part['const']}`" if "const" in part else "a name"
+    if "const" in part:
+        return f"`{part['const']}`"
     if "enum" in part:
-        return ", ".join(f"`{value}`" for value in part["enum"])
+        return "a name" if len(part["enum"]) > 6 else ", ".join(f"`{value}`" for value in part["enum"])
     return TYPES[part.get("type", "object")]
 
 
@@ -511,7 +511,7 @@ def configuration() -> str:
     head = ["| key | value | default | meaning |", "|---|---|---|---|"]
     of_file = {name: whole[name] for name in ("listen", "providers", "models")}
     route = {name: part for name, part in whole.items() if name not in of_file}
-    own = [*members({"listen": whole["listen"]}, known)]
+    own = members({"listen": whole["listen"]}, known)
     for name, one in (("providers", "NamedProvider"), ("models", "NamedModel")):
         entry = {key: part for key, part in known[one]["properties"].items() if key not in route}
         own += [*members({name: whole[name]}, known), *members(entry, known, f"{name}.NAME.")]

@@ -254,7 +254,7 @@ def _next(seen: SeenAnswer) -> str:
     return _STEPS.get(status, "")
 
 
-# ---- what Envoy says
+# ---- what the sidecar says
 
 
 def _sidecar(patient: Patient) -> Iterator[Looked]:
@@ -274,6 +274,9 @@ def _sidecar(patient: Patient) -> Iterator[Looked]:
     if ours and seen.status != 200:
         said = seen.body.decode("utf-8", "replace").strip()[:80]
         yield Looked("wrong", f"the sidecar takes no new streams: {said}", "its log says why; a second one serves on")
+
+
+# ---- what Envoy says
 
 
 def _envoy(patient: Patient) -> Iterator[Looked]:

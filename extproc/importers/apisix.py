@@ -119,6 +119,11 @@ def _one_of(words: list[str]) -> dict[str, Any]:
     return {"safe_regex": {"regex": "|".join(map(re.escape, words))}}
 
 
+def _words(value: Any) -> list[str]:
+    """A value, or each of a list of them, as text."""
+    return [str(each) for each in (value if isinstance(value, list) else [value])]
+
+
 def _flat(condition: Any) -> list[Any]:
     """One of ``vars`` as those that all must hold."""
     if isinstance(condition, list) and condition and condition[0] == "AND":
@@ -133,19 +138,17 @@ def _either(condition: list[Any]) -> list[Any]:
         return condition
     if len({str(part[0]) for part in parts}) != 1 or any(part[1] not in ("==", "in") for part in parts):
         return condition
-    values = [each for part in parts for each in (part[2] if isinstance(part[2], list) else [part[2]])]
-    return [parts[0][0], "in", values]
+    return [parts[0][0], "in", [word for part in parts for word in _words(part[2])]]
 
 
 def _string_match(operator: str, value: Any) -> dict[str, Any] | None:
-    words = [str(each) for each in value] if isinstance(value, list) else [str(value)]
-    if operator == "in" and words:
+    if operator == "in" and (words := _words(value)):
         return _one_of(words)
-    if len(words) != 1 or isinstance(value, list):
+    if isinstance(value, list):
         return None
-    regex = f".*(?:{words[0]}).*"
+    regex = f".*(?:{value}).*"
     matches: dict[str, dict[str, Any]] = {
-        "==": {"exact": words[0]},
+        "==": {"exact": str(value)},
         "~~": {"safe_regex": {"regex": regex}},
         "~*": {"safe_regex": {"regex": f"(?i){regex}"}},
     }
@@ -175,7 +178,7 @@ def _condition(
             parameters.append({"name": name[4:], "string_match": match})
             return
         if match and name.startswith("cookie_") and operator in ("==", "in") and not inverted:
-            words = "|".join(re.escape(str(each)) for each in (value if isinstance(value, list) else [value]))
+            words = "|".join(map(re.escape, _words(value)))
             regex = f"(?:.*;)?\\s*{re.escape(name[7:])}=(?:{words})\\s*(?:;.*)?"
             headers.append({"name": "cookie", "string_match": {"safe_regex": {"regex": regex}}})
             return
