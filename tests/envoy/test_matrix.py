@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +30,16 @@ from tests.support.sdks import SDKS
 from tests.support.upstream import ScriptedUpstream
 
 ROOT = Path(__file__).parents[2]
-CELLS = [
-    pytest.param(client, upstream, id=f"{client} on {upstream}".replace(" ", "-"))
-    for client in SDKS
-    for upstream in UPSTREAMS
-]
-cells = pytest.mark.parametrize(("client", "upstream"), CELLS)
+
+
+def each_on_each(clients: Iterable[str], upstreams: Iterable[str]) -> pytest.MarkDecorator:
+    """The cells of a table, by what stands before its rows and above its columns."""
+    pairs = itertools.product(clients, upstreams)
+    found = [pytest.param(one, other, id=f"{one} on {other}".replace(" ", "-")) for one, other in pairs]
+    return pytest.mark.parametrize(("client", "upstream"), found)
+
+
+cells = each_on_each(SDKS, UPSTREAMS)
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
@@ -51,6 +55,13 @@ def world(_world: World) -> World:
     return _world
 
 
+def check_asked(seen: Received, path: str) -> None:
+    """At *path*, with the gateway's key, and with nothing of the client's."""
+    assert seen.path == path
+    assert seen.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
+    assert CLIENT_KEY not in f"{seen.path} {seen.headers} {seen.body!r}"
+
+
 @cells
 @streamed_or_not
 def test_a_conversation_with_tools(world: World, client: str, upstream: str, streamed: bool) -> None:
@@ -61,9 +72,7 @@ def test_a_conversation_with_tools(world: World, client: str, upstream: str, str
     second = talk.gives(["rain", "sun"])
     assert "Your tools say: rain; sun." in second.text and second.calls == [] and min(second.tokens) > 0
     for seen in world.asked[upstream].received:
-        assert seen.path == UPSTREAMS[upstream].paths[streamed]
-        assert seen.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
-        assert CLIENT_KEY not in f"{seen.path} {seen.headers} {seen.body!r}"
+        check_asked(seen, UPSTREAMS[upstream].paths[streamed])
     assert len(world.asked[upstream].received) == 2
 
 
@@ -189,18 +198,13 @@ def vectors(shared: Backends) -> Iterator[tuple[str, ScriptedUpstream]]:
             yield f"http://127.0.0.1:{envoy.port}", upstream
 
 
-@pytest.mark.parametrize(
-    ("client", "upstream"),
-    [pytest.param(one, other, id=f"{one} on {other}".replace(" ", "-")) for one in EMBEDDERS for other in VECTORS],
-)
+@each_on_each(EMBEDDERS, VECTORS)
 def test_vectors(vectors: tuple[str, ScriptedUpstream], client: str, upstream: str) -> None:
     url, asked = vectors
     _, model, path = VECTORS[upstream]
     got = EMBEDDERS[client](f"{url}/{list(VECTORS).index(upstream)}", model)
     assert got == as_embeddings.vector("hello", 8)
-    assert asked.last.path == path
-    assert asked.last.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
-    assert CLIENT_KEY not in f"{asked.last.path} {asked.last.headers} {asked.last.body!r}"
+    check_asked(asked.last, path)
 
 
 # ---- the tables
