@@ -32,6 +32,13 @@ class Text(Struct, frozen=True):
     extra: Extra | None = None
 
 
+_FORMS = frozenset({
+    "json", "xml", "javascript", "typescript", "ecmascript", "yaml", "toml", "sql", "sh", "shellscript", "csh", "perl",
+    "python", "ruby", "php", "httpd-php", "tex", "latex", "graphql", "ndjson", "jsonlines", "rtf", "subrip",
+})  # fmt: skip
+"""Media types below ``application/`` that are forms of text."""
+
+
 class Source(Struct, frozen=True):
     """Where media come from. ``kind``: ``base64`` (``data`` is base64 text, ``media_type`` is set), ``url``, ``file``
     (``data`` is a file id of one vendor: ``dialect``), ``text`` (``data`` is the text itself)."""
@@ -40,6 +47,19 @@ class Source(Struct, frozen=True):
     data: str
     media_type: str | None = None
     dialect: str = ""
+
+    @property
+    def declared(self) -> str:
+        """Its media type alone, in small letters; empty if none is named."""
+        return (self.media_type or "").partition(";")[0].strip().lower()
+
+    @property
+    def names_text(self) -> bool:
+        """Whether its media type is that of a text, or of a form of text."""
+        named = self.declared
+        if named.startswith("text/") or named.endswith(("+json", "+xml")):
+            return True
+        return named.removeprefix("application/x-") in _FORMS or named.removeprefix("application/") in _FORMS
 
 
 class Image(Struct, frozen=True):

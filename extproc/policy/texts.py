@@ -28,8 +28,8 @@ from ..llm.request import (
 )
 from .base import Unavailable
 
-_TEXTUAL = re.compile(r"text/|application/(?:[\w.-]+\+)?(?:json|xml|yaml|x-yaml|x-ndjson|javascript|sql|csv)\b")
-"""Types of documents that a model reads as the text that they are."""
+_TEXTUAL = re.compile(r"application/(?:[\w.-]+\+)?(?:json|xml|yaml|x-yaml|x-ndjson|javascript|sql|csv)\b")
+"""Types of documents that a model may read as the text that they are, beside those that are always text to us."""
 
 
 class Scope(Frozen):
@@ -116,10 +116,11 @@ def text_of(source: Source) -> str | None:
     """The text that a document is; ``None`` if it is something else, or elsewhere."""
     if source.kind == "text":
         return source.data
-    if source.kind != "base64" or not _TEXTUAL.match((source.media_type or "").lower()):
+    if source.kind != "base64" or not (source.names_text or _TEXTUAL.match(source.declared)):
         return None
     try:
-        return base64.b64decode(source.data).decode("utf-8", "replace")
+        # Of either alphabet, and without its end: a dialect reads those, too.
+        return base64.b64decode(source.data + "==", "-_").decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return None
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from extproc.dialects.shared.media import as_text, standard_base64
 from extproc.llm.request import (
     Document,
     Image,
@@ -98,6 +99,10 @@ def test_texts_of_any_depth_in_their_order() -> None:
         ("base64", "text/csv; charset=utf-8", "hé"),
         ("base64", "application/json", "hé"),
         ("base64", "application/ld+json", "hé"),
+        ("base64", " Text/Plain", "hé"),
+        ("base64", "application/toml", "hé"),
+        ("base64", "application/x-python", "hé"),
+        ("base64", "model/gltf+json", "hé"),
         ("base64", "application/pdf", None),
         ("base64", "image/png", None),
         ("base64", None, None),
@@ -111,6 +116,12 @@ def test_documents_that_are_text(kind: Any, media_type: str | None, text: str | 
     if text is not None:
         other = with_text(source, "x[EMAIL_1]")
         assert (text_of(other), other.media_type) == ("x[EMAIL_1]", media_type)
+
+
+@pytest.mark.parametrize("data", ["fn4_", "fn4/", "fn4\n/", "fn4_YQ", "fn4_YQ=="])
+def test_base64_is_read_as_the_dialects_read_it(data: str) -> None:
+    source = Source("base64", data, "text/plain")
+    assert text_of(source) == as_text(standard_base64(data)) and text_of(source) is not None
 
 
 def test_a_document_that_is_no_base64_is_no_text() -> None:

@@ -178,7 +178,7 @@ class BlockWriter:
 
     def _typed(self, source: Source, at: str) -> dict[str, Any]:
         """Base64 with the type that the bytes have: this API refuses any other; others look at the bytes alone."""
-        declared = (source.media_type or "").partition(";")[0].strip().lower()
+        declared = source.declared
         declared = "image/jpeg" if declared == "image/jpg" else declared
         data = standard_base64(source.data)
         found = media_type(data) or declared
@@ -233,7 +233,7 @@ class BlockWriter:
         if source.kind != "base64":
             return self._reference(source, block.at)
         data = standard_base64(source.data)
-        declared = (source.media_type or "").partition(";")[0].strip().lower()
+        declared = source.declared
         found = media_type(data)
         if found is None and (declared == _PDF or (not declared and (block.title or "").lower().endswith(".pdf"))):
             found = _PDF

@@ -262,7 +262,7 @@ class BlockWriter:
             if len(texts) < len(inner):
                 self.losses.dropped(f"{block.at}.source.content", "a document of blocks holds only text here")
             return "txt", {"content": texts or [{"text": EMPTY}]}
-        declared = (source.media_type or "").partition(";")[0].strip().lower()
+        declared = source.declared
         if source.kind == "file":
             raise foreign(source, block.at)
         if source.kind == "text":

@@ -61,11 +61,6 @@ _KINDS = (
     (b"GIF8", "image/gif"),
     (b"%PDF", "application/pdf"),
 )
-_FORMS = frozenset({
-    "json", "xml", "javascript", "typescript", "ecmascript", "yaml", "toml", "sql", "sh", "shellscript", "csh", "perl",
-    "python", "ruby", "php", "httpd-php", "tex", "latex", "graphql", "ndjson", "jsonlines", "rtf", "subrip",
-})  # fmt: skip
-"""Media types below ``application/`` that are forms of text."""
 _SPACES = " \n\r\t\x0b\x0c\x1c\x1d\x1e\x1f"
 """Those of ASCII that ``str.split`` splits at."""
 _STRETCH = 128 * 1024
@@ -145,12 +140,9 @@ def is_plain(source: Source) -> bool:
     nothing at all."""
     if source.kind != "base64":
         return False
-    declared = (source.media_type or "").partition(";")[0].strip().lower()
-    if declared.startswith("text/"):
+    if source.declared.startswith("text/"):
         return True
-    textual = not declared or declared.endswith(("+json", "+xml")) or declared.removeprefix("application/x-") in _FORMS
-    textual = textual or declared.removeprefix("application/") in _FORMS
-    if not textual or media_type(source.data) is not None:
+    if (source.declared and not source.names_text) or media_type(source.data) is not None:
         return False
     text = as_text(standard_base64(source.data))
     return text is not None and "\x00" not in text
