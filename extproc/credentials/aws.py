@@ -108,10 +108,17 @@ def environment_keys(environ: Mapping[str, str]) -> Callable[[], Keys] | None:
     return lambda: found
 
 
+def home(environ: Mapping[str, str]) -> Path:
+    """The home of whom this process belongs to: the root, if nobody knows of one."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        return Path("/")
+
+
 def shared_file(environ: Mapping[str, str]) -> str:
     """Where the shared credentials file is, unless the route says."""
-    home = environ.get("HOME") or str(Path.home())
-    return environ.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials"
+    return environ.get("AWS_SHARED_CREDENTIALS_FILE") or str(home(environ) / ".aws" / "credentials")
 
 
 class FileKeys:

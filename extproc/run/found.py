@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..credentials.aws import shared_file
+from ..credentials.aws import home, shared_file
 from ..gateway.known import known
 from ..providers import PROVIDERS
 from ..wire import NoAnswer, ask
@@ -125,7 +125,7 @@ def _google(environ: Mapping[str, str], found: Findings) -> None:
     file = environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
     text = environ.get("GCP_SERVICE_ACCOUNT", "")
     by = "GCP_SERVICE_ACCOUNT" if text else "GOOGLE_APPLICATION_CREDENTIALS"
-    usual = _home(environ) / ".config" / "gcloud" / "application_default_credentials.json"
+    usual = home(environ) / ".config" / "gcloud" / "application_default_credentials.json"
     if not file and not text:
         if not usual.is_file():
             return
@@ -171,15 +171,10 @@ def _region(environ: Mapping[str, str], profile: str) -> str:
     """What `aws configure` wrote down for *profile*; empty if it did not."""
     parser = configparser.RawConfigParser()
     with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
-        parser.read_string(
-            Path(environ.get("AWS_CONFIG_FILE") or _home(environ) / ".aws" / "config").read_text("utf-8")
-        )
+        file = Path(environ.get("AWS_CONFIG_FILE") or home(environ) / ".aws" / "config")
+        parser.read_string(file.read_text("utf-8"))
     section = profile if profile == "default" else f"profile {profile}"
     return parser.get(section, "region", fallback="")
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("HOME") or Path.home())
 
 
 def _is(url: str, own: str) -> bool:

@@ -123,6 +123,16 @@ def test_what_aws_configure_wrote(tmp_path: Path) -> None:
     assert made == {"provider_conf": {"region": "eu-west-1"}, "auth": {"aws": {}}}
 
 
+def test_whoever_has_no_home_has_no_files_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, say, whose user has no name."""
+
+    def nobodys() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobodys)
+    assert find({"OPENAI_API_KEY": "k"}, OWN, probe=False).providers.keys() == {"openai"}
+
+
 def test_what_gcloud_wrote_is_a_users(tmp_path: Path) -> None:
     folder = tmp_path / ".config" / "gcloud"
     folder.mkdir(parents=True)
