@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -75,6 +75,8 @@ from .embedded import Embedded
 from .response import INTERNAL, Broken, Passed, Policed, Response, Translated
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Request | EmbedRequest)
 
 REPORT_HEADER = "x-llm-translation"
 MAX_REPORT_BYTES = 2048
@@ -203,12 +205,9 @@ class Translation(Course):
             self.is_json = False
             call = replace(call, body=body)
             self._check_size(client, call)
-        try:
-            request = client.parse_request(call, LossReport())
-        except (ProtocolError, Unsupported) as error:
-            chain.unread(error)
+        request = self._to_judge(chain, call, lambda asked: client.parse_request(asked, LossReport()))
+        if request is None:
             return call
-        self.model_asked = request.model
         judged = yield from chain.on_request(request)
         if isinstance(judged, Deny):
             return self._denied(client, request, judged)
@@ -223,14 +222,12 @@ class Translation(Course):
         """The same for a request for the number of its tokens."""
         if not chain.only_counting():
             return call
-        try:
-            if not isinstance(client, AsksForCounts):
-                raise Unsupported("", f"this route's policies cannot look at counts of {client.name}")
-            request = client.parse_count(call)
-        except (ProtocolError, Unsupported) as error:
-            chain.unread(error)
+        if not isinstance(client, AsksForCounts):
+            chain.unread(Unsupported("", f"this route's policies cannot look at counts of {client.name}"))
             return call
-        self.model_asked = request.model
+        request = self._to_judge(chain, call, client.parse_count)
+        if request is None:
+            return call
         judged = yield from chain.on_request(request)
         if isinstance(judged, Deny):
             return self._erred(client, judged)
@@ -244,19 +241,27 @@ class Translation(Course):
         """The same for a request for vectors."""
         if not chain.only_embedding():
             return call
-        try:
-            asks = dialects.ASK_FOR_VECTORS.get(client.name)
-            if asks is None:
-                raise Unsupported("", f"this route's policies cannot look at requests of {client.name}")
-            request = asks.parse_embed(call, LossReport())
-        except (ProtocolError, Unsupported) as error:
-            chain.unread(error)
+        asks = dialects.ASK_FOR_VECTORS.get(client.name)
+        if asks is None:
+            chain.unread(Unsupported("", f"this route's policies cannot look at requests of {client.name}"))
             return call
-        self.model_asked = request.model
+        request = self._to_judge(chain, call, lambda asked: asks.parse_embed(asked, LossReport()))
+        if request is None:
+            return call
         judged = yield from chain.on_embed(request)
         if isinstance(judged, Deny):
             return self._erred(client, judged)
         return call if judged is request else replace(call, body=edited_inputs(call, request, judged))
+
+    def _to_judge(self, chain: Chain, call: ClientCall, read: Callable[[ClientCall], R]) -> R | None:
+        """What the policies are to look at; ``None`` where it cannot be read, and goes on without that."""
+        try:
+            request = read(call)
+        except (ProtocolError, Unsupported) as error:
+            chain.unread(error)
+            return None
+        self.model_asked = request.model
+        return request
 
     def _aside(self, client: str, route: Route) -> Translation:
         """An exchange beside this one, for what a policy asks a model."""
