@@ -71,16 +71,12 @@ class Serializer:
     def _on_block(self, event: Any) -> Iterator[ResponseEvent]:
         block = event.block
         if block == self._current:
-            if type(event) is BlockEnded:
-                yield self._end_current()
-                yield from self._next_waiting()
-                return
-            yield event
-            if type(event) is ToolInputDelta:
-                self._fragments.append(event.fragment)
-                if self._waiting and self._complete():
-                    yield self._end_current()
-                    yield from self._next_waiting()
+            if type(event) is not BlockEnded:
+                yield event
+                if not self._completed_by(event):
+                    return
+            yield self._end_current()
+            yield from self._next_waiting()
         elif block in self._waiting:
             self._wait(event)
         else:
@@ -123,18 +119,23 @@ class Serializer:
             for event in others:
                 if not self._is_open():
                     yield from self._behind(event)
-                elif type(event) is BlockEnded:
-                    yield self._end_current()
-                else:
+                    continue
+                if type(event) is not BlockEnded:
                     yield event
-                    if type(event) is ToolInputDelta:
-                        self._fragments.append(event.fragment)
-                        if self._waiting and self._complete():
-                            yield self._end_current()
+                    if not self._completed_by(event):
+                        continue
+                yield self._end_current()
 
     def _is_open(self) -> bool:
         """Asked by name: to the compiler, what was ``None`` at a loop's head stays so, whatever was started in it."""
         return self._current is not None
+
+    def _completed_by(self, event: Any) -> bool:
+        """Whether the current block, of which *event* is a part, is a call that is whole, and others wait."""
+        if type(event) is not ToolInputDelta:
+            return False
+        self._fragments.append(event.fragment)
+        return bool(self._waiting) and self._complete()
 
     def _complete(self) -> bool:
         """Whether the current block is a call whose input is whole."""
