@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -103,14 +102,12 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundi
         (folder / "extproc.yaml").write_text(json.dumps({"providers": {"openai": None}}))
         (folder / "envoy.yaml").write_bytes((ROOT / "deploy" / "envoy.yaml").read_bytes())
         (folder / "manifests.yaml").write_bytes((CASES / "aigw-backend-tls.yaml").read_bytes())
-        with urllib.request.urlopen(f"{running.admin_url}/config_dump?include_eds", timeout=10) as dump:
-            (folder / "dump.json").write_bytes(dump.read())
+        (folder / "dump.json").write_bytes(ask(running.admin_url, "/config_dump?include_eds").body)
         there.exchange("gpt-5.4-mini")
         there.exchange(REFUSED)
         for name in ("bug.json", "before.json", "after.json"):
-            assert (
-                main(["capture", running.sidecar.admin, "--model", "gpt-5.4-mini", "--output", str(folder / name)]) == 0
-            )
+            written = ["--model", "gpt-5.4-mini", "--output", str(folder / name)]
+            assert main(["capture", running.sidecar.admin, *written]) == 0
         yield there
 
 

@@ -4,9 +4,7 @@ named by it."""
 from __future__ import annotations
 
 import itertools
-import json
 import re
-import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from extproc.demo.provider import Received, ScriptedAnswer
 from extproc.dialects.base import Meta
 from extproc.llm.events import ResponseFailed
 from extproc.llm.failures import ErrorKind
+from extproc.wire import ask
 from tests.support import as_embeddings, matrix
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, configured
 from tests.support.matrix import IN_GOOGLE, PLACE, UPSTREAMS, World
@@ -174,11 +173,9 @@ def _coheres(url: str, model: str) -> list[float]:
         "model": model, "texts": ["hello"], "input_type": "search_query", "embedding_types": ["float"],
         "output_dimension": 8,
     }  # fmt: skip
-    asked = urllib.request.Request(f"{url}/v2/embed", json.dumps(body).encode())
-    asked.add_header("content-type", "application/json")
-    asked.add_header("authorization", f"Bearer {CLIENT_KEY}")
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        return list(json.load(answer)["embeddings"]["float"][0])
+    seen = ask(url, "/v2/embed", body, headers={"authorization": f"Bearer {CLIENT_KEY}"})
+    assert seen.status == 200, seen.body
+    return list(seen.json["embeddings"]["float"][0])
 
 
 EMBEDDERS = {"OpenAI": _openais, "Google": _googles, "Cohere": _coheres}
