@@ -45,15 +45,18 @@ class Table:
             return english
         self._unused.pop(key, None)
         code = _CODE.findall(english) if key != english else []
-        parts = self._known[key].split(ANY_CODE)
-        return "".join(part for pair in itertools.zip_longest(parts, code, fillvalue="") for part in pair)
+        return _woven(self._known[key].split(ANY_CODE), code)
 
 
 def page(english: str, said: Callable[[str], str]) -> str:
     """The page *english*, each text as it is *said* in Chinese. A heading keeps the name that links have for it."""
     texts = ["\n\n".join(_paragraphs(text, said)) for text in _FENCED.sub("\0", english).split("\0")]
-    blocks = [found[0] for found in _FENCED.finditer(english)]
-    return "".join(part for pair in itertools.zip_longest(texts, blocks, fillvalue="") for part in pair)
+    return _woven(texts, [found[0] for found in _FENCED.finditer(english)])
+
+
+def _woven(texts: list[str], between: list[str]) -> str:
+    """*texts*, and each of what stands *between* two of them."""
+    return "".join(part for pair in itertools.zip_longest(texts, between, fillvalue="") for part in pair)
 
 
 def _paragraphs(text: str, said: Callable[[str], str]) -> Iterator[str]:
