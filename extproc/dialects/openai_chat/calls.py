@@ -49,7 +49,7 @@ class StreamedCall:
     @property
     def half(self) -> bool:
         """Some of its input has come, and not all."""
-        return not self.whole and bool(self.input.text.strip())
+        return not self.whole and not self.input.blank
 
     def is_told_by(self, text: str) -> bool:
         """Whether *text* says its whole input again."""
@@ -159,8 +159,8 @@ class Calls:
     def _refuse_one_of_two(self, call: StreamedCall) -> None:
         """The first input that comes for *call*, by its place alone: at that place may be another that waits for its
         own."""
-        if not call.input.text and any(
-            each is not call and each.index == call.index and not each.input.text for each in self.unfinished()
+        if call.input.empty and any(
+            each is not call and each.index == call.index and each.input.empty for each in self.unfinished()
         ):
             raise ProtocolError("tool_calls", "input that may be one of several calls'")
 

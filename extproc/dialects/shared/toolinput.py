@@ -51,7 +51,7 @@ class ToolInput:
         self._again: JsonScanner | None = None  # of what comes behind the whole input, and may only say it again
         self._more: list[str] = []  # as far as it has come
         self._times = 0  # how often it has been said again
-        self._blank = True  # nothing has come but spaces
+        self._blank = True
         self._doubted = ""  # it begins with all that came before: it goes on, or tells everything so far
 
     @property
@@ -60,6 +60,15 @@ class ToolInput:
         if len(self._parts) > 1:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
+
+    @property
+    def empty(self) -> bool:
+        return not self._length
+
+    @property
+    def blank(self) -> bool:
+        """Nothing has come but spaces."""
+        return self._blank
 
     @property
     def whole(self) -> bool:

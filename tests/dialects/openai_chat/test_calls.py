@@ -88,3 +88,12 @@ def test_pieces_of_names_are_told_in_little_time_however_many_tools_there_are() 
         return lambda: [calls.is_piece(f"x{i}") for i in range(n)]
 
     grows_with_its_length(asked, 2000)
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_where_a_piece_belongs_is_told_in_little_time_however_long_the_input_is(index: int | None) -> None:
+    def told(n: int) -> Callable[[], object]:
+        items = [(index, "a", "f", '{"x":"'), *[(index, "", "", "y" * 200)] * n]
+        return lambda: found(*items)
+
+    grows_with_its_length(told, 2000)

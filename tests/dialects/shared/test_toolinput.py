@@ -164,3 +164,11 @@ def test_the_same_input_however_it_is_written() -> None:
     given_ = ToolInput()
     given_.feed('{"a": "\u00e9", "b": 1}')
     assert given_.is_told_by('{"b":1.0,"a":"\u00e9"}') and not given_.is_told_by('{"b":2,"a":"\u00e9"}')
+
+
+@pytest.mark.parametrize("pieces", [[], [" ", "\n"], ["null"], [" ", "{", "}"], ['"', '"', ' {"a":1}'], [" [] ", "{"]])
+def test_whether_anything_has_come_is_known_without_the_text(pieces: list[str]) -> None:
+    given = ToolInput()
+    for piece in ("", *pieces):
+        given.feed(piece)
+        assert (given.empty, given.blank) == (not given.text, not given.text.strip())
