@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -66,11 +66,13 @@ WHOLES = [
 ]
 
 
-def asking(client: str, upstream: str, body: Json, **more: Any) -> Callable[[], object]:
-    path = PATHS[client].replace("/m:", f"/{MODELS[client]}:").replace("/m/", f"/{MODELS[client]}/")
-    data = json.dumps(
-        {**body, **({} if client in ("gemini", "bedrock_converse") else {"model": MODELS[client]})}
-    ).encode()
+def asking(
+    client: str, upstream: str, body: Json, models: Mapping[str, str] = MODELS, **more: Any
+) -> Callable[[], object]:
+    """A request of *body* to the client's of *models*, on a route with *more* members."""
+    model = models[client]
+    path = PATHS[client].replace("/m:", f"/{model}:").replace("/m/", f"/{model}/")
+    data = json.dumps(body if client in ("gemini", "bedrock_converse") else {**body, "model": model}).encode()
 
     def ask() -> object:
         with contextlib.suppress(Refused):

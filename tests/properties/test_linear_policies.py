@@ -3,19 +3,19 @@ is the upstream's: there a change is made in the client's own body."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from extproc import Refused, Translation
+from extproc import Translation
 from tests.fuzz.targets import PATHS, POLICIES, translation
 
 from .growth import grows_with_its_length
 from .long_requests import Made
 from .test_linear import BASE, MODELS
+from .test_linear_lists import asking
 
 Json = Any
 CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE = PATHS
@@ -206,22 +206,9 @@ TRIED = [
 ]
 
 
-def asking(client: str, upstream: str, body: Json) -> Callable[[], object]:
-    path = PATHS[client].replace("/m:", f"/{MODELS[client]}:").replace("/m/", f"/{MODELS[client]}/")
-    model = {} if client in (GEMINI, CONVERSE) else {"model": MODELS[client]}
-    data = json.dumps({**BASE[client], **model, **body}).encode()
-
-    def ask() -> object:
-        with contextlib.suppress(Refused):
-            return translation(upstream, policies=CHANGING).request(data, "POST", path, [])
-        return None
-
-    return ask
-
-
 @pytest.mark.parametrize(("client", "upstream", "make"), TRIED)
 def test_time_grows_with_what_policies_change(client: str, upstream: str, make: Made) -> None:
-    grows_with_its_length(lambda n: asking(client, upstream, make(n)))
+    grows_with_its_length(lambda n: asking(client, upstream, {**BASE[client], **make(n)}, MODELS, policies=CHANGING))
 
 
 def test_time_grows_with_texts_to_embed() -> None:
@@ -235,11 +222,6 @@ def test_time_grows_with_texts_to_embed() -> None:
 
 
 PLACEHOLDER = "[EMAIL_1]"
-CITED = {
-    "type": "citations_delta",
-    "citation": {"type": "char_location", "cited_text": PLACEHOLDER, "document_index": 0, "document_title": "t",
-                 "start_char_index": 1, "end_char_index": 5},
-}  # fmt: skip
 SEARCHED = {"type": "url_citation", "url_citation": {"start_index": 1, "end_index": 9, "title": "t", "url": "u"}}
 
 
