@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from extproc.route import compile_route
 from extproc.telemetry.outcome import Began, Ending, Outcome
 from extproc.telemetry.payloads import Payloads
 from extproc.telemetry.ring import Ring
+from tests.properties.pipeline import goldens
 
 PATHS = {
     "openai_chat": "/v1/chat/completions",
@@ -32,7 +32,6 @@ STREAM_PATHS = {
 """Of the APIs that ask for a stream by the path."""
 RECORDED = ("openai_chat", "anthropic_messages", "bedrock_converse")
 """The upstreams of whose streams one is gone through."""
-GOLDEN = Path(__file__).parent.parent / "golden"
 NOW = 1_800_000_000.0
 ASKED: dict[str, Any] = {
     "model": "gpt-5.4-mini",
@@ -61,7 +60,7 @@ PLAIN: dict[str, dict[str, Any]] = {
 
 def golden(upstream: str) -> bytes:
     """A stream as *upstream* sent it once."""
-    return min(path for path in (GOLDEN / upstream).iterdir() if path.suffix in (".sse", ".bin")).read_bytes()
+    return goldens(upstream)[0].read_bytes()
 
 
 def kept_of(
