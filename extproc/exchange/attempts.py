@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from ..frozen import Frozen
+from .incoming import Incoming
 from .mutations import NAMESPACE
 
 MEMORY = "memory"
@@ -37,23 +37,21 @@ _decode_memory = msgspec.json.Decoder(Memory).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def recall(message: ProcessingRequest) -> Memory | None:
+def recall(message: Incoming) -> Memory | None:
     """What an earlier attempt left."""
-    spaces = message.metadata_context.filter_metadata
-    if NAMESPACE not in spaces or MEMORY not in spaces[NAMESPACE].fields:
+    text = message.metadata(NAMESPACE).get(MEMORY)
+    if not isinstance(text, str):
         return None
     try:
-        return _decode_memory(spaces[NAMESPACE].fields[MEMORY].string_value)
+        return _decode_memory(text)
     except msgspec.DecodeError:
         return None
 
 
-def held(message: ProcessingRequest) -> str:
+def held(message: Incoming) -> str:
     """By which key the router's stream has left the body, empty if it has not."""
-    spaces = message.metadata_context.filter_metadata
-    if NAMESPACE not in spaces or HELD not in spaces[NAMESPACE].fields:
-        return ""
-    return str(spaces[NAMESPACE].fields[HELD].string_value)
+    key = message.metadata(NAMESPACE).get(HELD)
+    return key if isinstance(key, str) else ""
 
 
 def remember(memory: Memory) -> str:

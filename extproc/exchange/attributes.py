@@ -13,15 +13,14 @@ import msgspec
 from google.protobuf import json_format, text_format
 
 from ..envoy_api.envoy.config.core.v3.base_pb2 import Metadata
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from ..names import remembered
 from ..route import RouteError
 from ..route.cache import by_text
 from ..route.model import checked
 from ..route.text import read
+from .incoming import Incoming
 from .mutations import NAMESPACE
 
-FILTER = "envoy.filters.http.ext_proc"
 GATEWAY = "envoy-gateway"
 """The namespace in which Envoy Gateway tells what a route was made of."""
 ATTEMPT = "upstream.request_attempt_count"
@@ -65,13 +64,13 @@ class Attributes:
 
     __slots__ = ("_fields", "_levels")
 
-    def __init__(self, message: ProcessingRequest) -> None:
-        # Reading a name that is not there would add it.
-        self._fields: Mapping[str, Any] = message.attributes[FILTER].fields if FILTER in message.attributes else {}
+    def __init__(self, message: Incoming) -> None:
+        self._fields = message.attributes
         self._levels: list[tuple[int, str] | None] | None = None
 
     def text(self, name: str) -> str:
-        return str(self._fields[name].string_value) if name in self._fields else ""
+        found = self._fields.get(name)
+        return found if isinstance(found, str) else ""
 
     def named_route(self, name: str) -> str:
         """What the virtual host says of the route *name*, empty if nothing."""
@@ -80,10 +79,8 @@ class Attributes:
     @property
     def attempt(self) -> int | None:
         """0 in a listener filter, 1, 2 ... in an upstream filter; ``None`` if Envoy was not asked."""
-        if ATTEMPT not in self._fields:
-            return None
-        value = self._fields[ATTEMPT]
-        return int(value.number_value) if value.HasField("number_value") else int(value.string_value or 0)
+        value = self._fields.get(ATTEMPT)
+        return None if value is None else int(value or 0)
 
     @property
     def speechless(self) -> bool:
@@ -120,10 +117,9 @@ class Attributes:
         if self._levels is not None:
             return self._levels
         found: list[tuple[int, str] | None] = [None, None, None]
-        # By name: most are about something else, and to read one takes longer than to see that.
-        for name in self._fields:
+        for name, text in self._fields.items():
             where = _where(name)
-            if where is None or not (text := str(self._fields[name].string_value)):
+            if where is None or not text or not isinstance(text, str):
                 continue
             level, form = where
             if text == _A_MAP:

@@ -18,11 +18,7 @@ from ..credentials.permitted import EVERYTHING, Permitted
 from ..dialects.base import Operation
 from ..effects import Ask, Awaited, Effect, Result
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
-    HeaderMutation,
-    ProcessingRequest,
-    ProcessingResponse,
-)
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from ..framing.inflate import InflateError
 from ..frozen import Frozen
 from ..headers import Headers
@@ -40,18 +36,18 @@ from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
 from .handover import Handover
+from .incoming import Incoming
 from .mutations import (
     UNCHANGED,
     diff,
     immediate,
     let_by,
     proceed,
-    read_headers,
     set_after_all,
     set_header,
     with_metadata,
 )
-from .phases import KINDS, Kind, Phase, Unexpected, expect
+from .phases import Kind, Phase, Unexpected, expect
 from .variables import Times, between, first
 
 log = logging.getLogger(__name__)
@@ -217,26 +213,26 @@ class Exchange:
 
     # ---- what a role says
 
-    def on_request(self, message: ProcessingRequest) -> Reply | Steps:
+    def on_request(self, message: Incoming) -> Reply | Steps:
         """The request's headers have been read, and a body is to come."""
         raise NotImplementedError
 
-    def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
+    def on_request_body(self, message: Incoming) -> Reply | Steps:
         raise NotImplementedError
 
-    def on_response_headers(self, message: ProcessingRequest) -> Reply:
+    def on_response_headers(self, message: Incoming) -> Reply:
         raise NotImplementedError
 
-    def on_response_body(self, message: ProcessingRequest) -> Reply | Steps:
+    def on_response_body(self, message: Incoming) -> Reply | Steps:
         raise NotImplementedError
 
     def on_piece(self, chunk: bytes) -> bytes:
         raise NotImplementedError
 
-    def on_response_trailers(self, message: ProcessingRequest) -> Reply | Steps:
+    def on_response_trailers(self, message: Incoming) -> Reply | Steps:
         raise NotImplementedError
 
-    def on_request_trailers(self, message: ProcessingRequest) -> Reply:
+    def on_request_trailers(self, message: Incoming) -> Reply:
         if self.phase is Phase.REQUEST:
             raise self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
         return UNCHANGED[Kind.REQUEST_TRAILERS], self.phase
@@ -251,7 +247,7 @@ class Exchange:
 
     # ---- the course
 
-    def receive(self, message: ProcessingRequest) -> list[ProcessingResponse]:
+    def receive(self, message: Incoming) -> list[ProcessingResponse]:
         """What to answer to *message*; nothing once the exchange has been answered by us. If ``asks`` is set then, this
         is not the answer but the word to Envoy that it takes longer: the answer comes from ``resume``, and nothing is
         to be received before."""
@@ -262,11 +258,11 @@ class Exchange:
         self._taken += self.shared.ticks() - self._begun_at
         return answers
 
-    def _received(self, message: ProcessingRequest) -> list[ProcessingResponse]:
-        name = message.WhichOneof("request")
-        if name is None or self.phase is Phase.OVER:
+    def _received(self, message: Incoming) -> list[ProcessingResponse]:
+        kind = message.kind
+        if kind is None or self.phase is Phase.OVER:
             return []
-        kind = self._kind = KINDS[name]
+        self._kind = kind
         try:
             expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
@@ -281,7 +277,7 @@ class Exchange:
             answers = self._step(None)
             if answers:
                 return answers
-            self._waits_with = kept(body_of(message), self.shared.limits.max_decoded_bytes)
+            self._waits_with = kept(message.body, self.shared.limits.max_decoded_bytes)
             return [self.patience()]
         except Exception as error:
             return [self._wrong(error)]
@@ -513,9 +509,8 @@ class Exchange:
 
     # ---- requests
 
-    def _on_request_headers(self, message: ProcessingRequest) -> Reply | Steps:
-        headers = message.request_headers
-        pseudo, self.came = read_headers(headers.headers)
+    def _on_request_headers(self, message: Incoming) -> Reply | Steps:
+        pseudo, self.came = message.pseudo, message.headers
         self.method = pseudo.get(":method", "")
         self.path = pseudo.get(":path", "")
         self.authority = pseudo.get(":authority", "")
@@ -533,13 +528,12 @@ class Exchange:
         if self.is_upgrade() and passes is None:
             # Its body never ends: waiting for it would hang.
             raise self.not_found()
-        if headers.end_of_stream and passes is None:
+        if message.end_of_stream and passes is None:
             raise self.without_body(message)
-        if message.HasField("protocol_config"):
-            config = message.protocol_config
-            if config.request_body_mode != ProcessingMode.BUFFERED:
+        if message.modes is not None:
+            request_mode, self.response_mode = message.modes
+            if request_mode != ProcessingMode.BUFFERED:
                 raise Misconfigured("processing_mode.request_body_mode must be BUFFERED")
-            self.response_mode = config.response_body_mode
         self._measure()
         return self.on_request(message)
 
@@ -576,7 +570,7 @@ class Exchange:
         if self.shared.tracing is not None:
             self.trace = self.shared.tracing.begin(self.came)
 
-    def without_body(self, message: ProcessingRequest) -> Answered:
+    def without_body(self, message: Incoming) -> Answered:
         """The answer to a request that is at its end with its headers."""
         if self.client is None or self.method != "POST":
             return self.not_found()
@@ -613,7 +607,7 @@ class Exchange:
 
     # ---- what is no LLM API's
 
-    def is_none_of_ours(self, message: ProcessingRequest) -> bool:
+    def is_none_of_ours(self, message: Incoming) -> bool:
         """Whether a request whose path is no API's is somebody else's on the same listener, told by its headers."""
         return False
 
@@ -658,18 +652,18 @@ class Exchange:
 
     # ---- Envoy's own replies
 
-    def envoys_own(self, message: ProcessingRequest) -> str | None:
+    def envoys_own(self, message: Incoming) -> str | None:
         """Why Envoy answered by itself, ``None`` if the response is the upstream's, ours, or not told apart."""
         details = Attributes(message).text(CODE_DETAILS)
         return None if not details or details == BY_UPSTREAM or details.startswith(OURS) else details
 
-    def reshape(self, message: ProcessingRequest, details: str) -> Reply:
+    def reshape(self, message: Incoming, details: str) -> Reply:
         """A reply of Envoy's own: an error gets the client's shape, anything else passes.
 
         Envoy's status, flags and details stay what they are for its log: the body is replaced, the reply is not.
         """
-        pseudo, came = read_headers(message.response_headers.headers)
-        self.status = status = int(pseudo.get(":status", "0") or 0)
+        came = message.headers
+        self.status = status = int(message.pseudo.get(":status", "0") or 0)
         if self._greets and kind_of_status(status) is ErrorKind.NOT_FOUND:
             mutation = HeaderMutation()
             set_header(mutation, ":status", "200")
@@ -713,12 +707,6 @@ _ENVOYS = {
     ErrorKind.OVERLOADED: "no upstream could be reached",
     ErrorKind.API: "the gateway could not get an answer",
 }
-
-
-def body_of(message: ProcessingRequest) -> bytes:
-    """The body that *message* brings, of whichever direction."""
-    brought: bytes = message.request_body.body or message.response_body.body
-    return brought
 
 
 def _advice(kind: Kind) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..envoy_api.envoy.config.core.v3.base_pb2 import HeaderMap
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     CommonResponse,
@@ -24,21 +23,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAMES = {kind: kind.value for kind in Kind}
 """Looked up: what Enum does for a ``value`` takes as long as the member that is named."""
 _TRAILERS = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
-
-
-def read_headers(headers: HeaderMap) -> tuple[dict[str, str], Headers]:
-    """Envoy's headers as pseudo headers by name, and the rest as pairs; bytes beyond ASCII as Latin-1."""
-    pseudo: dict[str, str] = {}
-    pairs: Headers = []
-    for header in headers.headers:
-        raw = header.raw_value
-        value = raw.decode("latin-1") if raw else header.value
-        name = header.key
-        if name.startswith(":"):
-            pseudo[name] = value
-        else:
-            pairs.append((name, value))
-    return pseudo, pairs
 
 
 def _bytes(value: str) -> bytes:

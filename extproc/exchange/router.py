@@ -10,11 +10,7 @@ from typing import Any, ClassVar
 from .. import dialects
 from ..dialects.base import ClientCall, encode, top_level
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
-    HeaderMutation,
-    ProcessingRequest,
-    ProcessingResponse,
-)
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from ..headers import MODEL_HEADER, ROUTE_HEADER, Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
@@ -25,6 +21,7 @@ from ..translation.calls import ENCODING, Call
 from ..translation.translation import Translation
 from .attempts import HELD
 from .attributes import MODELS, OURS, ROUTES, Attributes
+from .incoming import Incoming
 from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
 from .mutations import HOLDING, UNCHANGED, immediate, let_by, proceed, set_after_all, set_header, with_metadata
 from .phases import Kind, Phase
@@ -62,7 +59,7 @@ class Router(Translator):
         self._left = ""
         """By which key the body can be taken by who translates it."""
 
-    def on_request(self, message: ProcessingRequest) -> Reply:
+    def on_request(self, message: Incoming) -> Reply:
         attributes = Attributes(message)
         says = self._heard(attributes)
         self._prefixes = says.get("prefixes", {})
@@ -76,15 +73,15 @@ class Router(Translator):
         self.response_mode = ProcessingMode.BUFFERED
         return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
 
-    def is_none_of_ours(self, message: ProcessingRequest) -> bool:
+    def is_none_of_ours(self, message: Incoming) -> bool:
         """No API's path, and no JSON whose members could tell one."""
         if self.method in ("GET", "HEAD") and dialects.listing(self.path) is not None:
             return False
         if (passes := dialects.unread(self.client)) is not None:
             self._heard(Attributes(message))
             unnamed = not passes.may_name_model(ClientCall(self.method, self.path, self.came, b""))
-            return unnamed or message.request_headers.end_of_stream or self.is_upgrade()
-        if message.request_headers.end_of_stream or self.is_upgrade() or not _may_be_json(self.came):
+            return unnamed or message.end_of_stream or self.is_upgrade()
+        if message.end_of_stream or self.is_upgrade() or not _may_be_json(self.came):
             attributes = Attributes(message)
             return self._heard(attributes).get("other_paths") != "refuse" and self.is_elsewhere()
         return False
@@ -108,7 +105,7 @@ class Router(Translator):
     def _clients_own(self) -> list[str]:
         return sorted({name for name, _ in self.came} & OWN_HEADERS)
 
-    def without_body(self, message: ProcessingRequest) -> Answered:
+    def without_body(self, message: Incoming) -> Answered:
         asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
         if asked is None:
             return super().without_body(message)
@@ -129,8 +126,8 @@ class Router(Translator):
         failed = ResponseFailed(ErrorKind.NOT_FOUND, catalogue.unknown(name), 404, "model_not_found", ours=True)
         return self.said(failed, "model_not_found")
 
-    def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
-        held = message.request_body.body
+    def on_request_body(self, message: Incoming) -> Reply | Steps:
+        held = message.body
         body = self.inflated(held, self.came)
         name = self.settle(body, self._prefixes)
         if name is None:
@@ -211,7 +208,7 @@ class Router(Translator):
         common.clear_route_cache = True
         return answer
 
-    def on_response_headers(self, message: ProcessingRequest) -> Reply:
+    def on_response_headers(self, message: Incoming) -> Reply:
         if self.translation is not None:
             return super().on_response_headers(message)
         details = self.envoys_own(message)

@@ -10,11 +10,7 @@ from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
 from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
-    HeaderMutation,
-    ProcessingRequest,
-    ProcessingResponse,
-)
+from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from ..headers import Headers, upstream_headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
@@ -31,6 +27,7 @@ from . import pieces
 from .attempts import MEMORY, Memory, held, recall, remember
 from .attributes import CODE_DETAILS, OURS, ROUTE_NAME, Attributes
 from .ending import ending
+from .incoming import Incoming
 from .machine import (
     DURATION,
     LONG_BODY,
@@ -54,7 +51,6 @@ from .mutations import (
     passing_on,
     piece,
     proceed,
-    read_headers,
     set_header,
     with_metadata,
 )
@@ -78,7 +74,7 @@ class Translator(Exchange):
 
     # ---- the request
 
-    def on_request(self, message: ProcessingRequest) -> Reply | Steps:
+    def on_request(self, message: Incoming) -> Reply | Steps:
         attributes = Attributes(message)
         self.attempt = attributes.attempt
         self.route_name = attributes.text(ROUTE_NAME)
@@ -102,7 +98,7 @@ class Translator(Exchange):
             # A credential that must be fetched can be here with the body.
             fetched = self._route.begin()
             if dialects.unread(self.client) is not None:
-                empty = message.request_headers.end_of_stream
+                empty = message.end_of_stream
                 return self._unread(self._route, empty) if fetched is None else self._waiting_unread(fetched, empty)
         if self.attempt == 1 and (body := self._handed_over(message)) is not None:
             return self._whole(body)
@@ -114,7 +110,7 @@ class Translator(Exchange):
             return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
         return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
 
-    def _handed_over(self, message: ProcessingRequest) -> bytes | None:
+    def _handed_over(self, message: Incoming) -> bytes | None:
         """The body that the router's stream has left in this process, if it is the one that Envoy has: another filter
         may have changed it since."""
         if self.shared.handover is None or not (key := held(message)):
@@ -148,7 +144,7 @@ class Translator(Exchange):
         permitted = self.shared.permitted
         return NOTHING if permitted.is_a_guess and attributes.is_annotated else permitted
 
-    def is_none_of_ours(self, message: ProcessingRequest) -> bool:
+    def is_none_of_ours(self, message: Incoming) -> bool:
         """On the listener: a route that says nothing to us, and no API's path."""
         attributes = Attributes(message)
         return not attributes.attempt and attributes.speechless and self.is_elsewhere()
@@ -176,8 +172,8 @@ class Translator(Exchange):
         """*headers* for the upstream, with the span that it is asked in."""
         return headers if self.trace is None else self.trace.told(headers)
 
-    def on_request_body(self, message: ProcessingRequest) -> Reply | Steps:
-        return self._whole(message.request_body.body)
+    def on_request_body(self, message: Incoming) -> Reply | Steps:
+        return self._whole(message.body)
 
     def _whole(self, held: bytes) -> Reply | Steps:
         """The request with the body *held*, as it came."""
@@ -333,7 +329,7 @@ class Translator(Exchange):
 
     # ---- the response
 
-    def on_response_headers(self, message: ProcessingRequest) -> Reply:
+    def on_response_headers(self, message: Incoming) -> Reply:
         translation = self.translation
         details = self.envoys_own(message)
         if details is not None or self.phase is Phase.REQUEST:
@@ -343,9 +339,9 @@ class Translator(Exchange):
                 # The router before this filter has answered by itself.
                 return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
             raise Misconfigured("the filter needs request_header_mode: SEND")
-        pseudo, self.came = read_headers(message.response_headers.headers)
+        self.came = message.headers
         self.keep_heads()
-        self.status = int(pseudo.get(":status", "0") or 0)
+        self.status = int(message.pseudo.get(":status", "0") or 0)
         self.times.begun = self.clock.now()
         self.is_compressed = False
         if self.status == SWITCHING_PROTOCOLS:
@@ -355,7 +351,7 @@ class Translator(Exchange):
             self.payloads.answered(self.status, self.came)
             if any(name == ENCODING for name, _ in self.came):
                 self.payloads.encoded(passes=translation.passthrough)
-        if message.response_headers.end_of_stream:
+        if message.end_of_stream:
             return self._without_body(translation)
         if translation.whole:
             self.is_compressed = any(name == ENCODING for name, _ in self.came)
@@ -396,11 +392,11 @@ class Translator(Exchange):
         answer = self._headed(translation, Kind.RESPONSE_HEADERS, data, replace=bool(data))
         return self._noting(answer), Phase.ENDED
 
-    def on_response_body(self, message: ProcessingRequest) -> Reply | Steps:
+    def on_response_body(self, message: Incoming) -> Reply | Steps:
         translation = self.translation
         assert translation is not None
-        chunk = message.response_body.body
-        last = self.phase is Phase.WHOLE or message.response_body.end_of_stream
+        chunk = message.body
+        last = self.phase is Phase.WHOLE or message.end_of_stream
         if translation.policed:
             return self._judging(translation, chunk, last)
         return self._answered_with(translation, chunk, translation.response_body(chunk, last), last)
@@ -464,7 +460,7 @@ class Translator(Exchange):
             answer = self._noting(answer)
         return answer
 
-    def on_response_trailers(self, message: ProcessingRequest) -> Reply:
+    def on_response_trailers(self, message: Incoming) -> Reply:
         translation = self.translation
         assert translation is not None
         left = translation.response_body(b"", end_of_stream=True)

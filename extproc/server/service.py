@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from google.protobuf.message import DecodeError
 
 from .. import capabilities
 from ..capabilities import CapabilityTable
@@ -20,8 +19,7 @@ from ..costs.prices import PriceTable
 from ..credentials import gcp
 from ..credentials.permitted import permitted
 from ..effects import Ask, Effect, Result
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from ..exchange import pieces
+from ..exchange import incoming, pieces
 from ..exchange.handover import Handover
 from ..exchange.machine import Exchange, Refusal, Shared, log_once
 from ..exchange.phases import Phase
@@ -142,8 +140,8 @@ class ExchangeSession:
         if exchange.phase is Phase.STREAMING and exchange.plain and (chunk := pieces.read(message)) is not None:
             return [exchange.receive_piece(chunk)]
         try:
-            request = ProcessingRequest.FromString(message)
-        except DecodeError:
+            request = incoming.read(message)
+        except incoming.Malformed:
             raise NotAMessage("not a ProcessingRequest") from None
         return self._kept_within([answer.SerializeToString() for answer in exchange.receive(request)])
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from extproc.demo.processes import Sidecar
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from extproc.exchange.attributes import FILTER
+from extproc.exchange.incoming import FILTER
 from extproc.server.h2 import frames
 from extproc.server.h2.heads import EMPTY_TABLE, block
 from extproc.server.h2.messages import prefixed

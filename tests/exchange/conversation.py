@@ -17,7 +17,7 @@ from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingResponse,
 )
 from extproc.exchange import pieces
-from extproc.exchange.attributes import FILTER
+from extproc.exchange.incoming import FILTER, read
 from extproc.exchange.machine import Exchange, Shared
 from extproc.exchange.mutations import NAMESPACE
 from extproc.exchange.phases import Phase
@@ -146,7 +146,7 @@ class Conversation:
             and (chunk := pieces.read(message)) is not None
         ):
             return ProcessingResponse.FromString(self.exchange.receive_piece(chunk))
-        answers = self.exchange.receive(ProcessingRequest.FromString(message))
+        answers = self.exchange.receive(read(message))
         if not answers:
             return None
         (answer,) = answers

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy_api.envoy.config.core.v3.base_pb2 import HeaderMap
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import CommonResponse, ProcessingResponse
 from extproc.exchange.mutations import (
@@ -16,7 +15,6 @@ from extproc.exchange.mutations import (
     override_mode,
     piece,
     proceed,
-    read_headers,
     set_after_all,
     with_metadata,
 )
@@ -25,14 +23,6 @@ from extproc.exchange.phases import Kind
 from .conversation import mutated
 
 PAIRS = st.lists(st.tuples(st.sampled_from(["a", "b", "x-c", "d"]), st.text("abc ", min_size=1)), max_size=6)
-
-
-def test_headers_are_read_from_either_member_and_pseudo_headers_apart() -> None:
-    headers = HeaderMap()
-    headers.headers.add(key=":path", raw_value=b"/v1")
-    headers.headers.add(key="x-a", raw_value="ü".encode("latin-1"))
-    headers.headers.add(key="x-a", value="old envoy")
-    assert read_headers(headers) == ({":path": "/v1"}, [("x-a", "ü"), ("x-a", "old envoy")])
 
 
 @given(came=PAIRS, wanted=PAIRS)

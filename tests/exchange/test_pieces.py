@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange import pieces
+from extproc.exchange.incoming import read
 from extproc.exchange.mutations import EMPTIED, UNCHANGED, piece
 from extproc.exchange.phases import Kind
 from extproc.server.service import Service
@@ -96,7 +97,7 @@ def test_an_exchange_answers_a_piece_as_it_answers_the_message() -> None:
     for path in ("/v1/messages", "/v1/chat/completions"):
         by_message, by_piece = streaming(path).exchange, streaming(path).exchange
         for chunk in CHUNKS:
-            (answer,) = by_message.receive(made(chunk))
+            (answer,) = by_message.receive(read(made(chunk).SerializeToString()))
             assert ProcessingResponse.FromString(by_piece.receive_piece(chunk)) == answer
         assert by_message.close().ending is by_piece.close().ending is Ending.COMPLETE
 

@@ -18,7 +18,7 @@ import pytest
 from extproc.credentials import gcp
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from extproc.exchange.attributes import FILTER
+from extproc.exchange.incoming import FILTER
 from extproc.server import grpcio
 from extproc.server.grpcio import GrpcioServer
 from extproc.server.service import PROCESS, SERVICE, ExchangeSession, Service

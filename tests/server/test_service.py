@@ -12,7 +12,7 @@ import pytest
 from extproc.capabilities import CapabilityError
 from extproc.effects import Awaited, Done, Failed, Failure, HttpAnswer, Result
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.exchange.attributes import FILTER
+from extproc.exchange.incoming import FILTER
 from extproc.exchange.machine import Exchange
 from extproc.server.service import ExchangeSession, NotAMessage, Service, TooMuchHeld
 from extproc.settings import Settings
