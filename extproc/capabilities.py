@@ -23,6 +23,11 @@ _MAKER = re.compile(
     r"\.(?=[a-z])"
 )
 """Bedrock's prefixes."""
+_HOST = re.compile(r"^(?:databricks|copilot|openai|anthropic|google|meta|amazon|mistralai)--?(?=[a-z])")
+"""Those of Databricks, Snowflake, DigitalOcean and SAP: ``databricks-claude-sonnet-4-5``, ``anthropic--claude-4-opus``."""
+_AZURES = re.compile(r"^gpt-?35(?=-)")
+_RUN_ON = re.compile(r"^gpt(?=\d)")
+"""``gpt-35-turbo``, as Azure calls it, and ``gpt5.2``."""
 _DATE = re.compile(r"(?:@.*|-v\d+(?::\d+)?|-latest|-20\d{6}|:[a-z][a-z0-9-]*)$")
 _DOT = re.compile(r"(?<=\d)\.(?=\d)")
 _FAMILIES = r"(opus|sonnet|haiku|fable|mythos)"
@@ -236,7 +241,11 @@ class CapabilityTable:
 def normalize(model: str) -> str:
     """The model's own name, without who hosts it, when it was made, and in what spelling."""
     name = model.lower().rpartition("/")[2]
+    if name.startswith("ft:"):
+        # OpenAI's, tuned: ft:gpt-4o-2024-08-06:org::id.
+        name = name.split(":")[1]
     name = _MAKER.sub("", _REGION.sub("", name, count=1), count=1)
+    name = _RUN_ON.sub("gpt-", _AZURES.sub("gpt-3-5", _HOST.sub("", name)))
     for _ in range(4):
         shorter = _DATE.sub("", name)
         if shorter == name or not shorter:

@@ -25,8 +25,8 @@ from ...llm.request import (
 )
 from ..shared import freeform
 from ..shared.content import as_object, opaque
-from ..shared.history import cannot_open, omitted, takes_none
-from ..shared.media import as_text, is_web, media_type, standard_base64
+from ..shared.history import cannot_open, left_out, omitted, takes_none
+from ..shared.media import as_text, is_film, is_web, media_type, standard_base64
 from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
 
@@ -59,6 +59,7 @@ class BlockWriter:
         keys: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.losses = losses
+        self.refuses = True
         self._betas = betas
         self._own = own
         self._strict_text = strict_text
@@ -80,22 +81,27 @@ class BlockWriter:
 
     def content(self, block: Block) -> dict[str, Any] | None:
         """What users and tools say. ``None`` when nothing is left of it."""
-        match block:
-            case Text():
-                return self.text(block)
-            case Image():
-                return self._image(block)
-            case Document():
-                return self._document(block)
-            case SearchResult():
-                return self._search_result(block)
-            case Opaque():
-                return opaque(block, NAME, self.losses)
-            case ToolReference():
-                return self._finished({"type": "tool_reference", "tool_name": tool_name(block.name)}, block)
-            case Audio():
-                raise Unsupported(block.at, "audio input is not supported for this model")
-        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        try:
+            match block:
+                case Text():
+                    return self.text(block)
+                case Image():
+                    return self._image(block)
+                case Document():
+                    return self._document(block)
+                case SearchResult():
+                    return self._search_result(block)
+                case Opaque():
+                    return opaque(block, NAME, self.losses)
+                case ToolReference():
+                    return self._finished({"type": "tool_reference", "tool_name": tool_name(block.name)}, block)
+                case Audio():
+                    raise Unsupported(block.at, "audio input is not supported for this model")
+            raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        except Unsupported as problem:
+            if self.refuses:
+                raise
+            return {"type": "text", "text": left_out(block, problem, self.losses)}
 
     def nested(self, content: str | list[Block]) -> str | list[dict[str, Any]]:
         """The content of a tool's result or of a document; empty when nothing is left of it."""
@@ -209,7 +215,7 @@ class BlockWriter:
         source = block.source
         if source is not None and source.kind == "url" and not self._opens(source):
             return self._omitted(block, "document", cannot_open(source))
-        written = self._document_source(block)
+        written = None if source is not None and is_film(source) else self._document_source(block)
         if written is None:
             return self._omitted(block, "document", takes_none(source.media_type if source is not None else None))
         if str(written.get("media_type")).startswith("image/"):

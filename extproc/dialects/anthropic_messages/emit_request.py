@@ -111,9 +111,7 @@ class _RequestWriter:
         conversation = Turns(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
         if not self._request.messages and not self._request.system:
             raise Unsupported("messages", "messages must hold at least one message", "invalid_value")
-        for message in self._request.messages:
-            conversation.add(message)
-        conversation.end()
+        conversation.add_all(self._request.messages)
         return conversation
 
     def _system(self, writer: BlockWriter) -> str | list[dict[str, Any]] | None:

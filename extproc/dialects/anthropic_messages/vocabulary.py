@@ -23,7 +23,7 @@ UPSTREAM_VERSION = "2023-06-01"
 """Sent upstream, always: it takes both the older and the newer form of a body (API migration guide, 2026-10-21)."""
 
 BILLING = "x-anthropic-billing-header:"
-BILLING_LINE = re.compile(rf"^{BILLING}.*\n?", re.MULTILINE)
+BILLING_LINE = re.compile(rf"^[ \t]*{BILLING}.*\n?", re.MULTILINE)
 """A line of Claude Code's system prompt that changes with every request and means nothing to a model."""
 
 NO_THREADS = "thread_unsupported_request"

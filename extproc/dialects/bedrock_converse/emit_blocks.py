@@ -28,7 +28,7 @@ from ...llm.request import (
 from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, opaque
-from ..shared.history import cannot_open, omitted, takes_none
+from ..shared.history import cannot_open, left_out, omitted, takes_none
 from ..shared.media import foreign, is_plain, media_type, without_spaces
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
@@ -121,6 +121,7 @@ class BlockWriter:
         keys: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.losses = losses
+        self.refuses = True
         self._points = points
         self._own = own
         self._signer = signer
@@ -140,20 +141,25 @@ class BlockWriter:
 
     def content(self, block: Block) -> Members | None:
         """What users and tools say. ``None`` when nothing is left of it."""
-        match block:
-            case Text():
-                return self.text(block)
-            case Image():
-                return self._image(block)
-            case Document():
-                return self._document(block)
-            case SearchResult():
-                return self._search_result(block)
-            case Audio():
-                return {"audio": {"format": block.format, "source": {"bytes": block.data}}}
-            case Opaque():
-                return opaque(block, NAME, self.losses)
-        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        try:
+            match block:
+                case Text():
+                    return self.text(block)
+                case Image():
+                    return self._image(block)
+                case Document():
+                    return self._document(block)
+                case SearchResult():
+                    return self._search_result(block)
+                case Audio():
+                    return {"audio": {"format": block.format, "source": {"bytes": block.data}}}
+                case Opaque():
+                    return opaque(block, NAME, self.losses)
+            raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        except Unsupported as problem:
+            if self.refuses:
+                raise
+            return {"text": left_out(block, problem, self.losses)}
 
     def thinking(self, block: Thinking) -> Members | None:
         """Only what the model's maker has signed goes back."""
@@ -217,6 +223,8 @@ class BlockWriter:
     def _image(self, block: Image) -> Members:
         if _is_elsewhere(block.source):
             return self._omitted(block, "image", cannot_open(block.source))
+        if block.source.kind == "file":
+            raise foreign(block.source, block.at)
         if block.detail not in (None, "auto"):
             self.losses.dropped(f"{block.at}.detail")
         # The API refuses bytes of another type than is said.
@@ -229,8 +237,6 @@ class BlockWriter:
         if format_ is None:
             format_ = _FORMATS.get(f"image/{block.source.data.rpartition('.')[2].lower()}")
         if format_ is None:
-            if block.source.kind == "file":
-                raise foreign(block.source, block.at)
             return self._omitted(block, "image", takes_none(declared))
         return self._finished({"image": {"format": format_, "source": self._located(block.source)}}, block)
 

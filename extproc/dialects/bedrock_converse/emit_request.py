@@ -122,9 +122,7 @@ class _RequestWriter:
         ids = ToolIds(ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID)
         mid_system = self._row.mid_system and self._claude
         conversation = Turns(writer, ids, mid_system=mid_system, bound_thinking=self._row.preserved_thinking)
-        for message in self._request.messages:
-            conversation.add(message)
-        conversation.end()
+        conversation.add_all(self._request.messages)
         return conversation
 
     def _content(self, content: str | list[Members]) -> list[Members]:

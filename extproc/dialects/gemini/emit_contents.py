@@ -22,9 +22,7 @@ class Contents:
         self._row = row
         self._writer = PartWriter(row, losses, request.path_of("cache"), own=request.dialect == NAME)
         self._conversation = Turns(self._writer, ToolIds(), mid_system=False, bound_thinking=False, signed_calls=True)
-        for message in request.messages:
-            self._conversation.add(message)
-        self._conversation.end()
+        self._conversation.add_all(request.messages)
         self._writer.cached(request.cache)
         self.names = self._conversation.names
 

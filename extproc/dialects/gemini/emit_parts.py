@@ -25,7 +25,7 @@ from ...llm.request import (
 from ..base import Members
 from ..shared import freeform
 from ..shared.content import as_object, between_tags, inner, opaque, search_result
-from ..shared.history import cannot_open, omitted
+from ..shared.history import cannot_open, left_out, omitted
 from ..shared.media import foreign, media_type, without_spaces
 from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
 from .words import NAME, SIGNER
@@ -42,6 +42,7 @@ class PartWriter:
 
     def __init__(self, row: Capabilities, losses: LossReport, cache_at: str, *, own: bool) -> None:
         self.losses = losses
+        self.refuses = True
         self.following: dict[str, list[Members]] = {}
         """Call id -> media of its result, for models that take none in the result itself."""
         self._row = row
@@ -62,21 +63,26 @@ class PartWriter:
         return self._finished({"text": block.text}, block) if block.text else None
 
     def content(self, block: Block) -> Members | None:
-        match block:
-            case Text():
-                return self.text(block)
-            case Image():
-                return self._image(block)
-            case Document():
-                return self._document(block)
-            case SearchResult():
-                return self._search_result(block)
-            case Audio():
-                kind = AUDIO_TYPES.get(block.format, f"audio/{block.format}")
-                return {"inlineData": {"mimeType": kind, "data": block.data}}
-            case Opaque():
-                return opaque(block, NAME, self.losses)
-        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        try:
+            match block:
+                case Text():
+                    return self.text(block)
+                case Image():
+                    return self._image(block)
+                case Document():
+                    return self._document(block)
+                case SearchResult():
+                    return self._search_result(block)
+                case Audio():
+                    kind = AUDIO_TYPES.get(block.format, f"audio/{block.format}")
+                    return {"inlineData": {"mimeType": kind, "data": block.data}}
+                case Opaque():
+                    return opaque(block, NAME, self.losses)
+            raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        except Unsupported as problem:
+            if self.refuses:
+                raise
+            return _text_part(left_out(block, problem, self.losses))
 
     def thinking(self, block: Thinking) -> Members | None:
         """What Gemini thought, with its signature if it had one of its own; thinking that nobody signed may be its own

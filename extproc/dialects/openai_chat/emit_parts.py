@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
 from ...llm.losses import LossReport
@@ -9,41 +11,48 @@ from ...llm.request import Audio, Block, CacheMarker, Document, Image, Opaque, R
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
 from ..shared.content import BARE_TEXT, opaque, search_result, told_inside
-from ..shared.history import cannot_open, omitted, takes_none
+from ..shared.history import cannot_open, left_out, omitted, takes_none
 from ..shared.media import data_uri, foreign, is_film, is_text, is_web, media_type
 from ..shared.openai import VENDOR
 from .vocabulary import NAME
 
 
 class PartWriter:
-    """Writes single parts for one *request*."""
+    """Writes single parts for one *request*. ``refuses``: what this API cannot take is refused; else a text stands in
+    its place."""
 
     def __init__(self, request: Request, row: Capabilities, losses: LossReport) -> None:
         self._row = row
         self.losses = losses
+        self.refuses = True
         self.marks = CacheMarks(request, row, losses, texts=row.content_parts)
 
     def parts(self, block: Block) -> list[Members]:
         """Usually one; none when nothing is left of it. Raises Unsupported."""
-        match block:
-            case Text():
-                if not block.text:
+        try:
+            match block:
+                case Text():
+                    if not block.text:
+                        self.marks.dropped(block.cache)
+                        return []
+                    return [text_part(self.text(block)) | self.marks.on_text(block.cache)]
+                case Image():
                     self.marks.dropped(block.cache)
-                    return []
-                return [text_part(self.text(block)) | self.marks.on_text(block.cache)]
-            case Image():
-                self.marks.dropped(block.cache)
-                return [self._image(block)]
-            case Document():
-                return self._marked(self._document(block), block.cache)
-            case SearchResult():
-                return self._marked([text_part(self.search_result(block))], block.cache)
-            case Audio():
-                return [self._audio(block)]
-            case Opaque():
-                kept = opaque(block, NAME, self.losses)
-                return [] if kept is None else [kept]
-        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+                    return [self._image(block)]
+                case Document():
+                    return self._marked(self._document(block), block.cache)
+                case SearchResult():
+                    return self._marked([text_part(self.search_result(block))], block.cache)
+                case Audio():
+                    return [self._audio(block)]
+                case Opaque():
+                    kept = opaque(block, NAME, self.losses)
+                    return [] if kept is None else [kept]
+            raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        except Unsupported as problem:
+            if self.refuses:
+                raise
+            return [text_part(left_out(block, problem, self.losses))]
 
     def _marked(self, parts: list[Members], cache: CacheMarker | None) -> list[Members]:
         """*parts*, whose last one bears the mark if it is a text."""
@@ -74,7 +83,8 @@ class PartWriter:
             case SearchResult():
                 return self.search_result(block)
             case Document():
-                parts = self._document(block) if is_text(block) else []
+                # The result bears the mark.
+                parts = self.parts(replace(block, cache=None)) if is_text(block) else []
                 return parts[0]["text"] if len(parts) == 1 else None
         return None
 

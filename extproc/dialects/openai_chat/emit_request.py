@@ -7,7 +7,7 @@ from typing import Any
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ..base import Asked, Headers, Undo, Upstream, UpstreamCall
-from ..shared.history import settled
+from ..shared.history import said_now, settled
 from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.openai_effort import reasoning_effort
 from ..shared.openai_request import json_form, put_who_and_how
@@ -55,7 +55,9 @@ class _RequestWriter:
         conversation = Conversation(parts, self._row)
         leading = self._leading()
         conversation.system([*request.system, *request.messages[:leading]], self._instruction)
+        now = said_now(request.messages)
         for message in request.messages[leading:]:
+            parts.refuses = message is now
             conversation.add(message)
         conversation.end()
         parts.marks.dropped(request.cache)

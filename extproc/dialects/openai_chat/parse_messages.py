@@ -177,6 +177,8 @@ def _arguments(function: Fields) -> str:
         return value or ""
     if type(value) is dict:
         return encode(value).decode()
+    if value == []:
+        return ""  # PHP's empty map
     raise ProtocolError(function.at("arguments"), f"expected a string, got {json_type(value)}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import Audio, Block, Document, Image, Opaque, Source, Text, Thinking
@@ -34,9 +36,9 @@ def _part(value: Any, at: str, role: str, index: int) -> Block:
     kind = value.get("type")
     if type(kind) is not str:
         raise ProtocolError(f"{at}.type", "is missing" if kind is None else "expected a string")
-    if kind == "text":
+    if kind in _TEXTS:
         fields = Fields(value, at)
-        fields.ignore("type")
+        fields.ignore("type", "annotations")
         return Text(fields.take("text", str), at, cache_marker(fields), extra=fields.rest())
     if role == "system":
         raise ProtocolError(at, f"a system message can only hold text, got {kind!r}")
@@ -85,10 +87,22 @@ def _image(fields: Fields) -> Image:
     return Image(source, at, None if detail == "auto" else detail, cache, extra or None)
 
 
+def _flat_image(fields: Fields) -> Image:
+    """As the Responses API writes it."""
+    detail = fields.maybe("detail", str)
+    if "image_url" in fields:
+        image = _image(fields)
+    else:
+        cache, source = cache_marker(fields), Source("file", fields.take("file_id", str), dialect=VENDOR)
+        image = Image(source, fields.path, cache=cache, extra=fields.rest())
+    return image if detail in (None, "auto") else replace(image, detail=detail)
+
+
 def _file(fields: Fields) -> Document:
+    """Flat, as the Responses API writes it, or nested."""
     cache = cache_marker(fields)
-    inner = Fields(fields.take("file", dict), fields.at("file"))
-    data, id_ = inner.maybe("file_data", str), inner.maybe("file_id", str)
+    inner = Fields(fields.take("file", dict), fields.at("file")) if "file" in fields else fields
+    data, id_ = inner.maybe("file_data", str) or inner.maybe("file_url", str), inner.maybe("file_id", str)
     title = inner.maybe("filename", str) or None
     if data:
         source = file_source(data, inner.at("file_data"))
@@ -105,7 +119,15 @@ def _audio(fields: Fields) -> Audio:
     return Audio(inner.take("data", str), inner.take("format", str), fields.path)
 
 
-_USER: dict[str, Callable[[Fields], Block]] = {"image_url": _image, "file": _file, "input_audio": _audio}
+_TEXTS = ("text", "input_text", "output_text")
+"""The Responses API's names too."""
+_USER: dict[str, Callable[[Fields], Block]] = {
+    "image_url": _image,
+    "input_image": _flat_image,
+    "file": _file,
+    "input_file": _file,
+    "input_audio": _audio,
+}
 _ASSISTANT: dict[str, Callable[[Fields], Block]] = {"refusal": _refusal, "thinking": _thinking}
 _ANTHROPICS = {
     "image": ("user", "tool"),

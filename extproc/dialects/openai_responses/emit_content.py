@@ -9,18 +9,20 @@ from ...llm.request import Audio, Block, Document, Image, Opaque, Request, Searc
 from ..base import Members
 from ..shared.cache_marks import CacheMarks
 from ..shared.content import opaque, search_result, told_inside
-from ..shared.history import cannot_open, omitted, takes_none
+from ..shared.history import cannot_open, left_out, omitted, takes_none
 from ..shared.media import data_uri, foreign, is_film, is_web, media_type
 from ..shared.openai import VENDOR
 from .words import NAME
 
 
 class PartWriter:
-    """Writes single parts for one *request*."""
+    """Writes single parts for one *request*. ``refuses``: what this API cannot take is refused; else a text stands in
+    its place."""
 
     def __init__(self, request: Request, row: Capabilities, losses: LossReport) -> None:
         self._row = row
         self.losses = losses
+        self.refuses = True
         self.marks = CacheMarks(request, row, losses)
 
     def content(self, content: str | list[Block]) -> str | list[Members]:
@@ -31,25 +33,30 @@ class PartWriter:
 
     def parts(self, block: Block) -> list[Members]:
         """Usually one; none when nothing is left of it. Raises Unsupported."""
-        match block:
-            case Text():
-                text = self.text(block)
-                if not text:
-                    self.marks.dropped(block.cache)
-                    return []
-                return [text_part(text) | self.marks.on_text(block.cache)]
-            case Image():
-                return [self._image(block)]
-            case Document():
-                return self._document(block)
-            case SearchResult():
-                return [text_part(self._search_result(block))]
-            case Audio():
-                raise Unsupported(block.at, "audio input is not supported for this model")
-            case Opaque():
-                kept = opaque(block, NAME, self.losses)
-                return [] if kept is None else [kept]
-        raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        try:
+            match block:
+                case Text():
+                    text = self.text(block)
+                    if not text:
+                        self.marks.dropped(block.cache)
+                        return []
+                    return [text_part(text) | self.marks.on_text(block.cache)]
+                case Image():
+                    return [self._image(block)]
+                case Document():
+                    return self._document(block)
+                case SearchResult():
+                    return [text_part(self._search_result(block))]
+                case Audio():
+                    raise Unsupported(block.at, "audio input is not supported for this model")
+                case Opaque():
+                    kept = opaque(block, NAME, self.losses)
+                    return [] if kept is None else [kept]
+            raise Unsupported(block.at, f"{type(block).__name__} cannot stand here", "invalid_value")
+        except Unsupported as problem:
+            if self.refuses:
+                raise
+            return [text_part(left_out(block, problem, self.losses))]
 
     def text(self, block: Text) -> str:
         """The bare text; what it bears besides, but for its cache mark, is reported."""

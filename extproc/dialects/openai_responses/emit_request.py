@@ -10,7 +10,7 @@ from ...llm import signers
 from ...llm.losses import LossReport
 from ...llm.request import Request
 from ..base import Asked, Headers, Upstream, UpstreamCall
-from ..shared.history import settled
+from ..shared.history import said_now, settled
 from ..shared.limits import leave_out, max_tokens
 from ..shared.openai_effort import reasoning_effort
 from ..shared.openai_request import json_form, put_who_and_how
@@ -49,7 +49,9 @@ class _RequestWriter:
             members["instructions"] = instructions
         signer = signers.reader(self._upstream.provider, self._upstream.model or request.model)
         conversation = Conversation(parts, self._row, signer)
+        now = said_now(request.messages)
         for message in request.messages:
+            parts.refuses = message is now
             conversation.add(message)
         conversation.end(request.path_of("messages"))
         parts.marks.dropped(request.cache)

@@ -34,8 +34,7 @@ def plainly(content: Any) -> Any:
 def as_object(text: str | None) -> tuple[Any, bool]:
     """A call's input, given as *text*, as an object, and whether it was one. Its text stays as it is, so that numbers
     and the order of keys do too."""
-    if text is None or text.strip() in ("", "[]"):
-        # PHP writes an empty map as a list.
+    if text is None or not text.strip():
         return {}, True
     try:
         value = _decode(text)
@@ -43,7 +42,8 @@ def as_object(text: str | None) -> tuple[Any, bool]:
         value = text
     if type(value) is dict:
         return msgspec.Raw(text.encode("utf-8", "replace")), True
-    return ({}, True) if value is None else ({INVALID_JSON: text}, False)
+    # PHP writes an empty map as a list.
+    return ({}, True) if value is None or value == [] else ({INVALID_JSON: text}, False)
 
 
 def opaque(block: Opaque, name: str, losses: LossReport) -> Members | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
-from ...llm.request import Message, Request, Source, Text, Tool, ToolChange, ToolReference, ToolResult
+from ...llm.request import Block, Message, Opaque, Request, Source, Text, Tool, ToolChange, ToolReference, ToolResult
 from .client_tools import as_function
 from .naming import tool_name
 
@@ -37,6 +38,24 @@ def cannot_open(source: Source) -> str:
 def takes_none(kind: str | None) -> str:
     """Why a medium of the type *kind* is left out."""
     return f"the model takes none of type {kind or 'unknown'}"
+
+
+def said_now(messages: list[Message]) -> Message | None:
+    """What the user has just said, of which an API refuses what it cannot take. All that came before, and what tools
+    answered, is there again in each later request: a text stands there in its place (``left_out``)."""
+    last = next((message for message in reversed(messages) if message.role != "system"), None)
+    if last is None or last.role != "user":
+        return None
+    if type(last.content) is not str and any(type(block) is ToolResult for block in last.content):
+        return None
+    return last
+
+
+def left_out(block: Block, problem: Unsupported, losses: LossReport) -> str:
+    """The text that stands in the history in place of *block*, because of its *problem*, which is reported."""
+    losses.dropped(block.at, problem.message)
+    what = block.content.get("type") if type(block) is Opaque else type(block).__name__.lower()
+    return omitted(what if type(what) is str else "content", "the model cannot take it")
 
 
 def settled(request: Request, losses: LossReport) -> Request:
@@ -83,7 +102,7 @@ def _with_names(message: Message, losses: LossReport) -> Message:
     blocks: list[Any] = [
         replace(block, content=[_in_words(each, losses) for each in block.content])
         if type(block) is ToolResult and _names_tools(block)
-        else block
+        else _in_words(block, losses)
         for block in content
     ]
     return replace(message, content=blocks)
@@ -91,7 +110,7 @@ def _with_names(message: Message, losses: LossReport) -> Message:
 
 def _names_tools(block: Any) -> bool:
     if type(block) is not ToolResult or type(block.content) is not list:
-        return False
+        return type(block) is ToolReference
     return any(type(each) is ToolReference for each in block.content)
 
 

@@ -19,7 +19,7 @@ from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Block, Message, Opaque, Request, Text, Thinking, ToolCall, ToolChange, ToolResult
 from ..base import Members
-from .history import NO_RESULT, as_aside
+from .history import NO_RESULT, as_aside, said_now
 from .media import tag
 from .naming import ToolIds, made_tool_id, tool_name
 from .open_calls import OpenCalls
@@ -33,6 +33,8 @@ class WritesBlocks(Protocol):
     """Writes single blocks in a dialect's own form, in which a text has a member ``text``."""
 
     losses: LossReport
+    refuses: bool
+    """What the API cannot take is refused; else a text stands in its place."""
 
     def text(self, block: Text) -> Members | None:
         """``None`` for a text that the API refuses."""
@@ -106,6 +108,14 @@ class Turns:
         self._seen: dict[str, int] = {}
         self._open = OpenCalls()  # by the client's id: the id as sent and the path
         self._held: list[_Held] = []
+
+    def add_all(self, messages: list[Message]) -> None:
+        """Raises Unsupported for what the user has just said and this API cannot carry."""
+        now = said_now(messages)
+        for message in messages:
+            self._writer.refuses = message is now
+            self.add(message)
+        self.end()
 
     def add(self, message: Message) -> None:
         """Raises Unsupported for content that this API cannot carry."""

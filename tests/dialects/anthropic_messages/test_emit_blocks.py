@@ -134,3 +134,8 @@ def test_losses_of_content() -> None:
 def test_unicode_and_control_characters_survive() -> None:
     text = 'é\u2028\x00 \U0001f600 "\\'
     assert written(Text(text)) == {"type": "text", "text": text}
+
+
+def test_a_film_is_no_text_whatever_its_bytes_are() -> None:
+    told = {"type": "text", "text": "[document omitted: the model takes none of type video/mp4]"}
+    assert written(Document(Source("base64", "AAAA", "video/mp4"), at="x")) == told

@@ -175,3 +175,9 @@ def test_audio() -> None:
     assert user(Audio("AA==", "wav", "a")).messages[0]["content"] == [
         {"audio": {"format": "wav", "source": {"bytes": "AA=="}}}
     ]
+
+
+def test_an_image_that_lies_in_another_cloud_is_not_told_as_bytes() -> None:
+    image = Image(Source("file", "gs://b/a", "image/png", "gemini"), "x")
+    with pytest.raises(Unsupported):
+        written(messages=[Message("user", [image])])

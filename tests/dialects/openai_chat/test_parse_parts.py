@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from extproc.dialects.shared.openai import VENDOR
 from extproc.llm.failures import ProtocolError
 from extproc.llm.request import Audio, CacheMarker, Document, Image, Opaque, Source, Text, Thinking
 
@@ -29,6 +30,18 @@ def file(**members: Any) -> dict[str, Any]:
     [
         ({"type": "text", "text": "a"}, Text("a", AT)),
         ("a", Text("a", AT)),
+        ({"type": "input_text", "text": "a"}, Text("a", AT)),
+        ({"type": "output_text", "text": "a", "annotations": []}, Text("a", AT)),
+        (
+            {"type": "input_image", "image_url": "https://x/a.png", "detail": "low"},
+            Image(Source("url", "https://x/a.png"), f"{AT}.image_url", "low"),
+        ),
+        ({"type": "input_image", "file_id": "f1"}, Image(Source("file", "f1", dialect=VENDOR), AT)),
+        (
+            {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,aGk="},
+            Document(Source("base64", "aGk=", "text/plain"), at=AT, title="a.txt"),
+        ),
+        ({"type": "input_file", "file_url": "https://x/a.pdf"}, Document(Source("url", "https://x/a.pdf"), at=AT)),
         ({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}, Text("a", AT, CacheMarker())),
         (
             {"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}},

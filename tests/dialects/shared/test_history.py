@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extproc import Translation
+from extproc import Refused, Translation
 from extproc.dialects.shared.history import as_aside, omitted, settled
 from extproc.llm.losses import LossReport
 from extproc.llm.request import Message, Request, Text, Tool, ToolChange, ToolReference, ToolResult
@@ -69,6 +69,69 @@ def test_no_upstream_refuses_it(what: str, upstream: str) -> None:
     assert t.upstream == upstream and told in text
     assert '"bash"' in text and '"memory"' in text and '"restart"' in text, "the client's own tools, as functions"
     assert list(t.losses)
+
+
+UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "a file of Anthropic's": (
+        "anthropic_messages",
+        {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+    ),
+    "an image of Anthropic's": (
+        "anthropic_messages",
+        {"type": "image", "source": {"type": "file", "file_id": "file_1"}},
+    ),
+    "an upload to a container": ("anthropic_messages", {"type": "container_upload", "file_id": "file_1"}),
+    "a block of tomorrow": ("anthropic_messages", {"type": "hologram", "data": "x"}),
+    "audio": ("openai_chat", {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
+    "a file of OpenAI's": ("openai_chat", {"type": "file", "file": {"file_id": "file-1"}}),
+    "a film": ("openai_chat", {"type": "video_url", "video_url": {"url": "https://x.example/v.mp4"}}),
+    "a text that is none": (
+        "openai_chat",
+        {"type": "file", "file": {"filename": "a.csv", "file_data": "data:text/csv;base64,/+8A/w=="}},
+    ),
+}
+"""What only one API knows, or none, and the clients that say it."""
+TAKEN = {
+    ("audio", "gemini"), ("audio", "bedrock_converse"), ("a file of OpenAI's", "openai_responses"),
+    ("a text that is none", "bedrock_converse"), ("a text that is none", "gemini"),
+}  # fmt: skip
+UPSTREAMS = {**ROUTES, "anthropic_messages": {"provider": "anthropic"}}
+
+
+def asked(client: str, upstream: str, messages: list[Any], **members: Any) -> Translation:
+    t = Translation(client, upstream, route={"auth": "none", **UPSTREAMS[upstream], **members}, now=0)
+    t.request(json.dumps({"model": "m", "max_tokens": 99, "messages": messages, "tools": []}).encode())
+    return t
+
+
+@pytest.mark.parametrize(
+    ("what", "upstream"), [(what, each) for what, (client, _) in UNREAD.items() for each in UPSTREAMS if each != client]
+)
+def test_what_no_upstream_takes_is_refused_once_and_never_again(what: str, upstream: str) -> None:
+    client, block = UNREAD[what]
+    said: dict[str, Any] = {"role": "user", "content": [{"type": "text", "text": "look"}, block]}
+    later = {"role": "user", "content": "go on"}
+    for messages in ([said, {"role": "assistant", "content": "seen"}, later], [said, later], [*_called(client, block)]):
+        t = asked(client, upstream, messages)
+        assert [loss for loss in t.losses if loss.path.startswith("messages[")] or (what, upstream) in TAKEN
+        if (what, upstream) not in TAKEN:
+            with pytest.raises(Refused):
+                asked(client, upstream, messages, losses="reject")
+    if (what, upstream) not in TAKEN:
+        with pytest.raises(Refused) as refused:
+            asked(client, upstream, [said])
+        assert refused.value.status == 400
+
+
+def _called(client: str, block: dict[str, Any]) -> list[Any]:
+    """A tool's result holds *block*, and the user has not spoken since."""
+    user = {"role": "user", "content": "go"}
+    if client == "anthropic_messages":
+        result = {"type": "tool_result", "tool_use_id": "t1", "content": [block]}
+        return [user, CALL, {"role": "user", "content": [result]}]
+    call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    calls = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return [user, calls, {"role": "tool", "tool_call_id": "t1", "content": [block]}]
 
 
 def change(added: bool, tool: Tool | None = None) -> ToolChange:
