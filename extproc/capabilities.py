@@ -24,7 +24,7 @@ _MAKER = re.compile(
 )
 """Bedrock's prefixes."""
 _HOST = re.compile(r"^(?:databricks|copilot|openai|anthropic|google|meta|amazon|mistralai)--?(?=[a-z])")
-"""Those of Databricks, Snowflake, DigitalOcean and SAP: ``databricks-claude-sonnet-4-5``, ``anthropic--claude-4-opus``."""
+"""Of Databricks, Snowflake, DigitalOcean and SAP: ``databricks-claude-opus-4-6``, ``anthropic--claude-4-opus``."""
 _AZURES = re.compile(r"^gpt-?35(?=-)")
 _RUN_ON = re.compile(r"^gpt(?=\d)")
 """``gpt-35-turbo``, as Azure calls it, and ``gpt5.2``."""

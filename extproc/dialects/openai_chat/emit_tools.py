@@ -89,7 +89,7 @@ class _ToolWriter:
         if schema is not None:
             schema = repaired(schema, openai=self._request.dialect != NAME)
             if not self._row.schema_choices:
-                schema, description = rooted(tool, schema, self._losses)
+                schema, description = rooted(tool, schema, self._losses, openai=True)
         if description:
             function["description"] = description
         if schema is not None:

@@ -90,7 +90,7 @@ class _ToolWriter:
         if schema is not None:
             schema = repaired(schema, openai=self._request.dialect != NAME)
             if not self._row.schema_choices:
-                schema, description = rooted(tool, schema, self._losses)
+                schema, description = rooted(tool, schema, self._losses, openai=True)
         return _function(tool, description or "", _NO_PARAMETERS if schema is None else schema, strict)
 
     def _custom(self, tool: Tool) -> dict[str, Any]:

@@ -247,10 +247,19 @@ def input_names(tools: list[Tool]) -> dict[str, dict[str, str]]:
 
 
 def with_names(schema: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """*schema* with its properties renamed."""
-    out = {**schema, "properties": {names.get(key, key): value for key, value in schema["properties"].items()}}
-    if type(required := schema.get("required")) is list:
-        out["required"] = [names.get(key, key) if type(key) is str else key for key in required]
+    """*schema* with its properties renamed, wherever it names them."""
+
+    def named(keys: Any) -> Any:
+        return [names.get(key, key) if type(key) is str else key for key in keys] if type(keys) is list else keys
+
+    out = dict(schema)
+    for name in ("properties", "dependentRequired", "dependentSchemas"):
+        if type(members := schema.get(name)) is dict:
+            out[name] = {names.get(key, key): value for key, value in members.items()}
+    if "dependentRequired" in out:
+        out["dependentRequired"] = {key: named(keys) for key, keys in out["dependentRequired"].items()}
+    if "required" in schema:
+        out["required"] = named(schema["required"])
     return out
 
 

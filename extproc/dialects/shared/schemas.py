@@ -71,9 +71,10 @@ def nodes(schema: Any) -> list[Schema]:
 
 
 def repaired(schema: Schema, *, openai: bool = False) -> Schema:
-    """*schema* itself, or a copy with objects where PHP left lists and with what *openai* demands: ``properties`` at
-    the root and ``items`` in each array."""
-    root = openai and schema.get("type") == "object" and "properties" not in schema
+    """*schema* itself, or a copy that validators take: with objects where PHP left lists, with lists where it left
+    objects, without what is null or no value of its keyword, and with an object at the root, not a reference to one.
+    *openai*: with what that API demands too, ``type`` and ``properties`` at the root and ``items`` in each array."""
+    root = _lacks_root(schema, openai)
     if not root:
         seen = _seen(blake2b(encode(schema), digest_size=16).digest(), openai)
         if not seen:
@@ -82,10 +83,51 @@ def repaired(schema: Schema, *, openai: bool = False) -> Schema:
             return schema
     copy: Schema = decode(encode(schema))
     if root:
-        copy["properties"] = {}
-    for node in nodes(copy):
-        _repair(node, openai)
+        copy = _with_root(copy, openai)
+    waiting: list[Any] = [copy]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is dict:
+            _repair(node, openai)
+            waiting += children(node)
     return copy
+
+
+def _lacks_root(schema: Schema, openai: bool) -> bool:
+    kind = schema.get("type")
+    if "$ref" in schema or type(kind) is list:
+        return True
+    return openai and (kind is None or (kind == "object" and "properties" not in schema))
+
+
+def _with_root(schema: Schema, openai: bool) -> Schema:
+    schema = _inlined(schema)
+    kind = schema.get("type")
+    if (type(kind) is list and "object" in kind) or (openai and kind is None):
+        schema["type"] = "object"
+    if openai and schema.get("type") == "object":
+        schema.setdefault("properties", {})
+    return schema
+
+
+def _inlined(schema: Schema) -> Schema:
+    """*schema* with what its root refers to in the reference's place. What else holds there is a part of ``allOf``."""
+    for _ in range(MAX_REFERENCES):
+        found = _branch(schema, schema)
+        if found is schema:
+            break
+        beside = {name: value for name, value in schema.items() if name != "$ref"}
+        if _BESIDE.issuperset(beside):
+            schema = {**found, **beside}
+        else:
+            schema = {**beside, "allOf": [*_listed(beside.get("allOf")), found]}
+    return schema
+
+
+_BESIDE = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "title", "description", "type"})
+"""What may stand beside a reference and asks nothing of the input but that it is an object."""
+MAX_REFERENCES = 8
+"""References that lead to another one, and choices within choices, are followed so far."""
 
 
 @lru_cache(maxsize=4096)
@@ -98,23 +140,57 @@ def _seen(digest: bytes, openai: bool) -> list[bool]:
 def _is_lacking(node: Schema, openai: bool) -> bool:
     for name in node:
         value = node[name]
-        if name in MAPS and (not value if type(value) is not dict else not all(map(_is_schema, value.values()))):
-            return True
-        if name in SINGLE and value == []:
+        if value is None:
+            if name not in _MAY_BE_NULL:
+                return True
+        elif name in MAPS:
+            if not value if type(value) is not dict else not all(map(_is_schema, value.values())):
+                return True
+        elif name in SINGLE:
+            if value == []:
+                return True
+        elif name in _LISTS_OF_ANY and (type(value) is not list or (not value and name in LISTS)):
             return True
     return openai and _lacks_items(node)
 
 
 def _repair(node: Schema, openai: bool) -> None:
-    for name, value in node.items():
+    for name, value in list(node.items()):
         if name in MAPS and not value:
             node[name] = {}
+        elif value is None and name not in _MAY_BE_NULL:
+            del node[name]
         elif name in MAPS and type(value) is dict:
             node[name] = {key: inner if _is_schema(inner) else {} for key, inner in value.items()}
         elif name in SINGLE and value == []:
             node[name] = {}
+        elif name in _LISTS_OF_ANY and (type(value) is not list or not value):
+            if listed := _listed(value):
+                node[name] = listed
+            elif name != "required" or value != []:
+                del node[name]
+    if type(properties := node.get("properties")) is dict:
+        _hoist(node, properties)
     if openai and _lacks_items(node):
         node["items"] = {}
+
+
+_MAY_BE_NULL = frozenset({"default", "const", "example"})
+_LISTS_OF_ANY = frozenset({*LISTS, "required", "enum"})
+
+
+def _listed(value: Any) -> list[Any]:
+    """What was meant as a list: PHP writes one with gaps as an object, and one name may stand alone."""
+    if type(value) is dict:
+        return list(value.values())
+    return value if type(value) is list else [value] if type(value) is str else []
+
+
+def _hoist(node: Schema, properties: Schema) -> None:
+    """JSON Schema's third draft said of each property whether it is required."""
+    demanded = [key for key, inner in properties.items() if type(inner) is dict and inner.get("required") is True]
+    if demanded:
+        node["required"] = list(dict.fromkeys([*_listed(node.get("required")), *demanded]))
 
 
 def _is_schema(value: Any) -> bool:
@@ -127,13 +203,20 @@ def _lacks_items(node: Schema) -> bool:
     return is_array and node.get("items") is None and "prefixItems" not in node
 
 
-def as_object(schema: Schema) -> tuple[Schema, str]:
-    """*schema* without the combiners at its root, which some APIs refuse there, and what was lost as words for the
-    tool's description (empty: nothing was). The branches become one object: all of their properties, and required is
-    what each of them requires, of ``allOf`` what any does."""
-    if _COMBINERS.isdisjoint(schema):
+def as_object(schema: Schema, *, openai: bool = False) -> tuple[Schema, str]:
+    """*schema* without the combiners at its root, which some APIs refuse there (*openai*: and what else that one does),
+    and what was lost as words for the tool's description (empty: nothing was). The branches become one object: all of
+    their properties, and required is what each of them requires, of ``allOf`` what any does."""
+    refused = _REFUSED_BY_OPENAI if openai else _COMBINERS
+    if refused.isdisjoint(schema):
         return schema, ""
-    out = {name: value for name, value in schema.items() if name not in _COMBINERS}
+    out = _folded(schema, refused, schema, 0)
+    lost = {name: schema[name] for name in schema if name in refused}
+    return out, f"The input must match this JSON Schema:\n{encode(lost).decode()}"
+
+
+def _folded(schema: Schema, refused: frozenset[str], root: Schema, depth: int) -> Schema:
+    out = {name: value for name, value in schema.items() if name not in refused}
     out["type"] = "object"
     own = schema.get("properties")
     out["properties"] = dict(own) if type(own) is dict else {}
@@ -141,21 +224,26 @@ def as_object(schema: Schema) -> tuple[Schema, str]:
     for combiner in ("allOf", "anyOf", "oneOf"):
         branches = schema.get(combiner)
         if type(branches) is list:
-            folded = [_branch(branch, schema) for branch in branches if type(branch) is dict]
+            folded = [_branch(branch, root) for branch in branches if type(branch) is dict]
+            if depth < MAX_REFERENCES:
+                folded = [
+                    branch if _COMBINERS.isdisjoint(branch) else _folded(branch, _COMBINERS, root, depth + 1)
+                    for branch in folded
+                ]
             _join(out["properties"], folded, combiner)
             required |= _demanded(folded, combiner)
     if required:
         out["required"] = list(required)
-    lost = {name: schema[name] for name in schema if name in _COMBINERS}
-    return out, f"The input must match this JSON Schema:\n{encode(lost).decode()}"
+    return out
 
 
 _COMBINERS = frozenset({"anyOf", "oneOf", "allOf"})
+_REFUSED_BY_OPENAI = _COMBINERS | {"enum", "not"}
 
 
-def rooted(tool: Tool, schema: Schema, losses: LossReport) -> tuple[Schema, str]:
+def rooted(tool: Tool, schema: Schema, losses: LossReport, *, openai: bool = False) -> tuple[Schema, str]:
     """*schema* with an object at its root, and the description of its *tool*, with what the object cannot say."""
-    schema, words = as_object(schema)
+    schema, words = as_object(schema, openai=openai)
     if words:
         losses.add(tool.at, Action.DOWNGRADED, "its schema's choices are described, not enforced")
     return schema, "\n\n".join(text for text in (tool.description, words) if text)

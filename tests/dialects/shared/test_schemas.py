@@ -42,9 +42,25 @@ def test_the_schemas_within_one() -> None:
         ({"properties": {"a": {"type": "object", "properties": []}}}, False,
          {"properties": {"a": {"type": "object", "properties": {}}}}),
         (OBJECT, True, {"type": "object", "properties": {}}),
-        ({"properties": {"a": {"type": "array"}}}, True, {"properties": {"a": {"type": "array", "items": {}}}}),
-        ({"properties": {"a": {"type": ["array", "null"]}}}, True,
-         {"properties": {"a": {"type": ["array", "null"], "items": {}}}}),
+        ({"properties": {"a": {"type": "array"}}}, True,
+         {"properties": {"a": {"type": "array", "items": {}}}, "type": "object"}),
+        ({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}, True,
+         {"type": "object", "properties": {"a": {"type": ["array", "null"], "items": {}}}}),
+        ({}, True, {"type": "object", "properties": {}}),
+        ({"type": ["object", "null"]}, False, OBJECT),
+        ({"type": None, "enum": None, "default": None}, False, {"default": None}),
+        ({"required": {"0": "a", "2": "b"}, "enum": {"1": "x"}}, False, {"required": ["a", "b"], "enum": ["x"]}),
+        ({"required": "a"}, False, {"required": ["a"]}),
+        ({"required": None, "anyOf": []}, False, {}),
+        ({"anyOf": {"0": A, "2": {"properties": []}}}, False, {"anyOf": [A, {"properties": {}}]}),
+        ({"properties": {"a": {"required": True}, "b": {"required": False}}}, False,
+         {"properties": {"a": {}, "b": {}}, "required": ["a"]}),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"a": A}}}}, False,
+         {"type": "object", "properties": {"a": A}, "$defs": {"A": {"type": "object", "properties": {"a": A}}}}),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/B"}, "B": OBJECT}}, False,
+         {"type": "object", "$defs": {"A": {"$ref": "#/$defs/B"}, "B": OBJECT}}),
+        ({"$ref": "#/$defs/A", "required": ["a"], "$defs": {"A": OBJECT}}, False,
+         {"required": ["a"], "$defs": {"A": OBJECT}, "allOf": [OBJECT]}),
     ],
 )  # fmt: skip
 def test_repaired(schema: Any, openai: bool, expected: Any) -> None:
@@ -76,6 +92,19 @@ def test_branches_may_be_references() -> None:
     schema = {"$defs": {"A": {"properties": {"a": A}}}, "oneOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/none"}]}
     made, _ = as_object(schema)
     assert made["properties"] == {"a": A}
+
+
+def test_a_choice_within_a_choice_is_one_of_its_branches() -> None:
+    within = {"allOf": [{"properties": {"a": A}, "required": ["a"]}, {"properties": {"b": B}}]}
+    made, words = as_object({"anyOf": [within, {"properties": {"c": A}}]})
+    assert made == {"type": "object", "properties": {"a": A, "b": B, "c": A}} and "allOf" in words
+
+
+def test_what_openai_refuses_at_the_root_besides() -> None:
+    schema = {"type": "object", "properties": {"a": A}, "not": {"required": ["a"]}, "enum": [{}]}
+    assert as_object(schema) == (schema, "")
+    made, words = as_object(schema, openai=True)
+    assert made == {"type": "object", "properties": {"a": A}} and '"not"' in words and '"enum"' in words
 
 
 def test_without_a_combiner_nothing_changes() -> None:
