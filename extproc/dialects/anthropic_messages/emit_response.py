@@ -37,7 +37,7 @@ from ...llm.request import ToolCall
 from ...llm.serial import Serializer
 from ..base import Answering, Dialect, Headers, Meta, encode
 from ..shared import freeform
-from ..shared.content import as_object
+from ..shared.content import as_object, begins_object
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id, unused_id
 from .meta import error_object, write_meta
@@ -142,7 +142,10 @@ class MessagesEmitter(EmitterBase):
         return b""
 
     def _tool_input(self, fragment: str) -> bytes:
-        if isinstance(self._block, ToolCallStarted) and self._block.kind == "custom":
+        if isinstance(self._block, ToolCallStarted) and (
+            self._block.kind == "custom" or self._parts or not (self._written or begins_object(fragment))
+        ):
+            # What is no object waits for its end: a client of this API takes nothing else.
             self._parts.append(fragment)
             return b""
         self._written = True
@@ -156,7 +159,8 @@ class MessagesEmitter(EmitterBase):
                 whole = freeform.wrapped("".join(self._parts))
                 out = self._delta({"type": "input_json_delta", "partial_json": whole})
             elif not self._written:
-                out = self._delta({"type": "input_json_delta", "partial_json": "{}"})
+                whole = encode(as_object("".join(self._parts))[0]).decode()
+                out = self._delta({"type": "input_json_delta", "partial_json": whole})
         elif isinstance(block, ThinkingStarted):
             out = self._ended_thinking()
             if not self._written:

@@ -30,7 +30,7 @@ from ...llm.serial import Serializer
 from ..base import Answering, Dialect, Headers, Members, Meta, encode
 from ..shared import freeform
 from ..shared.bedrock import message, meta_headers, stream_headers
-from ..shared.content import as_object
+from ..shared.content import as_object, begins_object
 from ..shared.emitter import EmitterBase, settled_stop
 from ..shared.naming import made_tool_id
 from . import opaque
@@ -62,6 +62,7 @@ class ConverseEmitter(EmitterBase):
         self._begun = False  # whether the open block has been written at all
         self._custom = False  # whether the open block is a free-form tool, whose text goes into a JSON string
         self._input_missing = False  # whether the open block is a call that has said nothing of its input
+        self._held: list[str] = []  # of its input, what is no object: clients of this API take nothing else
         self._on: dict[type, Callable[[Any], bytes]] = {
             TextDelta: self._on_text,
             ToolInputDelta: self._on_tool_input,
@@ -135,6 +136,9 @@ class ConverseEmitter(EmitterBase):
 
     def _on_tool_input(self, event: ToolInputDelta) -> bytes:
         fragment = encode(event.fragment)[1:-1].decode() if self._custom else event.fragment
+        if self._held or (self._input_missing and not begins_object(fragment)):
+            self._held.append(fragment)
+            return b""
         return self._input(fragment)
 
     def _input(self, fragment: str) -> bytes:
@@ -163,7 +167,8 @@ class ConverseEmitter(EmitterBase):
             last = self._input('"}')
         elif self._input_missing:
             # So that what a client joins and parses is an object.
-            last = self._input("{}")
+            held, self._held = "".join(self._held), []
+            last = self._input(encode(as_object(held)[0]).decode())
         self._custom = self._input_missing = False
         return last + _frame("contentBlockStop", {"contentBlockIndex": self._index})
 

@@ -74,7 +74,8 @@ class Calls:
         index = place(item.get("index"))
         call = known = self._by_id.get(id_)
         if call is not None:
-            if name and _is_whole(text) and call.whole and not call.is_told_by(text):
+            nothing = call.input.says_nothing
+            if name and _is_whole(text) and call.whole and not nothing and not call.is_told_by(text):
                 call = self.new(unused_id(id_, self._ids))
         else:
             call = self._slots.get(index) if index is not None else None
@@ -131,11 +132,17 @@ class Calls:
         return at < len(self._sorted) and self._sorted[at].startswith(name)
 
     def continues(self, call: StreamedCall, name: str) -> bool:
-        """Whether *name* is a further piece of the name of *call*, of which no input has come."""
-        if call.block is not None or call.parts or name == call.name or not self.is_piece(call.name):
-            return False
-        longer = call.name + name
-        return longer in self._tools or self.is_piece(longer)
+        """Whether *name* goes on with the name of *call*, of which no input has come."""
+        return self.named(call, name) != call.name
+
+    def named(self, call: StreamedCall, name: str) -> str:
+        """The name of *call* with what *name* adds: a further piece, or all of it so far."""
+        if not call.name or call.block is not None or call.parts or name == call.name or not self.is_piece(call.name):
+            return call.name or name
+        for longer in (call.name + name, name if name.startswith(call.name) else ""):
+            if longer in self._tools or (longer and self.is_piece(longer)):
+                return longer
+        return call.name
 
     def unfinished(self) -> list[StreamedCall]:
         """Those that have a name, and whose input may go on."""

@@ -24,7 +24,7 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
-from ..shared.fragments import fragment, says_something
+from ..shared.fragments import fragment, says_something, string, text_in
 from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from . import thoughts
@@ -39,6 +39,7 @@ _KNOWN = frozenset({
     "tool_calls", *thoughts.MEMBERS,
 })  # fmt: skip
 _LEGACY_ID = "fc_0"
+_ARGUMENTS = ("parameters", "input", "args")
 _TEXT_TYPES = frozenset({"text", "output_text", "input_text"})
 
 
@@ -119,9 +120,9 @@ class ContentParser(ParserBase):
             elif type(item) is not dict:
                 continue
             kind = item.get("type")
-            if (kind is None or kind in _TEXT_TYPES) and type(item.get("text")) is str:
-                if item["text"]:
-                    yield from self._content(item["text"])
+            if (kind is None or kind in _TEXT_TYPES) and ((text := text_in(item)) or not says_something(item)):
+                if text:
+                    yield from self._content(text)
             elif kind in ("thinking", "reasoning"):
                 thought = thoughts.text_of(item)
                 if not thought and says_something({name: item[name] for name in item if name != "signature"}):
@@ -258,17 +259,16 @@ class ContentParser(ParserBase):
                 items = [{"index": index, **each} for index, each in items.items()]
         if type(items) is not list:
             raise ProtocolError("tool_calls", "expected an array")
-        for item in items:
+        for item in _joined(items) if whole else items:
             if type(item) is not dict:
                 continue
-            inner, id_ = _inner(item), item.get("id")
-            id_ = id_ if type(id_) is str else ""
+            inner, id_ = _inner(item), _id_of(item)
             name = inner.get("name")
             name = name if type(name) is str else ""
             if whole:
-                yield from self._whole_call(item, id_, fragment(inner.get("arguments")))
+                yield from self._whole_call(item, id_, _arguments(inner))
             else:
-                text = fragment(inner.get("arguments"))
+                text = _arguments(inner)
                 yield from self._call(self._calls.find(item, id_, name, text), item, id_)
 
     def _whole_call(self, item: dict[str, Any], id_: str, text: str) -> Iterator[ResponseEvent]:
@@ -284,12 +284,12 @@ class ContentParser(ParserBase):
     def _call(self, call: StreamedCall, item: dict[str, Any], id_: str) -> Iterator[ResponseEvent]:
         inner = _inner(item)
         name = inner.get("name")
-        if type(name) is str and (not call.name or self._calls.continues(call, name)):
-            call.name += name
+        if type(name) is str:
+            call.name = self._calls.named(call, name)
         call.id = call.id or id_
         if item.get("type") == "custom":
             call.kind = "custom"
-        text = fragment(inner.get("input") if call.kind == "custom" else inner.get("arguments"))
+        text = fragment(inner.get("input")) if call.kind == "custom" else _arguments(inner)
         if call.closed:
             if text.strip() and not call.is_told_by(text):
                 raise ProtocolError("tool_calls", f"input for the call {call.name!r}, which was over")
@@ -371,7 +371,36 @@ class ContentParser(ParserBase):
 
 
 def _inner(item: dict[str, Any]) -> dict[str, Any]:
+    """What is called, and with what; from some servers beside the call's id."""
     inner = item.get("function")
     if type(inner) is not dict:
         inner = item.get("custom")
-    return inner if type(inner) is dict else {}
+    if type(inner) is dict:
+        return inner
+    return item if "name" in item or "arguments" in item else {}
+
+
+def _id_of(item: dict[str, Any]) -> str:
+    return string(item, "id") or string(item, "call_id") or string(item, "tool_call_id")
+
+
+def _arguments(inner: dict[str, Any]) -> str:
+    """The input, by the name that this API has for it, or by one that other APIs and models' own formats have."""
+    value = inner.get("arguments")
+    if value is None:
+        value = next((inner[name] for name in _ARGUMENTS if inner.get(name) is not None), None)
+    return fragment(value)
+
+
+def _joined(items: list[Any]) -> list[Any]:
+    """The calls of a whole message; one that was told in two, its name and its input (SGLang issue 23071), as one."""
+    out: list[Any] = []
+    for item in items:
+        before = out[-1] if out else None
+        if type(item) is dict and type(before) is dict and not (_inner(item).get("name") or _id_of(item)):
+            text = _arguments(_inner(item))
+            if text.strip() and _inner(before).get("name") and not _arguments(_inner(before)).strip():
+                out[-1] = {**before, "function": {**_inner(before), "arguments": text}}
+                continue
+        out.append(item)
+    return out

@@ -41,14 +41,17 @@ _NO_NEWS = frozenset(
 """Members of a chunk that are understood here, or mean nothing to a client."""
 _OF_CHOICE = frozenset(
     {
-        "index", "delta", "message", "text", "finish_details", "finish_reason", "native_finish_reason",
+        "index", "delta", "message", "text", "finish_details", "finish_reason", "finishReason", "done_reason",
+        "native_finish_reason",
         "stop_reason", "stop_details", "usage", "logprobs", "content_filter_results", "content_filter_offsets",
         "content_filter_result",
         "matched_stop", "token_ids", "seed", "hidden_states", "error",
     }
 )  # fmt: skip
 _CALLS = ("tool_calls", "function_call")
-_SAID = ("content", "refusal", *_CALLS)
+_SAID = ("content", "refusal")
+_FINISHES = ("finish_reason", "finish_details", "finishReason", "done_reason")
+"""Where servers say how an answer ended: this API's own name, and those of the APIs from which theirs is translated."""
 _UNSURE = (StopReason.END, StopReason.TOOL_CALL, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
@@ -57,6 +60,9 @@ class ChatParser(ContentParser):
         super().__init__(call, head, limits, losses)
         self._started = False
         self._first_choice = 0
+        self._spoken = False  # it has said a text
+        self._aside: list[str] = []  # what another has said, until that one speaks
+        self._aside_end: tuple[dict[str, Any], str] | None = None  # and how it ended
         self._caller: int | None = None  # the choice from which calls come
         self._finish: str | None = None
         self._stop_reason: StopReason | None = None
@@ -100,11 +106,12 @@ class ChatParser(ContentParser):
         return text if plain and type(text) is str and text else None
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
+        if type(message) is list and len(message) == 1:
+            message = message[0]
         if type(message) is not dict:
             raise ProtocolError("chunk", "expected an object")
-        choices = message.get("choices")
-        choices = [each for each in choices if type(each) is dict] if type(choices) is list else []
-        if self.is_error(message) and (says_something(message.get("error")) or not choices):
+        choices = _choices(message)
+        if self.is_error(message):
             yield self.failure_of(message)
             return
         told = self._note_usage(message, choices)
@@ -116,6 +123,8 @@ class ChatParser(ContentParser):
             yield from self._delta(delta, whole="message" in choice and "delta" not in choice)
             if self._counts(choice):
                 yield from self._note_finish(choice, finish)
+            elif finish and self._aside:
+                self._aside_end = choice, finish
         tier = message.get("service_tier")
         if type(tier) is str:
             self._tier = tier
@@ -172,17 +181,36 @@ class ChatParser(ContentParser):
         return piece
 
     def _owned(self, delta: dict[str, Any], number: int) -> dict[str, Any]:
-        """No more than one answer was asked for, so what a choice beside the first says is another answer; but calls
-        that the first has not belong to it."""
+        """No more than one answer was asked for, so what a choice beside the first says is another answer, unless the
+        first says nothing at all; but calls that the first has not belong to it."""
         calls = any(says_something(delta.get(name)) for name in _CALLS)
         if calls and self._caller is None:
             self._caller = number
         if number == self._first_choice:
+            if not self._spoken and any(says_something(delta.get(name)) for name in _SAID):
+                self._spoken = True
+                self._left_out(number + 1)
             return delta
         own = {name: delta[name] for name in _CALLS if name in delta} if self._caller == number else {}
-        if any(says_something(delta.get(name)) for name in _SAID if name not in own):
-            self.losses.dropped(f"response.choices[{number}]", "another answer than the first")
+        lost = {name: value for name, value in delta.items() if name not in own and name != "role"}
+        if not self._spoken and (text := text_in(lost.pop("content", ""))):
+            self._aside.append(text)
+            self.kept.add(len(text))
+        if says_something(lost):
+            self._left_out(number, said=True)
         return own
+
+    def _left_out(self, number: int, *, said: bool = False) -> None:
+        if self._aside or said:
+            self.losses.dropped(f"response.choices[{number}]", "another answer than the first")
+        self._aside, self._aside_end = [], None
+
+    def _heard_aside(self) -> Iterator[ResponseEvent]:
+        """What another choice than the first has said, if the first said nothing."""
+        if self._aside:
+            yield from self._content("".join(self._aside))
+        if self._aside_end is not None:
+            yield from self._note_finish(*self._aside_end)
 
     def _counts(self, choice: dict[str, Any]) -> bool:
         """Whether it says how the answer ended."""
@@ -194,18 +222,17 @@ class ChatParser(ContentParser):
         return super().on_close()
 
     def on_close(self) -> Iterator[ResponseEvent]:
-        return self._end() if self._finish is not None else super().on_close()
+        return self._end() if self._finish is not None or self._aside_end is not None else super().on_close()
 
     # ---- whole
 
     def is_error(self, body: dict[str, Any]) -> bool:
         if super().is_error(body):
-            return not body.get("choices") or says_something(body.get("error"))
+            return says_something(body.get("error")) or not any(map(_says_something, _choices(body)))
         return "choices" not in body and is_bare_error(body)
 
     def on_whole(self, body: dict[str, Any]) -> Iterator[ResponseEvent]:
-        choices = body.get("choices")
-        choices = [each for each in choices if type(each) is dict] if type(choices) is list else []
+        choices = _choices(body)
         if not choices:
             raise ProtocolError("choices", "there is none")
         self._note_usage(body, choices)
@@ -222,6 +249,8 @@ class ChatParser(ContentParser):
             yield from self._delta(message, whole=True)
             if self._counts(choice):
                 yield from self._note_finish(choice, finish)
+            elif finish and self._aside:
+                self._aside_end = choice, finish
         tier = body.get("service_tier")
         self._tier = tier if type(tier) is str else None
         yield from self._end()
@@ -281,6 +310,7 @@ class ChatParser(ContentParser):
         return True
 
     def _end(self) -> Iterator[ResponseEvent]:
+        yield from self._heard_aside()
         for is_thinking, piece in self._tags.end() if self._tags else ():
             yield from self._think(piece) if is_thinking else self._say(piece)
         yield from self._close_all(last=True)
@@ -316,14 +346,32 @@ class ChatParser(ContentParser):
         return last.kind == "function" and bool(last.input.text) and not last.input.whole
 
 
+def _choices(message: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = message.get("choices")
+    if type(choices) is dict:
+        # Of a server that has one only, or writes a list with its places (PHP).
+        choices = [choices] if not all(type(each) is dict for each in choices.values()) else list(choices.values())
+    return [each for each in choices if type(each) is dict] if type(choices) is list else []
+
+
+def _says_something(choice: dict[str, Any]) -> bool:
+    for name in ("delta", "message", "text"):
+        said = choice.get(name)
+        if says_something({**said, "role": None} if type(said) is dict else said):
+            return True
+    return False
+
+
 def _finish_of(choice: dict[str, Any]) -> str:
     """The word by which *choice* says how it ended, wherever it stands; empty if it says none."""
     for members in (choice, choice.get("delta"), choice.get("message")):
         if type(members) is dict:
-            word = _word(members.get("finish_reason")) or _word(members.get("finish_details"))
-            if word:
-                return word
-    return ""
+            for name in _FINISHES:
+                if name in members and (word := _word(members[name])):
+                    return word
+    # Beside the API's own member these say something else: what the provider behind it called it, a stop sequence.
+    native, matched = _word(choice.get("native_finish_reason")), _word(choice.get("stop_reason"))
+    return native or (matched if matched and read_stop(matched) is not None else "")
 
 
 def _word(said: Any) -> str:

@@ -46,6 +46,12 @@ def as_object(text: str | None) -> tuple[Any, bool]:
     return ({}, True) if value is None or value == [] else ({INVALID_JSON: text}, False)
 
 
+def begins_object(text: str) -> bool:
+    """Whether *text*, the first piece of a call's input, may be the beginning of a JSON object."""
+    bare = text.lstrip()
+    return bare.startswith("{") and bare[1:].lstrip()[:1] in ("", '"', "}")
+
+
 def opaque(block: Opaque, name: str, losses: LossReport) -> Members | None:
     """A block that only one API knows, for the one that is called *name*: as it came, or reported. Raises Unsupported
     where the conversation makes no sense without it."""

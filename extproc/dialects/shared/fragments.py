@@ -21,7 +21,7 @@ def fragment(value: Any) -> str:
     """Input of a call: a piece of its text, nothing, or from some servers the object itself."""
     if type(value) is str:
         return value
-    return "" if value is None else encode(value).decode()
+    return "" if value is None or value is False else encode(value).decode()
 
 
 def string(members: dict[str, Any], name: str) -> str:

@@ -337,7 +337,8 @@ class ParserBase:
         if kind is BlockEnded:
             return self._block_ended(event.block)  # type: ignore[union-attr]
         if kind is ToolCallStarted:
-            return (self._call_started(event),)  # type: ignore[arg-type]
+            started = self._call_started(event)  # type: ignore[arg-type]
+            return [*self._settled(event.block), started]  # type: ignore[union-attr]
         if kind is ResponseEnded and self.grammar.next_block == 0 and (self._unheard or may_hold_text(self._body)):
             self.losses.dropped("response", "it says something, and nothing of it could be read")
         if kind is ResponseEnded and self._half_call and event.stop in _LOOKS_WHOLE:  # type: ignore[union-attr]
@@ -376,9 +377,18 @@ class ParserBase:
             return told
         return ThinkingStarted(event.block) if kind is ToolCallStarted else None
 
+    def _settled(self, new: int) -> list[ResponseEvent]:
+        """What calls before the *new* one held back: it goes on as soon as they are whole."""
+        told: list[ResponseEvent] = []
+        for block, given in self.inputs.items():
+            if given.says_nothing and block != new:
+                told += self._told_of(block, given.settle())
+        return told
+
     def _call_started(self, event: ToolCallStarted) -> ToolCallStarted:
         undo = self.call.undo
-        if not event.name:
+        called = event.name.strip()
+        if not called:
             raise ProtocolError("tool call", "has no name")
         if event.kind == "function":
             self.inputs[event.block] = ToolInput()
@@ -386,7 +396,7 @@ class ParserBase:
             # Another gateway of this kind made it so.
             id_, signature = marker.unsealed_id(event.id)
             event = replace(event, id=id_, signature=event.signature or signature)
-        name = undo.names.get(event.name, event.name)
+        name = undo.names.get(called, called)
         if event.id and event.kind == "function":
             key = self._calling[event.block] = event.id, name
             given = self.inputs[event.block]
@@ -397,20 +407,22 @@ class ParserBase:
         if name in undo.custom and event.kind == "function":
             self._custom[event.block] = []
             return replace(event, name=name, kind="custom")
-        return event if name is event.name else replace(event, name=name)
+        return event if name == event.name else replace(event, name=name)
 
     def _input(self, event: ToolInputDelta) -> Iterable[ResponseEvent]:
         given = self.inputs.get(event.block)
         fragment = event.fragment if given is None else given.feed(event.fragment)
-        if not fragment:
+        if fragment is event.fragment and not (event.block in self._custom or event.block in self._renamers):
+            return (event,) if fragment else ()
+        return self._told_of(event.block, fragment)
+
+    def _told_of(self, block: int, fragment: str) -> Iterable[ResponseEvent]:
+        if block in self._custom:
+            self._custom[block].append(fragment)
             return ()
-        if event.block in self._custom:
-            self._custom[event.block].append(fragment)
-            return ()
-        if event.block in self._renamers:
-            renamed = self._renamers[event.block].feed(fragment)
-            return (ToolInputDelta(event.block, renamed),) if renamed else ()
-        return (event,) if fragment is event.fragment else (ToolInputDelta(event.block, fragment),)
+        if block in self._renamers:
+            fragment = self._renamers[block].feed(fragment)
+        return (ToolInputDelta(block, fragment),) if fragment else ()
 
     def _block_ended(self, block: int) -> Iterable[ResponseEvent]:
         fence = self._fences.pop(block, None)
@@ -419,7 +431,7 @@ class ParserBase:
         given = self.inputs.pop(block, None)
         rest = "" if given is None else given.end()
         if given is not None and given.overfull:
-            self.losses.dropped("response.tool_calls", "brackets behind an input that was whole")
+            self.losses.dropped("response.tool_calls", "behind an input that was whole")
         call = self._calling.pop(block, None)
         if given is not None and call is not None:
             before = self._told[call]

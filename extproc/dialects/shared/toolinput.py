@@ -16,14 +16,23 @@ from ...llm.jsonscan import JsonScanner
 _decode = msgspec.json.Decoder().decode
 _NOTHING = frozenset({"", "null", "[]", '""'})
 """What servers write for no input at all."""
+_UNDECIDED = re.compile(r"\{\s*(\}\s*)?")
+"""The beginning of an object, or an empty one, which some servers write before they have the input (LiteLLM issue 4537,
+openai-agents-js pull request 712)."""
+_BEFORE_ANOTHER = re.compile(r"(?:\{\s*\}?\s*)+(?=\{)")
+"""The same with an object behind it, which is the input."""
 _NEARLY_NOTHING = 1024
 """Characters up to which an input may be nothing with spaces around it."""
+_TIMES_ENCODED = 4
+"""How often an input may be text within text, at most."""
 _SPACED = 16
 """Times as long as another text, at most, that says the same, with its spaces and escapes."""
 _BLANK_OR_OBJECT = frozenset(" \n\t\r{")
 MAX_TIMES = 1024
 """How often an input may be told again."""
 _CLOSERS = " \n\t\r}])`"
+_MEMBER = re.compile(r"\{\s*[\"}]")
+"""How an object begins; what begins otherwise is none."""
 _FENCED = re.compile(r"```\w*\s*(\{.*\})\s*```", re.DOTALL)
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
 TRUNCATED = "Input data was truncated"
@@ -32,18 +41,21 @@ TRUNCATED = "Input data was truncated"
 
 class ToolInput:
     """One function's input. What begins as an object passes as it comes; anything else waits for its end, because it
-    may be another way to write an object. Linear in what comes: each text is scanned once, and only if it has to be."""
+    may be another way to write an object; an empty object does, because the input may follow. Linear in what comes:
+    each text is scanned once, and only if it has to be."""
 
     __slots__ = (
-        "_again", "_blank", "_doubted", "_length", "_more", "_parts", "_scanner", "_times", "_unscanned", "live",
-        "overfull",
+        "_again", "_blank", "_doubted", "_length", "_more", "_opened", "_parts", "_scanner", "_tail", "_times",
+        "_unscanned", "live", "overfull", "says_nothing",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.live = False
         """It has begun as an object."""
         self.overfull = False
-        """Brackets came behind the whole input, which closed nothing and were left out."""
+        """Behind the whole input came brackets, which closed nothing, or the end of it again: they were left out."""
+        self.says_nothing = False
+        """It is an empty object so far, of which nothing was told yet."""
         self._parts: list[str] = []
         self._length = 0
         self._scanner = JsonScanner()
@@ -52,6 +64,8 @@ class ToolInput:
         self._more: list[str] = []  # as far as it has come
         self._times = 0  # how often it has been said again
         self._blank = True
+        self._opened = False  # a bracket came, and it is not told yet what it opens
+        self._tail: list[str] = []  # behind the whole input, what is no repetition from its beginning on
         self._doubted = ""  # it begins with all that came before: it goes on, or tells everything so far
 
     @property
@@ -73,12 +87,12 @@ class ToolInput:
     @property
     def whole(self) -> bool:
         """An object that has closed."""
-        return self.live and self._scanner.complete
+        return self.says_nothing or (self.live and self._scanner.complete)
 
     @property
     def half(self) -> bool:
         """An object that was left open. What is no beginning of JSON at all is none: its reader will say so."""
-        return self.live and not self.whole and could_go_on(self.text, "")
+        return (self.live or self._opened) and not self.whole and could_go_on(self.text, "")
 
     def is_told_by(self, text: str) -> bool:
         """Whether *text* says the whole input again."""
@@ -122,9 +136,25 @@ class ToolInput:
         if self.live:
             if self._again is not None and not self.text.startswith("".join(self._more).strip()):
                 raise ProtocolError("tool input", "another input behind one that was whole")
-            return ""
+            return self._end_of_tail()
         text = self.text.strip()
         return "" if text in _NOTHING else _inner(text)
+
+    def settle(self) -> str:
+        """What is to be told of an empty object before whatever comes next: it is the input."""
+        if not self.says_nothing:
+            return ""
+        text, self._parts, self._length = self.text, [], 0
+        self.live, self.says_nothing = True, False
+        return self._added(text)
+
+    def _end_of_tail(self) -> str:
+        tail, self._tail = "".join(self._tail), []
+        if tail and self.text.endswith(tail.strip()):
+            # vLLM's parsers tell the last piece twice.
+            self.overfull = True
+            return ""
+        return self._appended(tail) if tail else ""
 
     def _added(self, fragment: str) -> str:
         """*fragment* as far as it belongs to the object, and what comes of the rest."""
@@ -149,25 +179,42 @@ class ToolInput:
 
     def _before(self, fragment: str) -> str:
         begins = fragment.lstrip()[:1]
-        if 0 < self._length <= _NEARLY_NOTHING and begins == "{" and self.text.strip() in _NOTHING:
+        if begins == "{" and 0 < self._length <= _NEARLY_NOTHING and self._is_nothing():
             self._parts, self._length, self._blank = [], 0, True
         self._appended(fragment)
-        self.live = self._blank and begins == "{"
+        self._opened = self._opened or (self._blank and begins == "{")
         self._blank = self._blank and not begins
-        if not self.live:
+        if not self._opened:
             return ""
-        text, self._parts, self._length = self.text, [], 0
+        text = self.text
+        if self._length <= _NEARLY_NOTHING:
+            text = _BEFORE_ANOTHER.sub("", text.lstrip(), 1)
+            undecided = _UNDECIDED.fullmatch(text)
+            self.says_nothing = undecided is not None and undecided[1] is not None
+            if undecided is not None:
+                return ""
+            if not _MEMBER.match(text):
+                self._opened = False
+                return ""
+        self._parts, self._length = [], 0
+        self.live = True
         return self._added(text)
 
+    def _is_nothing(self) -> bool:
+        """Whether what has come is nothing, if an object comes behind it."""
+        text = self.text.strip()
+        return text in _NOTHING or _UNDECIDED.fullmatch(text) is not None
+
     def _beyond(self, text: str) -> str:
-        """What came behind the whole object: the same again; brackets that close nothing; or what no reader will take
-        for JSON, and should not."""
-        if self._again is not None or text.lstrip().startswith("{"):
+        """What came behind the whole object: the same again; brackets that close nothing; the end of it again; or what
+        no reader will take for JSON, and should not."""
+        if not self._tail and (self._again is not None or text.lstrip().startswith("{")):
             return self._behind(text)
-        if not text.strip(_CLOSERS):
+        if self._tail or text.strip(_CLOSERS):
+            self._tail.append(text)
+        else:
             self.overfull = self.overfull or bool(text.strip())
-            return ""
-        return self._appended(text)
+        return ""
 
     def _behind(self, text: str) -> str:
         """*text* that goes on with what may only say the whole input again, perhaps several times."""
@@ -215,12 +262,16 @@ def _is_object(text: str) -> bool:
 
 def _inner(text: str) -> str:
     """The object in a JSON string that holds one, or in a fence; anything else as it came."""
-    if (fenced := _FENCED.fullmatch(text)) is not None and _is_object(fenced[1]):
-        return fenced[1]
-    if text.startswith('"'):
-        inner = _value(text)
-        if type(inner) is str and type(_value(inner)) is dict:
-            return inner.strip()
-        if type(inner) is str and inner.strip() in _NOTHING:
+    inner = text
+    for _ in range(_TIMES_ENCODED):
+        if (fenced := _FENCED.fullmatch(inner)) is not None and _is_object(fenced[1]):
+            return fenced[1]
+        value = _value(inner) if inner.startswith('"') else None
+        if type(value) is not str:
+            break
+        inner = value.strip()
+        if inner in _NOTHING:
             return ""
+        if _is_object(inner):
+            return inner
     return text

@@ -106,7 +106,7 @@ CASES: dict[str, tuple[list[e.ResponseEvent], Told, list[Json]]] = {
     ),
     "an input that is no object": (
         [e.ToolCallStarted(0, "a", "f"), e.ToolInputDelta(0, "{bad"), END(0)],
-        [tool(0, "a", "f"), delta(0, toolUse={"input": "{bad"}), end(0)],
+        [tool(0, "a", "f"), delta(0, toolUse={"input": '{"INVALID_JSON":"{bad"}'}), end(0)],
         [{"toolUse": {"toolUseId": "a", "name": "f", "input": {"INVALID_JSON": "{bad"}}}],
     ),
     "a citation": (

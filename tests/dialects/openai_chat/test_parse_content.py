@@ -12,10 +12,10 @@ from .helpers import call_delta, chunk, read, stream_of, whole
 
 def test_calls_may_be_open_together_and_text_ends_them() -> None:
     data = stream_of(
-        chunk(call_delta(0, "t1", "f", "{")),
-        chunk(call_delta(1, "t2", "g", "{")),
-        chunk(call_delta(0, arguments="}")),
-        chunk(call_delta(1, arguments="}")),
+        chunk(call_delta(0, "t1", "f", '{"a":')),
+        chunk(call_delta(1, "t2", "g", '{"b":')),
+        chunk(call_delta(0, arguments="1}")),
+        chunk(call_delta(1, arguments="2}")),
         chunk({"content": "now"}),
         chunk({}, "stop"),
     )

@@ -52,6 +52,15 @@ def told(*fragments: str) -> str:
         (['{"x":1}{"x":1}'], '{"x":1}'),  # in one piece
         (['{"x":1}', '{"x"'], '{"x":1}'),  # the same again, cut off
         (['{"x": "a"}b"}'], '{"x": "a"}b"}'),  # no JSON, and no reader takes it for some
+        (["{}", '{"x":1}'], '{"x":1}'),  # an empty one first, as long as there is nothing else
+        (["{", " }", '{"x"', ":1}"], '{"x":1}'),
+        (['{}{ }{"x":1}'], '{"x":1}'),
+        (["{", "}", "}"], "{}"),
+        (["{ ", "}"], "{ }"),
+        (['{"x":1', "}", "1}"], '{"x":1}'),  # the last piece twice, and in pieces
+        (['{"x":"a b"}', 'a b"', "}"], '{"x":"a b"}'),
+        (["{'x': ", "1}"], "{'x': 1}"),  # no JSON, told at the end
+        ([json.dumps(json.dumps(json.dumps({"x": 1})))], '{"x":1}'.replace(":", ": ")),
         (["```json\n", '{"x":1}\n```'], '{"x":1}'),
         (['{"x":"\ud83d'], '{"x":"\ud83d'),
     ],
@@ -64,7 +73,7 @@ def test_one_object_comes_out(fragments: list[str], expected: str) -> None:
     "fragments",
     [
         ['{"x":1}', '{"y":2}'],
-        ["{}", '{"x":1}'],
+        ['{"x":1}', "{}"],
         ['{"x":1}{"y":2}'],
         ['{"x":1}', '{"x"', ":2}"],
         ['{"x":1}', '{"y"'],
