@@ -17,8 +17,6 @@ from ..costs.prices import Price, PriceTable, packaged
 from ..credentials.permitted import EVERYTHING, Permitted
 from ..dialects.base import Operation
 from ..effects import Ask, Awaited, Effect, Result
-from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from ..framing.inflate import InflateError
 from ..frozen import Frozen
 from ..headers import Headers
@@ -38,7 +36,6 @@ from .ending import ending, ending_of_ours
 from .handover import Handover
 from .incoming import Incoming
 from .mutations import (
-    UNCHANGED,
     diff,
     immediate,
     let_by,
@@ -47,6 +44,7 @@ from .mutations import (
     set_header,
     with_metadata,
 )
+from .outgoing import BUFFERED, Mutation, Outgoing
 from .phases import Kind, Phase, Unexpected, expect
 from .variables import Times, between, first
 
@@ -58,7 +56,7 @@ MAX_LOGGED = 1024
 """Distinct complaints that are remembered as logged."""
 
 Refusal = tuple[ErrorKind, str, str]
-Reply = tuple[ProcessingResponse, Phase]
+Reply = tuple[Outgoing, Phase]
 """What a phase answers, and where it leads."""
 Steps = Generator[Effect, Result, Reply]
 """A phase that cannot answer at once: it yields what it needs, is sent what came of it, and answers at its end."""
@@ -140,7 +138,7 @@ class Misconfigured(Exception):
 class Answered(Exception):
     """The exchange is answered by us, here and now."""
 
-    def __init__(self, response: ProcessingResponse, status: int, error: str) -> None:
+    def __init__(self, response: Outgoing, status: int, error: str) -> None:
         super().__init__(error)
         self.response = response
         self.status = status
@@ -235,7 +233,7 @@ class Exchange:
     def on_request_trailers(self, message: Incoming) -> Reply:
         if self.phase is Phase.REQUEST:
             raise self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
-        return UNCHANGED[Kind.REQUEST_TRAILERS], self.phase
+        return proceed(Kind.REQUEST_TRAILERS), self.phase
 
     def facts(self) -> dict[str, Any]:
         """What is known of the exchange by now, for dynamic metadata."""
@@ -247,7 +245,7 @@ class Exchange:
 
     # ---- the course
 
-    def receive(self, message: Incoming) -> list[ProcessingResponse]:
+    def receive(self, message: Incoming) -> list[Outgoing]:
         """What to answer to *message*; nothing once the exchange has been answered by us. If ``asks`` is set then, this
         is not the answer but the word to Envoy that it takes longer: the answer comes from ``resume``, and nothing is
         to be received before."""
@@ -258,7 +256,7 @@ class Exchange:
         self._taken += self.shared.ticks() - self._begun_at
         return answers
 
-    def _received(self, message: Incoming) -> list[ProcessingResponse]:
+    def _received(self, message: Incoming) -> list[Outgoing]:
         kind = message.kind
         if kind is None or self.phase is Phase.OVER:
             return []
@@ -266,9 +264,9 @@ class Exchange:
         try:
             expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
-                return [UNCHANGED[kind]]
+                return [proceed(kind)]
             if self.phase is Phase.LET_BY and kind is not Kind.RESPONSE_HEADERS:
-                return [UNCHANGED[kind]]
+                return [proceed(kind)]
             made = getattr(self, _HANDLERS[kind])(message)
             if isinstance(made, tuple):
                 return [self._led(made[0], made[1])]
@@ -282,7 +280,7 @@ class Exchange:
         except Exception as error:
             return [self._wrong(error)]
 
-    def resume(self, ask: Ask, result: Result) -> list[ProcessingResponse]:
+    def resume(self, ask: Ask, result: Result) -> list[Outgoing]:
         """Go on with what came of *ask*: the answer that was due, or nothing if ``asks`` is set again. Nothing happens
         if it is not what this exchange asks, or not any more."""
         if ask is not self.asks:
@@ -305,7 +303,7 @@ class Exchange:
         """Asked by name: to the compiler what was set to ``None`` above stays so, whatever a step asks meanwhile."""
         return self.asks is not None
 
-    def tell_duration(self, mutation: HeaderMutation) -> None:
+    def tell_duration(self, mutation: Mutation) -> None:
         """Say in a client's head what we took until now, where that is wanted."""
         if self.timed and self.translation is not None:
             taken = self._taken + self.shared.ticks() - self._begun_at
@@ -324,14 +322,14 @@ class Exchange:
         phase = self.phase
         return self.sends if phase is Phase.SENT else 2 * self._announced if phase is Phase.REQUEST else 0
 
-    def patience(self) -> ProcessingResponse:
+    def patience(self) -> Outgoing:
         """The word to Envoy that the answer to its latest message takes longer, each message anew."""
         seconds = max(0.0, self._until - self.clock.now()) + MARGIN_SECONDS
-        response = ProcessingResponse()
-        response.override_message_timeout.FromMilliseconds(int(seconds * 1000))
-        return response
+        answer = Outgoing(None)
+        answer.patience_ms = int(seconds * 1000)
+        return answer
 
-    def _step(self, result: Result | None) -> list[ProcessingResponse]:
+    def _step(self, result: Result | None) -> list[Outgoing]:
         steps = self._steps
         assert steps is not None
         try:
@@ -345,13 +343,13 @@ class Exchange:
         self.asks = Ask(effect, self._key, max(0.0, self._until - self._asked_at))
         return []
 
-    def _led(self, answer: ProcessingResponse, phase: Phase) -> ProcessingResponse:
+    def _led(self, answer: Outgoing, phase: Phase) -> Outgoing:
         """*answer*, now that the exchange is in *phase*."""
         assert phase in expect(self.phase, self._kind), f"{self._kind} led from {self.phase} to {phase}"
         self.phase = phase
         return answer
 
-    def _wrong(self, error: Exception) -> ProcessingResponse:
+    def _wrong(self, error: Exception) -> Outgoing:
         """The answer when *error* came instead of one."""
         if isinstance(error, Answered):
             return self._over(error)
@@ -386,8 +384,7 @@ class Exchange:
             over = self._over(answered)
         except Exception:
             over = self._bug("a piece")
-        broken: bytes = over.SerializeToString()
-        return broken
+        return over.encoded()
 
     def close(self) -> Outcome:
         """The stream has ended, and what it asked for is of no use any more. What became of the exchange; the sinks are
@@ -472,7 +469,7 @@ class Exchange:
         at = translation.first_content_at
         return self.since(at) if at is not None and translation.streamed else None
 
-    def turn_away(self, *, too_large: bool) -> list[ProcessingResponse]:
+    def turn_away(self, *, too_large: bool) -> list[Outgoing]:
         """What to answer to a message that is not taken: larger than any may be, or no room for it now."""
         self._steps = self.asks = None
         if self.phase in (Phase.OVER, Phase.PASSING, Phase.ENDED):
@@ -483,27 +480,28 @@ class Exchange:
             over = self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
         return [self._over(over)]
 
-    def _bug(self, asked: str) -> ProcessingResponse:
+    def _bug(self, asked: str) -> Outgoing:
         """The answer to what was *asked* when an exception came of it, which is logged."""
         log.exception("a bug in the %s's answer to %s", self.role, asked)
         return self._over(self.failure(ErrorKind.API, "internal error", "internal_error"))
 
-    def _over(self, answered: Answered) -> ProcessingResponse:
+    def _over(self, answered: Answered) -> Outgoing:
         self._over_as = ending_of_ours(self.phase, answered.status)
-        if self.payloads is not None and answered.response.HasField("immediate_response"):
-            self.payloads.got(answered.response.immediate_response.body)
+        response = answered.response
+        if self.payloads is not None and response.status:
+            self.payloads.got(response.body or b"")
         if self.phase is not Phase.STREAMING:
             self.status = answered.status
-            if answered.response.HasField("immediate_response"):
-                self.tell_duration(answered.response.immediate_response.headers)
+            if response.status and response.headers is not None:
+                self.tell_duration(response.headers)
         self.phase = Phase.OVER
         self.error = answered.error
         try:
             facts = {**self.facts(), "error": answered.error, "ending": self._over_as.value}
-            return with_metadata(answered.response, facts)
+            return with_metadata(response, facts)
         except Exception:
             log.exception("a bug in the %s's record of an exchange", self.role)
-            return answered.response
+            return response
         finally:
             self._let_go_of_heads()
 
@@ -532,7 +530,7 @@ class Exchange:
             raise self.without_body(message)
         if message.modes is not None:
             request_mode, self.response_mode = message.modes
-            if request_mode != ProcessingMode.BUFFERED:
+            if request_mode != BUFFERED:
                 raise Misconfigured("processing_mode.request_body_mode must be BUFFERED")
         self._measure()
         return self.on_request(message)
@@ -665,7 +663,7 @@ class Exchange:
         came = message.headers
         self.status = status = int(message.pseudo.get(":status", "0") or 0)
         if self._greets and kind_of_status(status) is ErrorKind.NOT_FOUND:
-            mutation = HeaderMutation()
+            mutation = Mutation()
             set_header(mutation, ":status", "200")
             return proceed(Kind.RESPONSE_HEADERS, mutation), Phase.PASSING
         if status < 400:

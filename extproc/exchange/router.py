@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 from .. import dialects
 from ..dialects.base import ClientCall, encode, top_level
-from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from ..headers import MODEL_HEADER, ROUTE_HEADER, Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
@@ -23,7 +21,8 @@ from .attempts import HELD
 from .attributes import MODELS, OURS, ROUTES, Attributes
 from .incoming import Incoming
 from .machine import Answered, Refusal, Reply, Shared, Steps, clipped, log_once
-from .mutations import HOLDING, UNCHANGED, immediate, let_by, proceed, set_after_all, set_header, with_metadata
+from .mutations import holding, immediate, let_by, proceed, set_after_all, set_header, with_metadata
+from .outgoing import BUFFERED, NONE, Mutation, Outgoing
 from .phases import Kind, Phase
 from .translator import Translator
 from .variables import told_of_others
@@ -66,12 +65,12 @@ class Router(Translator):
         self._keeps = says.get("other_paths") == "refuse"
         self._catalogue = catalogue_of(attributes)
         if self._catalogue is None or not self._catalogue.routes:
-            self.response_mode = ProcessingMode.NONE
-            return HOLDING[ProcessingMode.NONE], Phase.REQUEST
+            self.response_mode = NONE
+            return holding(NONE), Phase.REQUEST
         self._texts = {name: attributes.named_route(name) for name in self._catalogue.routes}
         self.original = self.came
-        self.response_mode = ProcessingMode.BUFFERED
-        return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
+        self.response_mode = BUFFERED
+        return holding(BUFFERED), Phase.REQUEST
 
     def is_none_of_ours(self, message: Incoming) -> bool:
         """No API's path, and no JSON whose members could tell one."""
@@ -96,7 +95,7 @@ class Router(Translator):
     def let_by(self, kind: Kind) -> Reply:
         """Where its route speaks to us it is the one for what has no route: Envoy's own answer gets our shape."""
         own = self._clients_own()
-        mutation = HeaderMutation(remove_headers=own) if own else None
+        mutation = Mutation(own) if own else None
         answer = let_by(kind, mutation, seen=self._spoken_to)
         if self._variables_wanted:
             answer = with_metadata(answer, told_of_others(self._variables_wanted))
@@ -143,7 +142,7 @@ class Router(Translator):
             raise self.refuse(ErrorKind.INVALID_REQUEST, str(error)) from None
         if not model:
             self._nameless = True
-            return self._sent_on(HeaderMutation(remove_headers=self._clients_own()), body, held)
+            return self._sent_on(Mutation(self._clients_own()), body, held)
         self._model = model
         found = (model, "") if self._catalogue is None else self._catalogue.find_line(model)
         if found is None:
@@ -163,20 +162,20 @@ class Router(Translator):
 
     def _routed(self, sent: str, path: str, body: bytes, held: bytes) -> Reply:
         """By the model's name, to whoever translates behind us."""
-        mutation = HeaderMutation(remove_headers=[name for name in self._clients_own() if name != MODEL_HEADER])
+        mutation = Mutation([name for name in self._clients_own() if name != MODEL_HEADER])
         set_header(mutation, MODEL_HEADER, as_header(sent))
         if path != self.path:
             set_header(mutation, ":path", path)
         return self._sent_on(mutation, body, held)
 
-    def _sent_on(self, mutation: HeaderMutation, body: bytes, held: bytes) -> Reply:
+    def _sent_on(self, mutation: Mutation, body: bytes, held: bytes) -> Reply:
         """*body* to whoever reads it next, in place of what Envoy has *held*: as plain bytes."""
         changed = body is not held
         names = {name for name, _ in self.came}
         if changed and "content-length" in names:
             set_header(mutation, "content-length", str(len(body)))
         if ENCODING in names:
-            mutation.remove_headers.append(ENCODING)
+            mutation.removed.append(ENCODING)
         answer = proceed(Kind.REQUEST_BODY, mutation, body if changed else None, clear_route_cache=True)
         facts = self.facts()
         if self.shared.handover is not None and (key := self.shared.handover.leave(body)):
@@ -198,14 +197,13 @@ class Router(Translator):
         translation.is_json = True
         return translation
 
-    def send(self, call: Call, held: bytes) -> ProcessingResponse:
+    def send(self, call: Call, held: bytes) -> Outgoing:
         """What turns the request into *call*, and sends it by the route that the credential in it is for."""
         answer = super().send(call, held)
-        common = answer.request_body.response
-        mutation = common.header_mutation
+        assert answer.headers is not None
         # Envoy takes it away from what goes to the provider (``request_headers_to_remove``).
-        set_after_all(mutation, ROUTE_HEADER, self._named)
-        common.clear_route_cache = True
+        set_after_all(answer.headers, ROUTE_HEADER, self._named)
+        answer.clear_route_cache = True
         return answer
 
     def on_response_headers(self, message: Incoming) -> Reply:
@@ -216,10 +214,10 @@ class Router(Translator):
             details = "request_not_sent"
         if details is not None:
             return self.reshape(message, details)
-        if self.response_mode == ProcessingMode.NONE:
-            return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
+        if self.response_mode == NONE:
+            return proceed(Kind.RESPONSE_HEADERS), Phase.PASSING
         # Its body is somebody else's.
-        return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
+        return self.in_mode(proceed(Kind.RESPONSE_HEADERS), NONE), Phase.PASSING
 
     def in_our_words(self, status: int, details: str) -> ResponseFailed:
         if kind_of_status(status) is ErrorKind.NOT_FOUND and self.phase is Phase.LET_BY:

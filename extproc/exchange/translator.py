@@ -9,8 +9,6 @@ from ..costs.counted import Spent
 from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
 from ..effects import Effect
-from ..envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from ..envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from ..headers import Headers, upstream_headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind
@@ -43,17 +41,16 @@ from .machine import (
     log_once,
 )
 from .mutations import (
-    HOLDING,
-    UNCHANGED,
     diff,
+    holding,
     immediate,
     override_mode,
     passing_on,
-    piece,
     proceed,
     set_header,
     with_metadata,
 )
+from .outgoing import BUFFERED, NONE, STREAMED, Mutation, Outgoing
 from .phases import Kind, Phase
 from .variables import told
 
@@ -106,9 +103,9 @@ class Translator(Exchange):
 
     def _held(self) -> Reply:
         if not self.attempt:
-            self.response_mode = ProcessingMode.BUFFERED
-            return HOLDING[ProcessingMode.BUFFERED], Phase.REQUEST
-        return UNCHANGED[Kind.REQUEST_HEADERS], Phase.REQUEST
+            self.response_mode = BUFFERED
+            return holding(BUFFERED), Phase.REQUEST
+        return proceed(Kind.REQUEST_HEADERS), Phase.REQUEST
 
     def _handed_over(self, message: Incoming) -> bytes | None:
         """The body that the router's stream has left in this process, if it is the one that Envoy has: another filter
@@ -132,7 +129,7 @@ class Translator(Exchange):
             self.translation = None
             return self._held()
         if not self.attempt or self.response_mode is None:
-            self.response_mode = ProcessingMode.BUFFERED
+            self.response_mode = BUFFERED
         wanted = call.all_headers() + [pair for pair in self.original if pair[0] in _OF_ITS_BODY]
         if self.is_upgrade():
             wanted += [pair for pair in map(_upgrading, self.original) if pair[1]]
@@ -256,7 +253,7 @@ class Translator(Exchange):
             answer = with_metadata(answer, {"content_length": str(len(call.body))})
         return self._sent(translation, call, answer)
 
-    def _sent(self, translation: Translation, call: Call, answer: ProcessingResponse) -> Reply:
+    def _sent(self, translation: Translation, call: Call, answer: Outgoing) -> Reply:
         self.times.sent = self.clock.now()
         if (kept := self.payloads or self.content) is not None:
             kept.hide(translation.secrets())
@@ -268,7 +265,7 @@ class Translator(Exchange):
             facts[MEMORY] = remember(self._remembered(call))
         return with_metadata(answer, facts), Phase.SENT
 
-    def send(self, call: Call, held: bytes) -> ProcessingResponse:
+    def send(self, call: Call, held: bytes) -> Outgoing:
         """What turns the request that Envoy holds, with the body *held*, into *call*."""
         changed = call.body != held
         self.sends = len(call.body) if len(call.body) > LONG_BODY else 0
@@ -283,10 +280,10 @@ class Translator(Exchange):
         # At the head: no message with the body is to follow.
         if changed:
             return proceed(Kind.REQUEST_HEADERS, mutation, call.body, replace=True)
-        self.response_mode = ProcessingMode.STREAMED
-        return passing_on(mutation, ProcessingMode.STREAMED)
+        self.response_mode = STREAMED
+        return passing_on(mutation, STREAMED)
 
-    def _mutation(self, call: Call, wanted: Headers) -> HeaderMutation:
+    def _mutation(self, call: Call, wanted: Headers) -> Mutation:
         """What turns the request's head into that of *call* with the headers *wanted*."""
         if self.attempt == 0:
             # Filters behind this one may have the route chosen again, and without it Envoy finds none.
@@ -337,7 +334,7 @@ class Translator(Exchange):
         if translation is None:
             if Attributes(message).text(CODE_DETAILS).startswith(OURS):
                 # The router before this filter has answered by itself.
-                return UNCHANGED[Kind.RESPONSE_HEADERS], Phase.PASSING
+                return proceed(Kind.RESPONSE_HEADERS), Phase.PASSING
             raise Misconfigured("the filter needs request_header_mode: SEND")
         self.came = message.headers
         self.keep_heads()
@@ -345,7 +342,7 @@ class Translator(Exchange):
         self.times.begun = self.clock.now()
         self.is_compressed = False
         if self.status == SWITCHING_PROTOCOLS:
-            return self.in_mode(proceed(Kind.RESPONSE_HEADERS), ProcessingMode.NONE), Phase.PASSING
+            return self.in_mode(proceed(Kind.RESPONSE_HEADERS), NONE), Phase.PASSING
         translation.response_head(self.status, self.came)
         if self.payloads is not None:
             self.payloads.answered(self.status, self.came)
@@ -356,25 +353,22 @@ class Translator(Exchange):
         if translation.whole:
             self.is_compressed = any(name == ENCODING for name, _ in self.came)
             answer = self._begun(proceed(Kind.RESPONSE_HEADERS))
-            return self.in_mode(answer, ProcessingMode.BUFFERED), Phase.WHOLE
+            return self.in_mode(answer, BUFFERED), Phase.WHOLE
         if translation.unwatched:
             answer = self._noting(self._headed(translation, Kind.RESPONSE_HEADERS, None))
-            return self.in_mode(answer, ProcessingMode.NONE), Phase.PASSING
+            return self.in_mode(answer, NONE), Phase.PASSING
         answer = self._begun(self._headed(translation, Kind.RESPONSE_HEADERS, None))
-        return self.in_mode(answer, ProcessingMode.STREAMED), Phase.STREAMING
+        return self.in_mode(answer, STREAMED), Phase.STREAMING
 
-    def _begun(self, answer: ProcessingResponse) -> ProcessingResponse:
-        answer.dynamic_metadata.CopyFrom(_CUT)
-        return answer
+    def _begun(self, answer: Outgoing) -> Outgoing:
+        return with_metadata(answer, _CUT)
 
-    def in_mode(self, answer: ProcessingResponse, mode: ProcessingMode.BodySendMode) -> ProcessingResponse:
+    def in_mode(self, answer: Outgoing, mode: int) -> Outgoing:
         if self.response_mode != mode:
             override_mode(answer, mode)
         return answer
 
-    def _headed(
-        self, translation: Translation, kind: Kind, body: bytes | None, *, replace: bool = False
-    ) -> ProcessingResponse:
+    def _headed(self, translation: Translation, kind: Kind, body: bytes | None, *, replace: bool = False) -> Outgoing:
         """The client's head. *body*: the whole body that goes with it, ``None`` if it is streamed."""
         head = translation.head
         wanted = head.headers if body is None else [*head.headers, ("content-length", str(len(body)))]
@@ -422,8 +416,7 @@ class Translator(Exchange):
             self._seen(chunk, data)
         self._check_cut(translation)
         if self._has_begun(translation) or self._has_ended(translation):
-            told: bytes = self._telling(translation, chunk, data).SerializeToString()
-            return told
+            return self._telling(translation, chunk, data).encoded()
         return pieces.UNCHANGED if data == chunk else pieces.write(data)
 
     def _seen(self, chunk: bytes, data: bytes) -> None:
@@ -446,9 +439,9 @@ class Translator(Exchange):
         """The end is known, and has not been told."""
         return translation.over and not self._noted
 
-    def _telling(self, translation: Translation, chunk: bytes, data: bytes) -> ProcessingResponse:
+    def _telling(self, translation: Translation, chunk: bytes, data: bytes) -> Outgoing:
         """The answer that puts *data* in the place of *chunk*, with what has not been told of the stream."""
-        answer = UNCHANGED[Kind.RESPONSE_BODY] if data == chunk else piece(data)
+        answer = proceed(Kind.RESPONSE_BODY, None, None if data == chunk else data)
         if self._has_begun(translation):
             self._timed = True
             if (seconds := self.first_content_seconds(translation)) is not None:
@@ -468,11 +461,11 @@ class Translator(Exchange):
             # What is still to be said has no body left to be said in: better break the response than let it look whole.
             failed = translation.failed or ResponseFailed(ErrorKind.API, "the response ended without its body", 502)
             raise self.said(failed, "stream_truncated")
-        return self._noting(UNCHANGED[Kind.RESPONSE_TRAILERS]), Phase.ENDED
+        return self._noting(proceed(Kind.RESPONSE_TRAILERS)), Phase.ENDED
 
     # ---- the record
 
-    def _noting(self, answer: ProcessingResponse) -> ProcessingResponse:
+    def _noting(self, answer: Outgoing) -> Outgoing:
         """*answer* with what is known of the response; once."""
         translation = self.translation
         assert translation is not None
@@ -486,7 +479,7 @@ class Translator(Exchange):
         facts = {**self._response_facts(translation), **ended}
         return self._with_costs(with_metadata(answer, facts), translation)
 
-    def _with_costs(self, answer: ProcessingResponse, translation: Translation) -> ProcessingResponse:
+    def _with_costs(self, answer: Outgoing, translation: Translation) -> Outgoing:
         """*answer* with what the route has counted where it wants it."""
         route = translation.route
         if not route.costs:
@@ -579,4 +572,4 @@ def _upgrading(pair: tuple[str, str]) -> tuple[str, str]:
     return pair if name in _OF_AN_UPGRADE else (name, "")
 
 
-_CUT = with_metadata(ProcessingResponse(), {"ending": ending(Phase.STREAMING).value}).dynamic_metadata
+_CUT = {"ending": ending(Phase.STREAMING).value}

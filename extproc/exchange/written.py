@@ -1,8 +1,4 @@
-"""The parts of answers that are many small messages, written as protobuf's bytes by hand: headers and metadata.
-
-Set through protobuf's objects each field of each takes a look-up by name and an object of its own, several times what
-is said; read back from bytes they take a tenth of it.
-"""
+"""What answers are made of, as protobuf's bytes: fields, headers, metadata."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from typing import Any
 
 _SMALL = [bytes([size]) for size in range(0x80)]
 """Lengths of one byte: nearly all."""
+_TAGS = [bytes([at << 3 | 2]) for at in range(16)]
 _OVERWRITE = b"\x18\x02"
 """Of HeaderValueOption: ``append_action: OVERWRITE_IF_EXISTS_OR_ADD``."""
 _double = Struct("<d").pack
@@ -28,6 +25,16 @@ def number(value: int) -> bytes:
         value >>= 7
     made.append(value)
     return bytes(made)
+
+
+def begun(at: int, size: int) -> bytes:
+    """What stands before *size* bytes that are the field *at*, which is below 16."""
+    return _TAGS[at] + number(size)
+
+
+def field(at: int, data: bytes) -> bytes:
+    """The field *at*, which is below 16: text, bytes, or another message."""
+    return _TAGS[at] + number(len(data)) + data
 
 
 def header(name: str, value: bytes) -> bytes:

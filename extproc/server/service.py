@@ -143,7 +143,7 @@ class ExchangeSession:
             request = incoming.read(message)
         except incoming.Malformed:
             raise NotAMessage("not a ProcessingRequest") from None
-        return self._kept_within([answer.SerializeToString() for answer in exchange.receive(request)])
+        return self._kept_within([answer.encoded() for answer in exchange.receive(request)])
 
     def _kept_within(self, answers: list[bytes]) -> list[bytes]:
         """*answers*, if there is room for what the exchange keeps now, and Envoy for it."""
@@ -170,12 +170,12 @@ class ExchangeSession:
         if self._held_bytes > self._max_held or self._budget.exceeded:
             raise TooMuchHeld("too many bytes wait to be handled")
         # Envoy's patience begins anew with each message.
-        return [self._exchange.patience().SerializeToString()]
+        return [self._exchange.patience().encoded()]
 
     def resume(self, ask: Ask, result: Result) -> list[bytes]:
         """The answers that come of *result*: those that were due, as far as nothing else is asked now. Raises
         NotAMessage."""
-        answers = self._kept_within([answer.SerializeToString() for answer in self._exchange.resume(ask, result)])
+        answers = self._kept_within([answer.encoded() for answer in self._exchange.resume(ask, result)])
         held = self._held
         while held and self._exchange.asks is None:
             message = held.popleft()
@@ -187,7 +187,7 @@ class ExchangeSession:
     def refuse(self, *, too_large: bool) -> list[bytes]:
         """What to answer to a message that is not taken, because it is larger than any may be or because there is no
         room for it now. The stream ends with it."""
-        answers = [answer.SerializeToString() for answer in self._exchange.turn_away(too_large=too_large)]
+        answers = [answer.encoded() for answer in self._exchange.turn_away(too_large=too_large)]
         # Nor is what it had come with kept.
         kept, self._kept = self._kept, self._exchange.kept
         self._budget.keep(self._kept - kept)

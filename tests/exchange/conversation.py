@@ -150,7 +150,7 @@ class Conversation:
         if not answers:
             return None
         (answer,) = answers
-        return ProcessingResponse.FromString(answer.SerializeToString())
+        return ProcessingResponse.FromString(answer.encoded())
 
     # ---- what it makes of the answers
 
@@ -166,7 +166,7 @@ class Conversation:
             assert self.exchange.asks is not None
             return None
         (made,) = answers
-        answer = self._taken(ProcessingResponse.FromString(made.SerializeToString()), self.waiting)
+        answer = self._taken(ProcessingResponse.FromString(made.encoded()), self.waiting)
         if answer is not None and answer.HasField("response_body"):
             self.got += answer.response_body.response.body_mutation.body
         return answer

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingResponse
 from extproc.exchange.incoming import Incoming
 from extproc.exchange.machine import DURATION
+from extproc.exchange.outgoing import Outgoing
 from extproc.exchange.translator import Translator
 
 from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
@@ -29,7 +29,7 @@ class Slow(Translator):
         self.looks += 1
         return self.moment
 
-    def _received(self, message: Incoming) -> list[ProcessingResponse]:
+    def _received(self, message: Incoming) -> list[Outgoing]:
         self.moment += 0.001
         return super()._received(message)
 

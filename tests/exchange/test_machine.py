@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.dialects import REGISTRY
-from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.incoming import Incoming, read
 from extproc.exchange.machine import Exchange
 from extproc.exchange.phases import Kind, Phase
@@ -56,7 +56,8 @@ def test_a_filter_that_does_not_buffer_requests(role: type[Exchange]) -> None:
     message = ProcessingRequest()
     message.request_headers.headers.headers.add(key=":path", raw_value=b"/v1/messages")
     message.protocol_config.request_body_mode = 1  # type: ignore[assignment]
-    (answer,) = exchange.receive(read(message.SerializeToString()))
+    (made,) = exchange.receive(read(message.SerializeToString()))
+    answer = ProcessingResponse.FromString(made.encoded())
     assert answer.immediate_response.status.code == 500
     assert b"BUFFERED" in answer.immediate_response.body
 
@@ -74,7 +75,8 @@ def test_a_filter_that_skips_what_is_needed(role: type[Exchange], kind: Kind, sa
     exchange = role(shared())
     message = ProcessingRequest()
     getattr(message, kind.value).SetInParent()
-    (answer,) = exchange.receive(read(message.SerializeToString()))
+    (made,) = exchange.receive(read(message.SerializeToString()))
+    answer = ProcessingResponse.FromString(made.encoded())
     assert answer.immediate_response.status.code == 500
     assert answer.immediate_response.details == "extproc_misconfigured"
     assert says in answer.immediate_response.body.decode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange import pieces
 from extproc.exchange.incoming import read
-from extproc.exchange.mutations import EMPTIED, UNCHANGED, piece
+from extproc.exchange.mutations import proceed
 from extproc.exchange.phases import Kind
 from extproc.server.service import Service
 from extproc.settings import Settings
@@ -68,9 +68,13 @@ def test_it_never_reads_something_else(data: st.DataObject) -> None:
 
 def test_it_writes_what_protobuf_writes() -> None:
     for size in SIZES:
-        assert pieces.write(bytes(size)) == piece(bytes(size)).SerializeToString()
-    assert pieces.write(b"") == EMPTIED.SerializeToString()
-    assert UNCHANGED[Kind.RESPONSE_BODY].SerializeToString() == pieces.UNCHANGED
+        answer = ProcessingResponse()
+        answer.response_body.response.body_mutation.body = bytes(size)
+        written = pieces.write(bytes(size))
+        assert written == answer.SerializeToString() == proceed(Kind.RESPONSE_BODY, None, bytes(size)).encoded()
+    answer = ProcessingResponse()
+    answer.response_body.response.SetInParent()
+    assert pieces.UNCHANGED == answer.SerializeToString() == proceed(Kind.RESPONSE_BODY).encoded()
 
 
 CHUNKS = [
@@ -98,7 +102,7 @@ def test_an_exchange_answers_a_piece_as_it_answers_the_message() -> None:
         by_message, by_piece = streaming(path).exchange, streaming(path).exchange
         for chunk in CHUNKS:
             (answer,) = by_message.receive(read(made(chunk).SerializeToString()))
-            assert ProcessingResponse.FromString(by_piece.receive_piece(chunk)) == answer
+            assert by_piece.receive_piece(chunk) == answer.encoded()
         assert by_message.close().ending is by_piece.close().ending is Ending.COMPLETE
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from extproc.envoy_api.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import HeaderMutation, ProcessingResponse
 from extproc.exchange import written
-from extproc.exchange.mutations import NAMESPACE, with_metadata
+from extproc.exchange.mutations import NAMESPACE, proceed, with_metadata
+from extproc.exchange.phases import Kind
 
 SIZES = [0, 1, 100, 110, 113, 117, 120, 125, 127, 128, 16_370, 16_383, 16_384, 3_000_000]
 """Where a length grows by a byte, and those around it."""
@@ -64,7 +65,7 @@ def test_any_values(values: dict[str, Any]) -> None:
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5), st.dictionaries(NAMES, VALUES, max_size=5))
 def test_what_is_said_later_is_laid_over_what_was_said(first: dict[str, Any], then: dict[str, Any]) -> None:
-    answer = with_metadata(with_metadata(ProcessingResponse(), first), {"other": 1}, "costs")
-    with_metadata(answer, then)
+    made = with_metadata(with_metadata(proceed(Kind.RESPONSE_BODY), first), {"other": 1}, "costs")
+    answer = ProcessingResponse.FromString(with_metadata(made, then).encoded())
     assert answer.dynamic_metadata.fields[NAMESPACE].struct_value == struct({**first, **then})
     assert answer.dynamic_metadata.fields["costs"].struct_value == struct({"other": 1})
