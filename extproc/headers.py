@@ -7,18 +7,19 @@ the names that go out are lower-case; pseudo headers (``:path`` ...) are never a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from .names import NOTHING, Allowed, may_carry_credential, plain, remembered
 
 Headers = list[tuple[str, str]]
 """Lower-case names, without pseudo headers."""
 
-MODEL_HEADER = "x-extproc-model"
+MODEL_HEADER: Final = "x-extproc-model"
 """Names the model by which Envoy chooses a route, of what is translated behind the listener."""
-ROUTE_HEADER = "x-extproc-route"
+ROUTE_HEADER: Final = "x-extproc-route"
 """Names the route that a translated request must take, with its credential in it. It never bears MODEL_HEADER as well:
 what is routed by model leads elsewhere."""
-CREDENTIAL_HEADERS = frozenset(
+CREDENTIAL_HEADERS: Final = frozenset(
     {
         "authorization",
         "proxy-authorization",
@@ -44,7 +45,7 @@ CREDENTIAL_HEADERS = frozenset(
 """Headers that say who pays or who asks. A client's own, and those that an earlier attempt left for another provider,
 are removed before a provider's credentials are set: two providers' keys must never stand side by side."""
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {
         "connection",
         "http2-settings",
@@ -59,7 +60,7 @@ HOP_BY_HOP = frozenset(
 )
 """Headers of one connection (RFC 9110 section 7.6.1); those that ``connection`` names come on top."""
 
-_NEVER_UPSTREAM = (
+_NEVER_UPSTREAM: Final = (
     CREDENTIAL_HEADERS
     | HOP_BY_HOP
     | {
@@ -79,9 +80,9 @@ _NEVER_UPSTREAM = (
         "referer",
     }
 )
-_NEVER_UPSTREAM_FAMILIES: tuple[str, ...] = ("x-stainless-", "x-extproc-", "x-amz-", "sec-", ":")
+_NEVER_UPSTREAM_FAMILIES: Final[tuple[str, ...]] = ("x-stainless-", "x-extproc-", "x-amz-", "sec-", ":")
 
-_TO_ANY_UPSTREAM = frozenset(
+_TO_ANY_UPSTREAM: Final = frozenset(
     {
         "accept",
         "accept-language",
@@ -101,9 +102,9 @@ _TO_ANY_UPSTREAM = frozenset(
 )
 """What of a client's means the same to every API. Nothing else goes to an upstream of another API unless the call or
 the route names it: a list of what must not go is never whole."""
-_TO_ANY_UPSTREAM_FAMILIES = ("x-b3-", "x-datadog-")
+_TO_ANY_UPSTREAM_FAMILIES: Final = ("x-b3-", "x-datadog-")
 
-_TO_ENVOY = frozenset(
+_TO_ENVOY: Final = frozenset(
     f"x-envoy-{name}"
     for name in (
         "decorator-operation",
@@ -123,7 +124,7 @@ _TO_ENVOY = frozenset(
 )
 """What Envoy's router reads, behind a listener's filter, and takes away before the request goes on."""
 
-_NEVER_TO_CLIENT: frozenset[str] = HOP_BY_HOP | {
+_NEVER_TO_CLIENT: Final[frozenset[str]] = HOP_BY_HOP | {
     "content-length",
     # Addresses: they show which provider it is, and repeat the query that went there, with the key in it.
     "content-location",
@@ -144,9 +145,9 @@ _NEVER_TO_CLIENT: frozenset[str] = HOP_BY_HOP | {
     # Ours: a client would take another gateway's report for this one's.
     "x-llm-translation",
 }
-_NEVER_TO_CLIENT_FAMILIES: tuple[str, ...] = ("x-extproc-", "access-control-", "cf-", ":")
+_NEVER_TO_CLIENT_FAMILIES: Final[tuple[str, ...]] = ("x-extproc-", "access-control-", "cf-", ":")
 
-_TRANSLATED_AWAY = _NEVER_TO_CLIENT | frozenset(
+_TRANSLATED_AWAY: Final = _NEVER_TO_CLIENT | frozenset(
     {
         # Of a body that the client does not get.
         "content-type",
@@ -165,7 +166,7 @@ _TRANSLATED_AWAY = _NEVER_TO_CLIENT | frozenset(
         "x-should-retry",
     }
 )
-_TRANSLATED_AWAY_FAMILIES: tuple[str, ...] = (
+_TRANSLATED_AWAY_FAMILIES: Final[tuple[str, ...]] = (
     *_NEVER_TO_CLIENT_FAMILIES,
     "anthropic-",
     "openai-",

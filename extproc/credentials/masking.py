@@ -15,22 +15,23 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
+from typing import Final
 from urllib.parse import quote, quote_plus
 
 from .secrets import MASK
 
-MIN_SECRET = 6
+MIN_SECRET: Final = 6
 """Characters: what is shorter is no secret, and stands in many a word."""
-MAX_SECRET = 64 * 1024
+MAX_SECRET: Final = 64 * 1024
 """What is longer never travels in a header."""
-MAX_SPELLED = 32
+MAX_SPELLED: Final = 32
 """Secrets that are looked for in every spelling."""
-MAX_REMEMBERED = 16 * 1024
+MAX_REMEMBERED: Final = 16 * 1024
 """Characters of secrets whose mask is kept for the next exchange."""
-_GROWS = "\u0130"
+_GROWS: Final = "\u0130"
 """The one letter that is two as a small one."""
 
-_AWS = re.compile(
+_AWS: Final = re.compile(
     # Up to the end of the text, or of the JSON string in which it stands.
     r"((?:Canonical String|String-to-Sign) for this request should have been)(?:[^\"\\]|\\.)*"
     r"|(Signature=)[0-9a-f]{64}",
@@ -102,7 +103,7 @@ def mask_of(secrets: tuple[str, ...]) -> Mask:
     return _remembered(secrets) if sum(map(len, secrets)) <= MAX_REMEMBERED else Mask(secrets)
 
 
-_remembered = lru_cache(maxsize=64)(Mask)
+_remembered: Final = lru_cache(maxsize=64)(Mask)
 
 
 def _masked(text: str, lower: str, spellings: Iterable[str]) -> str:

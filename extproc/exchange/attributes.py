@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from google.protobuf import json_format, text_format
@@ -21,40 +21,43 @@ from ..route.text import read
 from .incoming import Incoming
 from .mutations import NAMESPACE
 
-GATEWAY = "envoy-gateway"
+GATEWAY: Final = "envoy-gateway"
 """The namespace in which Envoy Gateway tells what a route was made of."""
-ATTEMPT = "upstream.request_attempt_count"
-ROUTE_NAME = "xds.route_name"
-MODELS = "xds.virtual_host_metadata.filter_metadata['extproc']['models']"
-ROUTES = "xds.virtual_host_metadata.filter_metadata['extproc']['routes']"
+ATTEMPT: Final = "upstream.request_attempt_count"
+ROUTE_NAME: Final = "xds.route_name"
+MODELS: Final = "xds.virtual_host_metadata.filter_metadata['extproc']['models']"
+ROUTES: Final = "xds.virtual_host_metadata.filter_metadata['extproc']['routes']"
 """Beneath it each route of the listener's by its name: ``[...]['routes']['openai']``."""
-PATH = "request.path"
-METHOD = "request.method"
-CODE_DETAILS = "response.code_details"
-OURS = "extproc_"
+PATH: Final = "request.path"
+METHOD: Final = "request.method"
+CODE_DETAILS: Final = "response.code_details"
+OURS: Final = "extproc_"
 """How the details of our own answers begin."""
-BY_UPSTREAM = "via_upstream"
+BY_UPSTREAM: Final = "via_upstream"
 
-NO_METADATA = (
+NO_METADATA: Final = (
     "no route metadata came: set filter_metadata.extproc.route on the route, the cluster or the endpoint, and ask for "
     "it in request_attributes: xds.route_metadata.filter_metadata['extproc']['route']"
 )
-_A_MAP = "CelMap value"
+_A_MAP: Final = "CelMap value"
 """What Envoy says for an attribute that is a mapping."""
 
-_LEVELS = {"xds.route_metadata": 0, "xds.cluster_metadata": 1, "xds.upstream_host_metadata": 2}
-_LEAF, _ANNOTATION, _ALL, _LAST = 0, 1, 2, 3
+_LEVELS: Final = {"xds.route_metadata": 0, "xds.cluster_metadata": 1, "xds.upstream_host_metadata": 2}
+_LEAF: Final = 0
+_ANNOTATION: Final = 1
+_ALL: Final = 2
+_LAST: Final = 3
 """The forms in which a level's metadata can come, the best one first: the string leaf, Envoy Gateway's annotation, all
 of the metadata as text, and a mapping, which cannot be read."""
-_LEVEL_NAMES = ("route", "cluster", "endpoint")
-_SUFFIXES = {
+_LEVEL_NAMES: Final = ("route", "cluster", "endpoint")
+_SUFFIXES: Final = {
     ".filter_metadata['extproc']['route']": _LEAF,
     ".filter_metadata['envoy-gateway']['resources'][0]['annotations']['extproc']": _ANNOTATION,
     "": _ALL,
 }
-_DEBUG_PREFIX = re.compile(r"^\s*goo\.gle/\S+\s*")
+_DEBUG_PREFIX: Final = re.compile(r"^\s*goo\.gle/\S+\s*")
 
-_encode = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 LevelText = str | Mapping[str, Any] | None
 

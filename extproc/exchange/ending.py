@@ -3,11 +3,13 @@ of bad ones alike."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..telemetry.outcome import Ending
 from ..translation.translation import Translation
 from .phases import Phase
 
-_OF_PHASE = {
+_OF_PHASE: Final = {
     Phase.OPEN: Ending.CANCELLED,
     Phase.REQUEST: Ending.CANCELLED,
     Phase.SENT: Ending.CANCELLED,
@@ -18,7 +20,7 @@ _OF_PHASE = {
     Phase.ENDED: Ending.COMPLETE,
 }
 """What it is if nothing more comes."""
-_RESPONDING = frozenset({Phase.WHOLE, Phase.STREAMING, Phase.ENDED})
+_RESPONDING: Final = frozenset({Phase.WHOLE, Phase.STREAMING, Phase.ENDED})
 
 
 def ending(phase: Phase, translation: Translation | None = None) -> Ending:

@@ -13,9 +13,9 @@ from typing import Final
 from ..headers import Headers
 from .phases import Kind
 
-FILTER = "envoy.filters.http.ext_proc"
+FILTER: Final = "envoy.filters.http.ext_proc"
 """Under which attributes come."""
-_FILTER = FILTER.encode()
+_FILTER: Final = FILTER.encode()
 # A field's tag is its number and its form. Final: so the compiler writes them where they are used.
 _BYTES: Final = 2
 """The form of what a length and so many bytes follow: text, bytes, another message."""
@@ -31,11 +31,11 @@ _SECOND_NUMBER: Final = 2 << 3
 _THIRD_NUMBER: Final = 3 << 3
 _SECOND_DOUBLE: Final = 2 << 3 | 1
 
-_double = Struct("<d").unpack_from
+_double: Final = Struct("<d").unpack_from
 
 Texts = Mapping[str, str | float]
 """A Struct's members: those that are texts or numbers, and of any other an empty text."""
-NOTHING: Texts = {}
+NOTHING: Final[Texts] = {}
 
 
 class Malformed(ValueError):
@@ -229,7 +229,7 @@ def _read_nothing(found: Incoming, data: bytes, at: int, end: int) -> None:
     """Nobody asks what trailers are."""
 
 
-_KINDS = {
+_KINDS: Final = {
     2 << 3 | _BYTES: (Kind.REQUEST_HEADERS, _read_head),
     3 << 3 | _BYTES: (Kind.RESPONSE_HEADERS, _read_head),
     4 << 3 | _BYTES: (Kind.REQUEST_BODY, _read_body),

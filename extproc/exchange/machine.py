@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from .. import dialects
 from ..capabilities import CapabilityTable
@@ -50,9 +50,9 @@ from .variables import Times, between, first
 
 log = logging.getLogger(__name__)
 
-MAX_METADATA_TEXT = 1024
+MAX_METADATA_TEXT: Final = 1024
 """Characters of one text in the dynamic metadata, and in the record of an exchange."""
-MAX_LOGGED = 1024
+MAX_LOGGED: Final = 1024
 """Distinct complaints that are remembered as logged."""
 
 Refusal = tuple[ErrorKind, str, str]
@@ -61,17 +61,17 @@ Reply = tuple[Outgoing, Phase]
 Steps = Generator[Effect, Result, Reply]
 """A phase that cannot answer at once: it yields what it needs, is sent what came of it, and answers at its end."""
 
-EXCHANGE_BYTES = 16 * 1024
+EXCHANGE_BYTES: Final = 16 * 1024
 """Bytes of memory that an exchange takes beside what it keeps: measured with streams in their middle."""
-HEADER_BYTES = 160
+HEADER_BYTES: Final = 160
 """What a header takes beside its text."""
-LONG_BODY = 1024 * 1024
+LONG_BODY: Final = 1024 * 1024
 """Bytes of a body up to which it does not matter what Envoy holds of it."""
-NO_BOUND = 2**62
-DURATION = "x-extproc-duration"
+NO_BOUND: Final = 2**62
+DURATION: Final = "x-extproc-duration"
 """Milliseconds that were ours until a client's head was written; a request asks for it so, where its route lets it."""
 
-MARGIN_SECONDS = 1.0
+MARGIN_SECONDS: Final = 1.0
 """Envoy is asked to wait so much longer than we do: our own answer comes first then."""
 
 
@@ -102,9 +102,9 @@ class Shared(Frozen):
     """Where the router's streams leave bodies for translators; ``None``: Envoy carries each of them twice."""
 
 
-_OPERATIONS = {Operation.ANSWER: "chat", Operation.EMBED: "embeddings", Operation.COUNT: "count_tokens"}
+_OPERATIONS: Final = {Operation.ANSWER: "chat", Operation.EMBED: "embeddings", Operation.COUNT: "count_tokens"}
 """As OpenTelemetry's conventions for generative AI name them."""
-_HANDLERS = {
+_HANDLERS: Final = {
     Kind.REQUEST_HEADERS: "_on_request_headers",
     Kind.REQUEST_BODY: "on_request_body",
     Kind.REQUEST_TRAILERS: "on_request_trailers",
@@ -695,7 +695,7 @@ class Exchange:
         return ResponseFailed(kind, f"{message} ({details[:128]})", status, "gateway_error", ours=True)
 
 
-_ENVOYS = {
+_ENVOYS: Final = {
     ErrorKind.NOT_FOUND: "no route serves this request",
     ErrorKind.AUTHENTICATION: "the gateway could not authenticate the request",
     ErrorKind.PERMISSION: "the gateway does not permit this request",

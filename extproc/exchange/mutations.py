@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..headers import Headers
 from . import written
 from .outgoing import BUFFERED, NONE, SEND, SKIP, Mutation, Outgoing, processing_mode
 from .phases import Kind
 
-NAMESPACE = "extproc"
+NAMESPACE: Final = "extproc"
 """Our namespace in dynamic metadata."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _bytes(value: str) -> bytes:
@@ -80,7 +80,7 @@ def proceed(
     return answer
 
 
-_HOLDING = {
+_HOLDING: Final = {
     NONE: processing_mode(0, SEND, BUFFERED, NONE, SKIP, SKIP),
     BUFFERED: processing_mode(0, SEND, BUFFERED, BUFFERED, SEND, SEND),
 }

@@ -19,11 +19,11 @@ BUFFERED: Final = 2
 SEND: Final = 1
 SKIP: Final = 2
 """Whether headers and trailers come."""
-_REPLACE = b"\x08\x01"
+_REPLACE: Final = b"\x08\x01"
 """Of CommonResponse: ``status: CONTINUE_AND_REPLACE``."""
-_CLEAR = b"\x28\x01"
+_CLEAR: Final = b"\x28\x01"
 """Of CommonResponse: ``clear_route_cache``."""
-_NUMBERS = {
+_NUMBERS: Final = {
     Kind.REQUEST_HEADERS: 1,
     Kind.RESPONSE_HEADERS: 2,
     Kind.REQUEST_BODY: 3,
@@ -31,7 +31,7 @@ _NUMBERS = {
     Kind.REQUEST_TRAILERS: 5,
     Kind.RESPONSE_TRAILERS: 6,
 }
-_TRAILERS = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
+_TRAILERS: Final = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
 
 
 class Mutation:

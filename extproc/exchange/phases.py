@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class Kind(Enum):
@@ -34,9 +35,9 @@ class Phase(Enum):
     OVER = "we have answered in the upstream's stead"
 
 
-KINDS = {kind.value: kind for kind in Kind}
+KINDS: Final = {kind.value: kind for kind in Kind}
 
-TABLE: dict[Phase, dict[Kind, frozenset[Phase]]] = {
+TABLE: Final[dict[Phase, dict[Kind, frozenset[Phase]]]] = {
     Phase.OPEN: {
         Kind.REQUEST_HEADERS: frozenset({Phase.REQUEST, Phase.SENT, Phase.LET_BY, Phase.PASSING, Phase.OVER}),
         # An earlier filter of Envoy's refused the request, so that it never came here.

@@ -10,15 +10,16 @@ Whatever looks unlike such a message is left to protobuf: ``read`` says so with 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from .written import number
 
-_RESPONSE_BODY = 5 << 3 | 2
-_METADATA_CONTEXT = 8 << 3 | 2
-_BODY = 1 << 3 | 2
+_RESPONSE_BODY: Final = 5 << 3 | 2
+_METADATA_CONTEXT: Final = 8 << 3 | 2
+_BODY: Final = 1 << 3 | 2
 # Of ProcessingResponse: response_body, of that response, of that body_mutation, of that body.
-_PATH = (4 << 3 | 2, 1 << 3 | 2, 3 << 3 | 2, 1 << 3 | 2)
-UNCHANGED = bytes([_PATH[0], 2, _PATH[1], 0])
+_PATH: Final = (4 << 3 | 2, 1 << 3 | 2, 3 << 3 | 2, 1 << 3 | 2)
+UNCHANGED: Final = bytes([_PATH[0], 2, _PATH[1], 0])
 """The answer to a piece that goes on as it came."""
 
 

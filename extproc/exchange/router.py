@@ -5,7 +5,7 @@ the model, and translates then and there: one stream for both."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from .. import dialects
 from ..dialects.base import ClientCall, encode, top_level
@@ -27,9 +27,9 @@ from .phases import Kind, Phase
 from .translator import Translator
 from .variables import told_of_others
 
-OWN_HEADERS = frozenset({MODEL_HEADER, ROUTE_HEADER})
+OWN_HEADERS: Final = frozenset({MODEL_HEADER, ROUTE_HEADER})
 """A client's own must never choose a route."""
-MAX_MODEL = 256
+MAX_MODEL: Final = 256
 """Characters of a model's name in the header."""
 
 

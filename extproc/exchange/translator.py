@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from .. import dialects
 from ..costs.counted import Spent
@@ -549,17 +549,17 @@ class Translator(Exchange):
         return outcome
 
 
-SWITCHING_PROTOCOLS = 101
-_KEPT = frozenset({ENCODING, DURATION})
+SWITCHING_PROTOCOLS: Final = 101
+_KEPT: Final = frozenset({ENCODING, DURATION})
 """What no upstream gets of a client's headers, and the next attempt needs."""
-_OF_ITS_BODY = frozenset(
+_OF_ITS_BODY: Final = frozenset(
     {"content-length", "content-encoding", "content-md5", "content-digest", "repr-digest", "digest"}
 )
 """Headers of a body that goes on as it came."""
-_OF_AN_UPGRADE = frozenset(
+_OF_AN_UPGRADE: Final = frozenset(
     {"connection", "upgrade", "sec-websocket-version", "sec-websocket-key", "sec-websocket-extensions"}
 )
-_PROTOCOLS = "sec-websocket-protocol"
+_PROTOCOLS: Final = "sec-websocket-protocol"
 
 
 def _upgrading(pair: tuple[str, str]) -> tuple[str, str]:
@@ -572,4 +572,4 @@ def _upgrading(pair: tuple[str, str]) -> tuple[str, str]:
     return pair if name in _OF_AN_UPGRADE else (name, "")
 
 
-_CUT = {"ending": ending(Phase.STREAMING).value}
+_CUT: Final = {"ending": ending(Phase.STREAMING).value}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..llm.events import total
 from ..telemetry.record import milliseconds
@@ -62,7 +62,7 @@ def told_of_others(names: Sequence[str]) -> dict[str, Any]:
     return {name: _OF_OTHERS.get(name, 0) for name in names}
 
 
-_OF_OTHERS = {
+_OF_OTHERS: Final = {
     "request_type": "traditional_http",
     "request_llm_model": "",
     "llm_model": "",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
-from typing import Any
+from typing import Any, Final
 
-_SMALL = [bytes([size]) for size in range(0x80)]
+_SMALL: Final = [bytes([size]) for size in range(0x80)]
 """Lengths of one byte: nearly all."""
-_TAGS = [bytes([at << 3 | 2]) for at in range(16)]
-_OVERWRITE = b"\x18\x02"
+_TAGS: Final = [bytes([at << 3 | 2]) for at in range(16)]
+_OVERWRITE: Final = b"\x18\x02"
 """Of HeaderValueOption: ``append_action: OVERWRITE_IF_EXISTS_OR_ADD``."""
-_double = Struct("<d").pack
+_double: Final = Struct("<d").pack
 
 
 def number(value: int) -> bytes:

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 V = TypeVar("V")
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES: Final = 8 * 1024 * 1024
 """Of text: thousands of routes, of which none is long."""
 
 

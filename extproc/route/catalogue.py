@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from ..frozen import Frozen
 from ..llm.models import Model
 from .cache import by_text
 from .text import RouteError, choose, read, shown
 
-LEVEL = "virtual host"
-MAX_NAMED = 32
+LEVEL: Final = "virtual host"
+MAX_NAMED: Final = 32
 """Models that an error names."""
-MAX_NAMED_LENGTH = 128
+MAX_NAMED_LENGTH: Final = 128
 """Characters of a client's word in an error."""
-MEMBERS: Mapping[str, str] = {
+MEMBERS: Final[Mapping[str, str]] = {
     "model": "What such requests are routed and sent as; left out: the name itself. A `*` in it stands for what the "
     "one in the name stands for.",
     "name": "What clients show people; left out: the name itself.",
@@ -27,7 +27,7 @@ MEMBERS: Mapping[str, str] = {
     "the cluster's filter does.",
 }
 """What a line may say, and what docs/configuration.md says of that."""
-_ROUTE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ROUTE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a route may be called: the name stands in an attribute's path and in a header."""
 
 
@@ -101,7 +101,7 @@ class Catalogue:
         return f"{said}; there are {', '.join(names[:MAX_NAMED])}{more}" if names else said
 
 
-EMPTY = Catalogue([])
+EMPTY: Final = Catalogue([])
 
 
 def read_catalogue(text: str) -> Catalogue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote, unquote, unquote_plus
 
 from ..costs.counted import Cost
@@ -20,11 +20,11 @@ from ..providers import STATELESS, Provider, kind_of
 from .merge import ABSENT, fill, merge, same
 from .text import RouteError, choose, shown
 
-_LIMITS = ("max_tokens", "max_completion_tokens")
+_LIMITS: Final[tuple[str, ...]] = ("max_tokens", "max_completion_tokens")
 """One limit by its older and its newer name."""
 
 
-NO_PLACES: Mapping[str, str] = {}
+NO_PLACES: Final[Mapping[str, str]] = {}
 
 
 class Target(Frozen):
@@ -71,7 +71,7 @@ class EndpointUrl(Frozen):
         return f"EndpointUrl({self.scheme}://{self.authority}{self.path}{'?' + MASK if self.query else ''})"
 
 
-PORTS = {"http": 80, "https": 443}
+PORTS: Final = {"http": 80, "https": 443}
 
 
 class Route(Frozen):

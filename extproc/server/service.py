@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -42,18 +42,18 @@ from .records import ToFile, exporter_of, of_records, prices_of, pusher_of, sink
 
 log = logging.getLogger(__name__)
 
-SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
-PROCESS = f"/{SERVICE}/Process"
-ROLE_HEADER = "x-extproc-role"
+SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
+PROCESS: Final = f"/{SERVICE}/Process"
+ROLE_HEADER: Final = "x-extproc-role"
 ROLES: dict[str, type[Exchange]] = {Translator.role: Translator, Router.role: Router}
-_OVERLOADED: Refusal = (ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
+_OVERLOADED: Final[Refusal] = (ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
 
 
-MAX_CONFIG_BYTES = 2 * 1024 * 1024
+MAX_CONFIG_BYTES: Final = 2 * 1024 * 1024
 """Of the routes that are shown, those first that were used last."""
 CLOSING_SECONDS = 5.0
 """For what waits to be written at an end. Workers have to answer a reload in three times as long."""
-_NOTHING = (0, 0.0)
+_NOTHING: Final = (0, 0.0)
 
 
 def _nothing() -> bytes:

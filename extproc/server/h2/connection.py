@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from . import frames
 from .events import ConnectionEnded, DataReceived, Event, RequestEnded, RequestReceived, StreamReset
@@ -16,24 +17,24 @@ from .limits import SMALL_DATA, Counters, H2Limits, Rate
 from .outbox import Outbox, Stream
 from .states import CONNECTION, LIVE, ConnectionPhase, ConnectionStep, Step, StreamState, after
 
-REMEMBERED = 4096
+REMEMBERED: Final = 4096
 """Closed streams of which we still know how they were closed."""
 
-RATES = (
+RATES: Final = (
     "max_resets", "max_settings", "max_settings_entries", "max_pings", "max_empty_data", "max_stray_frames",
     "max_small_data", "max_empty_messages", "max_late_frames", "max_window_updates",
 )  # fmt: skip
 """The bounds that are counted over a time."""
 
-STREAMS_A_FRAME = 16
+STREAMS_A_FRAME: Final = 16
 """Streams whose windows are moved in the time that another frame takes."""
 
-HEAD_BYTES_A_FRAME = 256
+HEAD_BYTES_A_FRAME: Final = 256
 """Bytes of a list of headers, as the RFC counts them, that are decoded in that time: one byte of a block may stand for
 forty."""
 
-DRAIN_PING = b"draining"
-HEADERS_TOO_LARGE = block((":status", "431"))
+DRAIN_PING: Final = b"draining"
+HEADERS_TOO_LARGE: Final = block((":status", "431"))
 
 
 class Connection:

@@ -5,33 +5,47 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-MAX_FRAME_BYTES = 16384
+MAX_FRAME_BYTES: Final = 16384
 """The payload that we accept: the smallest maximum that the RFC allows, so that no read waits for a long frame."""
 
-MAX_WINDOW = 2**31 - 1
-MAX_STREAM_ID = 2**31 - 1
-DEFAULT_WINDOW = 65535
+MAX_WINDOW: Final = 2**31 - 1
+MAX_STREAM_ID: Final = 2**31 - 1
+DEFAULT_WINDOW: Final = 65535
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+DATA: Final = 0
+HEADERS: Final = 1
+PRIORITY: Final = 2
+RST_STREAM: Final = 3
+SETTINGS: Final = 4
+PUSH_PROMISE: Final = 5
+PING: Final = 6
+GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
+CONTINUATION: Final = 9
 
-END_STREAM = ACK = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-PRIORITISED = 0x20
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+PRIORITISED: Final = 0x20
 
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
-INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
+HEADER_TABLE_SIZE: Final = 1
+ENABLE_PUSH: Final = 2
+MAX_CONCURRENT_STREAMS: Final = 3
+INITIAL_WINDOW_SIZE: Final = 4
+MAX_FRAME_SIZE: Final = 5
+MAX_HEADER_LIST_SIZE: Final = 6
 
-HEAD = struct.Struct(">IBI")
+HEAD: Final = struct.Struct(">IBI")
 """Nine bytes: length (24 bits) and type (8 bits) in one word, flags, stream."""
 
-SETTING = struct.Struct(">HI")
-WORD = struct.Struct(">I")
-GOAWAY_HEAD = struct.Struct(">II")
+SETTING: Final = struct.Struct(">HI")
+WORD: Final = struct.Struct(">I")
+GOAWAY_HEAD: Final = struct.Struct(">II")
 
 
 class Code(IntEnum):
@@ -83,7 +97,7 @@ class Shape(NamedTuple):
 
 
 # RFC 9113, section 6, "MUST treat ... as a connection error". PRIORITY's length is the one stream error (6.3).
-SHAPES = {
+SHAPES: Final = {
     DATA: Shape(True, 0, MAX_FRAME_BYTES),
     HEADERS: Shape(True, 0, MAX_FRAME_BYTES),
     PRIORITY: Shape(True, 5, 5),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
@@ -16,15 +17,17 @@ from ...frozen import Frozen
 from .frames import Code, ConnectionFault
 from .limits import Counters
 
-FIELD_NAME = re.compile(rb"[^\x00-\x20:A-Z\x7f-\xff]+")
-FIELD_VALUE = re.compile(rb"(?![ \t])[^\x00\r\n]*(?<![ \t])")
-DIGITS = re.compile(rb"[0-9]{1,18}")
+FIELD_NAME: Final = re.compile(rb"[^\x00-\x20:A-Z\x7f-\xff]+")
+FIELD_VALUE: Final = re.compile(rb"(?![ \t])[^\x00\r\n]*(?<![ \t])")
+DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
-PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
-CONNECTION_SPECIFIC = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+CONNECTION_SPECIFIC: Final = frozenset(
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+)
 
-CACHED_BLOCKS = 256
-CACHED_BLOCK_BYTES = 1024
+CACHED_BLOCKS: Final = 256
+CACHED_BLOCK_BYTES: Final = 1024
 
 
 class Head(Frozen):
@@ -155,5 +158,5 @@ def integer(value: int) -> bytes:
     return bytes(out)
 
 
-EMPTY_TABLE = b"\x20"
+EMPTY_TABLE: Final = b"\x20"
 """Dynamic table size update to 0 (RFC 7541, section 6.3): due in the first block after the peer set its size."""

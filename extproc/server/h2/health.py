@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -11,9 +12,9 @@ from .heads import Head
 from .messages import CallFailed, Status
 from .session import Answerer, Method, Outlet
 
-SERVING = HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
-NOT_SERVING = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING).SerializeToString()
-SERVICE_UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
+SERVING: Final = HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+NOT_SERVING: Final = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING).SerializeToString()
+SERVICE_UNKNOWN: Final = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
 
 
 class Health:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-SMALL_DATA = 16
+SMALL_DATA: Final = 16
 """Bytes of DATA that hardly anyone would send in a frame of their own."""
 
-LONG_MESSAGE = 256 * 1024
+LONG_MESSAGE: Final = 256 * 1024
 """Bytes of a message for which there must be room in the process before it is taken."""
 
 
@@ -105,7 +106,7 @@ class H2Limits:
     is closed; the connection is cut where the socket or the connection's window is."""
 
 
-_COUNTED = (
+_COUNTED: Final = (
     "abuse", "connection_errors", "connections", "header_cache_hits", "messages", "resets", "stream_errors", "streams",
 )  # fmt: skip
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
+from typing import Final
 from urllib.parse import quote
 
 from .heads import block
 
-PREFIX = struct.Struct(">BI")
+PREFIX: Final = struct.Struct(">BI")
 """Five bytes before each message: the compressed flag and the length."""
 
-SHORT = 4096
+SHORT: Final = 4096
 """What comes behind so short a piece is put to it, so that many tiny pieces are not kept as such."""
 
 
@@ -45,12 +46,12 @@ class MessageTooLong(CallFailed):
         super().__init__(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes; at most {limit} are taken")
 
 
-HEADERS = block((":status", "200"), ("content-type", "application/grpc"))
-OK_TRAILERS = block(("grpc-status", "0"))
-NOT_GRPC = block((":status", "415"))
-NOT_POST = block((":status", "405"), ("allow", "POST"))
+HEADERS: Final = block((":status", "200"), ("content-type", "application/grpc"))
+OK_TRAILERS: Final = block(("grpc-status", "0"))
+NOT_GRPC: Final = block((":status", "415"))
+NOT_POST: Final = block((":status", "405"), ("allow", "POST"))
 
-SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+SAFE: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def trailers(status: int, message: str = "") -> bytes:

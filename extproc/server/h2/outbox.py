@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from typing import Final
 
 from . import frames
 from .frames import Code, ConnectionFault, StreamFault
 from .states import StreamState
 
-BATCH_BYTES = 256 * 1024
+BATCH_BYTES: Final = 256 * 1024
 """Where one write ends and the caller is asked whether the socket takes more."""
 
-LONGEST_FRAME = 64 * 1024
+LONGEST_FRAME: Final = 64 * 1024
 """We send no longer DATA frames even to a peer that takes them: other streams get their turn in between."""
 
 

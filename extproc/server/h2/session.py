@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..memory import Budget
 from .connection import Connection
@@ -35,16 +35,16 @@ from .outbox import Stream
 
 log = logging.getLogger(__name__)
 
-CALL_BYTES = 2048
+CALL_BYTES: Final = 2048
 """Bytes of memory that an open call takes beside the messages that come on it."""
 
-TURN_CALLS = 512
+TURN_CALLS: Final = 512
 """Calls that are closed at once."""
 
-MAX_PUT_OFF = 16
+MAX_PUT_OFF: Final = 16
 """Turns of what is short before a long message has its own all the same."""
 
-COPIED = 32 * 1024
+COPIED: Final = 32 * 1024
 """Up to here a message is copied behind its prefix; above, the prefix travels in a frame of its own."""
 
 

@@ -7,7 +7,7 @@ state, the peer may not do that, and this is the answer. PRIORITY may come at an
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .frames import Code, ConnectionFault, StreamFault
 
@@ -47,12 +47,12 @@ class Fault(NamedTuple):
     code: Code
 
 
-WRONG_ID = Fault(ConnectionFault, Code.PROTOCOL_ERROR)
-NOT_YET = Fault(ConnectionFault, Code.PROTOCOL_ERROR)
-AFTER_ITS_END = Fault(StreamFault, Code.STREAM_CLOSED)
-LONG_AFTER_ITS_END = Fault(ConnectionFault, Code.STREAM_CLOSED)
+WRONG_ID: Final = Fault(ConnectionFault, Code.PROTOCOL_ERROR)
+NOT_YET: Final = Fault(ConnectionFault, Code.PROTOCOL_ERROR)
+AFTER_ITS_END: Final = Fault(StreamFault, Code.STREAM_CLOSED)
+LONG_AFTER_ITS_END: Final = Fault(ConnectionFault, Code.STREAM_CLOSED)
 
-STREAM: dict[StreamState, dict[Step, StreamState | Fault]] = {
+STREAM: Final[dict[StreamState, dict[Step, StreamState | Fault]]] = {
     StreamState.IDLE: {
         Step.RECV_HEADERS: StreamState.OPEN,
         Step.RECV_DATA: NOT_YET,
@@ -120,7 +120,7 @@ STREAM: dict[StreamState, dict[Step, StreamState | Fault]] = {
     },
 }
 
-LIVE = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.HALF_CLOSED_LOCAL})
+LIVE: Final = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.HALF_CLOSED_LOCAL})
 
 
 def after(state: StreamState, step: Step) -> StreamState:
@@ -154,7 +154,7 @@ class ConnectionStep(IntEnum):
 
 # DRAINING: the first GOAWAY is out, streams that were on their way are still taken (6.8). LEAVING: the second one named
 # the last stream; no other is taken. FAILED: nothing is read any more.
-CONNECTION: dict[ConnectionPhase, dict[ConnectionStep, ConnectionPhase]] = {
+CONNECTION: Final[dict[ConnectionPhase, dict[ConnectionStep, ConnectionPhase]]] = {
     ConnectionPhase.PREFACE: {
         ConnectionStep.RECV_PREFACE: ConnectionPhase.SETTINGS,
         ConnectionStep.DRAIN: ConnectionPhase.FAILED,
