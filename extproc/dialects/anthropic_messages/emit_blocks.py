@@ -26,7 +26,7 @@ from ...llm.request import (
 from ..shared import freeform
 from ..shared.content import as_object, opaque
 from ..shared.history import cannot_open, left_out, omitted, takes_none
-from ..shared.media import as_text, is_film, is_web, media_type, standard_base64
+from ..shared.media import as_text, is_web, media_type, standard_base64
 from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
 
@@ -215,7 +215,7 @@ class BlockWriter:
         source = block.source
         if source is not None and source.kind == "url" and not self._opens(source):
             return self._omitted(block, "document", cannot_open(source))
-        written = None if source is not None and is_film(source) else self._document_source(block)
+        written = self._document_source(block)
         if written is None:
             return self._omitted(block, "document", takes_none(source.media_type if source is not None else None))
         if str(written.get("media_type")).startswith("image/"):
@@ -245,7 +245,7 @@ class BlockWriter:
             found = _PDF
         if found is not None:
             return {"type": "base64", "media_type": found, "data": data}
-        if (text := as_text(data)) is not None:
+        if (text := as_text(data)) is not None and "\x00" not in text:
             return {"type": "text", "media_type": "text/plain", "data": text}
         if declared.startswith("text/"):
             raise Unsupported(block.at, "a text file must be base64 of UTF-8", "invalid_value")

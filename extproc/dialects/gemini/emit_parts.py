@@ -175,7 +175,11 @@ class PartWriter:
             return _text_part(omitted("image" if kind else "document", cannot_open(source)))
         if source.kind == "base64":
             data = without_spaces(source.data)
-            return {"inlineData": {"mimeType": source.media_type or media_type(data) or default, "data": data}}
+            # Whoever speaks this API knows what it takes; others may look at the bytes alone.
+            found = None if self._own and source.media_type else media_type(data)
+            if source.media_type and found and found != source.declared:
+                self.losses.rewritten(at, "to the type of the bytes")
+            return {"inlineData": {"mimeType": found or source.media_type or default, "data": data}}
         if source.kind == "url" or (source.kind == "file" and source.dialect == NAME):
             file: Members = {}
             if found := source.media_type or guessed_type(source.data, kind):

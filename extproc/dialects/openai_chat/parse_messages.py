@@ -18,7 +18,7 @@ from ..base import encode
 from ..shared.open_calls import OpenCalls
 from ..shared.openai import cache_marker
 from . import thoughts
-from .parse_parts import content
+from .parse_parts import content, parts
 from .signatures import take_signature
 from .vocabulary import CLAUDE
 
@@ -33,6 +33,11 @@ def read_messages(values: list[Any]) -> tuple[list[Message], list[Message]]:
     messages = [reader.message(value, i) for i, value in enumerate(values)]
     leading = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
     return messages[:leading], messages[leading:]
+
+
+def read_system(value: Any) -> Message:
+    """A system prompt where Anthropic's API has it, of clients that had Claude in mind. Raises ProtocolError."""
+    return Message("system", value if type(value) is str else parts(value, "system", "system"), "system")
 
 
 class _Reader:

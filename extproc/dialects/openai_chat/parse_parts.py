@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
-from ...llm.request import Audio, Block, Document, Image, Opaque, Source, Text, Thinking
+from ...llm.request import Audio, Block, Document, Image, Opaque, Source, Text, Thinking, ToolResult
 from ..shared import anthropic
 from ..shared.media import file_source, image_source
 from ..shared.openai import VENDOR, cache_marker
@@ -23,9 +23,25 @@ def content(fields: Fields, role: str) -> str | list[Block]:
         return ""
     if type(value) is str:
         return value
+    return parts(value, fields.at("content"), role)
+
+
+def parts(value: Any, at: str, role: str) -> list[Block]:
+    """What the list *value* at *at* holds."""
     if type(value) is not list:
-        raise ProtocolError(fields.at("content"), f"expected a string or an array, got {json_type(value)}")
-    return [_part(part, f"{fields.at('content')}[{i}]", role, i) for i, part in enumerate(value)]
+        raise ProtocolError(at, f"expected a string or an array, got {json_type(value)}")
+    if role == "tool":
+        return [block for i, part in enumerate(value) for block in _answer(part, f"{at}[{i}]", i)]
+    return [_part(part, f"{at}[{i}]", role, i) for i, part in enumerate(value)]
+
+
+def _answer(value: Any, at: str, index: int) -> list[Block]:
+    """A part of a tool's message: of a result in Anthropic's shape, what it holds."""
+    if type(value) is not dict or value.get("type") != "tool_result":
+        return [_part(value, at, "tool", index)]
+    read = anthropic.block(value, at, "user", index)
+    held = read.content if type(read) is ToolResult else ""
+    return [Text(held, at)] if type(held) is str else list(held)
 
 
 def _part(value: Any, at: str, role: str, index: int) -> Block:

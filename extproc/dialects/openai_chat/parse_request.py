@@ -14,7 +14,7 @@ from ..base import ClientCall
 from ..shared.members import HOLDS
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
-from .parse_messages import read_messages
+from .parse_messages import read_messages, read_system
 from .parse_tools import read_choice, read_tools
 from .vocabulary import NAME
 
@@ -54,6 +54,8 @@ def parse_request(call: ClientCall, losses: LossReport) -> Request:
     if "messages" not in fields and "input" in fields:
         raise ProtocolError("input", "this is a request of the Responses API, which is at /v1/responses")
     system, messages = read_messages(fields.take("messages", list))
+    if prompt := fields.any("system"):
+        system = [read_system(prompt), *system]
     tools, legacy = read_tools(fields, extra)
     legacy = legacy or (not tools and "function_call" in fields)
     choice = read_choice(fields, tools, at, losses, legacy=legacy)
@@ -93,7 +95,7 @@ def _sampling(fields: Fields, at: dict[str, str], losses: LossReport) -> Samplin
         fields.number("temperature"),
         fields.number("top_p"),
         fields.maybe("top_k", int),
-        _stop(fields),
+        _stop(fields, at),
         fields.maybe("seed", int),
         fields.number("frequency_penalty") or None,
         fields.number("presence_penalty") or None,
@@ -111,8 +113,10 @@ def _max_tokens(fields: Fields, at: dict[str, str], losses: LossReport) -> int |
     return value
 
 
-def _stop(fields: Fields) -> list[str]:
+def _stop(fields: Fields, at: dict[str, str]) -> list[str]:
     value = fields.any("stop")
+    if value is None and type(value := fields.any("stop_sequences")) is list:
+        at["stop"] = "stop_sequences"
     if value is None:
         return []
     if type(value) is str:
@@ -194,8 +198,8 @@ def _include_usage(fields: Fields, extra: dict[str, Member]) -> bool:
 
 
 def _reasoning(fields: Fields, at: dict[str, str], extra: dict[str, Member], losses: LossReport) -> Reasoning:
-    """The first of three ways to say it: Anthropic's ``thinking``, OpenRouter's ``reasoning``, OpenAI's
-    ``reasoning_effort``."""
+    """The first of the ways to say it: Anthropic's ``thinking``, OpenRouter's ``reasoning``, OpenAI's
+    ``reasoning_effort``, the switches of those who serve open models."""
     effort = fields.maybe("reasoning_effort", str)
     found: Reasoning | None = None
     config = fields.maybe("output_config", dict)
@@ -208,7 +212,8 @@ def _reasoning(fields: Fields, at: dict[str, str], extra: dict[str, Member], los
             losses.dropped("output_config.effort", "reasoning_effort is there as well")
         if config:
             extra["output_config"] = Member(config, "output_config")
-    if (thinking := fields.maybe("thinking", dict)) is not None:
+    if "thinking" in fields:
+        thinking = _thinking(fields.any("thinking"))
         found = _anthropics(thinking, extra)
         at["reasoning"] = "thinking"
         if at["effort"] == "output_config.effort":
@@ -219,13 +224,54 @@ def _reasoning(fields: Fields, at: dict[str, str], extra: dict[str, Member], los
         fields.ignore("reasoning")
         losses.dropped("reasoning", "thinking is there as well")
     elif "reasoning" in fields:
-        found = _openrouters(Fields(fields.any("reasoning"), "reasoning"))
+        found = _openrouters(Fields(_openrouters_object(fields.any("reasoning")), "reasoning"))
         at |= {"reasoning": "reasoning", "effort": "reasoning.effort"}
+    if found is None and effort is None:
+        return _switched(fields, at, extra)
     if found is None:
         return Reasoning(effort=effort)
     if effort is not None and effort != found.effort:
         losses.dropped("reasoning_effort", f"{at['reasoning']} is there as well")
     return found
+
+
+def _thinking(value: Any) -> dict[str, Any]:
+    """An object; its type alone stands for it, and so does whether it is wanted."""
+    if type(value) is bool:
+        return {"type": "enabled" if value else "disabled"}
+    if type(value) is str and value in _THINKING:
+        return {"type": value}
+    return Fields({"thinking": value}, "").take("thinking", dict)
+
+
+def _openrouters_object(value: Any) -> Any:
+    if type(value) is bool:
+        return {"enabled": value}
+    return {"effort": value} if type(value) is str else value
+
+
+def _switched(fields: Fields, at: dict[str, str], extra: dict[str, Member]) -> Reasoning:
+    """Qwen's and GLM's ``enable_thinking``, Ollama's ``think``, and what vLLM and SGLang hand to a chat template."""
+    for name in ("enable_thinking", "think"):
+        value = fields.any(name)
+        if type(value) is bool:
+            at["reasoning"] = at["effort"] = name
+            return Reasoning("adaptive" if value else "off")
+        if type(value) is str:
+            at["reasoning"] = at["effort"] = name
+            return Reasoning(effort=value)
+        if value is not None:
+            extra[name] = Member(value, name)
+    template = fields.any("chat_template_kwargs")
+    wanted: list[bool] = []
+    if type(template) is dict:
+        wanted = [template.pop(name) for name in ("enable_thinking", "thinking") if type(template.get(name)) is bool]
+    if template:
+        extra["chat_template_kwargs"] = Member(template, "chat_template_kwargs")
+    if not wanted:
+        return Reasoning()
+    at["reasoning"] = at["effort"] = "chat_template_kwargs"
+    return Reasoning("adaptive" if all(wanted) else "off")
 
 
 def _anthropics(thinking: dict[str, Any], extra: dict[str, Member]) -> Reasoning:

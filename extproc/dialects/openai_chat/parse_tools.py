@@ -37,7 +37,8 @@ def _tool(value: Any, at: str, extra: dict[str, Member]) -> Tool:
         # As editors that had Claude in mind write it.
         return anthropic.tool(value, at)
     fields = Fields(value, at)
-    kind = fields.take("type", str, "function" if "function" in native else "")
+    named = "function" in native or ("name" in native and "parameters" in native)
+    kind = fields.take("type", str, "function" if named else "")
     if not kind:
         raise ProtocolError(f"{at}.type", "is missing")
     if kind == "custom":

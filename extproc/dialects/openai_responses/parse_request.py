@@ -56,7 +56,7 @@ def parse_request(call: ClientCall, losses: LossReport, *, counts: bool = False)
     fields = Fields(body, "")
     echo = {name: body[name] for name in ECHOED if body.get(name) is not None}
     at, extra, names = dict(AT), dict[str, Member](), ToolNames()
-    model = fields.take("model", str, "") if counts else fields.take("model", str)
+    model = fields.take("model", str, "")
     _stored(fields, extra)
     tools = read_tools(fields.take("tools", list, []), "tools", names, extra)
     reader = ItemReader(names, extra, {tool.name for tool in tools})

@@ -52,6 +52,9 @@ def _read_data_uri(uri: str, at: str) -> tuple[str, str, bool]:
         return media_type, data, False
     if "%" in data:
         data = unquote(data)
+    if data[:5].lower() == "data:" and ";base64," in data[:256]:
+        # Said twice.
+        return _read_data_uri(data, at)
     return media_type, without_spaces(data), True
 
 
@@ -135,6 +138,10 @@ def is_text(block: Document) -> bool:
     return source.kind == "text" or is_plain(source)
 
 
+_NAMELESS = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+"""Media types that say nothing."""
+
+
 def is_plain(source: Source) -> bool:
     """Whether *source* are the bytes of a text: by their type; or by themselves, where that names a form of text, or
     nothing at all."""
@@ -142,7 +149,9 @@ def is_plain(source: Source) -> bool:
         return False
     if source.declared.startswith("text/"):
         return True
-    if (source.declared and not source.names_text) or media_type(source.data) is not None:
+    named = source.declared not in _NAMELESS and not source.names_text
+    # Browsers take TypeScript (video/mp2t) for a film.
+    if (named and not is_film(source)) or media_type(source.data) is not None:
         return False
     text = as_text(standard_base64(source.data))
     return text is not None and "\x00" not in text

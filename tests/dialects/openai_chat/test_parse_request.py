@@ -145,6 +145,15 @@ def test_the_form_of_the_answer() -> None:
         ({"reasoning": {"max_tokens": 5}}, Reasoning(budget=5), "reasoning.effort", []),
         ({"reasoning": {"enabled": True, "x": 1}}, Reasoning("adaptive", extra={"x": 1}), "reasoning.effort", []),
         ({"reasoning": {"enabled": False}}, Reasoning("off"), "reasoning.effort", []),
+        ({"reasoning": False}, Reasoning("off"), "reasoning.effort", []),
+        ({"reasoning": "high"}, Reasoning(effort="high"), "reasoning.effort", []),
+        ({"thinking": False}, Reasoning("off"), "thinking", []),
+        ({"thinking": "enabled"}, Reasoning("adaptive"), "thinking", []),
+        ({"enable_thinking": False}, Reasoning("off"), "enable_thinking", []),
+        ({"think": True}, Reasoning("adaptive"), "think", []),
+        ({"think": "low"}, Reasoning(effort="low"), "think", []),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, Reasoning("off"), "chat_template_kwargs", []),
+        ({"chat_template_kwargs": {"thinking": True}}, Reasoning("adaptive"), "chat_template_kwargs", []),
         ({"reasoning": {"exclude": True}}, Reasoning(exclude=True), "reasoning.effort", []),
         (
             {"reasoning": {"effort": "low"}, "reasoning_effort": "high"},
@@ -179,6 +188,14 @@ def test_thinking_is_a_wish_as_any_other() -> None:
     wish = parse({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}})[0]
     assert wish.reasoning == Reasoning("adaptive", "max")
     assert wish.path_of("effort") == "output_config.effort"
+
+
+def test_a_switch_counts_only_where_nothing_else_is_said_and_is_never_lost() -> None:
+    request = parse({"reasoning_effort": "high", "enable_thinking": False, "think": 3, "chat_template_kwargs": 5})[0]
+    assert request.reasoning == Reasoning(effort="high")
+    assert request.extra.keys() == {"enable_thinking", "think", "chat_template_kwargs"}
+    request = parse({"think": 3, "chat_template_kwargs": {"thinking": False, "x": 1}})[0]
+    assert request.reasoning == Reasoning("off") and request.extra.keys() == {"think", "chat_template_kwargs"}
 
 
 def test_who_asks() -> None:

@@ -157,7 +157,6 @@ def test_the_request_is_repeated_as_it_came() -> None:
 @pytest.mark.parametrize(
     ("members", "problem"),
     [
-        ({"model": None}, "model: is missing"),
         ({"max_output_tokens": 0}, "max_output_tokens: must be at least 1"),
         ({"instructions": 7}, "instructions: expected a string"),
         ({"text": {"format": {"type": "json_schema"}}}, r"text\.format\.schema: is missing"),
