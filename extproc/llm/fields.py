@@ -19,6 +19,15 @@ def json_type(value: object) -> str:
     return _JSON_NAMES.get(type(value), type(value).__name__)
 
 
+def _is_whole(value: object) -> bool:
+    """Whether *value* is 100.0: an integer to JSON Schema, and what languages with one kind of number write."""
+    return type(value) is float and value.is_integer() and abs(value) < EXACT
+
+
+EXACT = 2.0**53
+"""Below it a float is the number that was written."""
+
+
 class Fields:
     """The members of one JSON object, taken one by one. The object is consumed: it must be the caller's own."""
 
@@ -47,6 +56,8 @@ class Fields:
                 raise ProtocolError(self.at(name), "is missing")
             return default
         if type(value) is not kind:
+            if kind is int and _is_whole(value):
+                return int(value)  # type: ignore[return-value]
             raise self._wrong(name, kind, value)
         return value
 
@@ -58,6 +69,8 @@ class Fields:
         value = self._members.pop(name, None)
         if value is None or type(value) is kind:
             return value
+        if kind is int and _is_whole(value):
+            return int(value)  # type: ignore[return-value]
         raise self._wrong(name, kind, value)
 
     def number(self, name: str) -> int | float | None:

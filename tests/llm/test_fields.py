@@ -24,13 +24,15 @@ def test_what_is_taken_is_gone_and_the_rest_is_reported() -> None:
         (lambda f: f.take("null", str), "body.null: is missing"),
         (lambda f: f.take("text", int), "body.text: expected an integer, got a string"),
         (lambda f: f.take("yes", int), "body.yes: expected an integer, got a boolean"),
+        (lambda f: f.take("half", int), "body.half: expected an integer, got a number"),
+        (lambda f: f.maybe("much", int), "body.much: expected an integer, got a number"),
         (lambda f: f.maybe("text", dict), "body.text: expected an object, got a string"),
         (lambda f: f.number("yes"), "body.yes: expected a number, got a boolean"),
         (lambda f: Fields(f.any("list"), f.at("list")), "body.list: expected an object, got an array"),
     ],
 )
 def test_problems_say_where_and_what(take: object, problem: str) -> None:
-    fields = Fields({"text": "x", "yes": True, "null": None, "list": []}, "body")
+    fields = Fields({"text": "x", "yes": True, "null": None, "list": [], "half": 0.5, "much": 1e300}, "body")
     with pytest.raises(ProtocolError) as error:
         take(fields)  # type: ignore[operator]
     assert str(error.value) == problem
@@ -45,6 +47,12 @@ def test_null_and_defaults() -> None:
     assert fields.number("half") == 0.5
     assert fields.number("gone") is None
     assert fields.at("x") == "x"
+
+
+def test_a_whole_number_may_be_written_as_a_float() -> None:
+    fields = Fields({"a": 100.0, "b": -1.0}, "")
+    taken = (fields.take("a", int), fields.maybe("b", int))
+    assert taken == (100, -1) and {type(each) for each in taken} == {int}
 
 
 def test_json_type_names() -> None:

@@ -40,8 +40,8 @@ def _answer(value: Any, at: str, index: int) -> list[Block]:
     if type(value) is not dict or value.get("type") != "tool_result":
         return [_part(value, at, "tool", index)]
     read = anthropic.block(value, at, "user", index)
-    held = read.content if type(read) is ToolResult else ""
-    return [Text(held, at)] if type(held) is str else list(held)
+    held = read.content if isinstance(read, ToolResult) else ""
+    return [Text(held, at)] if isinstance(held, str) else [*held]
 
 
 def _part(value: Any, at: str, role: str, index: int) -> Block:
