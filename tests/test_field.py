@@ -108,7 +108,8 @@ def wire(answer_: Json) -> tuple[bytes, list[tuple[str, str]]]:
     """The answer's bytes, and its headers."""
     if "sse" in answer_:
         texts = (each if isinstance(each, str) else f"data: {json.dumps(each)}" for each in answer_["sse"])
-        framed = (text if text.startswith((":", "data:", "event:", "id:")) else f"data: {text}" for text in texts)
+        fields = (":", "data:", "event:", "id:", "error:")
+        framed = (text if text.startswith(fields) else f"data: {text}" for text in texts)
         data = "".join(f"{text}\n\n" for text in framed).encode()
     elif "text" in answer_:
         data = answer_["text"].encode("utf-8", "surrogatepass")

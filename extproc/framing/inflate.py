@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import Any
 
 import zstandard
 
-_MEANINGLESS = frozenset({"", "identity", "none", "plain", "utf-8", "utf8", "7bit", "8bit", "binary"})
+_MEANINGLESS = frozenset(
+    {"", "identity", "none", "plain", "utf-8", "utf8", "7bit", "8bit", "binary", "null", "chunked"}
+)
 """What servers write into ``content-encoding`` above bytes that are not encoded at all."""
+
+_GZIP = b"\x1f\x8b"
+_ANSWERS = (b"{", b"[", b"<", b":", b"da", b"ev", b"id", b" ", b"\r", b"\n")
+"""How JSON, a page and a stream of events begin, and nothing that was compressed."""
 
 _MAX_MEMBERS = 100_000
 """Parts of one gzip body: each costs the making of a decoder, however little it holds."""
@@ -49,6 +56,8 @@ def inflated(body: bytes, content_encoding: str, max_bytes: int) -> bytes:
 def _zlib(body: bytes, encoding: str, max_bytes: int) -> bytes:
     inflater = Inflater(encoding, max_bytes)
     plain = inflater.feed(body)
+    if inflater.plain:
+        raise InflateError("the compressed body is broken: it is not compressed")
     if not inflater.ended:
         raise InflateError("the compressed body is cut off")
     return plain
@@ -80,7 +89,8 @@ class Inflater:
     zstd (``accept-encoding`` is removed from every request).
 
     gzip may have any number of members (RFC 1952, 2.2); ``deflate`` is zlib's format (RFC 9110, 8.4.1.2) or, as many
-    servers send it, bare. *outer*: takes off what was laid over that encoding."""
+    servers send it, bare. What a body is, its first bytes say, as far as they do. *outer*: takes off what was laid over
+    that encoding."""
 
     def __init__(self, encoding: str, max_bytes: int, outer: Inflater | None = None) -> None:
         self._outer = outer
@@ -88,9 +98,11 @@ class Inflater:
         self._max = max_bytes
         self._total = 0
         self._known = encoding in ("gzip", "x-gzip", "deflate")
-        self._inflate = zlib.decompressobj(31) if encoding != "deflate" else None
+        self._inflate: Any = None
+        self.plain = False
+        """It is not compressed, whatever its header says."""
         self._members = 1
-        self._head = b""  # of deflate, until it is told which of the two forms it is
+        self._head = b""  # until it is told what it is
 
     @classmethod
     def for_encoding(cls, content_encoding: str, max_bytes: int) -> Inflater | None:
@@ -106,7 +118,7 @@ class Inflater:
     @property
     def ended(self) -> bool:
         """What came so far is whole."""
-        return self._inflate is not None and self._inflate.eof
+        return self.plain or (self._inflate is not None and self._inflate.eof)
 
     def feed(self, data: bytes) -> bytes:
         """The plain bytes that *data* completes. Raises InflateError."""
@@ -122,19 +134,36 @@ class Inflater:
             raise InflateError(f"the compressed body is broken: {error}") from None
 
     def _fed(self, data: bytes) -> bytes:
+        if self.plain:
+            return data
         if self._inflate is None:
             data = self._head + data
             if len(data) < 2:
                 self._head = data
                 return b""
-            self._inflate = zlib.decompressobj(15 if _has_zlib_header(data) else -15)
+            self._head = b""
+            self._inflate = self._read_as(data)
+        if self._inflate is None:
+            return data  # plain
         if not self._inflate.eof:
             plain = self._taken(data)
             if not self._inflate.eof:
                 return plain
-            data = self._inflate.unused_data  # type: ignore[unreachable]  # the end came with it
+            data = self._inflate.unused_data
             return plain + self._more_members(data) if data else plain
         return self._more_members(data)
+
+    def _read_as(self, data: bytes) -> Any:
+        """A decoder for what *data* begins; ``None`` if that is an answer in plain sight: servers mistake the two
+        forms for each other, and proxies that inflate a body forget to take its header away."""
+        if data.startswith(_GZIP):
+            self._encoding = "gzip"
+            return zlib.decompressobj(31)
+        if _has_zlib_header(data):
+            self._encoding = "deflate"
+            return zlib.decompressobj(15)
+        self.plain = self._encoding != "deflate" and data.startswith(_ANSWERS)
+        return None if self.plain else zlib.decompressobj(-15 if self._encoding == "deflate" else 31)
 
     def _more_members(self, data: bytes) -> bytes:
         """What follows a member that is whole: others, or zeros that fill up a block of a tape (RFC 1952 allows both

@@ -1,8 +1,8 @@
 """Server-sent events: bytes in, events out, and back (WHATWG HTML, "Server-sent events", as of 2026).
 
-Three departures, because real model servers need them: an event that the end of the stream leaves unfinished still
-counts; comments are handed out, because they keep a client's timers alive; and a bare JSON object counts as data, which
-is how many a gateway writes an error into a stream.
+Four departures, because real model servers need them: an event that the end of the stream leaves unfinished still
+counts; comments are handed out, because they keep a client's timers alive; a bare JSON object counts as data, which is
+how many a gateway writes an error into a stream; and so does a field named ``error``, llama.cpp's for the same.
 """
 
 from __future__ import annotations
@@ -116,6 +116,9 @@ def _parse(block: bytes) -> ServerSentEvent | None:
             data.append(value)
         elif name == b"event":
             event = value
+        elif name == b"error":
+            event = name
+            data.append(value)
     if data:
         return ServerSentEvent(event, b"\n".join(data))
     if block.startswith(b"{"):

@@ -83,6 +83,7 @@ class Translated:
         self._inflater = Inflater.for_encoding(head.header("content-encoding"), limits.max_inflated_bytes)
         self._out: list[bytes] = []
         self._over = False
+        self._ended = False
 
     def head(self) -> ResponseHead:
         own = self._emitter.head
@@ -91,6 +92,9 @@ class Translated:
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
         if not self._over:
             self._emit(self._parsed(chunk, end_of_stream))
+        elif self._ended and chunk:
+            # Nobody is told what comes behind the end; but the report says that something came.
+            self._parsed(chunk, end_of_stream=False)
         return self._taken(end_of_stream)
 
     def _parsed(self, chunk: bytes, end_of_stream: bool) -> list[ResponseEvent]:
@@ -111,7 +115,8 @@ class Translated:
                 return
             self._note(event)
             kind = type(event)
-            self._over = kind is ResponseFailed or kind is ResponseEnded
+            self._ended = kind is ResponseEnded
+            self._over = self._ended or kind is ResponseFailed
             if kind is ResponseFailed and self.whole:
                 # The error takes the place of whatever was made of the response so far.
                 self._out.clear()

@@ -82,6 +82,26 @@ def test_broken_data() -> None:
         inflater.feed(b"this is not gzip")
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+@pytest.mark.parametrize("data", [GZIP, zlib.compress(TEXT)], ids=["gzip", "zlib"])
+@pytest.mark.parametrize("step", [1, 1000])
+def test_a_body_is_what_its_first_bytes_say(encoding: str, data: bytes, step: int) -> None:
+    inflater = Inflater.for_encoding(encoding, 1_000_000)
+    assert inflater is not None
+    assert b"".join(inflater.feed(data[i : i + step]) for i in range(0, len(data), step)) == TEXT
+    assert inflater.ended and not inflater.plain
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_a_header_over_a_body_that_a_proxy_has_inflated_means_nothing(step: int) -> None:
+    inflater, data = Inflater.for_encoding("gzip", 1000), b'data: {"a": 1}\n\n'
+    assert inflater is not None
+    assert b"".join(inflater.feed(data[i : i + step]) for i in range(0, len(data), step)) == data
+    assert inflater.plain
+    with pytest.raises(InflateError, match="not compressed"):
+        inflated(data, "gzip", 1000)  # a client's: nothing stands between that could have done it
+
+
 def test_the_bound_holds_against_a_bomb() -> None:
     bomb = gzip.compress(bytes(10_000_000))
     for step in (1000, len(bomb)):

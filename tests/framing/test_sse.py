@@ -33,6 +33,7 @@ STREAMS = [
     (b"data\n\n", [e(b"")]),
     (b"data: a\n\n\n\ndata: b\n\n", [e(b"a"), e(b"b")]),
     (b"data: a\n\n\ndata: b\n\n", [e(b"a"), e(b"b")]),
+    (b'error: {"a": 1}\n\n', [e(b'{"a": 1}', b"error")]),
     (b"id: 7\nretry: 3\ndata: a\nfoo: bar\n\n", [e(b"a")]),
     (b"event: x\n\ndata: a\n\n", [e(b"a")]),
     (b": ping\n\ndata: a\n\n", [COMMENT, e(b"a")]),

@@ -40,7 +40,7 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
-from ..shared.counts import whole
+from ..shared.counts import added, whole
 from ..shared.errors import is_bare_error
 from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
 from ..shared.parser import ParserBase
@@ -95,11 +95,11 @@ class MessagesParser(ParserBase):
         handler = _HANDLERS.get(kind) if type(kind) is str else None
         if handler is not None:
             return handler(self, message)
-        if kind == "message":
-            # A whole answer, in place of a stream of it.
-            return self.on_whole(message) if not self._started else iter(())
         if self.is_error(message):
             return self._on_error(message)
+        if kind == "message" and not self._started:
+            # A whole answer, in place of a stream of it.
+            return self.on_whole(message)
         return iter(())
 
     def is_error(self, body: dict[str, Any]) -> bool:
@@ -179,6 +179,7 @@ class MessagesParser(ParserBase):
         yield from self._ensure_started()
         delta = _object(event.get("delta"))
         self._note_end(delta)
+        self._note_usage(delta.get("usage"))
         self._note_usage(event.get("usage"))
         others = {**event, **delta}
         for name in ("delta", "type", "usage"):
@@ -187,6 +188,7 @@ class MessagesParser(ParserBase):
 
     def _on_message_stop(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         yield from self._ensure_started()
+        self._note_usage(event.get("usage"))
         yield from self._end()
 
     def _on_error(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
@@ -342,10 +344,10 @@ class MessagesParser(ParserBase):
         counts = {**usage, **_object(usage.get("output_tokens_details"))}
         for name, value in counts.items():
             if (number := whole(value)) is not None:
-                self._usage[name] = number
-        written = [number for value in _object(usage.get("cache_creation")).values() if (number := whole(value))]
-        if written and usage.get("cache_creation_input_tokens") is None:
-            self._usage["cache_creation_input_tokens"] = sum(written)
+                self._usage[_COUNTS.get(name, name)] = number
+        written = added(usage.get("cache_creation"))
+        if written and not whole(usage.get("cache_creation_input_tokens")):
+            self._usage["cache_creation_input_tokens"] = written
         tier = usage.get("service_tier")
         if type(tier) is str:
             self._tier = tier
@@ -370,6 +372,8 @@ _HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[Respons
 }
 
 
+_COUNTS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+"""What servers call counts that translate from Chat."""
 _DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"})
 _DELTA_OF = {
     "text": "text_delta", "input": "input_json_delta", "thinking": "thinking_delta", "signature": "signature_delta",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_TAGS = {"<think>": "</think>", "<mm:think>": "</mm:think>", "<reasoning>": "</reasoning>"}
-"""Opening tag -> closing tag; the second pair is MiniMax's."""
+_TAGS = {
+    "<think>": "</think>", "<mm:think>": "</mm:think>", "<reasoning>": "</reasoning>", "<thought>": "</thought>",
+    "<seed:think>": "</seed:think>", "[THINK]": "[/THINK]", "\u25c1think\u25b7": "\u25c1/think\u25b7",
+}  # fmt: skip
+"""Opening tag -> closing tag: MiniMax's is the second, Gemini's the fourth; then Seed's, Mistral's, Kimi's."""
 _MOST_BLANKS = 256
 """That may stand before a tag: more of them are an answer's."""
 
@@ -15,12 +18,13 @@ class ThinkTags:
     is held back than what may still become a tag. *opened*: the template has written the opening tag, so that the
     answer begins within reasoning, and may hold the closing one alone."""
 
-    __slots__ = ("_closes", "_held", "_opened", "_state")
+    __slots__ = ("_closes", "_held", "_opened", "_state", "_thought")
 
     def __init__(self, *, opened: bool = False) -> None:
         self._state = self._at_start
         self._held = ""
         self._opened = opened
+        self._thought = False  # some of it was told
         self._closes: tuple[str, ...] = tuple(_TAGS.values())
 
     def feed(self, text: str) -> Iterator[tuple[bool, str]]:
@@ -56,12 +60,16 @@ class ThinkTags:
         found = min(((at, close) for close in self._closes if (at := text.find(close)) >= 0), default=None)
         if found is not None:
             at, close = found
-            if at:
+            if text[:at].strip() or (at and self._thought):
                 yield True, text[:at]
             self._state = self._behind
             yield from self._behind(text[at + len(close) :])
             return
         keep = max(_kept(text, close) for close in self._closes)
+        if not self._thought and not text[: len(text) - keep].strip() and len(text) <= _MOST_BLANKS:
+            # Nothing but line ends between the tags (Qwen, told not to think) is no reasoning.
+            keep = len(text)
+        self._thought = self._thought or keep < len(text)
         self._held = text[len(text) - keep :]
         if keep < len(text):
             yield True, text[: len(text) - keep]

@@ -51,27 +51,50 @@ def settled(
     return Usage(input_tokens, output_tokens, read, written, reasoning)
 
 
-_READ = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens")
+_READ = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens", "num_cached_tokens")
 _WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens", "created_cache_tokens")
 """What servers call the tokens that were read from a cache, and those that were written to it, in the details or beside
 the others (LiteLLM, OpenRouter, Moonshot and Together, DashScope)."""
+
+_REASONING = ("reasoning_tokens", "thinking_tokens")
 
 
 def read_openais(usage: dict[str, Any]) -> Usage:
     """Counts by the names of either of OpenAI's APIs: ``prompt_tokens`` is the whole, of which the cache is a part
     (DeepSeek: ``prompt_cache_hit_tokens``)."""
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    prompt = count(usage, "prompt_tokens", "input_tokens")
-    completion = count(usage, "completion_tokens", "output_tokens")
+    prompt = count(usage, "prompt_tokens", "input_tokens", "promptTokens")
+    completion = count(usage, "completion_tokens", "output_tokens", "completionTokens")
     read = _either(count(details, *_READ), count(usage, "prompt_cache_hit_tokens", *_READ))
-    written = _either(count(details, *_WRITTEN), count(usage, *_WRITTEN))
-    of_answer = count(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), "reasoning_tokens")
-    reasoning = _either(of_answer, count(usage, "reasoning_tokens"))
-    total = count(usage, "total_tokens")
-    if reasoning and None not in (prompt, completion, total) and total == prompt + completion + reasoning:  # type: ignore[operator]
-        # xAI leaves reasoning out of the completion.
-        completion = total - prompt  # type: ignore[operator]
+    written = _either(_written(details), _written(usage))
+    of_answer = count(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), *_REASONING)
+    reasoning = _either(of_answer, count(usage, *_REASONING))
+    total = count(usage, "total_tokens", "totalTokens")
+    cached = count(usage, "cache_read_input_tokens", "cache_creation_input_tokens")
+    if cached and "prompt_tokens" not in usage and prompt is not None and prompt < (read or 0) + (written or 0):
+        # Anthropic's own counts, whose input leaves out what went through the cache.
+        prompt += (read or 0) + (written or 0)
+    elif prompt is not None and completion is not None and total is not None:
+        if total > prompt + completion and (reasoning is None or total == prompt + completion + reasoning):
+            # xAI and Gemini leave reasoning out of the completion.
+            completion = total - prompt
+    elif total is not None and completion is not None:
+        prompt = max(0, total - completion)
+    elif total is not None and prompt is not None:
+        completion = max(0, total - prompt)
     return settled(prompt, completion, read, written, reasoning)
+
+
+def _written(members: Any) -> int | None:
+    """What was written to a cache; Anthropic also tells it apart by how long it stays."""
+    found = count(members, *_WRITTEN)
+    return found or added(members.get("cache_creation") if type(members) is dict else None) or found
+
+
+def added(parts: Any) -> int | None:
+    """The counts of *parts* together; ``None`` if there is none."""
+    known = [number for value in parts.values() if (number := whole(value))] if type(parts) is dict else []
+    return sum(known) if known else None
 
 
 def _either(first: int | None, second: int | None) -> int | None:

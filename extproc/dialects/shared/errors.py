@@ -21,8 +21,9 @@ _MAX_DEPTH = 4
 
 _MESSAGES = ("message", "Message", "faultstring", "detail", "msg", "status_msg", "error_msg", "errorMessage",
              "error_message", "error_description", "errors", "reason", "err_msg", "errmsg", "title")  # fmt: skip
+_BARE = ("message", "detail", "msg", "error_msg", "err_msg", "errmsg", "errorMessage", "error_message")
 _HOLDERS = ("error", "Error", "fault")
-_CODES = ("code", "status_code", "error_code", "http_code", "errcode")
+_CODES = ("code", "status_code", "error_code", "http_code", "errcode", "statusCode", "errorCode")
 _EMPTY_QUOTA = re.compile(
     r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota)|billing_(?:hard_limit|not_active)"
     r"|credit balance is too low|(?:out of|no|not enough) credits?\b|payment required|account is in arrears|arrearage"
@@ -62,7 +63,7 @@ def says_error(body: Mapping[str, Any]) -> bool:
 
 def is_bare_error(body: Mapping[str, Any]) -> bool:
     """Whether *body*, which is no answer, is an error as Mistral and FastAPI write it: a message and nothing around."""
-    return any(type(body.get(name)) in (str, list) for name in ("message", "detail", "msg", "error_msg", "err_msg"))
+    return any(type(body.get(name)) in (str, list) for name in _BARE)
 
 
 def _vendor_error(body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -94,11 +95,14 @@ def read_error(
         held = next((body[name] for name in _HOLDERS if says_something(body.get(name))), None)
         error = held if held is not None else vendor if vendor is not None else body
     if type(error) is not dict:
-        error = {"message": error}
+        beside = {name: body[name] for name in _CODES if name in body} if type(body) is dict else {}
+        error = {**beside, "message": error}
     message = _message(error, 0)
     if not message and type(body) is dict and error is not body:
         message = _message(body, 0)
     type_name, vendor_code = error.get("type"), next((error[name] for name in _CODES if error.get(name)), None)
+    if vendor_code is None and type(error.get("status")) is int:
+        vendor_code = error["status"]
     named = _details_code(error) or (vendor_code if type(vendor_code) is str else None)
     kind = _kind(status, type_name, vendor_code, kinds)
     if type(body) is dict and error is body.get("base_resp") and type(vendor_code) is int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-_OPENS = re.compile(r"\s*```[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?\n")
-_MAY_OPEN = re.compile(r"\s*(?:`{0,2}|```[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?)\Z")
-_MAY_CLOSE = re.compile(r"(?:\s*\n[ \t]*`{1,3}\s*|\s+)\Z")
-_CLOSES = re.compile(r"\s*\n[ \t]*```\s*\Z")
+_OPENS = re.compile(r"\s*`{3,}[ \t]*[A-Za-z0-9]{0,8}[ \t]*(?:\r?\n|(?=[{\[]))")
+_MAY_OPEN = re.compile(r"\s*`*(?:(?<=```)[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?)?\Z")
+_MAY_CLOSE = re.compile(r"(?:\s*\n[ \t]*`+\s*|`+\s*|\s+)\Z")
+_CLOSES = re.compile(r"\s*\n[ \t]*`{3,}\s*\Z")
+_CLOSES_JSON = re.compile(r"`{3,}\s*\Z")
+"""Right behind the last bracket."""
 _CLOSED_BEFORE = re.compile(r"\n[ \t]*```\s*[^\s`]")
 """A fence that something stands behind: it was no fence around all of the answer."""
 _MOST = 256
@@ -18,11 +20,12 @@ class Fence:
     """Takes the fence from a text that is one fenced block. No more is held back than what may still be a fence; where
     words follow the end of it, they and the end stay, and so does the beginning unless it is too late."""
 
-    __slots__ = ("_held", "_opening", "_state")
+    __slots__ = ("_held", "_last", "_opening", "_state")
 
     def __init__(self) -> None:
         self._state = "start"
         self._held = ""
+        self._last = ""  # character of what was told
         self._opening = ""  # as long as nothing of what is within was told
 
     def feed(self, text: str) -> str:
@@ -44,7 +47,8 @@ class Fence:
     def end(self) -> str:
         """What was held back, if it is no end of a fence."""
         held, self._held = self._held, ""
-        return "" if self._state == "within" and _CLOSES.match(held) else held
+        closes = _CLOSES.match(held) or (self._last in ("}", "]") and _CLOSES_JSON.match(held))
+        return "" if self._state == "within" and closes else held
 
     def _within(self, text: str) -> str:
         if _CLOSED_BEFORE.search(text):
@@ -54,5 +58,5 @@ class Fence:
         if found is not None:
             self._held, text = text[found.start() :], text[: found.start()]
         if text:
-            self._opening = ""
+            self._opening, self._last = "", text[-1]
         return text

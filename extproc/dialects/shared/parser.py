@@ -44,11 +44,12 @@ TOO_MANY = "holds more values than can be handled at once"
 _decode = msgspec.json.Decoder().decode
 _BOM = b"\xef\xbb\xbf"
 SSE = "text/event-stream"
-_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 """How the lines of a stream of events begin."""
 _PINGS = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
 """What servers write as an event's whole data to say that they are still there."""
 _CUTTABLE = (TextDelta, ThinkingDelta, ToolInputDelta)
+_SAYS = (TextStarted, TextDelta, ThinkingStarted, ThinkingDelta, ToolCallStarted, ToolInputDelta)
 _LOOKS_WHOLE = (StopReason.TOOL_CALL, StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
 
 
@@ -73,6 +74,7 @@ class ParserBase:
         self._limits = limits
         self.inputs: dict[int, ToolInput] = {}
         """Of each open call of a function, what has come of its input."""
+        self._ended_well = False
         self._half_call = False  # a call was told whose input never closed
         self._unheard = False  # nothing was read from a piece that looks as if it says something
         self._halves: dict[int, Halves] = {}  # block -> a text in which characters were cut in two
@@ -200,10 +202,13 @@ class ParserBase:
     def _on_error_stream(self, body: bytes) -> Iterator[ResponseEvent]:
         """An error that came as an event."""
         decoder = sse.SseDecoder(self._limits.max_response_bytes)
-        for item in [*decoder.feed(body), *decoder.end()]:
-            if item is not sse.COMMENT and item.data.strip():
-                yield from self._on_body(item.data.strip())
-                return
+        items = [
+            each for each in [*decoder.feed(body), *decoder.end()] if each is not sse.COMMENT and each.data.strip()
+        ]
+        named = [each for each in items if each.event == b"error" or b'"error"' in each.data]
+        for item in named or items:
+            yield from self._on_body(item.data.strip())
+            return
         yield _not_json(body, self.head.status, self.head.media_type)
 
     def decode_message(self, data: bytes, name: bytes = b"", *, last: bool) -> Any:
@@ -274,6 +279,8 @@ class ParserBase:
         except ProtocolError:
             yield _not_json(body, status, media_type)
             return
+        if type(decoded) is list and len(decoded) == 1:
+            decoded = decoded[0]
         if status >= 400 or (type(decoded) is dict and self.is_error(decoded)):
             yield self.failure_of(decoded, status)
         elif type(decoded) is not dict:
@@ -300,6 +307,8 @@ class ParserBase:
             try:
                 for event in produced:
                     if self.grammar.state is State.ENDED:
+                        if type(event) in _SAYS and self._ended_well:
+                            self.losses.dropped("response", "something came behind the end")
                         return events
                     if type(event) is TextDelta and plain and not self._cut and not self._again:
                         # By far the most events: nothing in them is ever undone. Beside an open call they may wait.
@@ -344,6 +353,7 @@ class ParserBase:
         if kind is ResponseEnded and self._half_call and event.stop in _LOOKS_WHOLE:  # type: ignore[union-attr]
             message = "the input of a call is not whole, and nothing says that it was cut off"
             return (self.failure(message, status=502, code="upstream_error"),)
+        self._ended_well = self._ended_well or kind is ResponseEnded
         return (event,)
 
     def _without_fence(self, event: Any) -> Iterable[ResponseEvent]:

@@ -17,7 +17,8 @@ _EXACT: dict[str, StopReason | ErrorKind] = {
     "stop_word": StopReason.STOP_SEQUENCE, "stop_words": StopReason.STOP_SEQUENCE,
     "stop_str": StopReason.STOP_SEQUENCE, "stop_string": StopReason.STOP_SEQUENCE,
     "length": StopReason.MAX_TOKENS, "limit": StopReason.MAX_TOKENS, "truncated": StopReason.MAX_TOKENS,
-    "max_length": StopReason.MAX_TOKENS, "model_length": StopReason.CONTEXT_EXCEEDED,  # Mistral
+    "max_length": StopReason.MAX_TOKENS, "max_len": StopReason.MAX_TOKENS, "num_predict": StopReason.MAX_TOKENS,
+    "incomplete": StopReason.MAX_TOKENS, "model_length": StopReason.CONTEXT_EXCEEDED,  # Mistral
     "function_call": StopReason.TOOL_CALL, "function_calls": StopReason.TOOL_CALL, "tool_use": StopReason.TOOL_CALL,
     "tool_call": StopReason.TOOL_CALL, "tool_calls": StopReason.TOOL_CALL,
     "pause_turn": StopReason.PAUSED, "compaction": StopReason.COMPACTED,
@@ -30,11 +31,12 @@ _MEANT: tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...] = (
     (re.compile(r"context.*(?:exceed|full|length|limit|overflow)|exceed.*context"), StopReason.CONTEXT_EXCEEDED),
     (re.compile(r"overload|insufficient_.*resource|capacity|unavailable|busy"), ErrorKind.OVERLOADED),
     (re.compile(r"time_?out"), ErrorKind.TIMEOUT),
-    (re.compile(r"malformed|error|fail|abort|cancel|interrupt|unexpected_tool|missing_thought|too_many_tool|exception"),
+    (re.compile(r"malformed|error|fail|abort|cancel|interrupt|unexpected_tool|missing_thought|too_many_tool|exception"
+                r"|preempt|kill|disconnect|connection"),
      ErrorKind.API),
-    (re.compile(r"max_?(?:\w+_)?tokens?|max_output|token_limit|length"), StopReason.MAX_TOKENS),
+    (re.compile(r"max_?(?:\w+_)?tokens?|max_output|(?:token|output)_limit|length"), StopReason.MAX_TOKENS),
     (re.compile(r"content_?filter|safety|sensitive|moderation|blocklist|blocked|prohibited|guardrail|policy|risk|unsafe"
-                r"|violat|toxic|model_armor"),
+                r"|violat|toxic|model_armor|flagged|harmful|censor|illegal|compliance"),
      StopReason.REFUSAL),
 )  # fmt: skip
 """In the order in which they are asked."""

@@ -20,6 +20,10 @@ CASES = [
     ("\n <think>\nwhy\n</think>\n\nanswer\n", "\nwhy\n", "answer\n"),
     ("<mm:think>why</mm:think>a", "why", "a"),
     ("<think></think>a", "", "a"),
+    ("<think>\n\n</think>\n\na", "", "a"),  # Qwen, told not to think
+    ("<think>\n \n", "\n \n", ""),
+    ("<thought>why</thought>a", "why", "a"),
+    ("[THINK]why[/THINK]a", "why", "a"),
     ("<think>never closed", "never closed", ""),
     ("<think>almost</thin", "almost</thin", ""),
     ("<think>a</b></think>c", "a</b>", "c"),

@@ -35,6 +35,18 @@ def test_there_and_back() -> None:
             {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "reasoning_tokens": 1},
             Usage(1, 2, None, None, 1),
         ),
+        # Gemini's completion leaves reasoning out without a word; what one count lacks the others tell.
+        ({"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 15}, Usage(10, 5)),
+        ({"completion_tokens": 2, "total_tokens": 15}, Usage(13, 2)),
+        ({"prompt_tokens": 13, "total_tokens": 15}, Usage(13, 2)),
+        ({"total_tokens": 15}, Usage()),
+        # Anthropic's own, whose input leaves out what went through the cache.
+        (
+            {"input_tokens": 4, "output_tokens": 2, "cache_read_input_tokens": 6, "cache_creation_input_tokens": 2},
+            Usage(12, 2, 6, 2),
+        ),
+        ({"prompt_tokens": 9, "cache_creation": {"ephemeral_5m_input_tokens": 2}}, Usage(9, None, None, 2)),
+        ({"promptTokens": 9, "completionTokens": 2}, Usage(9, 2)),
         # By the names of the other API, in part or wholly.
         (
             {

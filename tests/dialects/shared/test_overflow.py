@@ -58,6 +58,12 @@ PROMPT = [
     " input, 500 of image input, 500 in the output).",
     "Please reduce the length of the messages or completion. Current length is 20000 while limit is 8192",
     "Context size has been exceeded.",
+    "Invalid request: total message size 2177340 exceeds limit 2097152",
+    "The total number of tokens (150000) exceeds the model limit of 128000",
+    "prompt (9000 tokens) exceeds n_ctx (8192)",
+    "Input token length too long",
+    "Token limit exceeded: prompt has 9000 tokens, max is 8192",
+    "tokens in request more than max tokens allowed",
     "input length 40000 exceeds the maximum length 32768",
     "Requested token count exceeds the model's maximum context length of 32768 tokens. You requested a total of 42000"
     " tokens: 40000 tokens from the input messages and 2000 tokens for the completion.",

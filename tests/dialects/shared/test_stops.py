@@ -23,6 +23,9 @@ S = StopReason
         ("endTurn", S.END), ("toolUse", S.TOOL_CALL), ("maxTokens", S.MAX_TOKENS), ("<|im_end|>", S.END),
         ("ERROR_TOXIC", S.REFUSAL), ("ERROR_LIMIT", S.CONTEXT_EXCEEDED), ("stop-word", S.STOP_SEQUENCE),
         ("policy_violation", S.REFUSAL), ("MODEL_ARMOR", S.REFUSAL), ("ERROR", ErrorKind.API),
+        ("num_predict", S.MAX_TOKENS), ("output_limit", S.MAX_TOKENS), ("incomplete", S.MAX_TOKENS),
+        ("flagged", S.REFUSAL), ("illegal_content", S.REFUSAL), ("preempted", ErrorKind.API),
+        ("connection_closed", ErrorKind.API),
         ("brand_new", None), ("", None),
     ],
 )  # fmt: skip
