@@ -190,7 +190,7 @@ class Inflater:
     def _taken(self, data: bytes) -> bytes:
         assert self._inflate is not None
         # One more than may come, so that reaching the bound and passing it can be told apart.
-        plain = self._inflate.decompress(data, self._max - self._total + 1)
+        plain: bytes = self._inflate.decompress(data, self._max - self._total + 1)
         self._total += len(plain)
         if self._total > self._max:
             raise _too_far(self._max)

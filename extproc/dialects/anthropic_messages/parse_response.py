@@ -130,7 +130,8 @@ class MessagesParser(ParserBase):
             # Calls may be open side by side, at servers that run them so; text and thinking are over.
             if other == index or block.kind in (_TEXT, _THINKING):
                 yield from self._end_block(other)
-        yield from self._open(index, content)
+        if content.get("type") or says_something(content):
+            yield from self._open(index, content)
 
     def _on_delta(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
         delta = event.get("delta")
@@ -155,7 +156,7 @@ class MessagesParser(ParserBase):
             if text := self._said(block.number, delta.get("text")):
                 yield TextDelta(block.number, text)
         elif kind == "input_json_delta":
-            if text := fragment(delta.get("partial_json")):
+            if text := fragment(delta.get("partial_json", delta.get("input"))):
                 block.input = None
                 yield ToolInputDelta(block.number, text)
         elif kind == "thinking_delta":
@@ -262,7 +263,7 @@ class MessagesParser(ParserBase):
             return  # what a Go server writes for no call at all
         number = self._count
         self._count += 1
-        kind = content.get("type") or _kind_of(content)
+        kind = content.get("type") or _kind_of(content) or ("tool_use" if string(content, "name") else "")
         if kind in ("text", "output_text"):
             self._blocks[index] = _Block(number, _TEXT)
             yield TextStarted(number)
@@ -282,7 +283,7 @@ class MessagesParser(ParserBase):
             yield ThinkingStarted(number)
             yield ThinkingSealed(number, encrypted=string(content, "data"), signer=self._signer)
         elif kind == "tool_use":
-            given = content.get("input")
+            given = next((content[name] for name in _INPUTS if content.get(name) is not None), None)
             self._blocks[index] = _Block(number, _TOOL, {} if given is None else given)
             yield ToolCallStarted(number, string(content, "id"), string(content, "name"))
         else:
@@ -374,6 +375,8 @@ _HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[Respons
 
 _COUNTS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 """What servers call counts that translate from Chat."""
+_INPUTS = ("input", "arguments", "parameters")
+"""Under which names servers write a call's input, this API's first."""
 _DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"})
 _DELTA_OF = {
     "text": "text_delta", "input": "input_json_delta", "thinking": "thinking_delta", "signature": "signature_delta",

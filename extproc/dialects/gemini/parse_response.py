@@ -189,6 +189,7 @@ class GeminiParser(ParserBase):
     def _first(self, candidates: Any) -> dict[str, Any] | None:
         """The candidate with index 0, or without one. More were never asked for."""
         first: dict[str, Any] | None = None
+        candidates = several(candidates)
         for candidate in candidates if type(candidates) is list else ():
             if type(candidate) is not dict:
                 continue
@@ -230,7 +231,7 @@ class GeminiParser(ParserBase):
         finish, said = candidate.get("finishReason"), candidate.get("finishMessage")
         if type(said) is str and said:
             self._explanation = said
-        self._zero_finish = self._zero_finish or finish == ""
+        self._zero_finish = self._zero_finish or finish == "" or (finish is None and "finishReason" in candidate)
         if type(finish) is int and 0 < finish < len(_NUMBERED):
             finish = _NUMBERED[finish]
         if type(finish) is str and finish and finish != "FINISH_REASON_UNSPECIFIED":
@@ -250,6 +251,9 @@ class GeminiParser(ParserBase):
         call = in_humps(call) if type(call) is dict else None
         if type(call) is dict and not (says_something(call) or self._partial):
             call = None
+        if type(call) is dict and type(text) is str and text:
+            # One part is one thing, but to who writes two.
+            yield from self._text(text, part.get("thought") is True)
         if type(call) is dict and (self._partial or "partialArgs" in call or call.get("willContinue") is True):
             yield from self._piece(call, signature)
         elif type(call) is dict:

@@ -115,6 +115,7 @@ class ResponsesParser(ParserBase):
             "response.output_text.annotation.added": self._on_annotation,
             "response.output_item.done": self._on_item_done,
             "response.completed": self._on_end,
+            "response.done": self._on_end,
             "response.incomplete": self._on_end,
             "response.failed": self._on_failed,
             "response.cancelled": self._on_failed,
@@ -421,7 +422,7 @@ class ResponsesParser(ParserBase):
     # ---- the end
 
     def _on_failed(self, event: dict[str, Any]) -> Iterator[ResponseEvent]:
-        yield self._failed(event.get("response"))
+        yield self._failed(event.get("response") or event)
 
     def _failed(self, response: Any, status: int | None = None) -> ResponseFailed:
         members = response if type(response) is dict else {}
@@ -439,7 +440,8 @@ class ResponsesParser(ParserBase):
         else:
             yield from self._left_out(members)
         yield from self.close_blocks()
-        yield self._ending(members, incomplete=event["type"] == "response.incomplete")
+        incomplete = "incomplete" in (members.get("status"), event["type"].removeprefix("response."))
+        yield self._ending(members, incomplete=incomplete)
 
     def _left_out(self, response: dict[str, Any]) -> Iterator[ResponseEvent]:
         """What of the output no event told: calls, the rest of those not ended, a message if there was none."""
@@ -456,9 +458,13 @@ class ResponsesParser(ParserBase):
                 yield from self._on_item_done({"output_index": index, "item": item})
 
     def _output(self, response: dict[str, Any]) -> Iterator[ResponseEvent]:
-        output = response.get("output")
+        output = several(response.get("output"))
         for index, item in enumerate(output if type(output) is list else ()):
             yield from self._on_item_done({"output_index": index, "item": item})
+        if self.grammar.next_block == 0 and (text := string(response, "output_text")):
+            # The SDK's own member: what it joins is not there.
+            yield from self._text((0, "text", 0), text, refusal=False)
+            yield from self.close_blocks()
 
     def _ending(self, response: dict[str, Any], *, incomplete: bool) -> ResponseEnded | ResponseFailed:
         details = response.get("incomplete_details")
@@ -507,14 +513,12 @@ class ResponsesParser(ParserBase):
             return
         yield from self._ensure_started(body)
         yield from self._output(body)
-        if self.grammar.next_block == 0 and (text := string(body, "output_text")):
-            # The SDK's own member: what it joins is not there.
-            yield from self._text((0, "text", 0), text, refusal=False)
-            yield from self.close_blocks()
         yield self._ending(body, incomplete=status == "incomplete")
 
 
 def _joined(parts: Any) -> str:
     """The texts of a reasoning item's member, parted as their deltas would be."""
+    if type(parts) is str:
+        return parts
     found = [part.get("text") for part in parts if type(part) is dict] if type(parts) is list else []
     return "\n\n".join(text for text in found if type(text) is str and text)

@@ -109,6 +109,8 @@ class ParserBase:
             yield from self.on_done()
         elif item.data.strip():
             message = self.decode_message(item.data, item.event, last=last)
+            if item.event and self.event_names and type(message) is dict and "type" not in message:
+                message = {"type": item.event.decode("utf-8", "replace"), **message}
             if message is not None:
                 yield from self.on_message(message)
 
