@@ -1,8 +1,9 @@
 """Server-sent events: bytes in, events out, and back (WHATWG HTML, "Server-sent events", as of 2026).
 
-Four departures, because real model servers need them: an event that the end of the stream leaves unfinished still
+Five departures, because real model servers need them: an event that the end of the stream leaves unfinished still
 counts; comments are handed out, because they keep a client's timers alive; a bare JSON object counts as data, which is
-how many a gateway writes an error into a stream; and so does a field named ``error``, llama.cpp's for the same.
+how many a gateway writes an error into a stream; and so does a field named ``error``, llama.cpp's for the same; and
+lines that hold a JSON object each are an event each, though no blank line stands between them.
 """
 
 from __future__ import annotations
@@ -97,7 +98,11 @@ class SseDecoder:
                 self._first = False
                 block = block.removeprefix(_BOM)
             event = _parse(block)
-            if event is not None:
+            if event is None:
+                continue
+            if _LF in event.data:
+                events += _several(event)
+            else:
                 events.append(event)
         return events
 
@@ -124,6 +129,14 @@ def _parse(block: bytes) -> ServerSentEvent | None:
     if block.startswith(b"{"):
         return ServerSentEvent(event, block)
     return COMMENT if comment else None
+
+
+def _several(event: ServerSentEvent) -> list[ServerSentEvent]:
+    """The events in the lines of one, where each line says by itself what it is."""
+    lines = [line for line in event.data.split(b"\n") if line.strip()]
+    if all((line.startswith(b"{") and line.endswith(b"}")) or line.startswith(b"[DONE]") for line in lines):
+        return [ServerSentEvent(event.event, line) for line in lines]
+    return [event]
 
 
 def encode(data: bytes, event: bytes = b"") -> bytes:

@@ -34,6 +34,9 @@ STREAMS = [
     (b"data: a\n\n\n\ndata: b\n\n", [e(b"a"), e(b"b")]),
     (b"data: a\n\n\ndata: b\n\n", [e(b"a"), e(b"b")]),
     (b'error: {"a": 1}\n\n', [e(b'{"a": 1}', b"error")]),
+    (b'data: {"a": 1}\ndata: {"b": 2}\n\n', [e(b'{"a": 1}'), e(b'{"b": 2}')]),  # no blank line between them
+    (b'data: {"a": 1}\ndata: [DONE]\n\n', [e(b'{"a": 1}'), e(b"[DONE]")]),
+    (b'data: {"a":\ndata: 1}\n\n', [e(b'{"a":\n1}')]),
     (b"id: 7\nretry: 3\ndata: a\nfoo: bar\n\n", [e(b"a")]),
     (b"event: x\n\ndata: a\n\n", [e(b"a")]),
     (b": ping\n\ndata: a\n\n", [COMMENT, e(b"a")]),

@@ -131,6 +131,9 @@ class ContentParser(ParserBase):
                 signature = item.get("signature")
                 if type(signature) is str and signature:
                     yield from self._sign(signature, CLAUDE, "")
+            elif kind == "tool_use":
+                # Claude's, beside texts that a gateway has not changed either.
+                yield from self._tool_calls([item], whole=True)
             elif kind == "refusal" and type(item.get("refusal")) is str:
                 yield from self._refuse(item["refusal"])
             else:

@@ -106,8 +106,8 @@ class ChatParser(ContentParser):
         return text if plain and type(text) is str and text else None
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
-        if type(message) is list and len(message) == 1:
-            message = message[0]
+        if type(message) is list and len(message) < 2:
+            message = message[0] if message else {}
         if type(message) is not dict:
             raise ProtocolError("chunk", "expected an object")
         choices = _choices(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -46,6 +47,7 @@ _BOM = b"\xef\xbb\xbf"
 SSE = "text/event-stream"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 """How the lines of a stream of events begin."""
+_FRAMED = re.compile(rb"(?:data:[ \t]*)+")
 _PINGS = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
 """What servers write as an event's whole data to say that they are still there."""
 _CUTTABLE = (TextDelta, ThinkingDelta, ToolInputDelta)
@@ -105,7 +107,10 @@ class ParserBase:
             yield KeepAlive()
         elif item.event == b"error":
             yield self.on_error_event(item.data)
-        elif item.data[:6].upper() == b"[DONE]":
+        elif (framed := _FRAMED.match(item.data)) is not None:
+            # Framed once more, what was framed already.
+            yield from self.on_item(sse.ServerSentEvent(item.event, item.data[framed.end() :]), last=last)
+        elif item.data[:8].strip(b'" ')[:6].upper() == b"[DONE]":
             yield from self.on_done()
         elif item.data.strip():
             message = self.decode_message(item.data, item.event, last=last)
@@ -174,7 +179,11 @@ class ParserBase:
         if not self.streamed:
             return self._ended_whole(bytes(self._body).removeprefix(_BOM))
         items = self._framing.end()
-        return self._checked([*(self.on_item(item, last=True) for item in items), self.on_close()])
+        return self._checked([*(self.on_item(item, last=True) for item in items), self._closed()])
+
+    def _closed(self) -> Iterator[ResponseEvent]:
+        # Asked when its turn comes: the last item may have said how the response ends.
+        yield from self.on_close()
 
     def _sniffed(self, data: bytes) -> bytes:
         """The first bytes of what says that it is a stream; what begins as JSON is a whole body all the same. While
@@ -192,6 +201,8 @@ class ParserBase:
         return data
 
     def _ended_whole(self, body: bytes) -> list[ResponseEvent]:
+        if self.head.status < 400 and _is_in_lines(body):
+            body = b"\n\n".join([b"data: " + line for line in body.splitlines()])
         if not (body.lstrip()[:6].startswith(_FIELDS) and SSE in self.stream_types):
             return self._checked([self._on_body(body)])
         if self.head.status >= 400:
@@ -492,6 +503,14 @@ def _is_empty(data: bytes, name: bytes, known: tuple[bytes, ...]) -> bool:
     if name in (b"", b"message"):
         return False
     return not name.startswith(known) if known else not text.startswith((b"{", b"["))
+
+
+def _is_in_lines(body: bytes) -> bool:
+    """Whether *body* is a stream whose messages stand in a line each, with nothing around them."""
+    if not body.startswith(b"{") or b"\n" not in body.strip():
+        return False
+    lines = [line for line in body.splitlines() if line.strip()]
+    return all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
 
 
 def _unwrapped(wrapped: str) -> str:
