@@ -107,7 +107,7 @@ class Tee:
             while data := source.recv(2**18):
                 # Written down first: what it causes must not be seen before it.
                 with self._lock:
-                    log += [(client, frame) for frame in reader.feed(data[skip:])]
+                    log += [(client, frame) for frame in reader.cut(data[skip:])]
                 skip = max(0, skip - len(data))
                 sink.sendall(data)
 

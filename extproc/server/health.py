@@ -94,7 +94,7 @@ class _Answer:
             size += len(received)
             if not received or size > MAX_ANSWER_BYTES:
                 raise ValueError("the connection was closed" if not received else "too long an answer")
-            for kind, flags, stream, payload in self._reader.feed(received):
+            for kind, flags, stream, payload in self._reader.cut(received):
                 if kind == frames.SETTINGS and not flags & frames.ACK:
                     connection.sendall(frames.frame(frames.SETTINGS, frames.ACK))
                 elif not self._is_over:

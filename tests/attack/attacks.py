@@ -93,7 +93,7 @@ def heard(connection: socket.socket, until: Callable[[int, int], bool]) -> None:
     reader = frames.FrameReader()
     while received := connection.recv(65536):
         windows = b""
-        for kind, flags, stream, payload in reader.feed(received):
+        for kind, flags, stream, payload in reader.cut(received):
             if kind == frames.SETTINGS and not flags & frames.ACK:
                 windows += F(frames.SETTINGS, frames.ACK)
             if until(kind, stream) or (kind == frames.HEADERS and flags & frames.END_STREAM and until(-1, stream)):
@@ -144,7 +144,7 @@ class Client:
         reader = frames.FrameReader()
         with contextlib.suppress(OSError):
             while not self.is_over and (received := self.connection.recv(65536)):
-                for each in reader.feed(received):
+                for each in reader.cut(received):
                     self.take(*each)
         with self.moved:
             self.is_over = True
@@ -167,7 +167,7 @@ class Client:
             self.moved.notify()
 
     def send(self, wire: bytes) -> None:
-        for kind, flags, stream, payload in frames.FrameReader().feed(wire):
+        for kind, flags, stream, payload in frames.FrameReader().cut(wire):
             if kind == frames.DATA:
                 with self.moved:
                     self.windows.setdefault(stream, self.initial)

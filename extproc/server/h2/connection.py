@@ -5,8 +5,7 @@ Whatever the peer sends, ``receive`` returns: broken rules become GOAWAY or RST_
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from . import frames
@@ -70,7 +69,8 @@ class Connection:
         self._block_flags = 0
         self._more_work = 0
         """Frames that the last one counts for, beside itself, in this turn."""
-        self._unread: deque[Iterator[tuple[int, int, int, bytes]]] = deque()
+        self._is_behind = False
+        """Frames that have come may not have had their turn."""
         self._rates = {name: Rate(getattr(limits, name), limits.flood_seconds) for name in RATES}
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
             frames.DATA: self._on_data,
@@ -108,7 +108,8 @@ class Connection:
             if self.phase is ConnectionPhase.PREFACE:
                 self.outbox.now = now
                 data = self._take_preface(data)
-            self._unread.append(self._reader.feed(data))
+            self._reader.feed(data)
+            self._is_behind = True
         except ConnectionFault as fault:
             self._fail(fault)
         return self.proceed(now)
@@ -116,37 +117,36 @@ class Connection:
     @property
     def more(self) -> bool:
         """Bytes were received that have not had their turn."""
-        return bool(self._unread)
+        return self._is_behind
 
     def proceed(self, now: float) -> list[Event]:
         """Take one turn of the bytes that were received."""
         self.outbox.now = now
         left = self._limits.turn_frames
         try:
-            while self._unread and left:
-                left = self._some_frames(self._unread[0], left)
-                if left:
-                    self._unread.popleft()
+            while left > 0 and self._is_behind:
+                left -= self._one_frame()
         except ConnectionFault as fault:
             self._fail(fault)
         if self.phase is ConnectionPhase.FAILED:
-            self._unread.clear()
+            self._reader, self._is_behind = frames.FrameReader(), False
         events, self._events = self._events, []
         return events
 
-    def _some_frames(self, series: Iterator[tuple[int, int, int, bytes]], left: int) -> int:
-        """Take at most *left* frames; returns how many more might be taken, 0 if there may be others in *series*."""
-        for kind, flags, stream_id, payload in series:
-            try:
-                self._on_frame(kind, flags, stream_id, payload)
-            except StreamFault as broken:
-                self._counters.stream_errors += 1
-                self._reset(stream_id, broken.code)
-            left -= 1 + self._more_work
-            self._more_work = 0
-            if left <= 0:
-                return 0
-        return left
+    def _one_frame(self) -> int:
+        """Take the next frame, if there is one. For how many it counts in this turn."""
+        reader = self._reader
+        if not reader.next():
+            self._is_behind = False
+            return 0
+        stream_id = reader.stream_id
+        try:
+            self._on_frame(reader.kind, reader.flags, stream_id, reader.payload)
+        except StreamFault as broken:
+            self._counters.stream_errors += 1
+            self._reset(stream_id, broken.code)
+        more, self._more_work = self._more_work, 0
+        return 1 + more
 
     def count(self, name: str) -> None:
         """Count one more of what the bound *name* is about; the connection ends when it is one too many."""

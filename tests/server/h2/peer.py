@@ -91,7 +91,7 @@ class Peer:
         heard = b""
         while out := self.machine.output(self.now):
             heard += out
-        return [Frame(*each) for each in self._reader.feed(heard)]
+        return [Frame(*each) for each in self._reader.cut(heard)]
 
     def hear(self) -> list[Frame]:
         heard = b""
@@ -101,7 +101,7 @@ class Peer:
             if not self.machine.more:
                 break
             self.machine.proceed(self.now)
-        return [Frame(*each) for each in self._reader.feed(heard)]
+        return [Frame(*each) for each in self._reader.cut(heard)]
 
     def alive(self) -> bool:
         self.say(frames.frame(frames.PING, 0, 0, b"are you?"))

@@ -19,22 +19,22 @@ def test_any_split_of_the_bytes_gives_the_same_frames(sent: list[tuple[int, int,
     heard: list[tuple[int, int, int, bytes]] = []
     while wire:
         size = cuts[number % len(cuts)]
-        heard += reader.feed(wire[:size])
+        heard += reader.cut(wire[:size])
         wire, number = wire[size:], number + 1
     assert heard == sent
 
 
 def test_the_reserved_bit_is_ignored() -> None:
     wire = frames.frame(frames.DATA, 0, 0x80000003, b"x")
-    assert list(FrameReader().feed(wire)) == [(frames.DATA, 0, 3, b"x")]
+    assert FrameReader().cut(wire) == [(frames.DATA, 0, 3, b"x")]
 
 
 def test_the_longest_frame_is_taken_and_one_byte_more_is_not() -> None:
     longest = b"x" * frames.MAX_FRAME_BYTES
-    assert list(FrameReader().feed(frames.frame(frames.DATA, 0, 1, longest))) == [(frames.DATA, 0, 1, longest)]
+    assert FrameReader().cut(frames.frame(frames.DATA, 0, 1, longest)) == [(frames.DATA, 0, 1, longest)]
     with pytest.raises(ConnectionFault) as raised:
         # Refused by its head: the payload is not waited for.
-        list(FrameReader().feed(frames.head(frames.DATA, 0, 1, frames.MAX_FRAME_BYTES + 1)))
+        FrameReader().cut(frames.head(frames.DATA, 0, 1, frames.MAX_FRAME_BYTES + 1))
     assert raised.value.code is Code.FRAME_SIZE_ERROR
 
 
@@ -89,5 +89,5 @@ def test_more_padding_than_frame(payload: bytes) -> None:
 
 
 def test_a_long_reason_is_cut() -> None:
-    [(_, _, _, payload)] = FrameReader().feed(frames.goaway(7, Code.NO_ERROR, "r" * 1000))
+    [(_, _, _, payload)] = FrameReader().cut(frames.goaway(7, Code.NO_ERROR, "r" * 1000))
     assert payload == b"\0\0\0\7\0\0\0\0" + b"r" * 256

@@ -59,7 +59,8 @@ def check(machine: Session) -> None:
     assert len(connection.streams) <= LIMITS.max_concurrent_streams
     assert len(machine._calls) <= LIMITS.max_concurrent_streams
     assert len(connection._closed) <= REMEMBERED
-    assert len(connection._reader._rest) <= frames.MAX_FRAME_BYTES + 9
+    if not connection.more:
+        assert len(connection._reader._data) <= frames.MAX_FRAME_BYTES + 9 and not connection._reader._later
     assert len(connection._preface) < len(frames.PREFACE)
     assert sum(map(len, connection._block or ())) <= LIMITS.max_header_list_bytes + frames.MAX_FRAME_BYTES
     assert len(connection._heads._cache) <= CACHED_BLOCKS

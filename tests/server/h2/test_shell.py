@@ -208,7 +208,7 @@ def test_a_watch_hears_of_the_drain(run: Any) -> None:
 
 async def frames_of(reader: asyncio.StreamReader) -> list[tuple[int, int, int, bytes]]:
     """All frames until the connection ends."""
-    return list(frames.FrameReader().feed(await reader.read()))
+    return frames.FrameReader().cut(await reader.read())
 
 
 def test_who_speaks_something_else_is_told_and_cut(run: Any) -> None:
@@ -280,7 +280,7 @@ def test_a_slow_reader_gets_everything(run: Any) -> None:
             await asyncio.sleep(0.3)
             cutter, heard, ended = frames.FrameReader(), [], False
             while not ended:
-                for kind, flags, stream_id, payload in cutter.feed(await reader.read(200_000)):
+                for kind, flags, stream_id, payload in cutter.cut(await reader.read(200_000)):
                     if kind == frames.DATA:
                         heard.append(payload)
                     ended = ended or bool(stream_id and kind == frames.HEADERS and flags & frames.END_STREAM)
