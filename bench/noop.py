@@ -31,6 +31,9 @@ class Nothing:
         getattr(response, str(kind)).SetInParent()
         return [response.SerializeToString()]
 
+    def receive_parts(self, parts: list[bytes]) -> list[bytes]:
+        return self.receive(b"".join(parts))
+
     def refuse(self, *, too_large: bool) -> list[bytes]:
         return []
 

@@ -11,12 +11,15 @@ from struct import Struct
 from typing import Final
 
 from ..headers import Headers
+from . import written
 from .phases import Kind
 
 FILTER: Final = "envoy.filters.http.ext_proc"
 """Under which attributes come."""
 _FILTER: Final = FILTER.encode()
 # A field's tag is its number and its form. Final: so the compiler writes them where they are used.
+_BEFORE_A_BODY: Final = 24
+"""More bytes than stand before one."""
 _BYTES: Final = 2
 """The form of what a length and so many bytes follow: text, bytes, another message."""
 _FIRST: Final = 1 << 3 | 2
@@ -94,6 +97,46 @@ def read(data: bytes) -> Incoming:
     except UnicodeDecodeError:
         raise Malformed("what should be text is not") from None
     return found
+
+
+def read_long(parts: list[bytes]) -> Incoming:
+    """The same for a long message, in the *parts* in which it came: its body is put together once, without what stands
+    around it. Raises Malformed."""
+    cut = _without_body(parts)
+    if cut is None:
+        return read(b"".join(parts))
+    rest, body = cut
+    found = read(rest)
+    if found.body:
+        # There are two, and the last one counts.
+        return read(b"".join(parts))
+    found.body = body
+    return found
+
+
+def _without_body(parts: list[bytes]) -> tuple[bytes, bytes] | None:
+    """A message without its body, and the body; ``None`` if it does not begin with one that is all there. Raises
+    Malformed."""
+    first = parts[0]
+    if len(first) < _BEFORE_A_BODY or (_KINDS.get(first[0]) not in _BODIES):
+        return None
+    length, inner = number(first, 1, _BEFORE_A_BODY)
+    if first[inner] != _FIRST:
+        return None
+    size, start = number(first, inner + 1, _BEFORE_A_BODY)
+    around = inner + length - start - size
+    behind = sum([len(part) for part in parts]) - start - size
+    if around < 0 or behind < around:
+        return None
+    body: list[bytes | memoryview] = [memoryview(first)[start:], *parts[1:]]
+    rest = b""
+    while len(rest) < behind:
+        last = body.pop()
+        kept = max(0, len(last) - (behind - len(rest)))
+        if kept:
+            body.append(memoryview(last)[:kept])
+        rest = bytes(last[kept:]) + rest
+    return first[:1] + written.number(around) + rest, b"".join(body)
 
 
 def number(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -237,3 +280,4 @@ _KINDS: Final = {
     6 << 3 | _BYTES: (Kind.REQUEST_TRAILERS, _read_nothing),
     7 << 3 | _BYTES: (Kind.RESPONSE_TRAILERS, _read_nothing),
 }
+_BODIES = (_KINDS[4 << 3 | _BYTES], _KINDS[5 << 3 | _BYTES])

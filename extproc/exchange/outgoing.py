@@ -34,6 +34,17 @@ _NUMBERS: Final = {
 _TRAILERS: Final = frozenset({Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS})
 
 
+Encoded = bytes | tuple[bytes, ...]
+"""A message, in several parts if it is long."""
+LONG: Final = 64 * 1024
+"""Bytes of a body from which it is worth while to leave it where it is."""
+
+
+def whole(message: Encoded) -> bytes:
+    """*message* in one part."""
+    return b"".join(message) if isinstance(message, tuple) else message
+
+
 class Mutation:
     """What changes in a head: ``set`` holds what is set, each as ``written.header`` has it, ``removed`` names."""
 
@@ -77,6 +88,10 @@ class Outgoing:
 
     def encoded(self) -> bytes:
         """As a ProcessingResponse."""
+        return whole(self.parts())
+
+    def parts(self) -> Encoded:
+        """The same, with a long body as a part of its own."""
         kind, rest = self.kind, self._beside()
         if self.status:
             return field(7, self._immediate()) + rest
@@ -91,12 +106,12 @@ class Outgoing:
         end = _CLEAR if self.clear_route_cache else b""
         if body is None:
             return field(_NUMBERS[kind], field(1, common + end)) + rest
-        # Each head says how long all is that follows in it; and the body, which may be long, is put in once.
+        # Each head says how long all is that follows in it; and the body, which may be long, is put in once, if at all.
         head = begun(1, len(body))
         head = common + begun(3, len(head) + len(body)) + head
         head = begun(1, len(head) + len(body) + len(end)) + head
         head = begun(_NUMBERS[kind], len(head) + len(body) + len(end)) + head
-        return b"".join([head, body, end, rest])
+        return b"".join([head, body, end, rest]) if len(body) < LONG else (head, body, end + rest)
 
     def _immediate(self) -> bytes:
         """As an ImmediateResponse."""

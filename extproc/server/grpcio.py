@@ -12,6 +12,7 @@ import grpc.aio
 
 from ..effects import Result
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from ..exchange.outgoing import Encoded, whole
 from ..settings import Settings
 from . import tls
 from .service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessage, Service, TooMuchHeld
@@ -114,22 +115,23 @@ class GrpcioServer:
         finally:
             session.close()
 
-    def _taken(self, session: ExchangeSession, message: bytes) -> list[bytes]:
+    def _taken(self, session: ExchangeSession, message: bytes) -> list[Encoded]:
         """The answers to *message*, if there is room for it; gRPC's library has held it until now, uncounted. An
         exchange without words for that, none of ours or at its end, has those that Envoy waits for."""
         if self._service.budget.has_room(len(message)):
             return session.receive(message)
         return session.refuse(too_large=False) or session.receive(message)
 
-    async def _answer(self, call: Any, answers: list[bytes]) -> None:
+    async def _answer(self, call: Any, answers: list[Encoded]) -> None:
         """Send *answers*. They are held until the client's window takes them."""
-        budget, size = self._service.budget, sum(map(len, answers))
+        messages = [whole(answer) for answer in answers]
+        budget, size = self._service.budget, sum(map(len, messages))
         budget.change(size)
         try:
             if size > LONG_ANSWER and budget.exceeded:
                 raise TooMuchHeld("too many bytes wait to be sent")
-            for answer in answers:
-                await call.write(answer)
+            for message in messages:
+                await call.write(message)
         finally:
             budget.change(-size)
 

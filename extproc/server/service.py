@@ -22,6 +22,7 @@ from ..effects import Ask, Effect, Result
 from ..exchange import incoming, pieces
 from ..exchange.handover import Handover
 from ..exchange.machine import Exchange, Refusal, Shared, log_once
+from ..exchange.outgoing import Encoded
 from ..exchange.phases import Phase
 from ..exchange.router import Router
 from ..exchange.translator import Translator
@@ -122,30 +123,37 @@ class ExchangeSession:
         """What this stream waits for."""
         return self._exchange.asks
 
-    def receive(self, message: bytes) -> list[bytes]:
+    def receive(self, message: bytes) -> list[Encoded]:
         """The answers to one message, in their order. Raises NotAMessage, TooMuchHeld, and nothing else."""
+        return self.receive_parts([message])
+
+    def receive_parts(self, parts: list[bytes]) -> list[Encoded]:
+        """The same for a message in the *parts* in which it came."""
         if self._spent is None:
-            return self._received(message)
+            return self._received(parts)
         began = time.perf_counter()
-        answers = self._received(message)
+        answers = self._received(parts)
         kind = self._exchange.handled
         count, before = self._spent.get(kind, _NOTHING)
         self._spent[kind] = (count + 1, before + (time.perf_counter() - began))
         return answers
 
-    def _received(self, message: bytes) -> list[bytes]:
+    def _received(self, parts: list[bytes]) -> list[Encoded]:
         exchange = self._exchange
         if exchange.asks is not None:
-            return self._hold(message)
-        if exchange.phase is Phase.STREAMING and exchange.plain and (chunk := pieces.read(message)) is not None:
-            return [exchange.receive_piece(chunk)]
+            return self._hold(b"".join(parts))
+        if exchange.phase is Phase.STREAMING and exchange.plain:
+            message = parts[0] if len(parts) == 1 else b"".join(parts)
+            if (chunk := pieces.read(message)) is not None:
+                return [exchange.receive_piece(chunk)]
+            parts = [message]
         try:
-            request = incoming.read(message)
+            request = incoming.read(parts[0]) if len(parts) == 1 else incoming.read_long(parts)
         except incoming.Malformed:
             raise NotAMessage("not a ProcessingRequest") from None
-        return self._kept_within([answer.encoded() for answer in exchange.receive(request)])
+        return self._kept_within([answer.parts() for answer in exchange.receive(request)])
 
-    def _kept_within(self, answers: list[bytes]) -> list[bytes]:
+    def _kept_within(self, answers: list[Encoded]) -> list[Encoded]:
         """*answers*, if there is room for what the exchange keeps now, and Envoy for it."""
         budget, exchange = self._budget, self._exchange
         more, carried = exchange.kept - self._kept, exchange.carried - self._carried
@@ -160,7 +168,7 @@ class ExchangeSession:
         # says nothing more: Envoy waits for what it said.
         return self.refuse(too_large=self._carried > budget.most_carried) or answers
 
-    def _hold(self, message: bytes) -> list[bytes]:
+    def _hold(self, message: bytes) -> list[Encoded]:
         if self._held is None:
             self._held = deque()
         self._held.append(message)
@@ -172,10 +180,10 @@ class ExchangeSession:
         # Envoy's patience begins anew with each message.
         return [self._exchange.patience().encoded()]
 
-    def resume(self, ask: Ask, result: Result) -> list[bytes]:
+    def resume(self, ask: Ask, result: Result) -> list[Encoded]:
         """The answers that come of *result*: those that were due, as far as nothing else is asked now. Raises
         NotAMessage."""
-        answers = self._kept_within([answer.encoded() for answer in self._exchange.resume(ask, result)])
+        answers = self._kept_within([answer.parts() for answer in self._exchange.resume(ask, result)])
         held = self._held
         while held and self._exchange.asks is None:
             message = held.popleft()
@@ -184,10 +192,10 @@ class ExchangeSession:
             answers += self.receive(message)
         return answers
 
-    def refuse(self, *, too_large: bool) -> list[bytes]:
+    def refuse(self, *, too_large: bool) -> list[Encoded]:
         """What to answer to a message that is not taken, because it is larger than any may be or because there is no
         room for it now. The stream ends with it."""
-        answers = [answer.encoded() for answer in self._exchange.turn_away(too_large=too_large)]
+        answers = [answer.parts() for answer in self._exchange.turn_away(too_large=too_large)]
         # Nor is what it had come with kept.
         kept, self._kept = self._kept, self._exchange.kept
         self._budget.keep(self._kept - kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from extproc.exchange.incoming import FILTER, Incoming, Malformed, read
+from extproc.exchange.incoming import FILTER, Incoming, Malformed, read, read_long
 from extproc.exchange.mutations import NAMESPACE
 from extproc.exchange.phases import KINDS, Kind
 
@@ -121,3 +123,49 @@ def test_what_is_not_known_is_passed_over() -> None:
 def test_what_is_no_message(data: bytes) -> None:
     with pytest.raises(Malformed):
         read(data)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """*data* in parts."""
+    at = sorted({place % len(data) for place in places} | {0, len(data)}) if data else [0, 0]
+    return [data[start:end] for start, end in itertools.pairwise(at)]
+
+
+def members_of(message: Incoming) -> list[object]:
+    return [getattr(message, name) for name in Incoming.__slots__]
+
+
+PLACES = st.lists(st.integers(0, 20_000) | st.integers(-300, -1) | st.integers(0, 30), max_size=8)
+
+
+@given(requests(), PLACES)
+def test_a_message_is_the_same_in_whatever_parts_it_comes(message: ProcessingRequest, places: list[int]) -> None:
+    data = message.SerializeToString()
+    assert members_of(read_long(cut(data, places))) == members_of(read(data))
+
+
+@given(
+    st.binary(max_size=90), st.sampled_from([b"", b"\x22", b"\x2a", b"\x22\x80\x01\x0a", b"\x22\x05\x0a\x50"]), PLACES
+)  # fmt: skip
+def test_so_is_what_is_no_message(data: bytes, first: bytes, places: list[int]) -> None:
+    data = first + data
+    try:
+        wanted = members_of(read(data))
+    except Malformed:
+        with pytest.raises(Malformed):
+            read_long(cut(data, places))
+    else:
+        assert members_of(read_long(cut(data, places))) == wanted
+
+
+def test_of_a_long_body_nothing_is_put_together_but_itself() -> None:
+    message = ProcessingRequest()
+    message.request_body.body, message.request_body.end_of_stream = b"x" * 4_000_000, True
+    parts = cut(message.SerializeToString(), list(range(0, 4_000_000, 16_384)))
+    tracemalloc.start()
+    try:
+        found = read_long(parts)
+        assert (found.kind, found.body, found.end_of_stream) == (Kind.REQUEST_BODY, message.request_body.body, True)
+        assert tracemalloc.get_traced_memory()[1] < 8_500_000, "the body, and the one that it was compared with"
+    finally:
+        tracemalloc.stop()

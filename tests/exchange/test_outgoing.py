@@ -7,7 +7,18 @@ import pytest
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import CommonResponse, ProcessingResponse
 from extproc.exchange.mutations import NAMESPACE, immediate, proceed, with_metadata
-from extproc.exchange.outgoing import BUFFERED, NONE, SEND, SKIP, STREAMED, Mutation, Outgoing, processing_mode
+from extproc.exchange.outgoing import (
+    BUFFERED,
+    LONG,
+    NONE,
+    SEND,
+    SKIP,
+    STREAMED,
+    Mutation,
+    Outgoing,
+    processing_mode,
+    whole,
+)
 from extproc.exchange.phases import Kind
 
 SIZES = [0, 1, 100, 110, 113, 117, 120, 125, 127, 128, 16_360, 16_383, 16_384, 3_000_000]
@@ -27,6 +38,17 @@ def test_it_writes_what_protobuf_writes(kind: Kind) -> None:
             answer.dynamic_metadata.fields[NAMESPACE].struct_value["a"] = "x"
             made = proceed(kind, Mutation(["a", "b"]), bytes(size), replace=replace, clear_route_cache=clear)
             assert with_metadata(made, {"a": "x"}).encoded() == answer.SerializeToString()
+
+
+@pytest.mark.parametrize("kind", [each for each in Kind if not each.value.endswith("_trailers")])
+def test_a_long_body_is_left_where_it_is(kind: Kind) -> None:
+    for size in (LONG - 1, LONG, 3_000_000):
+        body = bytes(size)
+        made = with_metadata(proceed(kind, Mutation(["a"]), body, clear_route_cache=True), {"a": "x"})
+        parts = made.parts()
+        assert isinstance(parts, tuple) == (size >= LONG)
+        assert not isinstance(parts, tuple) or (parts[1] is body and len(parts[0]) + len(parts[2]) < 100)
+        assert whole(parts) == made.encoded()
 
 
 def test_modes_are_those_of_envoy() -> None:

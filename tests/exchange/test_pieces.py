@@ -10,6 +10,7 @@ from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import P
 from extproc.exchange import pieces
 from extproc.exchange.incoming import read
 from extproc.exchange.mutations import proceed
+from extproc.exchange.outgoing import whole
 from extproc.exchange.phases import Kind
 from extproc.server.service import Service
 from extproc.settings import Settings
@@ -110,5 +111,5 @@ def test_a_session_takes_them_in_the_middle_of_a_stream_alone() -> None:
     session = Service(Settings()).open()
     # Nothing has begun: the filter is configured in a way in which nothing can be translated.
     (answer,) = session.receive(made(b"x").SerializeToString())
-    assert ProcessingResponse.FromString(answer).immediate_response.status.code == 500
+    assert ProcessingResponse.FromString(whole(answer)).immediate_response.status.code == 500
     session.close()

@@ -14,6 +14,7 @@ from extproc.effects import Awaited, Done, Failed, Failure, HttpAnswer, Result
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.incoming import FILTER
 from extproc.exchange.machine import Exchange
+from extproc.exchange.outgoing import LONG, Encoded, whole
 from extproc.server.service import ExchangeSession, NotAMessage, Service, TooMuchHeld
 from extproc.settings import Settings
 from extproc.telemetry.outcome import Ending
@@ -32,8 +33,8 @@ def first(path: str = "/v1/messages", route: str = OPENAI) -> bytes:
     return message.SerializeToString()
 
 
-def answers(made: list[bytes]) -> list[ProcessingResponse]:
-    return [ProcessingResponse.FromString(data) for data in made]
+def answers(made: list[Encoded]) -> list[ProcessingResponse]:
+    return [ProcessingResponse.FromString(whole(data)) for data in made]
 
 
 @pytest.mark.parametrize("role", ["", "translator", "router"])
@@ -301,6 +302,28 @@ def chunk(data: bytes, *, end: bool) -> bytes:
     return message.SerializeToString()
 
 
+@pytest.mark.parametrize("size", [LONG, 3_000_000])
+def test_a_session_takes_long_bodies_in_parts_and_gives_them_so(size: int) -> None:
+    session = Service(Settings()).open()
+    session.receive(first())
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q" * size}]}
+    came = posted(json.dumps(asked).encode())
+    (sent,) = session.receive_parts([came[at : at + 16384] for at in range(0, len(came), 16384)])
+    assert isinstance(sent, tuple) and len(sent[0]) + len(sent[2]) < 8192
+    (answer,) = answers([sent])
+    assert json.loads(answer.request_body.response.body_mutation.body)["messages"][0]["content"] == "q" * size
+    session.receive(response())
+    said = {"role": "assistant", "content": "a" * size}
+    told = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": None}
+    given = {**told, "choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+    came = chunk(json.dumps(given).encode(), end=True)
+    (got,) = session.receive_parts([came[:70_000], came[70_000:]])
+    assert isinstance(got, tuple)
+    (answer,) = answers([got])
+    assert json.loads(answer.response_body.response.body_mutation.body)["content"][0]["text"] == "a" * size
+    session.close()
+
+
 ROUTES = (OPENAI, *[GUARDED] * 4, "{provider: anthropic, auth: none}", "{provider: nobody}")
 BODIES = (BODY, BODY, BODY, BODY.replace(b"hi", b"x" * 1_500_000), b"no JSON", b"", b"[" * 70_000)
 
@@ -327,7 +350,7 @@ def test_whatever_is_taken_is_given_back_whichever_way_a_stream_ends(seed: int, 
              response("200", "text/event-stream"), chunk(body, end=False), chunk(b"{}", end=True), b"\xff\xff"]
         )  # fmt: skip
 
-    def step(session: ExchangeSession) -> list[bytes]:
+    def step(session: ExchangeSession) -> list[Encoded]:
         ask = session.asks
         if ask is not None and dice.random() < 0.5:
             results: list[Result] = [HttpAnswer(200, (), b""), Failed(Failure.TIMEOUT), HttpAnswer(500, (), b"x")]

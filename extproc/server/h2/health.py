@@ -59,6 +59,9 @@ class _Check:
             raise CallFailed(Status.NOT_FOUND, f"unknown service {service!r}")
         return (self._health.status,)
 
+    def receive_parts(self, parts: list[bytes]) -> Sequence[bytes]:
+        return self.receive(b"".join(parts))
+
     def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()
 
@@ -84,6 +87,9 @@ class _Watch:
         if self._health.status is NOT_SERVING:
             self.outlet.end(Status.OK)
         return ()
+
+    def receive_parts(self, parts: list[bytes]) -> Sequence[bytes]:
+        return self.receive(b"".join(parts))
 
     def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()

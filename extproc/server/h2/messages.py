@@ -16,6 +16,10 @@ SHORT: Final = 4096
 """What comes behind so short a piece is put to it, so that many tiny pieces are not kept as such."""
 
 
+Parts = bytes | tuple[bytes, ...]
+"""A message that is sent. A long one may be in several parts, so that nobody has to put them together."""
+
+
 class Status(IntEnum):
     """The gRPC statuses that this server gives."""
 
@@ -124,6 +128,23 @@ class Inbox:
             chunks.append(data)
         self._size += len(data)
 
+    def next_parts(self) -> list[bytes]:
+        """The message over many frames that is ``whole``, in the parts in which it came."""
+        assert self._length is not None
+        self._size -= self._length
+        self._length = None
+        parts, behind = self._chunks, self._size
+        following: list[bytes] = []
+        self._chunks = following
+        while behind:
+            last = parts.pop()
+            kept = max(0, len(last) - behind)
+            behind -= len(last) - kept
+            following.insert(0, last[kept:])
+            if kept:
+                parts.append(last[:kept])
+        return parts
+
     def next(self) -> bytes | None:
         """The next message, or None while it is not all there. Raises CallFailed for one that cannot be taken."""
         length = self._length
@@ -146,11 +167,7 @@ class Inbox:
             self._length = length
         if self._size < length:
             return None
-        held = b"".join(self._chunks)
-        self._length = None
-        self._size -= length
-        self._chunks = [held[length:]] if self._size else []
-        return held[:length]
+        return b"".join(self.next_parts())
 
     def _announced(self) -> tuple[int, int]:
         """The next message's length, and where it begins in the first chunk. Raises CallFailed."""

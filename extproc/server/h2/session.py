@@ -26,6 +26,7 @@ from .messages import (
     CallFailed,
     Inbox,
     MessageTooLong,
+    Parts,
     Status,
     prefixed,
     trailers,
@@ -55,10 +56,13 @@ class Answerer(Protocol):
     def is_slow(self) -> bool:
         """Its next message may take as long as a long one, however short it is."""
 
-    def receive(self, message: bytes) -> Sequence[bytes]:
+    def receive(self, message: bytes) -> Sequence[Parts]:
         """The answers to one message. May raise CallFailed, which ends the call."""
 
-    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
+    def receive_parts(self, parts: list[bytes]) -> Sequence[Parts]:
+        """The same for a message over many frames, in the parts in which it came."""
+
+    def refuse(self, *, too_large: bool) -> Sequence[Parts]:
         """The answers to a message that is larger than any may be, or for which there is no room now: the call ends
         with them. None, if the answerer has no words for it: then a gRPC status says it."""
 
@@ -69,7 +73,7 @@ class Answerer(Protocol):
 class Outlet(Protocol):
     """For an answerer that speaks without being asked. The connection's owner must flush afterwards."""
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Parts) -> None:
         """Send one message."""
 
     def end(self, status: int, message: str = "") -> None:
@@ -131,7 +135,7 @@ class _Call:
         if self.ended:
             self._session.finish(self)
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Parts) -> None:
         self._session.send(self, message)
 
     def end(self, status: int, message: str = "") -> None:
@@ -365,7 +369,8 @@ class Session:
                     call.waits = True
                     self._long[call] = None
                     break
-                message = inbox.next()
+                parts = inbox.next_parts() if inbox.whole else None
+                message = inbox.next() if parts is None else b""
                 if message is None:
                     break
                 self._left -= 1
@@ -373,13 +378,13 @@ class Session:
                 if call.silent:
                     call.silent = False
                     self._budget.silent.pop(call, None)
-                if not message:
+                if not message and parts is None:
                     connection.count("max_empty_messages")
                 self._account(call)
                 if call.over:
                     return  # type: ignore[unreachable]  # there was no room
                 self._counters.messages += 1
-                for answer in answerer.receive(message):
+                for answer in answerer.receive(message) if parts is None else answerer.receive_parts(parts):
                     self.send(call, answer)
         except Exception as error:
             self._failed(call, error)
@@ -495,7 +500,7 @@ class Session:
 
     # ---- answers
 
-    def send(self, call: _Call, message: bytes) -> None:
+    def send(self, call: _Call, message: Parts) -> None:
         """Send one message of a call; its first one opens the answer."""
         connection, stream_id = self._connection, call.stream_id
         if call.over:
@@ -503,7 +508,11 @@ class Session:
         if not call.opened:
             call.opened = True
             connection.send_headers(stream_id, HEADERS)
-        if len(message) <= COPIED:
+        if isinstance(message, tuple):
+            connection.send_data(stream_id, PREFIX.pack(0, sum([len(part) for part in message])))
+            for part in message:
+                connection.send_data(stream_id, part)
+        elif len(message) <= COPIED:
             connection.send_data(stream_id, prefixed(message))
         else:
             connection.send_data(stream_id, PREFIX.pack(0, len(message)))

@@ -12,7 +12,7 @@ from ..service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessag
 from .heads import Head
 from .health import Health
 from .limits import Counters, H2Limits
-from .messages import CallFailed, Status
+from .messages import CallFailed, Parts, Status
 from .session import Answerer, Outlet
 from .shell import H2Listener
 
@@ -77,9 +77,12 @@ class _Process:
     def is_slow(self) -> bool:
         return self._session.is_slow
 
-    def receive(self, message: bytes) -> Sequence[bytes]:
+    def receive(self, message: bytes) -> Sequence[Parts]:
+        return self.receive_parts([message])
+
+    def receive_parts(self, parts: list[bytes]) -> Sequence[Parts]:
         try:
-            answers = self._session.receive(message)
+            answers = self._session.receive_parts(parts)
         except NotAMessage as error:
             raise CallFailed(Status.INTERNAL, str(error)) from None
         except TooMuchHeld as too_much:
@@ -89,7 +92,7 @@ class _Process:
             self._waiting = self._listener.loop.create_task(self._wait())
         return answers
 
-    def refuse(self, *, too_large: bool) -> Sequence[bytes]:
+    def refuse(self, *, too_large: bool) -> Sequence[Parts]:
         return self._session.refuse(too_large=too_large)
 
     async def _wait(self) -> None:

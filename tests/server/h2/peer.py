@@ -124,6 +124,9 @@ class Echo:
         self.received.append(message)
         return (message,)
 
+    def receive_parts(self, parts: list[bytes]) -> Sequence[bytes]:
+        return self.receive(b"".join(parts))
+
     def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()
 

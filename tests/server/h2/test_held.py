@@ -41,6 +41,9 @@ class Slow:
             self.asks = Ask(Awaited(self.over, 5.0), 1, 5.0)
         return []
 
+    def receive_parts(self, parts: list[bytes]) -> list[bytes]:
+        return self.receive(b"".join(parts))
+
     def resume(self, ask: Ask, result: Result) -> list[bytes]:
         self.asks = None
         return [b"answer to " + message for message in self.held if message != b"bug" or 1 // 0]
