@@ -30,6 +30,7 @@ from ..telemetry.payloads import Payloads
 from ..telemetry.sinks import Sinks
 from ..telemetry.traceparent import Traced, Tracing
 from ..translation.calls import ENCODING, TOO_HEAVY, Refused, not_inflated, plain_body, render_error
+from ..translation.carried import UnreadMedia, found
 from ..translation.translation import Translation
 from .attributes import BY_UPSTREAM, CODE_DETAILS, METHOD, OURS, PATH, Attributes
 from .ending import ending, ending_of_ours
@@ -186,6 +187,8 @@ class Exchange:
         """The body that is to come is, and may be any length."""
         self.sends = 0
         """Bytes of the body that the upstream gets, if it is long."""
+        self.media: UnreadMedia | None = None
+        """What can be carried of the request's body, until that is translated."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self.timed = True
@@ -487,6 +490,7 @@ class Exchange:
 
     def _over(self, answered: Answered) -> Outgoing:
         self._over_as = ending_of_ours(self.phase, answered.status)
+        self.media = None
         response = answered.response
         if self.payloads is not None and response.status:
             self.payloads.got(response.body or b"")
@@ -578,13 +582,9 @@ class Exchange:
         """The client's dialect, where *prefixes* have it: settled here, once, with the body. Refuses what is beneath a
         dialect's path: another endpoint of the same API, or the same one behind another prefix; and what is too much to
         be read."""
-        most, room = self.shared.limits.max_decoded_bytes, self.shared.room()
         # A form is not decoded.
-        form = body.startswith(b"--") and dialects.unread(self.client) is not None
-        if not form and is_heavier(body, most, passed=True):
-            raise self.failure(ErrorKind.TOO_LARGE, TOO_HEAVY, "too_heavy")
-        if not form and room < most and is_heavier(body, room) and not is_heavier(body, most):
-            raise self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
+        if not (body.startswith(b"--") and dialects.unread(self.client) is not None):
+            self._weigh(body)
         if self.client is None or prefixes:
             self.client = dialects.detect(self.path, body, prefixes, self.came)
         plain = self.path.partition("?")[0]
@@ -592,6 +592,15 @@ class Exchange:
             self.client = resembled
             raise self.not_found()
         return self.client
+
+    def _weigh(self, body: bytes) -> None:
+        most, room = self.shared.limits.max_decoded_bytes, self.shared.room()
+        self.media = found(body)
+        rest, carried = (body, 0) if self.media is None else (self.media.body, self.media.size)
+        if is_heavier(rest, most, passed=True, carried=carried):
+            raise self.failure(ErrorKind.TOO_LARGE, TOO_HEAVY, "too_heavy")
+        if room < most and is_heavier(rest, room, carried=carried) and not is_heavier(rest, most, carried=carried):
+            raise self.failure(ErrorKind.OVERLOADED, "the gateway is overloaded", "overloaded")
 
     def inflated(self, body: bytes, headers: Headers) -> bytes:
         """The request's *body* as it was before the client compressed it; *body* itself if nobody did."""

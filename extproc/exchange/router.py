@@ -170,6 +170,7 @@ class Router(Translator):
 
     def _sent_on(self, mutation: Mutation, body: bytes, held: bytes) -> Reply:
         """*body* to whoever reads it next, in place of what Envoy has *held*: as plain bytes."""
+        self.media = None
         changed = body is not held
         names = {name for name, _ in self.came}
         if changed and "content-length" in names:

@@ -213,6 +213,7 @@ class Translator(Exchange):
             capabilities=self.shared.capabilities,
             clock=self.clock.now,
         )
+        translation.media, self.media = self.media, None
         wanted = route.duration
         self.timed = wanted == "always" or (wanted == "asked" and any(pair[0] == DURATION for pair in self.original))
         if route.logging is not None:

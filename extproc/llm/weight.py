@@ -34,10 +34,10 @@ _STRETCH = 64 * 1024
 """Bytes that are counted at a time."""
 
 
-def is_heavier(data: bytes, most: int, *, passed: bool = False) -> bool:
+def is_heavier(data: bytes, most: int, *, passed: bool = False, carried: int = 0) -> bool:
     """Whether handling *data* takes more than *most* bytes of memory, about. *passed*: only its outermost members are
-    read."""
-    size = len(data)
+    read. *carried*: so many bytes of strings were taken out of it, in which nothing is that is looked for here."""
+    size = len(data) + carried
     if size <= SMALL and size * _SMALL_FACTOR <= most:
         return False
     left = most - size * (_PASSED if passed else _TRANSLATED)

@@ -43,11 +43,12 @@ _CACHED = 128 * 1024
 class UnreadMedia:
     """What was taken out of one body."""
 
-    __slots__ = ("_mark", "_spans", "_whole", "body")
+    __slots__ = ("_mark", "_spans", "body", "whole")
 
     def __init__(self, whole: bytes, spans: list[tuple[int, int]]) -> None:
         """*spans*: what to take out of *whole*, in order."""
-        self._whole = whole
+        self.whole = whole
+        """The body that they were taken out of."""
         self._spans = spans
         # Nobody who writes a body can know it, in no form: not as escapes, and not within base64. Nothing that is made
         # depends on it. It is base64 itself, and no UTF-8.
@@ -62,6 +63,11 @@ class UnreadMedia:
         self.body = b"".join(parts)
         """The body without them."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that were taken out, about."""
+        return len(self.whole) - len(self.body)
+
     def shows_in(self, text: bytes) -> bool:
         """Whether a part of what was taken out is missing in *text*, which was made of ``body``."""
         return self._mark in text
@@ -70,8 +76,8 @@ class UnreadMedia:
         """*made* of ``body``, with what was taken out of it. ``None`` unless each part has its one place there: what is
         not there may have been left out, or stand there in another form, as base64 of base64."""
         if made is self.body:
-            return self._whole
-        whole, view = memoryview(self._whole), memoryview(made)
+            return self.whole
+        whole, view = memoryview(self.whole), memoryview(made)
         missing = set(range(len(self._spans)))
         parts: list[memoryview] = []
         at = 0
@@ -93,23 +99,29 @@ class UnreadMedia:
         return b"".join(parts)
 
 
-def take_out(body: bytes, *, is_json: bool = False) -> UnreadMedia | None:
-    """What can be carried of *body*; ``None`` if there is nothing. *is_json*: that it is an object has been seen.
+def take_out(body: bytes) -> UnreadMedia | None:
+    """What can be carried of *body*; ``None`` if there is nothing. Of a body that is no JSON nothing is."""
+    media = found(body)
+    return media if media is not None and is_json(body) else None
+
+
+def is_json(body: bytes) -> bool:
+    """Whether *body* is an object of JSON. All of it is looked through for what may not stand in a string."""
+    try:
+        top_level(body)
+    except ProtocolError:
+        return False
+    return True
+
+
+def found(body: bytes) -> UnreadMedia | None:
+    """What can be carried of *body* if that ``is_json``; ``None`` if there is nothing.
 
     Each is base64 of an image, a PDF, audio or video, by its first bytes, and of no text, in a member of media, in the
-    standard alphabet and with its padding, without spaces and escapes: no dialect changes any of it. Of a body that is
-    no JSON nothing is carried.
+    standard alphabet and with its padding, without spaces and escapes: no dialect changes any of it.
     """
     spans = _spans(body) if len(body) > 2 * STRETCH else []
-    if not spans:
-        return None
-    if not is_json:
-        try:
-            # All of it is looked through for what may not stand in a string of JSON.
-            top_level(body)
-        except ProtocolError:
-            return None
-    return UnreadMedia(body, spans)
+    return UnreadMedia(body, spans) if spans else None
 
 
 def _spans(body: bytes) -> list[tuple[int, int]]:

@@ -68,7 +68,7 @@ from .calls import (
     render_error,
     without_encoding,
 )
-from .carried import UnreadMedia, take_out
+from .carried import UnreadMedia, found, is_json
 from .counted import Counted, Instead
 from .course import Course, OutOfOrder, Progress
 from .embedded import Embedded
@@ -143,6 +143,10 @@ class Translation(Course):
         """The client's request for vectors, as far as its answer is written by it."""
         self.is_json = False
         """Whoever asks for ``request`` has seen that the body is a JSON object."""
+        self.media: UnreadMedia | None = None
+        """What can be carried of the body, if that is JSON: whoever asks for ``request`` may have found it."""
+        self._looked_at = b""
+        """The body in which it was looked for here."""
         self._carried: UnreadMedia | None = None
         """What was taken out of the request that is being made."""
         self._estimated = b""
@@ -289,6 +293,8 @@ class Translation(Course):
             made = self._make(client, call, target)
         except Exception as error:
             raise self._refusal(client, error) from None
+        finally:
+            self.media, self._looked_at = None, b""
         self._request_losses = len(self.losses)
         self._reported = self._told_losses() if self._request_losses else ""
         if isinstance(made, Call):
@@ -357,8 +363,16 @@ class Translation(Course):
         limit = self._max_request()
         if len(call.body) > limit:
             raise refused(client.name, ErrorKind.TOO_LARGE, f"the request is larger than {limit} bytes")
-        if is_heavier(call.body, self.limits.max_decoded_bytes, passed=self.passthrough):
+        media = self._media_in(call.body)
+        rest, carried = (call.body, 0) if media is None else (media.body, media.size)
+        if is_heavier(rest, self.limits.max_decoded_bytes, passed=self.passthrough, carried=carried):
             raise refused(client.name, ErrorKind.TOO_LARGE, TOO_HEAVY)
+
+    def _media_in(self, body: bytes) -> UnreadMedia | None:
+        known = body is self._looked_at or (self.media is not None and self.media.whole is body)
+        if not known:
+            self.media, self._looked_at = found(body), body
+        return self.media
 
     def _max_request(self) -> int:
         return self.route.max_request_bytes or self.limits.max_request_bytes
@@ -411,7 +425,8 @@ class Translation(Course):
             self.traits = client.traits(top_level(call.body))
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
-        if client.converses and (carried := take_out(call.body, is_json=self.is_json)) is not None:
+        carried = self._media_in(call.body) if client.converses else None
+        if carried is not None and (self.is_json or is_json(call.body)):
             losses = self.losses.copy()
             self._carried = carried
             try:

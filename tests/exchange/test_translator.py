@@ -612,3 +612,16 @@ def test_an_annotation_names_no_secret_unless_the_operator_says_which(monkeypatc
         answer = f"{envoy.request} {envoy.immediate}"
         assert ("key-of-the-operator" in answer) is sent
         assert ("may not be named" in answer) is not sent
+
+
+def test_a_stream_keeps_no_long_body_when_it_has_been_sent() -> None:
+    image = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo" + "A" * 400_001}
+    content = [{"type": "image", "source": image}, {"type": "text", "text": "?"}]
+    talk = Conversation()
+    talk.headers(attributes=leaf(OPENAI))
+    talk.body({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": content}]})
+    parts = talk.sent_json["messages"][0]["content"]
+    assert [part["image_url"]["url"] for part in parts if "image_url" in part] == [
+        f"data:image/png;base64,{image['data']}"
+    ]
+    assert talk.exchange.media is None and talk.exchange.kept < 100_000

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import Call, Refused, Translation
-from extproc.translation.carried import STRETCH, take_out
+from extproc.llm.weight import SMALL, is_heavier
+from extproc.translation.carried import STRETCH, found, take_out
 
 encode, decode = msgspec.json.encode, msgspec.json.decode
 
@@ -206,6 +207,18 @@ def test_many_in_one_conversation_each_in_its_place() -> None:
         assert found == made("anthropic_messages", upstream, whole)
 
 
+@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("beside", [[], [1] * 5_000, "ä" * 90_000, "\U0001f600" * 30_000])
+@pytest.mark.parametrize("passed", [False, True])
+def test_a_body_weighs_the_same_with_its_media_taken_out(client: str, beside: object, passed: bool) -> None:
+    body = encode({**APIS[client][0](medium(b"\x89PNG\r\n\x1a\n", SMALL)), "beside": beside})
+    media = found(body)
+    assert media is not None and media.size > SMALL and media.whole is body
+    for most in range(0, 100 * SMALL, SMALL):
+        taken_out = is_heavier(media.body, most, passed=passed, carried=media.size)
+        assert taken_out == is_heavier(body, most, passed=passed), most
+
+
 def test_a_request_that_passes_keeps_its_bytes() -> None:
     for client, (shape, path) in APIS.items():
         body = encode(shape(PNG)).replace(b'"model":"m"', b'"model" : "m"')
@@ -309,7 +322,7 @@ class Counting(bytes):
 @pytest.mark.parametrize("data", ['"data":"' + "A" * 64 * STRETCH, f'{{"data":"{PNG}"}},' * 16])
 def test_each_byte_is_looked_at_a_few_times(data: str) -> None:
     body = Counting(data.encode())
-    take_out(body, is_json=True)
+    found(body)
     assert 0 < body.seen < 12 * len(body)
 
 
