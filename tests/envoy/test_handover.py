@@ -7,7 +7,9 @@ import json
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -187,28 +189,71 @@ def test_another_process_gets_it_from_envoy(tmp_path: Path) -> None:
         assert carried(gateway) == before + 2, "the router's; the other has the translator's"
 
 
-def test_a_worker_that_dies_between_the_two_streams_costs_its_own_exchanges_and_no_more(tmp_path: Path) -> None:
+BETWEEN_SECONDS = 2.0
+
+
+@contextmanager
+def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gateway, Workers]]:
+    """Either stream of an exchange in the one process or in the other, as chance has it. *between*: another filter of
+    Envoy's takes BETWEEN_SECONDS between the two."""
     openai, anthropic = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
-    with openai, anthropic, Workers(tmp_path, 2, *ON, environ=KEYS) as workers:
+    with openai, anthropic, Workers(folder, 2, *ON, environ=KEYS) as workers:
         sockets = [address.removeprefix("unix:") for address in workers.addresses]
         upstreams = {"api.openai.com": ("127.0.0.1", openai.port), "api.anthropic.com": ("127.0.0.1", anthropic.port)}
         reference = placements.two_streams(envoy_config.reference())
-        log = tmp_path / "access.log"
+        log = folder / "access.log"
         config = envoy_config.rewrite(reference, sidecar=sockets[0], upstreams=upstreams, access_log=str(log))
         cluster = placements.clusters(config)["extproc"]
         endpoints = [{"endpoint": {"address": {"pipe": {"path": path}}}} for path in sockets]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
         cluster["health_checks"][0].update(interval="0.3s", no_traffic_interval="0.3s", timeout="0.3s")
-        with Envoy(tmp_path, config) as envoy:
-            shared = Backends(tmp_path, cast(Sidecar, workers), openai, anthropic)
-            gateway = Gateway("upstream", envoy, shared, log)
-            for _ in range(12):
-                # In the same process or in the other, as chance has it.
-                assert is_answer(ask(gateway, "messages", "gpt-5"), "messages", stream=False)
-            os.kill(workers.pids()[0], signal.SIGKILL)
-            replies = [ask(gateway, "messages", "gpt-5") for _ in range(12)]
-            assert all(reply.status == 200 or reply.status >= 500 for reply in replies)
-            assert eventually(lambda: ask(gateway, "messages", "gpt-5").status == 200, 20)
-            assert envoy.alive()
+        if between:
+            delay = {"fixed_delay": f"{BETWEEN_SECONDS}s", "percentage": {"numerator": 100}}
+            kind = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
+            slow = {"name": "slow", "typed_config": {"@type": kind, "delay": delay}}
+            placements.manager(config)["http_filters"].insert(-1, slow)
+        with Envoy(folder, config) as envoy:
+            shared = Backends(folder, cast(Sidecar, workers), openai, anthropic)
+            yield Gateway("upstream", envoy, shared, log), workers
+            assert envoy.alive(), envoy.tail()
         for seen in openai.received:
             assert TEXT in json.dumps(seen.json()), "each is translated, and whole"
+
+
+def open_streams(gateway: Gateway) -> Counter[str]:
+    """How many streams of exchanges each worker has now, by its socket."""
+    status, body = gateway.envoy.admin("GET", "/clusters?format=json")
+    assert status == 200
+    (found,) = [item for item in json.loads(body)["cluster_statuses"] if item["name"] == "extproc"]
+    counts: Counter[str] = Counter()
+    for host in found["host_statuses"]:
+        stats = {item["name"]: int(item.get("value", 0)) for item in host["stats"]}
+        counts[host["address"]["pipe"]["path"]] = stats["rq_active"]
+    return counts
+
+
+def test_a_worker_killed_between_the_two_streams_costs_the_exchanges_it_had_and_no_other(tmp_path: Path) -> None:
+    with two_workers(tmp_path, between=True) as (gateway, workers), ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(ask, gateway, "messages", "gpt-5") for _ in range(12)]
+        assert eventually(lambda: sum(open_streams(gateway).values()) == len(asked), BETWEEN_SECONDS)
+        # Each worker has bodies for attempts that have not begun: those may come to either.
+        held = open_streams(gateway)
+        killed, living = (address.removeprefix("unix:") for address in workers.addresses)
+        assert held[killed] and held[living] and not gateway.openai_upstream.received
+        os.kill(workers.pids()[0], signal.SIGKILL)
+        replies = [each.result(30) for each in asked]
+        good = [reply for reply in replies if reply.status == 200]
+        assert all(is_answer(reply, "messages", stream=False) for reply in good)
+        assert len(good) == held[living] == len(gateway.openai_upstream.received)
+        assert all(reply.status >= 500 for reply in replies if reply not in good)
+        assert eventually(lambda: ask(gateway, "messages", "gpt-5").status == 200, 20)
+
+
+def test_a_worker_that_dies_costs_no_more_than_its_own_exchanges(tmp_path: Path) -> None:
+    with two_workers(tmp_path) as (gateway, workers):
+        for _ in range(12):
+            assert is_answer(ask(gateway, "messages", "gpt-5"), "messages", stream=False)
+        os.kill(workers.pids()[0], signal.SIGKILL)
+        replies = [ask(gateway, "messages", "gpt-5") for _ in range(12)]
+        assert all(reply.status == 200 or reply.status >= 500 for reply in replies)
+        assert eventually(lambda: ask(gateway, "messages", "gpt-5").status == 200, 20)

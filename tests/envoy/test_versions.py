@@ -15,6 +15,7 @@ from extproc.demo import as_openai
 from extproc.reference.config import REFERENCE, write
 from tests.support.binaries import VERSIONS, Unavailable, binary
 from tests.support.gateway import CLIENT_KEY, PLACEMENTS, Backends, Gateway, configured, gateway
+from tests.support.upstream import chat
 
 HI: Any = [{"role": "user", "content": "hi"}]
 CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
@@ -45,6 +46,7 @@ def test_smoke_tour(envoy: Gateway) -> None:
     """One test, because starting Envoy takes longer than the tour."""
     _both_directions_whole(envoy)
     _both_directions_streamed_with_tools(envoy)
+    _long_bodies(envoy)
     _errors(envoy)
     if envoy.placement != "listener":
         _failover(envoy)
@@ -70,6 +72,15 @@ def _both_directions_streamed_with_tools(envoy: Gateway) -> None:
     ) as other:
         calls = other.get_final_completion().choices[0].message.tool_calls or []
     assert [call.function.arguments for call in calls] == ['{"city":"Paris"}', '{"city":"Rome"}']
+
+
+def _long_bodies(envoy: Gateway) -> None:
+    """They go to Envoy in two parts of one message, which it must take for one, in either direction."""
+    asked, said = "long question " * 30_000, "long answer " * 30_000
+    envoy.openai_upstream.will(chat(said))
+    reply = envoy.messages("gpt-5", messages=[{"role": "user", "content": asked}])
+    assert reply.status == 200 and reply.json["content"][0]["text"] == said
+    assert envoy.openai_upstream.last.json()["messages"][0]["content"] == asked
 
 
 def _errors(envoy: Gateway) -> None:

@@ -16,7 +16,7 @@ SHORT: Final = 4096
 """What comes behind so short a piece is put to it, so that many tiny pieces are not kept as such."""
 
 
-Parts = bytes | tuple[bytes, ...]
+InParts = bytes | tuple[bytes, ...]
 """A message that is sent. A long one may be in several parts, so that nobody has to put them together."""
 
 

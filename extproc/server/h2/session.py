@@ -25,8 +25,8 @@ from .messages import (
     PREFIX,
     CallFailed,
     Inbox,
+    InParts,
     MessageTooLong,
-    Parts,
     Status,
     prefixed,
     trailers,
@@ -56,13 +56,13 @@ class Answerer(Protocol):
     def is_slow(self) -> bool:
         """Its next message may take as long as a long one, however short it is."""
 
-    def receive(self, message: bytes) -> Sequence[Parts]:
+    def receive(self, message: bytes) -> Sequence[InParts]:
         """The answers to one message. May raise CallFailed, which ends the call."""
 
-    def receive_parts(self, parts: list[bytes]) -> Sequence[Parts]:
+    def receive_parts(self, parts: list[bytes]) -> Sequence[InParts]:
         """The same for a message over many frames, in the parts in which it came."""
 
-    def refuse(self, *, too_large: bool) -> Sequence[Parts]:
+    def refuse(self, *, too_large: bool) -> Sequence[InParts]:
         """The answers to a message that is larger than any may be, or for which there is no room now: the call ends
         with them. None, if the answerer has no words for it: then a gRPC status says it."""
 
@@ -73,7 +73,7 @@ class Answerer(Protocol):
 class Outlet(Protocol):
     """For an answerer that speaks without being asked. The connection's owner must flush afterwards."""
 
-    def send(self, message: Parts) -> None:
+    def send(self, message: InParts) -> None:
         """Send one message."""
 
     def end(self, status: int, message: str = "") -> None:
@@ -135,7 +135,7 @@ class _Call:
         if self.ended:
             self._session.finish(self)
 
-    def send(self, message: Parts) -> None:
+    def send(self, message: InParts) -> None:
         self._session.send(self, message)
 
     def end(self, status: int, message: str = "") -> None:
@@ -500,7 +500,7 @@ class Session:
 
     # ---- answers
 
-    def send(self, call: _Call, message: Parts) -> None:
+    def send(self, call: _Call, message: InParts) -> None:
         """Send one message of a call; its first one opens the answer."""
         connection, stream_id = self._connection, call.stream_id
         if call.over:

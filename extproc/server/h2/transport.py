@@ -12,7 +12,7 @@ from ..service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessag
 from .heads import Head
 from .health import Health
 from .limits import Counters, H2Limits
-from .messages import CallFailed, Parts, Status
+from .messages import CallFailed, InParts, Status
 from .session import Answerer, Outlet
 from .shell import H2Listener
 
@@ -77,10 +77,10 @@ class _Process:
     def is_slow(self) -> bool:
         return self._session.is_slow
 
-    def receive(self, message: bytes) -> Sequence[Parts]:
+    def receive(self, message: bytes) -> Sequence[InParts]:
         return self.receive_parts([message])
 
-    def receive_parts(self, parts: list[bytes]) -> Sequence[Parts]:
+    def receive_parts(self, parts: list[bytes]) -> Sequence[InParts]:
         try:
             answers = self._session.receive_parts(parts)
         except NotAMessage as error:
@@ -92,7 +92,7 @@ class _Process:
             self._waiting = self._listener.loop.create_task(self._wait())
         return answers
 
-    def refuse(self, *, too_large: bool) -> Sequence[Parts]:
+    def refuse(self, *, too_large: bool) -> Sequence[InParts]:
         return self._session.refuse(too_large=too_large)
 
     async def _wait(self) -> None:
