@@ -89,6 +89,7 @@ class Audio(Struct, frozen=True):
     data: str
     format: str
     at: str = ""
+    extra: Extra | None = None
 
 
 class SearchResult(Struct, frozen=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from extproc import Refused, Translation
 
 from .conversations import BASE, HOSTED, IN_PATH, MESSAGES, MODELS, PLACE, TOOLS, requests, with_tools
+from .test_lossless import GOLDENS
 
 PROVIDER = {
     "openai_chat": ["openai", "openai-compatible", "openrouter", "deepseek"],
@@ -179,6 +182,48 @@ def test_unknown_members_are_reported_or_refused_never_lost(client: str, upstrea
             continue  # one API, whose new members are carried to it
         assert b"x_new" not in sent
         assert any(loss.path.startswith(path) and "x_new" in loss.path for loss in t.losses), path
+
+
+READ_AS_ONE = re.compile(r"cache_control|prompt_cache_breakpoint|[sS]chema|parameters|generationConfig$|unknown")
+"""Of a cache mark, which costs nothing but money, and of what is unread anyway the whole is reported; schemas go as
+they are, or with a loss of their own."""
+
+
+@pytest.mark.parametrize(("client", "body"), [case for case in GOLDENS if case.values[0] not in HOSTED])
+@pytest.mark.rows("B35")
+def test_what_nobody_knows_is_reported_at_any_depth(client: str, body: bytes) -> None:
+    asked = {"model": "m", **json.loads(body)}
+    for upstream in sorted(set(PLACE) - {client, *HOSTED}):
+        if reported(client, upstream, asked) is None:
+            continue  # refused as it is
+        for path, grown in with_new(asked, ""):
+            found = reported(client, upstream, grown)
+            told = found is None or "x_new" in found or any(path.startswith(lost) for lost in found.split("\n") if lost)
+            assert told or READ_AS_ONE.search(path), (upstream, path, found)
+
+
+def with_new(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """*value* with a new member in each of its objects in turn, and where."""
+    if isinstance(value, dict):
+        yield path, value | {"x_new": 1}
+        for name, each in value.items():
+            at = f"{path}.{name}" if path else name
+            yield from ((where, value | {name: other}) for where, other in with_new(each, at))
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            grown = with_new(each, f"{path}[{i}]")
+            yield from ((where, [*value[:i], other, *value[i + 1 :]]) for where, other in grown)
+
+
+def reported(client: str, upstream: str, body: Any) -> str | None:
+    """The paths of all losses, and what was sent if it holds the new member; ``None`` for a request that is refused."""
+    t = Translation(client, upstream, route=route_to(upstream), now=0)
+    try:
+        sent = request(t, client, body).body
+    except Refused:
+        return None
+    paths = [loss.path for loss in t.losses if loss.action.value == "dropped"]
+    return "\n".join([*paths, *(["x_new"] if b"x_new" in sent else [])])
 
 
 @pytest.mark.parametrize("upstream", PLACE)

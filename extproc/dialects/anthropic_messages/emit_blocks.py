@@ -164,7 +164,12 @@ class BlockWriter:
         """With the cache marker, and the members that only the client's dialect knows."""
         if block.extra:
             if self._own:
-                out |= block.extra
+                for name, value in block.extra.items():
+                    place, dot, member = name.partition(".")
+                    if dot and type(inner := out.get(place)) is dict:
+                        out[place] = inner | {member: value}
+                    elif not dot:
+                        out[name] = value
             else:
                 self.losses.extra(block.at, block.extra)
         return with_cache(out, block.cache)

@@ -191,7 +191,7 @@ class _RequestWriter:
         for name, member in self._request.extra.items():
             if name == "output_config" and type(member.value) is dict:
                 config |= member.value
-            elif self._own and name.startswith("output_config."):
+            elif self._own and _is_of_config(name):
                 config[name.removeprefix("output_config.")] = member.value
         if config:
             self._members["output_config"] = config
@@ -256,7 +256,7 @@ class _RequestWriter:
                 leave_out(member, self._losses)
 
     def _taken_elsewhere(self, name: str) -> bool:
-        if self._own and name.startswith(("output_config.", "tools[")):
+        if self._own and (_is_of_config(name) or name.startswith("tools[")):
             return True
         return name in ("thinking", "output_config", "top_k")
 
@@ -270,6 +270,10 @@ class _RequestWriter:
                 self._losses.dropped(self._request.path_of("betas"), f"{name} is not a known beta")
         if known := [name for name in wanted if name in KNOWN_BETAS]:
             self._headers.append(("anthropic-beta", ",".join(known)))
+
+
+def _is_of_config(name: str) -> bool:
+    return name.startswith("output_config.") and "." not in name.removeprefix("output_config.")
 
 
 def _user_id(user_id: str) -> str:

@@ -67,7 +67,7 @@ def parse_request(call: ClientCall, losses: LossReport, asked: Asked | None = No
     max_tokens = _max_tokens(fields)
     system, messages = _system(fields, losses), _messages(fields, losses)
     tools = [_tool(tool, f"tools[{i}]", extra) for i, tool in enumerate(fields.take("tools", list, []))]
-    choice = _tool_choice(fields)
+    choice = _tool_choice(fields, extra)
     reasoning, output = _reasoning_and_output(fields, at, extra, losses)
     user_id, session_key = _metadata(fields, extra)
     tier = fields.maybe("service_tier", str)
@@ -198,7 +198,7 @@ def _programmatic(tool: Tool, extra: dict[str, Member]) -> None:
         extra[path] = Member(callers, path, essential=True, problem=problem, code="unsupported_value")
 
 
-def _tool_choice(fields: Fields) -> ToolChoice:
+def _tool_choice(fields: Fields, extra: dict[str, Member]) -> ToolChoice:
     if "tool_choice" not in fields:
         return ToolChoice()
     choice = Fields(fields.any("tool_choice"), "tool_choice")
@@ -208,7 +208,15 @@ def _tool_choice(fields: Fields) -> ToolChoice:
         raise ProtocolError("tool_choice.type", f"expected auto, any, none or tool, got {kind!r}")
     names = [choice.take("name", str)] if mode == "tool" else []
     parallel = False if choice.take("disable_parallel_tool_use", bool, False) else None
+    _left(choice, extra)
     return ToolChoice(mode, names, parallel)
+
+
+def _left(fields: Fields, extra: dict[str, Member]) -> None:
+    """Puts what nobody took of an object among the members that have no word here."""
+    for name, value in (fields.rest() or {}).items():
+        path = fields.at(name)
+        extra[path] = Member(value, path)
 
 
 def _reasoning_and_output(
@@ -219,16 +227,14 @@ def _reasoning_and_output(
     if effort is not None and "thinking" not in fields:
         at["reasoning"] = AT["effort"]
     reasoning = _reasoning(fields, effort)
-    output = _output(config.maybe("format", dict), AT["output"])
+    output = _output(config.maybe("format", dict), AT["output"], extra)
     older = fields.maybe("output_format", dict)  # where it stood in the beta of November 2025
     if older is not None and output is not None:
         losses.dropped("output_format", "output_config.format is there as well")
     elif older is not None:
-        output = _output(older, "output_format")
+        output = _output(older, "output_format", extra)
         at |= {"output": "output_format", "output_schema": "output_format.schema"}
-    for name, value in (config.rest() or {}).items():
-        path = config.at(name)
-        extra[path] = Member(value, path)
+    _left(config, extra)
     return reasoning, output
 
 
@@ -244,21 +250,21 @@ def _reasoning(fields: Fields, effort: str | None) -> Reasoning:
     return Reasoning(mode, effort, budget, thinking.maybe("display", str), extra=thinking.rest())
 
 
-def _output(value: dict[str, Any] | None, at: str) -> Output | None:
+def _output(value: dict[str, Any] | None, at: str, extra: dict[str, Member]) -> Output | None:
     if value is None:
         return None
     form = Fields(value, at)
     if (kind := form.take("type", str)) != "json_schema":
         raise ProtocolError(f"{at}.type", f"expected json_schema, got {kind!r}")
-    return Output("json_schema", form.take("schema", dict), form.maybe("name", str))
+    output = Output("json_schema", form.take("schema", dict), form.maybe("name", str))
+    _left(form, extra)
+    return output
 
 
 def _metadata(fields: Fields, extra: dict[str, Member]) -> tuple[str | None, str | None]:
     metadata = Fields(fields.take("metadata", dict, {}), "metadata")
     user_id = metadata.maybe("user_id", str)
-    for name, value in (metadata.rest() or {}).items():
-        path = metadata.at(name)
-        extra[path] = Member(value, path)
+    _left(metadata, extra)
     return unpacked(user_id)
 
 

@@ -152,6 +152,7 @@ class BlockWriter:
                 case SearchResult():
                     return self._search_result(block)
                 case Audio():
+                    self.losses.extra(block.at, block.extra)
                     return {"audio": {"format": block.format, "source": {"bytes": block.data}}}
                 case Opaque():
                     return opaque(block, NAME, self.losses)
@@ -295,6 +296,8 @@ class BlockWriter:
         return unique
 
     def _search_result(self, block: SearchResult) -> Members:
+        for each in block.content:
+            self.losses.extra(each.at, each.extra)
         texts = [{"text": each.text} for each in block.content if each.text]
         out: Members = {"source": block.source, "title": block.title, "content": texts or [{"text": EMPTY}]}
         if block.citations:

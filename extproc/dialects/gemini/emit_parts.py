@@ -74,6 +74,7 @@ class PartWriter:
                 case SearchResult():
                     return self._search_result(block)
                 case Audio():
+                    self.losses.extra(block.at, block.extra)
                     kind = AUDIO_TYPES.get(block.format, f"audio/{block.format}")
                     return {"inlineData": {"mimeType": kind, "data": block.data}}
                 case Opaque():

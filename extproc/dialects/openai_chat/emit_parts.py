@@ -105,6 +105,7 @@ class PartWriter:
         return {"type": "image_url", "image_url": image}
 
     def _audio(self, block: Audio) -> Members:
+        self.losses.extra(block.at, block.extra)
         if not self._row.audio:
             raise Unsupported(block.at, "audio input is not supported for this model")
         return {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}

@@ -167,6 +167,8 @@ def _output(fields: Fields, extra: dict[str, Member]) -> Output | None:
     if kind == "json_object":
         # A schema beside it, as Together and llama.cpp take it, is meant to hold.
         schema = form.maybe("schema", dict)
+        for name, member in (form.rest() or {}).items():
+            extra[f"response_format.{name}"] = Member(member, f"response_format.{name}")
         return Output("json_object") if schema is None else Output("json_schema", schema)
     if kind != "json_schema":
         problem = f"response_format of type {kind!r} is not supported for this model"

@@ -93,11 +93,15 @@ def _custom(fields: Fields) -> Tool:
 def _web_search(options: Fields) -> Tool:
     size, location = options.maybe("search_context_size", str), options.maybe("user_location", dict)
     place = location.get("approximate", location) if location else None
+    beside = (
+        {f"user_location.{k}": v for k, v in location.items() if k not in ("type", "approximate")} if location else {}
+    )
     if place is not None and type(place) is not dict:
         raise ProtocolError(options.at("user_location.approximate"), f"expected an object, got {json_type(place)}")
     flat = {k: v for k, v in (place or {}).items() if k != "type" and v is not None}
     search = WebSearch(size, user_location=flat or None)
-    return Tool("web_search", "web_search", search=search, dialect=NAME, at=options.path, extra=options.rest())
+    extra = {**(options.rest() or {}), **(beside if place is not location else {})}
+    return Tool("web_search", "web_search", search=search, dialect=NAME, at=options.path, extra=extra or None)
 
 
 def read_choice(
@@ -120,7 +124,7 @@ def read_choice(
     at["parallel"] = "functions" if legacy else "parallel_tool_calls"
     if type(chosen) is dict and chosen.pop("disable_parallel_tool_use", None) is True and parallel is None:
         parallel = False  # Anthropic's way to say it
-    mode, names = _mode(chosen, word)
+    mode, names = _mode(chosen, word, losses)
     known = {tool.name for tool in tools}
     for name in names:
         if name not in known:
@@ -128,7 +132,7 @@ def read_choice(
     return ToolChoice(mode, names, parallel)
 
 
-def _mode(chosen: Any, at: str) -> tuple[Any, list[str]]:
+def _mode(chosen: Any, at: str, losses: LossReport) -> tuple[Any, list[str]]:
     if chosen is None:
         return None, []
     if type(chosen) is str:
@@ -137,7 +141,9 @@ def _mode(chosen: Any, at: str) -> tuple[Any, list[str]]:
         return word, []
     choice = Fields(chosen, at)
     if at == "function_call":
-        return "tool", [choice.take("name", str)]
+        name = choice.take("name", str)
+        losses.extra(at, choice.rest())
+        return "tool", [name]
     kind = choice.take("type", str)
     if kind == "allowed_tools":
         # The reference nests it; the guide on function calling shows it flat.
@@ -150,12 +156,19 @@ def _mode(chosen: Any, at: str) -> tuple[Any, list[str]]:
         names = [_named(tool, tool.take("type", str, "function")) for tool in named]
         if not names:
             raise ProtocolError(allowed.at("tools"), "at least one tool is required")
+        losses.extra(at, choice.rest())
         return mode, names
     if kind in _CHOICES:
+        losses.extra(at, choice.rest())
         return _CHOICES[kind], []
     if kind not in ("function", "custom", "tool"):
         raise ProtocolError(f"{at}.type", f"expected function, custom or allowed_tools, got {kind!r}")
-    return "tool", [_named(choice, kind)]
+    chosen_tool = Fields(choice.any(kind), choice.at(kind)) if kind in choice else choice
+    name = chosen_tool.take("name", str)
+    losses.extra(chosen_tool.path, chosen_tool.rest())
+    if chosen_tool is not choice:
+        losses.extra(at, choice.rest())
+    return "tool", [name]
 
 
 def _named(tool: Fields, kind: str) -> str:

@@ -103,6 +103,8 @@ class Conversation:
         if type(content) is str:
             if content:
                 self._put("user", content)
+            else:
+                self._losses.dropped(message.at, "an empty turn")
             return
         said: list[Block] = []
         for block in content:
@@ -117,6 +119,7 @@ class Conversation:
 
     def _result(self, result: ToolResult) -> list[Block]:
         """Writes the result of a call. One that answers none is given as what the user says."""
+        self._losses.extra(result.at, result.extra)
         id_ = result.id or next(iter(self._open), "")
         waiting = self._open.get(id_)
         if not waiting:
@@ -127,7 +130,6 @@ class Conversation:
         call = waiting.popleft()
         if not waiting:
             del self._open[id_]
-        self._losses.extra(result.at, result.extra)
         output = _joined(self._parts.content(result.content))
         if result.cache is not None:
             output = self._marked(output, result.cache)

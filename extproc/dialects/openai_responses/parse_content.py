@@ -80,7 +80,8 @@ def _file(fields: Fields) -> Document:
 
 def _audio(fields: Fields) -> Audio:
     inner = Fields(fields.take("input_audio", dict), fields.at("input_audio"))
-    return Audio(inner.take("data", str), inner.take("format", str), fields.path)
+    data, kind = inner.take("data", str), inner.take("format", str)
+    return Audio(data, kind, fields.path, {**(inner.rest() or {}), **(fields.rest() or {})} or None)
 
 
 _GIVEN: dict[str, Callable[[Fields], Block]] = {

@@ -143,12 +143,21 @@ def read_choice(fields: Fields, tools: list[Tool], names: ToolNames, extra: dict
         mode: Any = choice.take("mode", str, "auto")
         if mode not in ("auto", "required"):
             raise ProtocolError("tool_choice.mode", f"expected auto or required, got {mode!r}")
-        return ToolChoice(mode, _allowed(choice.take("tools", list), known, names), parallel)
+        allowed = _allowed(choice.take("tools", list), known, names)
+        _left(choice, extra)
+        return ToolChoice(mode, allowed, parallel)
     if kind not in ("function", "custom"):
         problem = f"tool_choice of type {kind} is not supported for this model"
         extra["tool_choice"] = Member(value, "tool_choice", essential=True, problem=problem, code="unsupported_value")
         return ToolChoice(parallel=parallel)
-    return ToolChoice("tool", [_named(choice, known, names)], parallel)
+    name = _named(choice, known, names)
+    _left(choice, extra)
+    return ToolChoice("tool", [name], parallel)
+
+
+def _left(choice: Fields, extra: dict[str, Member]) -> None:
+    for name, value in (choice.rest() or {}).items():
+        extra[choice.at(name)] = Member(value, choice.at(name))
 
 
 def _named(choice: Fields, known: dict[str, Tool], names: ToolNames) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...llm import marker, signers
+from ...llm.events import Extra
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import (
@@ -102,8 +103,17 @@ def _text(value: dict[str, Any], at: str) -> Text:
 def _image(value: dict[str, Any], at: str) -> Image:
     fields = Fields(value, at)
     fields.ignore("type")
-    source = Fields(fields.take("source", dict), f"{at}.source")
-    return Image(_source(source, source.take("type", str)), at, cache=cache_marker(fields), extra=fields.rest())
+    origin = Fields(fields.take("source", dict), f"{at}.source")
+    source = _source(origin, origin.take("type", str))
+    return Image(source, at, cache=cache_marker(fields), extra=_rest(fields, source=origin))
+
+
+def _rest(fields: Fields, **within: Fields) -> Extra | None:
+    """What nobody took of a block, and of the objects *within* it: those by names with a dot."""
+    found = fields.rest() or {}
+    for name, inner in within.items():
+        found |= {f"{name}.{member}": value for member, value in (inner.rest() or {}).items()}
+    return found or None
 
 
 def _source(source: Fields, kind: str) -> Source:
@@ -129,20 +139,11 @@ def _document(value: dict[str, Any], at: str) -> Document:
         content = _nested(origin.any("content"), origin.at("content"), "document")
     else:
         source = _source(origin, kind)
-    return Document(
-        source,
-        content,
-        at,
-        fields.maybe("title", str),
-        fields.maybe("context", str),
-        _citations(fields),
-        cache_marker(fields),
-        fields.rest(),
-    )
-
-
-def _citations(fields: Fields) -> bool:
-    return Fields(fields.take("citations", dict, {}), fields.at("citations")).take("enabled", bool, False)
+    title, context = fields.maybe("title", str), fields.maybe("context", str)
+    citations, cache = Fields(fields.take("citations", dict, {}), fields.at("citations")), cache_marker(fields)
+    enabled = citations.take("enabled", bool, False)
+    extra = _rest(fields, source=origin, citations=citations)
+    return Document(source, content, at, title, context, enabled, cache, extra)
 
 
 def _search_result(value: dict[str, Any], at: str) -> SearchResult:
@@ -150,7 +151,9 @@ def _search_result(value: dict[str, Any], at: str) -> SearchResult:
     fields.ignore("type")
     source, title = fields.take("source", str), fields.take("title", str)
     content: Any = blocks(fields.take("content", list), f"{at}.content", "search_result")
-    return SearchResult(source, title, content, at, _citations(fields), cache_marker(fields), fields.rest())
+    citations, cache = Fields(fields.take("citations", dict, {}), fields.at("citations")), cache_marker(fields)
+    enabled = citations.take("enabled", bool, False)
+    return SearchResult(source, title, content, at, enabled, cache, _rest(fields, citations=citations))
 
 
 def _tool_result(value: dict[str, Any], at: str) -> ToolResult:

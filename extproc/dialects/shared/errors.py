@@ -94,8 +94,14 @@ def read_error(
         vendor = _vendor_error(body)
         held = next((body[name] for name in _HOLDERS if says_something(body.get(name))), None)
         error = held if held is not None else vendor if vendor is not None else body
+    if type(error) is dict and type(inner := error.get("error")) in (dict, str) and not _message(error, 0):
+        error = inner  # handed on by a gateway, within its own
     if type(error) is not dict:
-        beside = {name: body[name] for name in _CODES if name in body} if type(body) is dict else {}
+        beside: dict[str, Any] = {}
+        if type(body) is dict:
+            beside = {name: body[name] for name in _CODES if name in body}
+            if type(error) is str and (said := _message(body, 0)):
+                error = f"{error}: {said}"  # Spring names the status there, and says beside it what is wrong
         error = {**beside, "message": error}
     message = _message(error, 0)
     if not message and type(body) is dict and error is not body:

@@ -312,6 +312,8 @@ class Turns:
 
     def _wrap(self, message: Message) -> None:
         texts = system_texts(message, self._losses)
+        for block in texts:
+            self._losses.extra(block.at, block.extra)
         joined = "\n".join(block.text for block in texts if block.text)
         cache = next((block.cache for block in reversed(texts) if block.cache), None)
         self._losses.rewritten(message.at, "a system message in mid-conversation becomes a part of the user's turn")

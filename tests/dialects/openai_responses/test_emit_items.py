@@ -80,8 +80,8 @@ def test_a_turn_to_continue_is_answered_anew() -> None:
 
 
 def test_nothing_at_all() -> None:
-    out = emit(messages=[Message("user", "")])
-    assert (out.input, out.losses) == ([USER | {"content": "."}], ["messages:synthesized"])
+    out = emit(messages=[Message("user", "", "messages[0]")])
+    assert (out.input, out.losses) == ([USER | {"content": "."}], ["messages[0]:dropped", "messages:synthesized"])
 
 
 def test_two_turns_of_the_model_are_answered_together() -> None:
