@@ -62,7 +62,13 @@ def _member(name: str, value: Any) -> bytes:
         return _text(name, value)
     if isinstance(value, bool):
         return _entry(name, b"\x20\x01" if value else b"\x20\x00")
-    return _entry(name, b"\x11" + _double(value))
+    return _before_number(name) + _double(value)
+
+
+@lru_cache(maxsize=512)
+def _before_number(name: str) -> bytes:
+    """What stands before the eight bytes of a number under *name*."""
+    return _entry(name, b"\x11" + bytes(8))[:-8]
 
 
 def _entry(name: str, value: bytes) -> bytes:

@@ -96,8 +96,7 @@ _cache: TextCache[Route | str] = TextCache(MAX_CACHED)
 def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str | bytes | None, ...] | None:
     """What *levels* are kept under; ``None`` for what is no JSON, which is refused anyway."""
     try:
-        texts = (level if isinstance(level, str) or level is None else _encode(level) for level in levels)
-        return (permitted, *texts)
+        return (permitted, *[level if isinstance(level, str) or level is None else _encode(level) for level in levels])
     except Exception:
         return None
 
