@@ -389,14 +389,18 @@ class Exchange:
             over = self._bug("a piece")
         return over.encoded()
 
-    def close(self) -> Outcome:
+    def close(self, *, wanted: bool = True) -> Outcome:
         """The stream has ended, and what it asked for is of no use any more. What became of the exchange; the sinks are
-        told, too."""
+        told, too. Where there are none, and it is not *wanted* either, it says how the exchange ended and no more."""
         self._steps = self.asks = None
         if not self.began.method:
             self.shared.sinks.started(self.began)
-        outcome = self._outcome(self._over_as if self.phase is Phase.OVER else ending(self.phase, self.translation))
-        self.shared.sinks.ended(self.began, outcome)
+        ended = self._over_as if self.phase is Phase.OVER else ending(self.phase, self.translation)
+        sinks = self.shared.sinks
+        if not wanted and not sinks.any:
+            return Outcome(self.role, ended)
+        outcome = self._outcome(ended)
+        sinks.ended(self.began, outcome)
         return outcome
 
     def _outcome(self, ended: Ending) -> Outcome:

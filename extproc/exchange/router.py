@@ -234,10 +234,10 @@ class Router(Translator):
             return ResponseFailed(ErrorKind.NOT_FOUND, message, status, "model_not_found", ours=True)
         return super().in_our_words(status, details)
 
-    def close(self) -> Outcome:
+    def close(self, *, wanted: bool = True) -> Outcome:
         if self._left and self.shared.handover is not None:
             self.shared.handover.withdraw(self._left)
-        return super().close()
+        return super().close(wanted=wanted)
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()

@@ -540,11 +540,11 @@ class Translator(Exchange):
             facts["finish"] = translation.ended.stop.value
         return facts
 
-    def close(self) -> Outcome:
+    def close(self, *, wanted: bool = True) -> Outcome:
         translation = self.translation
         if translation is not None and self.phase in (Phase.SENT, Phase.WHOLE, Phase.STREAMING):
             translation.cancel()
-        outcome = super().close()
+        outcome = super().close(wanted=wanted)
         if translation is not None:
             translation.release()
         return outcome

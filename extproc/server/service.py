@@ -405,9 +405,10 @@ class Service:
     def _closed(self, exchange: Exchange) -> None:
         self.open_sessions -= 1
         try:
-            outcome = exchange.close()
+            is_told = log.isEnabledFor(logging.DEBUG)
+            outcome = exchange.close(wanted=is_told)
             self.endings[outcome.role, outcome.ending] += 1
-            if log.isEnabledFor(logging.DEBUG):
+            if is_told:
                 log.debug("%s", told(exchange.began, outcome))
         except Exception:
             log.exception("a bug in closing an exchange")

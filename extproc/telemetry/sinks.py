@@ -51,6 +51,11 @@ class Sinks:
         """Tell *sinks* from now on, also of what goes on: no exchange's end falls between two of them."""
         self._sinks = tuple(sinks)
 
+    @property
+    def any(self) -> bool:
+        """Somebody is told."""
+        return bool(self._sinks)
+
     def started(self, began: Began) -> None:
         for sink in self._sinks:
             try:

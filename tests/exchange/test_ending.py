@@ -80,6 +80,17 @@ def listened(role: type[Exchange]) -> tuple[Conversation, Listening]:
     ), sink
 
 
+def test_what_nobody_asks_for_is_not_made() -> None:
+    envoy, sink = listened(Translator)
+    for told, each in ((sink.told, envoy), ([], Conversation())):
+        each.headers("/v1/chat/completions", attributes=leaf(OPENAI))
+        each.body(CHAT)
+        outcome = each.exchange.close(wanted=False)
+        assert (outcome.role, outcome.ending) == ("translator", Ending.CANCELLED)
+        assert outcome.provider == ("openai" if told else "")
+    assert sink.told[-1][2].provider == "openai"
+
+
 def test_sinks_are_told_of_start_first_content_and_end() -> None:
     envoy, sink = listened(Translator)
     envoy.headers("/v1/chat/completions?key=secret", {"x-request-id": "id-7"}, attributes=leaf(OPENAI))

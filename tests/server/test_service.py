@@ -88,7 +88,7 @@ SERVICE = Service(Settings())
 def test_a_bug_in_closing_does_not_escape(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     service = Service(Settings())
     session = service.open()
-    monkeypatch.setattr(Exchange, "close", lambda self: 1 / 0)
+    monkeypatch.setattr(Exchange, "close", lambda self, **how: 1 / 0)
     session.close()
     assert "a bug in closing" in caplog.text and service.open_sessions == 0
 

@@ -44,6 +44,7 @@ class Broken:
 def test_all_are_told_whatever_one_of_them_does(caplog: pytest.LogCaptureFixture) -> None:
     first, last = Listening(), Listening()
     sinks = Sinks([first, Broken(), last])
+    assert sinks.any and not Sinks().any
     sinks.started(BEGAN)
     sinks.first_content(BEGAN, 0.5)
     sinks.ended(BEGAN, DONE)
