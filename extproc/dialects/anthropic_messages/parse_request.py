@@ -164,7 +164,7 @@ def _message(value: Any, at: str, losses: LossReport) -> Message:
     content = fields.any("content")
     if type(content) is list:
         content = blocks(content, f"{at}.content", role)
-    elif content is None and role == "system" and "output_config" in fields:
+    elif content is None and (role == "assistant" or (role == "system" and "output_config" in fields)):
         content = []
     elif type(content) is not str:
         raise ProtocolError(f"{at}.content", f"expected a string or an array, got {json_type(content)}")

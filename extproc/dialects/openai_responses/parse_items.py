@@ -125,9 +125,10 @@ class ItemReader:
         if role not in _ROLES:
             raise ProtocolError(f"{at}.role", f"expected one of {', '.join(_ROLES)}, got {role!r}")
         fields.ignore(*_WIRE_ONLY)
-        if "content" not in fields:
+        if "content" not in fields and role != "assistant":
             raise ProtocolError(f"{at}.content", "is missing")
-        said = content(fields.any("content"), f"{at}.content", role)
+        # An answer of calls alone, as clients of Chat Completions keep it, has none.
+        said = content(fields.any("content") or "", f"{at}.content", role)
         if role == "assistant":
             fields.ignore("phase")  # of an agent's own turns: commentary, or the answer
             self._next_text()

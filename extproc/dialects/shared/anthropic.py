@@ -31,6 +31,7 @@ from ...llm.request import (
     ToolResult,
     WebSearch,
 )
+from ..base import encode
 from .schemas import schema_object
 
 NAME = "anthropic_messages"
@@ -71,6 +72,8 @@ def block(value: Any, at: str, place: str, index: int) -> Block:
     if type(kind) is not str:
         raise ProtocolError(f"{at}.type", "is missing" if kind is None else "expected a string")
     if kind == "text":
+        if place == "assistant" and value.get("text") is None:
+            value = {**value, "text": ""}  # an answer that was cut off, as its client keeps it
         return _text(value, at)
     if place == "system":
         return _system_block(value, at, kind)
@@ -175,6 +178,14 @@ def _nested(value: Any, at: str, place: str) -> str | list[Block]:
         return ""
     if type(value) is str:
         return value
+    if place == "tool_result":
+        # Tools' runners hand on what came back: it stays in the history.
+        if type(value) is dict and type(value.get("type")) is str:
+            value = [value]
+        elif type(value) is dict:
+            return encode(value).decode()
+    if place == "tool_result" and type(value) is list:
+        value = [{"type": "text", "text": each} if type(each) is str else each for each in value]
     if type(value) is not list:
         raise ProtocolError(at, f"expected a string or an array, got {json_type(value)}")
     return blocks(value, at, place)
@@ -185,10 +196,19 @@ def _tool_use(value: dict[str, Any], at: str, index: int) -> ToolCall:
     # Who asked for the call (the model itself, or its code) does not matter to the one who runs it.
     fields.ignore("type", "caller")
     id_, signature = marker.unsealed_id(fields.take("id", str))
+    arguments, given = None, fields.any("input")
+    if type(given) is str:
+        # As other servers' calls have it, handed on by a gateway.
+        arguments, given = given, None
+    elif given is None or given == []:
+        given = {}  # PHP's empty map
+    elif type(given) is not dict:
+        raise ProtocolError(fields.at("input"), f"expected an object, got {json_type(given)}")
     return ToolCall(
         id_,
         fields.take("name", str),
-        input=fields.take("input", dict, {}),
+        arguments,
+        input=given,
         at=at,
         cache=cache_marker(fields),
         extra=fields.rest(),
@@ -199,7 +219,7 @@ def _tool_use(value: dict[str, Any], at: str, index: int) -> ToolCall:
 def _thinking(value: dict[str, Any], at: str, index: int) -> Thinking:
     fields = Fields(value, at)
     fields.ignore("type")
-    text, signature = fields.take("thinking", str), fields.take("signature", str, "") or None
+    text, signature = fields.take("thinking", str, ""), fields.take("signature", str, "") or None
     if (seal := marker.unsealed(signature)) is not None:
         return Thinking(text, seal.signature, seal.encrypted, seal.signer, index, at, fields.rest())
     signer = marker.SIGNER if marker.is_mark(signature) else signers.CLAUDE if signature else ""

@@ -69,6 +69,15 @@ def read(block: Any, role: str = "user") -> list[Block]:
             SearchResult("s", "t", [Text("a", f"{AT}.content[0]")], AT),
         ),
         ({"type": "tool_result", "tool_use_id": "t"}, ToolResult("t", "", None, AT)),
+        (
+            {"type": "tool_result", "tool_use_id": "t", "content": {"type": "text", "text": "a"}},
+            ToolResult("t", [Text("a", f"{AT}.content[0]")], None, AT),
+        ),
+        (
+            {"type": "tool_result", "tool_use_id": "t", "content": ["a"]},
+            ToolResult("t", [Text("a", f"{AT}.content[0]")], None, AT),
+        ),
+        ({"type": "tool_result", "tool_use_id": "t", "content": {"a": 1}}, ToolResult("t", '{"a":1}', None, AT)),
         ({"type": "tool_result", "tool_use_id": "t", "content": "x", "is_error": True}, ToolResult("t", "x", True, AT)),
         (
             {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": PNG}]},
@@ -88,6 +97,9 @@ def test_what_users_say(block: Any, expected: Block) -> None:
     [
         ({"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}, ToolCall("t", "f", input={"a": 1}, at=AT)),
         ({"type": "tool_use", "id": "t", "name": "f", "input": None}, ToolCall("t", "f", input={}, at=AT)),
+        ({"type": "tool_use", "id": "t", "name": "f", "input": []}, ToolCall("t", "f", input={}, at=AT)),
+        ({"type": "tool_use", "id": "t", "name": "f", "input": '{"a":1}'}, ToolCall("t", "f", '{"a":1}', at=AT)),
+        ({"type": "thinking", "thinking": None, "signature": None}, Thinking("", None, None, "", 0, AT)),
         (
             {"type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": {"type": "direct"}},
             ToolCall("t", "f", input={}, at=AT),
