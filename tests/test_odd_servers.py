@@ -328,6 +328,17 @@ def test_limits_and_retries_are_said_in_the_clients_words(client: str) -> None:
     assert not [name for name, _ in theirs[upstream] if name in head]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_nobody_reads_of_an_answer_that_passes_is_not_lost(stream: bool) -> None:
+    t = Translation(CHAT, CHAT, route={"provider": "openai-compatible", "auth": "none"}, now=0)
+    t.request(json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": stream}).encode())
+    odd = {**chat_chunk(content="hello", news="x"), "warnings": ["y"]}
+    wire = b"".join(events(odd, STOP, done=True)) if stream else json.dumps(odd).encode()
+    t.response_head(200, SSE if stream else JSON)
+    assert t.response_body(wire) + t.response_body(b"", end_of_stream=True) == wire
+    assert not list(t.losses)
+
+
 def test_an_answer_of_several_choices_is_read_by_its_first() -> None:
     second = {**TEXT, "choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": None}]}
     assert shape(streamed(MESSAGES, CHAT, b"".join(events(ROLE, second, TEXT, STOP, done=True)))) == HELLO

@@ -197,7 +197,8 @@ class Passed:
         self._meta = dialect.read_meta(head, env)
         self._head = ResponseHead(head.status, passed_headers(head.headers, report))
         self._note = note
-        self._parser = dialect.response_parser(call, head, limits, losses)
+        # What the parser has no word for passes as everything else does.
+        self._parser = dialect.response_parser(call, head, limits, LossReport())
         self._emitter = dialect.response_emitter(Answering(call.request, head, self._meta, env, losses))
         # A compressed body passes as it is, usage unknown: the client can read it, whatever it is.
         self._watching = watch and not head.header("content-encoding")

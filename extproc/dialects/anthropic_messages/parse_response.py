@@ -53,6 +53,8 @@ _NO_EXTRA = frozenset(
 
 
 _OF_TEXT = frozenset({"type", "text", "content", "value", "output_text", "citations"})
+_OF_THINKING = frozenset({"type", "thinking", "signature"})
+_OF_TOOL = frozenset({"type", "id", "name", "input", "arguments", "parameters", "caller", "cache_control"})
 _OF_EMPTY = frozenset({"type", "citations"})
 
 
@@ -275,6 +277,7 @@ class MessagesParser(ParserBase):
         elif kind == "thinking":
             self._blocks[index] = _Block(number, _THINKING)
             yield ThinkingStarted(number)
+            self.losses.extra(f"response.content[{number}]", unread(content, _OF_THINKING))
             if text := self._said(number, content.get("thinking")):
                 yield ThinkingDelta(number, text)
             yield from self._sealed(number, content.get("signature"))
@@ -285,6 +288,7 @@ class MessagesParser(ParserBase):
         elif kind == "tool_use":
             given = next((content[name] for name in _INPUTS if content.get(name) is not None), None)
             self._blocks[index] = _Block(number, _TOOL, {} if given is None else given)
+            self.losses.extra(f"response.content[{number}]", unread(content, _OF_TOOL))
             yield ToolCallStarted(number, string(content, "id"), string(content, "name"))
         else:
             self._blocks[index] = _Block(number, _OPAQUE)

@@ -49,6 +49,7 @@ class _Open(Struct):
     signature: list[str] = []
 
 
+_OF_TOOL = frozenset({"toolUseId", "name", "input", "type"})
 _OF_MESSAGE = frozenset({"role", "content"})
 _SEALS = frozenset({"signature", "redactedContent"})
 _OF_REASONING = frozenset({"text", *_SEALS})
@@ -159,6 +160,8 @@ class ConverseParser(ParserBase):
             self.losses.dropped("response.output.message.content")
 
     def _on_reasoning(self, index: int, reasoning: dict[str, Any]) -> Iterator[ResponseEvent]:
+        if type(whole := reasoning.get("reasoningText")) is dict:
+            reasoning = whole  # as it stands in whole messages
         text, signature = text_in(reasoning.get("text")), reasoning.get("signature")
         redacted = reasoning.get("redactedContent")
         if text:
@@ -264,10 +267,15 @@ class ConverseParser(ParserBase):
         """One block of a whole message, told as its deltas would."""
         if type(text := block.get("text")) is str:
             yield from self._on_block_delta({"contentBlockIndex": index, "delta": {"text": text}})
+            rest = {name: value for name, value in block.items() if name != "text"}
+            if says_something(rest):
+                yield from self._end(index)
+                yield from self._on_block(index, rest)
         elif type(tool := block.get("toolUse")) is dict and not _is_server_tool(tool):
             if not says_something(tool):
                 return
             started = self._start_tool(index, tool)
+            self.losses.extra("response.output.message.content.toolUse", unread(tool, _OF_TOOL))
             yield started
             if tool.get("input") is not None:
                 yield ToolInputDelta(self._open[index].block, encode(tool["input"]).decode())

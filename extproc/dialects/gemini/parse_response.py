@@ -63,6 +63,8 @@ _NUMBERED = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECIT
 _OF_TEXT = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
 
 
+_OF_PART = _OF_TEXT | {"partMetadata"}
+_OF_CALL = frozenset({"id", "name", "args", "partialArgs", "willContinue"})
 _OF_CONTENT = frozenset({"role", "parts"})
 
 
@@ -251,6 +253,8 @@ class GeminiParser(ParserBase):
         call = in_humps(call) if type(call) is dict else None
         if type(call) is dict and not (says_something(call) or self._partial):
             call = None
+        if call is not None or type(text) is str:
+            self.losses.extra("response.candidates[0].content.parts", unread(part, _OF_PART))
         if type(call) is dict and type(text) is str and text:
             # One part is one thing, but to who writes two.
             yield from self._text(text, part.get("thought") is True)
@@ -320,6 +324,7 @@ class GeminiParser(ParserBase):
                 # What a Go server writes for no call at all.
                 return
             raise ProtocolError("functionCall.name", "is missing")
+        self.losses.extra("response.candidates[0].content.parts.functionCall", unread(call, _OF_CALL))
         block = self.grammar.next_block
         yield ToolCallStarted(block, id_ if type(id_) is str else "", name, signature=signature)
         if args:

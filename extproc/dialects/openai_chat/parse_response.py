@@ -115,6 +115,8 @@ class ChatParser(ContentParser):
             yield self.failure_of(message)
             return
         told = self._note_usage(message, choices)
+        if self._started and not message.keys() <= _NO_NEWS:
+            self.losses.extra("response", unread(message, _NO_NEWS))
         for choice in choices:
             delta = self._of_choice(choice, message)
             finish = _finish_of(choice) or _word(message.get("finish_reason"))

@@ -12,7 +12,7 @@ from typing import Any
 from ..base import value_of
 from ..shared import event_bytes
 
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*(?:\[\s*\]|null)')
 
 
 def asking_for_usage(members: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -36,10 +36,10 @@ class WithoutUsage:
         self._events = event_bytes.WholeEvents(max_event_bytes)
 
     def feed(self, chunk: bytes) -> bytes:
-        if not self._events.waits and chunk.endswith(b"\n\n") and _NO_CHOICES.search(chunk) is None:
+        if not self._events.waits and chunk.endswith(b"\n\n") and not _may_hold_extra(chunk):
             return chunk
         complete = self._events.feed(chunk)
-        return complete if _NO_CHOICES.search(complete) is None else _without_extra(complete)
+        return _without_extra(complete) if _may_hold_extra(complete) else complete
 
     def end(self) -> bytes:
         """What is left: an event that the end of the stream left unfinished."""
@@ -47,12 +47,16 @@ class WithoutUsage:
         return b"" if _is_extra(left) else left
 
 
+def _may_hold_extra(data: bytes) -> bool:
+    return _NO_CHOICES.search(data) is not None or data.count(b'"choices"') < data.count(b"data:")
+
+
 def _without_extra(data: bytes) -> bytes:
     return b"".join([event + end for event, end in event_bytes.split(data) if not (end and _is_extra(event))])
 
 
 def _is_extra(event: bytes) -> bool:
-    if _NO_CHOICES.search(event) is None:
+    if not _may_hold_extra(event):
         return False
     chunk = event_bytes.message(event)
-    return chunk is not None and chunk.get("choices") == [] and type(chunk.get("usage")) is dict
+    return chunk is not None and not (chunk.get("choices") or chunk.get("error")) and type(chunk.get("usage")) is dict

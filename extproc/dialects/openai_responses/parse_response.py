@@ -72,6 +72,10 @@ class _Open(Struct):
     source: tuple[str, int | None] = ("", None)
 
 
+_OF_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "input", "status", "namespace", "caller"})
+_OF_PART = frozenset(
+    {"type", "text", "refusal", "annotations", "logprobs", "content", "value", "output_text", "id", "status"}
+)
 _OF_MESSAGE = frozenset({"type", "id", "status", "role", "content", "phase"})
 
 
@@ -232,6 +236,8 @@ class ResponsesParser(ParserBase):
         if opened is not None and opened.ended:
             return
         refusal = type(part) is dict and part.get("type") == "refusal"
+        if type(part) is dict:
+            self.losses.extra("response.output.message.content", unread(part, _OF_PART))
         text = part.get("refusal") if refusal else text_in(part)
         if type(text) is str:
             yield from self._text(key, text[opened.sent :] if opened else text, refusal=refusal)
@@ -359,6 +365,7 @@ class ResponsesParser(ParserBase):
         if opened is None:
             opened = yield from self._start_call(index, item)
         yield from self._rest_of_input(opened, item.get(_CALLS[item["type"]][1]))
+        self.losses.extra(f"response.output.{item['type']}", unread(item, _OF_CALL))
         yield BlockEnded(opened.block)
 
     # ---- items

@@ -67,6 +67,14 @@ def test_the_extra_chunk_goes_and_every_other_byte_stays(data: st.DataObject) ->
     assert b"".join([out.feed(piece) for piece in pieces]) + out.end() == b"".join(stream)
 
 
+@pytest.mark.parametrize("extra", [{"id": "c", "choices": None, "usage": USAGE}, {"id": "c", "usage": USAGE}])
+def test_the_extra_chunk_of_other_servers_goes_too(extra: Any) -> None:
+    for step in (1, 7, 1000):
+        out, data = WithoutUsage(1 << 20), b"".join([KEPT[2], event(extra), KEPT[6]])
+        told = b"".join([out.feed(data[i : i + step]) for i in range(0, len(data), step)]) + out.end()
+        assert told == KEPT[2] + KEPT[6]
+
+
 def test_what_comes_whole_is_not_held() -> None:
     out = WithoutUsage(1 << 20)
     for kept in KEPT:
