@@ -86,6 +86,10 @@ class Way:
         return {name: machine.cpu_seconds(process.pid) for name, process in both.items() if process is not None}
 
 
+ONE_NOOP = f"no-op h2, {WITHOUT_ROUTER}"
+"""The way with one stream whose sidecar does nothing: what any sidecar costs."""
+
+
 def ways(rig: Rig, transports: Sequence[str] = TRANSPORTS) -> list[Way]:
     """All that are compared, running."""
     alone = rig.envoy(None)

@@ -1,4 +1,5 @@
-"""Where the sidecar's CPU goes: `extproc serve` under cProfile while it is loaded as in sidecar.py.
+"""Where the sidecar's CPU goes: what each message of an exchange takes, and `extproc serve` under cProfile, while it is
+loaded as in sidecar.py.
 
     python bench/hotspots.py [--transport h2|grpcio] [--lines 25]
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import io
 import pstats
+import re
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +58,32 @@ def profile(rig: Rig, transport: str, steps: Sequence[Step], seconds: float = SE
     return pstats.Stats(str(server.result))
 
 
+def spent(rig: Rig, steps: Sequence[Step], *, rounds: int, seconds: float) -> dict[str, float]:
+    """Microseconds that answering each kind of message takes in an exchange of *steps*, without the transport around
+    it, by the sidecar's own metrics: of all *rounds* the least."""
+    server = sidecar.on_its_core(rig.sidecar("h2", arguments=["--admin", "127.0.0.1:0"]))
+    least: dict[str, float] = {}
+    with sidecar.connected(server) as client:
+        replay.closed(client, steps, sidecar.IN_FLIGHT, exchanges=sidecar.IN_FLIGHT)
+        for _ in range(rounds):
+            before = _seconds(server)
+            done, _ = replay.closed(client, steps, sidecar.IN_FLIGHT, seconds=seconds)
+            for kind, after in _seconds(server).items():
+                us = (after - before.get(kind, 0.0)) / done * 1e6
+                if us > 0:
+                    least[kind] = round(min(us, least.get(kind, us)), 1)
+    server.stop()
+    return least
+
+
+def _seconds(server: Sidecar) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://{server.admin}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    return {
+        kind: float(told) for kind, told in re.findall(r'extproc_processing_seconds_total\{phase="(\w+)"\} (\S+)', text)
+    }
+
+
 def parts(stats: pstats.Stats) -> list[tuple[str, float]]:
     """The share of each part of the program in the time that was not spent waiting or starting, largest first."""
     seconds: Counter[str] = Counter()
@@ -91,6 +120,7 @@ def main() -> None:
             "200-event stream": scripts["stream"].steps(200),
         }
         for name, steps in asked.items():
+            print(f"\n== {name}, us for each kind of message: {spent(rig, steps, rounds=3, seconds=1.0)}")
             stats = profile(rig, args.transport, steps)
             print(f"\n== {name}, {args.transport}")
             for part, share in parts(stats)[:12]:

@@ -369,7 +369,8 @@ def _measured(rig: Rig, running: Sequence[Running], rounds: int, seconds: float)
 
 def beside_aigw(rig: Rig, program: Path, *, rounds: int, seconds: float, quick: bool) -> dict[str, Any]:
     """Ours and Envoy AI Gateway's external processor, each behind an Envoy, in one run."""
-    through = [way for way in envoys.ways(rig, ["h2"]) if way.name == "Envoy alone" or way.translates]
+    needed = ("Envoy alone", envoys.ONE_NOOP)
+    through = [way for way in envoys.ways(rig, ["h2"]) if way.name in needed or way.translates]
     theirs, told = envoys.way_of_aigw(rig, program)
     through.append(theirs)
     asked = [each for each in envoys.scenarios() if not quick or len(each.body) < 10_000]

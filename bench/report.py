@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aigw
+import envoys
 import held
 import machine
 import plots
 import sidecar
-from targets import cpu_of, judged
+from targets import SHIPPED, cpu_of, judged
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results.json"
@@ -150,6 +151,34 @@ def of_hotspots(results: Results) -> Table:
     return ["what", "where the CPU goes (cProfile, h2)"], [[name, *row] for name, row in zip(found, rows, strict=True)]
 
 
+MESSAGES = ("request_headers", "request_body", "response_headers", "response_body")
+
+
+def of_spent(results: Results) -> Table:
+    """Where the CPU of an exchange goes: in Envoy, in the process beside it, and there in each message."""
+    beside = results.get("aigw", {}).get("requests", [])
+    rows = []
+    for scenario in dict.fromkeys(row["scenario"] for row in beside):
+        found = {row["way"]: row for row in beside if row["scenario"] == scenario}
+        # Runs before the no-op had its place beside the other gateway have it among those through Envoy.
+        others = {row["way"]: row for row in results.get("requests", []) if row["scenario"] == scenario}
+        noop = envoys.ONE_NOOP
+        for way, there in ((noop, found if noop in found else others), (SHIPPED, found), (aigw.NAME, found)):
+            if way not in there or "Envoy alone" not in there or aigw.NAME not in found:
+                continue
+            row, alone = there[way], there["Envoy alone"]["envoy_us"]
+            spent = results.get("spent", {}).get(scenario, {}) if way == SHIPPED else {}
+            around = row["sidecar_us"] - sum(spent.values())
+            messages = [around, *(spent[kind] for kind in MESSAGES)] if spent else []
+            cells = [number(each) for each in (alone, row["envoy_us"] - alone, row["sidecar_us"], *messages)]
+            cells += ["-"] * (8 - len(cells))
+            whole = cpu_of(row)
+            rows.append([scenario, way, *cells, number(whole), f"{whole / cpu_of(found[aigw.NAME]):.2f}"])
+    head = ["us of CPU for an exchange", "way", "Envoy by itself", "Envoy, for its messages", "the process beside it"]
+    head += ["of that: transport, waking up", "the request's head", "its body", "the answer's head", "its body"]
+    return [*head, "both", f"of {aigw.NAME}'s"], rows
+
+
 def of_peers(results: Results) -> Table:
     rows = []
     for row in results.get("peers", {}).get("rows", []):
@@ -203,6 +232,7 @@ TABLES: dict[str, Callable[[Results], Table]] = {
     "hanging": of_hanging,
     "memory": of_memory,
     "hotspots": of_hotspots,
+    "spent": of_spent,
     "peers": of_peers,
     "aigw": of_aigw,
     "aigw-paced": of_aigw_paced,

@@ -74,6 +74,8 @@ def measure(plan: Plan, only: set[str]) -> dict[str, Any]:
     if "hotspots" in only:
         with Rig() as rig:
             made["hotspots"] = _hotspots(rig, plan)
+        with Rig() as rig:
+            made["spent"] = _spent(rig, plan)
     return made
 
 
@@ -143,6 +145,18 @@ def _hotspots(rig: Rig, plan: Plan) -> dict[str, Any]:
         say(f"profile: {name}")
         shares = hotspots.parts(hotspots.profile(rig, "h2", steps, plan.hotspot_seconds))
         made[name] = [[part, round(share, 3)] for part, share in shares[:10]]
+    return made
+
+
+def _spent(rig: Rig, plan: Plan) -> dict[str, Any]:
+    to = payloads.TO_OPENAI
+    scripts = record.record(rig, to, sidecar.bodies(to, large=not plan.quick))
+    made = {}
+    for name, script in scripts.items():
+        steps = script.steps(sidecar.EVENTS if name == "stream" else 0)
+        named = f"{sidecar.EVENTS}-event stream" if name == "stream" else name
+        made[named] = hotspots.spent(rig, steps, rounds=plan.rounds, seconds=plan.sidecar_seconds)
+        say(f"what each message takes: {named}: {made[named]}")
     return made
 
 

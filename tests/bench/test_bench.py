@@ -20,6 +20,7 @@ sys.path.insert(0, str(BENCH))
 import aigw  # noqa: E402
 import envoys  # noqa: E402
 import held  # noqa: E402
+import hotspots  # noqa: E402
 import payloads  # noqa: E402
 import peers  # noqa: E402
 import plots  # noqa: E402
@@ -113,6 +114,11 @@ def test_a_recording_can_be_replayed(rig: Rig, scripts: dict[str, record.Script]
     server.stop()
 
 
+def test_what_each_message_takes_is_told_by_the_sidecar_itself(rig: Rig, scripts: dict[str, record.Script]) -> None:
+    took = hotspots.spent(rig, scripts["1 KB chat"].steps(0), rounds=1, seconds=0.2)
+    assert set(took) == set(report.MESSAGES) and all(0 < us < 1_000_000 for us in took.values())
+
+
 def test_what_hangs_is_beside_the_streams(rig: Rig, scripts: dict[str, record.Script]) -> None:
     found = {"chat": scripts["1 KB chat"], "stream": scripts["stream"]}
     row = held.beside_hanging(rig, found, "h2", 0.3, 5, 3)
@@ -199,7 +205,15 @@ def test_its_tables_say_what_ours_costs_of_its_own() -> None:
     results = {"aigw": {"requests": requests, "paced": events, "rss_kb": {"full h2": 2048}}}
     assert [cells[-2:] for cells in report.of_aigw(results)[1]] == [["0.50", "2.00"], ["1.00", "-"]]
     assert [cells[-1] for cells in report.of_aigw_paced(results)[1]] == ["0.25", "1.00", "-"]
-    assert report.of_aigw({})[1] == [] and report.of_the_machine_then({}) == "(not measured)"
+    requests += [row("Envoy alone", 10.0), row("no-op h2, translator only", 40.0, sidecar_us=20.0)]
+    spent = {"request_headers": 1.0, "request_body": 20.0, "response_headers": 2.0, "response_body": 10.0}
+    profile = report.of_spent({**results, "spent": {"1 KB chat": spent}})[1]
+    assert [cells[1:] for cells in profile] == [
+        ["no-op h2, translator only", "10.0", "30.0", "20.0", *["-"] * 5, "60.0", "0.30"],
+        ["full h2", "10.0", "50.0", "40.0", "7.00", "1.00", "20.0", "2.00", "10.0", "100", "0.50"],
+        [aigw.NAME, "10.0", "90.0", "100", *["-"] * 5, "200", "1.00"],
+    ]
+    assert report.of_aigw({})[1] == report.of_spent({})[1] == [] and report.of_the_machine_then({}) == "(not measured)"
 
 
 # ---- the report
