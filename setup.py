@@ -36,6 +36,7 @@ AS_IT_IS = {
     "extproc/llm/events.py",
     "extproc/llm/request.py",
     "extproc/server/h2/events.py",
+    "extproc/server/h2/passing.py",
     "extproc/server/h2/shell.py",
     "extproc/server/h2/transport.py",
 }

@@ -114,6 +114,12 @@ class Settings:
         "sent. A long message waits for room, for 5 seconds; then the client is told that the gateway is overloaded. "
         "With the bound on what one body may take, and 96 MiB for the program, it makes what a process needs at most.",
     )
+    long_body_bytes: int = _setting(
+        0,
+        "bytes or 0",
+        "Exchanges whose request is longer, or compressed, or of unknown length, are answered by a second process, "
+        "started with the first of them: short ones do not wait for long ones then. 0: by this one. Of `h2` alone.",
+    )
     max_carried_bytes: int = _setting(
         256 * MIB,
         "bytes",
@@ -511,7 +517,7 @@ def shown(setting: Setting) -> str:
 
 def spelled(setting: Setting, value: Any) -> str:
     """The text that ``parse`` makes *value* of."""
-    if setting.kind == "bytes":
+    if setting.kind in ("bytes", "bytes or 0") and value:
         for unit, word in ((MIB, "MiB"), (KIB, "KiB")):
             if value % unit == 0:
                 return f"{value // unit}{word}"
@@ -525,6 +531,10 @@ def _size(text: str) -> int:
     if match is None or int(match[1]) == 0:
         raise ValueError(f"{text!r} is not a size such as 64MiB or 1000000")
     return int(match[1]) * _UNITS[(match[2] or "").lower()]
+
+
+def _size_or_0(text: str) -> int:
+    return 0 if text == "0" else _size(text)
 
 
 def _count(text: str) -> int:
@@ -608,6 +618,7 @@ _PARSERS: dict[str, Any] = {
     "admin": _admin,
     "brokers": _brokers,
     "bytes": _size,
+    "bytes or 0": _size_or_0,
     "count": _count,
     "format": _format,
     "level": _level,

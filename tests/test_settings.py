@@ -34,6 +34,7 @@ SAMPLES = {
     "admin": ("127.0.0.1:9464", "127.0.0.1:9464"),
     "brokers": ("a:9092, [::1]:1", "a:9092,[::1]:1"),
     "bytes": ("3MiB", 3 * MIB),
+    "bytes or 0": ("3MiB", 3 * MIB),
     "count": ("7", 7),
     "format": ("json", "json"),
     "level": ("DEBUG", "debug"),

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import mmap
+import os
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
@@ -39,6 +42,14 @@ def settle() -> None:
     gc.freeze()
 
 
+def keep_less() -> None:
+    """Call once another process takes the large messages: of what those took here nothing is kept for the next."""
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, UNMAPPED_BYTES)
+        library.malloc_trim(0)
+
+
 async def give_back() -> None:
     """Give what is kept back to the kernel, every KEPT_SECONDS. Runs until it is cancelled."""
     with contextlib.suppress(OSError, AttributeError):
@@ -64,6 +75,27 @@ class Silent(Protocol):
         ...
 
 
+class Ledger:
+    """What two processes hold, each in a row of its own, in memory that both see."""
+
+    HELD, KEPT, CARRIED = range(3)
+    _ROW = 3
+    SIZE = 2 * _ROW * 8
+
+    def __init__(self, fd: int, row: int) -> None:
+        """*fd*: of ``shared_file``. *row*: ours, 0 or 1."""
+        numbers = memoryview(mmap.mmap(fd, self.SIZE)).cast("q")
+        rows = numbers[: self._ROW], numbers[self._ROW :]
+        self.own, self.others = rows[row], rows[1 - row]
+
+    @staticmethod
+    def shared_file() -> int:
+        """A file of its length that nobody else can open: its descriptor."""
+        with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else open(os.memfd_create("held"), "wb+") as f:
+            os.ftruncate(f.fileno(), Ledger.SIZE)
+            return os.dup(f.fileno())
+
+
 class Budget:
     """What a process holds for others, in bytes. One for all connections: bounds for each would add up.
 
@@ -74,6 +106,8 @@ class Budget:
     """
 
     def __init__(self, most: int, most_kept: int = NO_BOUND, most_carried: int = NO_BOUND) -> None:
+        self.ledger: Ledger | None = None
+        """Where what another process holds counts too."""
         self.most = most
         self.held = 0
         self.most_kept = most_kept
@@ -87,33 +121,52 @@ class Budget:
         self.on_room: Callable[[], None] | None = None
         """Called when there is more room and someone waits for it. It is to call ``admit`` soon."""
 
+    def share(self, ledger: Ledger) -> None:
+        """Count what another process holds, and tell it what this one does."""
+        self.ledger = ledger
+        for number, held in enumerate((self.held, self.kept, self.carried)):
+            ledger.own[number] = held
+
+    def _elsewhere(self, what: int) -> int:
+        return 0 if self.ledger is None else self.ledger.others[what]
+
     def has_room(self, size: int) -> bool:
-        return self.held + size <= self.most
+        return self.held + self._elsewhere(Ledger.HELD) + size <= self.most
 
     @property
     def exceeded(self) -> bool:
-        return self.held > self.most
+        return self.held + self._elsewhere(Ledger.HELD) > self.most
 
     def change(self, by: int) -> None:
         """Hold *by* more, or less."""
         self.held += by
+        if self.ledger is not None:
+            self.ledger.own[Ledger.HELD] = self.held
         if by < 0 and self.waiting and self.on_room is not None:
             self.on_room()
 
     @property
     def room(self) -> int:
         """Bytes that may be kept beside what is."""
-        return max(0, self.most_kept - self.kept)
+        return max(0, self.most_kept - self.kept - self._elsewhere(Ledger.KEPT))
 
     def keep(self, by: int) -> bool:
         """Keep *by* more, or less. Whether there is room for more."""
         self.kept += by
-        return by <= 0 or self.kept <= self.most_kept
+        if self.ledger is not None:
+            self.ledger.own[Ledger.KEPT] = self.kept
+        return by <= 0 or self.kept + self._elsewhere(Ledger.KEPT) <= self.most_kept
+
+    def can_carry(self, more: int) -> bool:
+        """Whether Envoy may hold so much more."""
+        return self.carried + self._elsewhere(Ledger.CARRIED) + more <= self.most_carried
 
     def carry(self, by: int) -> bool:
         """Have Envoy hold *by* more, or less. Whether there is room for more."""
         self.carried += by
-        return by <= 0 or self.carried <= self.most_carried
+        if self.ledger is not None:
+            self.ledger.own[Ledger.CARRIED] = self.carried
+        return by <= 0 or self.carried + self._elsewhere(Ledger.CARRIED) <= self.most_carried
 
     def admit(self) -> bool:
         """Let those in for whom there is room, as long as the first of them fits. Whether any was."""

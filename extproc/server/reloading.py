@@ -9,11 +9,15 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from ..capabilities import CapabilityError
 from ..settings import LIVE, REPLACED, SettingError, Settings, doubts, reloaded
 from . import processlog
 from .service import Service
+
+if TYPE_CHECKING:
+    from .long_calls import LongCalls
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +81,11 @@ async def reload_when(asked: asyncio.Event, reload: Callable[[], Awaitable[None]
 class Alone:
     """The reload of a process that serves alone."""
 
-    def __init__(self, service: Service, settings: Settings, read: ReadAnew) -> None:
+    def __init__(
+        self, service: Service, settings: Settings, read: ReadAnew, long_calls: LongCalls | None = None
+    ) -> None:
         self._service = service
+        self._long_calls = long_calls
         self._settings = settings
         self._read = read
 
@@ -90,4 +97,6 @@ class Alone:
             refused(why)
             return
         self._settings = settings
+        if self._long_calls is not None:
+            await self._long_calls.reload(settings)
         log.info("reloaded")

@@ -325,8 +325,9 @@ class Service:
             if sink.name == name:
                 sink.count_on(dropped)
 
-    def open(self, role: str = "") -> ExchangeSession:
-        """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing."""
+    def open(self, role: str = "", *, overloaded: bool = False) -> ExchangeSession:
+        """A session for a stream whose initial metadata says *role* under ROLE_HEADER; empty if it says nothing.
+        *overloaded*: there is no room for it, and its client is told so."""
         kind = ROLES.get(role or Translator.role)
         refusal: Refusal | None = None
         if kind is None:
@@ -334,7 +335,7 @@ class Service:
             message = f"gateway configuration: {ROLE_HEADER} must be one of {', '.join(ROLES)}"
             log_once(message)
             refusal = (ErrorKind.API, message, "misconfigured")
-        elif self.open_sessions >= self._bound:
+        elif overloaded or self.open_sessions >= self._bound:
             refusal = _OVERLOADED
         self.open_sessions += 1
         exchange = kind(self._shared, refusal)

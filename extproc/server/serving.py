@@ -20,7 +20,10 @@ from .records import secret
 from .service import Service
 
 if TYPE_CHECKING:
+    import socket
+
     from ..telemetry.admin import Pages
+    from .long_calls import BothShown, LongCalls
 
 log = logging.getLogger(__name__)
 
@@ -122,50 +125,55 @@ async def admin_port(settings: Settings, pages: Pages) -> AsyncIterator[None]:
 
 
 async def _alone(settings: Settings, service: Service, read: Callable[[], Settings]) -> None:
+    from .long_calls import BothShown, long_calls_of
     from .reloading import Alone, reload_when
 
-    transport = transport_of(settings, service)
+    long_calls = long_calls_of(settings, service)
+    transport = transport_of(settings, service, long_calls)
     stop, hangup = Stop(settings.drain_delay_seconds), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.on_signal)
-    loop.add_signal_handler(signal.SIGUSR1, service.reopen)
+    loop.add_signal_handler(signal.SIGUSR1, service.reopen if long_calls is None else long_calls.reopen)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     loop.add_signal_handler(signal.SIGUSR2, log.warning, "no workers here that could be replaced: SIGHUP reloads")
 
-    pages = _Pages(service, transport, stop)
+    pages = _Pages(service, transport, stop, BothShown(service, long_calls))
     async with admin_port(settings, pages):
         await ready(service)
         pages.started = True
-        reloading = asyncio.create_task(reload_when(hangup, Alone(service, settings, read).reload))
+        reloading = asyncio.create_task(reload_when(hangup, Alone(service, settings, read, long_calls).reload))
         await run(transport, settings, stop, lambda addresses: announce(addresses, settings))
         reloading.cancel()
+        if long_calls is not None:
+            await long_calls.close()
         await asyncio.to_thread(service.close)
 
 
 class _Pages:
     """Those of a process that serves alone."""
 
-    def __init__(self, service: Service, transport: Transport, stop: Stop) -> None:
+    def __init__(self, service: Service, transport: Transport, stop: Stop, seen: BothShown) -> None:
         self._service = service
         self._transport = transport
         self._stop = stop
+        self._seen = seen
         self.started = False
 
     async def metrics(self) -> str:
-        return self._service.page(self._transport.counts())
+        return await self._seen.page(self._transport.counts())
 
     async def cursor(self) -> str:
-        return self._service.cursor
+        return await self._seen.cursor()
 
     async def exchanges(self, asked: Look) -> str:
-        return (await asyncio.to_thread(self._service.exchanges(asked))).decode()
+        return (await self._seen.exchanges(asked)).decode()
 
     async def exchange(self, process: int, number: int) -> str:
-        return (await asyncio.to_thread(self._service.exchange(number))).decode() if process == os.getpid() else "null"
+        return (await self._seen.exchange(process, number)).decode()
 
     async def config(self) -> str:
-        return (await asyncio.to_thread(self._service.config)).decode()
+        return (await self._seen.config()).decode()
 
     def unwell(self) -> str:
         return "draining" if self._stop.asked.is_set() else "" if self.started else "starting"
@@ -177,12 +185,18 @@ async def ready(service: Service) -> None:
         await service.effects.run(Ask(effect, 0, effect.seconds))
 
 
-def transport_of(settings: Settings, service: Service) -> Transport:
-    """The transport that *settings* name. Raises SettingError."""
+def transport_of(
+    settings: Settings,
+    service: Service,
+    long_calls: LongCalls | None = None,
+    connected: socket.socket | None = None,
+) -> Transport:
+    """The transport that *settings* name. *long_calls*: who takes some of its calls; *connected*: where it serves in
+    place of addresses. Raises SettingError."""
     if settings.transport == "h2":
         from .h2.transport import H2Server
 
-        return H2Server(settings, service)
+        return H2Server(settings, service, long_calls, connected)
     _need_grpc("--transport grpcio")
     from .grpcio import GrpcioServer
 

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -24,6 +24,8 @@ from .. import settings as all_settings
 from ..capabilities import CapabilityError
 from ..settings import SettingError, Settings
 from ..telemetry.ring import Look
+from .long_calls import NICENESS, BothShown, LongCalls, long_calls_of
+from .memory import Ledger
 from .reloading import adopted
 from .service import Service
 from .serving import Stop, Transport, ready, run, run_loop, set_up_log, transport_of
@@ -34,20 +36,31 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of a line to the supervisor: a longer one would end all that is heard of a worker."""
 ENVELOPE_BYTES = 128
 """Of what stands around what is shown."""
+BESIDE = "--beside="
+"""The first flag of one that serves at a socket of another process's: the descriptors of that socket, and of the ledger
+in which both write what they hold."""
 FAILED = 2
 """The status of a process that cannot serve, after its one line of why."""
 
 
 def main() -> int:
     """Serve until told to end; the exit status. All settings come as flags."""
-    settings = _of_flags(sys.argv[1:])
+    flags = sys.argv[1:]
+    beside = [int(each) for each in flags.pop(0).removeprefix(BESIDE).split(",")] if flags[0].startswith(BESIDE) else []
+    settings = _of_flags(flags)
     # Off standard input: a process that ours starts would hold the supervisor's line open.
     line = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    set_up_log(settings, f"worker {os.getpid()}")
+    set_up_log(settings, f"{'long calls' if beside else 'worker'} {os.getpid()}")
     try:
-        run_loop(_serve(settings, Service(settings), line))
+        service = Service(settings)
+        connected = None
+        if beside:
+            os.nice(NICENESS)
+            connected = socket.socket(fileno=beside[0])
+            service.budget.share(Ledger(beside[1], 1))
+        run_loop(_serve(settings, service, line, connected))
     except (CapabilityError, OSError, SettingError) as error:
         print(f"extproc: {error}", file=sys.stderr)
         return FAILED
@@ -60,23 +73,32 @@ def _of_flags(flags: list[str]) -> Settings:
     return all_settings.from_arguments(parser.parse_args(flags), {})
 
 
-async def _serve(settings: Settings, service: Service, line: socket.socket) -> None:
+async def _serve(
+    settings: Settings, service: Service, line: socket.socket, connected: socket.socket | None = None
+) -> None:
     supervisor = _Supervisor(*await asyncio.open_unix_connection(sock=line))
     stop = Stop(settings.drain_delay_seconds)
     # Some signal each process of a group (systemd): what the supervisor hears too must not count twice.
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.asked.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, service.reopen)
+    long_calls = long_calls_of(settings, service)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR1, service.reopen if long_calls is None else long_calls.reopen
+    )
     for number in (signal.SIGHUP, signal.SIGUSR2):
         # Who signals each process of a group means the supervisor, which says it to all.
         asyncio.get_running_loop().add_signal_handler(number, lambda: None)
-    transport = transport_of(settings, service)
-    obeying = asyncio.create_task(supervisor.obey(stop, service, transport))
+    transport = transport_of(settings, service, long_calls, connected)
+    obeying = asyncio.create_task(supervisor.obey(stop, service, transport, long_calls))
     await ready(service)
     await run(transport, settings, stop, lambda addresses: supervisor.tell(listening=addresses))
     obeying.cancel()
+    page = service.page(transport.counts())
+    if long_calls is not None:
+        await long_calls.close()
+        page = long_calls.last_page(page)
     await asyncio.to_thread(service.close)
-    await supervisor.part(service.page(transport.counts()))
+    await supervisor.part(page)
 
 
 class _Supervisor:
@@ -91,18 +113,23 @@ class _Supervisor:
     def tell(self, **message: Any) -> None:
         self._writer.write(msgspec.json.encode(message) + b"\n")
 
-    async def obey(self, stop: Stop, service: Service, transport: Transport) -> None:
+    async def obey(
+        self, stop: Stop, service: Service, transport: Transport, long_calls: LongCalls | None = None
+    ) -> None:
         """Do what it says until it is gone."""
         while word := await self._word():
             if word == b"metrics":
-                self.tell(metrics=service.page(transport.counts()))
+                page = service.page(transport.counts())
+                if long_calls is None:
+                    self.tell(metrics=page)
+                else:
+                    self._beside(self._page(page, long_calls))
             elif word == b"reopen":
-                service.reopen()
-            elif word.startswith((b"show ", b"reload ")):
-                doing = self._show(word, service) if word.startswith(b"show ") else self._reload(word, service)
-                looking = asyncio.create_task(doing)
-                self._looking.add(looking)
-                looking.add_done_callback(self._looking.discard)
+                (service if long_calls is None else long_calls).reopen()
+            elif word.startswith(b"show "):
+                self._beside(self._show(word, service, long_calls))
+            elif word.startswith(b"reload "):
+                self._beside(self._reload(word, service, long_calls))
             else:
                 stop.asked.set()
                 if word == b"insist":
@@ -111,19 +138,28 @@ class _Supervisor:
         stop.delay = 0.0
         stop.asked.set()
 
-    async def _show(self, word: bytes, service: Service) -> None:
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        looking = asyncio.create_task(work)
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _page(self, own: str, long_calls: LongCalls) -> None:
+        self.tell(metrics=await long_calls.page(own))
+
+    async def _show(self, word: bytes, service: Service, long_calls: LongCalls | None = None) -> None:
         """``show NUMBER WHAT``: ``config``, ``cursor``, ``exchanges JSON`` with what is asked of them, ``exchange
-        NUMBER``."""
+        PROCESS NUMBER``."""
         _, number, what, *asked = word.split(maxsplit=3)
+        seen = BothShown(service, long_calls)
         if what == b"cursor":
-            self.tell(number=int(number), shown={"cursor": service.cursor})
+            self.tell(number=int(number), shown={"cursor": await seen.cursor()})
             return
-        look: Callable[[], bytes] = service.config
         if what == b"exchanges":
-            look = service.exchanges(msgspec.json.decode(asked[0], type=Look))
+            shown = await seen.exchanges(msgspec.json.decode(asked[0], type=Look))
         elif what == b"exchange":
-            look = service.exchange(int(asked[0]))
-        shown = await asyncio.to_thread(look)
+            shown = await seen.exchange(*map(int, asked[0].split()))
+        else:
+            shown = await seen.config()
         if len(shown) > MAX_LINE_BYTES - ENVELOPE_BYTES:
             log.warning(
                 "%s %s is longer than can be shown: %d bytes", what.decode(), b" ".join(asked).decode(), len(shown)
@@ -131,11 +167,14 @@ class _Supervisor:
             shown = b"null"
         self.tell(number=int(number), shown=msgspec.Raw(shown))
 
-    async def _reload(self, word: bytes, service: Service) -> None:
+    async def _reload(self, word: bytes, service: Service, long_calls: LongCalls | None = None) -> None:
         """``reload NUMBER FLAGS``, the flags as JSON. One after the other: the last one holds."""
         _, number, flags = word.split(b" ", 2)
         async with self._reloading:
-            why = await adopted(service, _of_flags(msgspec.json.decode(flags, type=list[str])))
+            settings = _of_flags(msgspec.json.decode(flags, type=list[str]))
+            why = await adopted(service, settings)
+            if long_calls is not None and not why:
+                await long_calls.reload(settings)
         self.tell(number=int(number), shown={"refused": why})
 
     async def _word(self) -> bytes:

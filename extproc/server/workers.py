@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ from .addresses import spread
 from .records import prices_of
 from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
 from .serving import admin_port, announce, set_up_log
+from .shown import joined, one_config, one_look
 from .worker import FAILED, MAX_LINE_BYTES
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,12 @@ def supervise(settings: Settings, read: ReadAnew) -> int:
 class WorkerProcess:
     """One process, from its start to its end. ``run`` it once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, beside: tuple[int, ...] = ()) -> None:
+        """*beside*: descriptors for ``worker``, of a process that serves at a socket of another one's."""
         self.listening: list[str] = []
         """Its addresses, once it serves."""
+        self.started = asyncio.Event()
+        """It has what it was started with: descriptors may be closed here."""
         self.page = ""
         """The metrics that it told last."""
         self.drained = False
@@ -74,6 +78,7 @@ class WorkerProcess:
         self.pid = 0
         self.settings = settings
         """What it was started with, or went on with since."""
+        self._beside = beside
         self._child: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._killer: asyncio.TimerHandle | None = None
@@ -92,10 +97,17 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         # It must not import from the folder that we happen to be in, unless we do.
         safe = [] if os.getcwd() in sys.path else ["-P"]
-        command = [sys.executable, *safe, "-m", "extproc.server.worker", *all_settings.as_flags(self.settings)]
-        with theirs:
-            # A session of its own: Ctrl-C in a terminal is for the supervisor alone, which then says it to all.
-            self._child = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), start_new_session=True)
+        beside = [f"--beside={','.join(map(str, self._beside))}"] if self._beside else []
+        command = [sys.executable, *safe, "-m", "extproc.server.worker", *beside]
+        flags = all_settings.as_flags(self.settings)
+        try:
+            with theirs:
+                # A session of its own: Ctrl-C in a terminal is for the supervisor alone, which then says it to all.
+                self._child = await asyncio.create_subprocess_exec(
+                    *command, *flags, stdin=theirs.fileno(), start_new_session=True, pass_fds=self._beside
+                )
+        finally:
+            self.started.set()
         self.pid = self._child.pid
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         if self.drained:
@@ -288,11 +300,6 @@ class Worker:
         self.process.drain(insist=insist)
 
 
-def _joined(shown: Iterable[dict[str, Any]]) -> str:
-    """The cursor over all workers."""
-    return ",".join(told["cursor"] for told in shown if told.get("cursor"))
-
-
 def _how(status: int) -> str:
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
@@ -409,29 +416,20 @@ class Supervisor:
         return "" if any(worker.process.serves for worker in self._workers) else "no worker serves"
 
     async def cursor(self) -> str:
-        return _joined(await self._shown("cursor"))
+        return joined(await self._shown("cursor"))
 
     async def exchanges(self, asked: Look) -> str:
         shown = await self._shown(f"exchanges {msgspec.json.encode(asked).decode()}")
-        ended = [each for told in shown for each in told.get("exchanges", ())]
-        ended.sort(key=lambda each: each["ended_at"])
-        made: dict[str, Any] = {"exchanges": ended, "open": [each for told in shown for each in told.get("open", ())]}
-        for name in ("left_out", "open_count"):
-            made[name] = sum(told.get(name, 0) for told in shown)
-        return msgspec.json.encode({**made, "cursor": _joined(shown)}).decode()
+        return msgspec.json.encode(one_look(shown)).decode()
 
     async def exchange(self, process: int, number: int) -> str:
-        for worker in self._workers:
-            if worker.process.pid == process:
-                told = await worker.process.show(f"exchange {number}")
-                return msgspec.json.encode(told or None).decode()
-        return "null"
+        # It may be one of those that workers have for long calls.
+        shown = await self._shown(f"exchange {process} {number}")
+        return msgspec.json.encode(next(filter(None, shown), None)).decode()
 
     async def config(self) -> str:
-        routes: list[Any] = []
-        for told in await self._shown("config"):
-            routes += [route for route in told.get("routes", ()) if route not in routes]
-        return msgspec.json.encode({"settings": all_settings.as_values(self._settings), "routes": routes}).decode()
+        shown = await self._shown("config")
+        return msgspec.json.encode(one_config(shown, all_settings.as_values(self._settings))).decode()
 
     async def _shown(self, what: str) -> list[dict[str, Any]]:
         """What each worker shows of *what*."""

@@ -28,6 +28,7 @@ MIB = 1024 * 1024
 MAX_BYTES = 512 * MIB
 """The limit of the container that the manifests ship."""
 SECONDS = 3.0
+SET = {"KEY": "k", "EXTPROC_LONG_BODY_BYTES": "2MiB"}
 HEAD = block(
     (":method", "POST"), (":scheme", "http"), (":path", PROCESS), (":authority", "x"),
     ("content-type", "application/grpc"),
@@ -68,7 +69,8 @@ def opened(stream: int) -> bytes:
 def exchange(stream: int, body: bytes) -> bytes:
     """All that a stream says before its request is answered."""
     head = ProcessingRequest()
-    for name, value in ((":method", b"POST"), (":path", b"/v1/messages")):
+    length = str(len(body)).encode()
+    for name, value in ((":method", b"POST"), (":path", b"/v1/messages"), ("content-length", length)):
         head.request_headers.headers.headers.add(key=name, raw_value=value)
     head.attributes[FILTER].update(leaf(OPENAI))
     head.protocol_config.request_body_mode = ProcessingMode.BUFFERED
@@ -296,7 +298,12 @@ def waiting(connections: int, streams: int, size: int, *, routes: bool = False) 
 
 def first(stream: int, route: str, header: str) -> bytes:
     head = ProcessingRequest()
-    for name, value in ((":method", b"POST"), (":path", b"/v1/messages"), ("x-long", header.encode())):
+    for name, value in (
+        (":method", b"POST"),
+        (":path", b"/v1/messages"),
+        ("x-long", header.encode()),
+        ("content-length", b"10"),
+    ):
         head.request_headers.headers.headers.add(key=name, raw_value=value)
     head.attributes[FILTER].update(leaf(f"{OPENAI}\n# {route}" if route else OPENAI))
     head.protocol_config.request_body_mode = ProcessingMode.BUFFERED
@@ -332,15 +339,26 @@ ATTACKS: dict[str, tuple[Callable[[int], None], float]] = {
 }
 
 
+def family(pid: int) -> list[int]:
+    """A process and those that it has started itself: a sidecar's for long calls."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split())]
+
+
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    stats = [Path(f"/proc/{each}/stat").read_text("utf-8").rpartition(")")[2].split() for each in family(pid)]
+    return sum(int(ticks) for fields in stats for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def peak(pid: int) -> int:
+    """Bytes that a process and its own have had at most: of each, whenever that was."""
+    texts = [Path(f"/proc/{each}/status").read_text("utf-8") for each in family(pid)]
+    return sum(int(found[1]) * 1024 for text in texts if (found := re.search(r"VmHWM:\s+(\d+)", text)))
 
 
 def carried_out(folder: Path, name: str) -> Told:
     """What came of the attack *name* on a sidecar of its own."""
     attack, most = ATTACKS[name]
-    with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ={"KEY": "k"}) as sidecar:
+    with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ=SET) as sidecar:
         port = int(sidecar.address.rpartition(":")[2])
         witness = Witness(port)
         witness.start()
@@ -350,11 +368,8 @@ def carried_out(folder: Path, name: str) -> Told:
         attack(port)
         time.sleep(0.5)
         seconds = time.monotonic() - began
-        status = Path(f"/proc/{sidecar.pid}/status").read_text("utf-8") if sidecar.alive() else ""
-        cpu = cpu_seconds(sidecar.pid) if status else 0.0
+        alive = sidecar.alive()
+        cpu, most_bytes = (cpu_seconds(sidecar.pid), peak(sidecar.pid)) if alive else (0.0, 0)
         witness.over.set()
         witness.join(35)
-        peak = re.search(r"VmHWM:\s+(\d+)", status)
-        return Told(
-            seconds, int(peak[1]) * 1024 if peak else 0, witness.took, sidecar.alive(), most, cpu_seconds=cpu
-        )  # fmt: skip
+        return Told(seconds, most_bytes, witness.took, sidecar.alive(), most, cpu_seconds=cpu)

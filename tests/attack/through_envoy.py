@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import http.client
 import json
-import re
 import socket
 import threading
 import time
@@ -21,7 +20,7 @@ from extproc.demo.provider import Received, ScriptedAnswer, sse_answer
 from tests.support.gateway import Gateway, backends, gateway
 from tests.support.upstream import ScriptedUpstream, chat, events
 
-from .attacks import HI, MAX_BYTES, MIB, Told, at_once, cpu_seconds
+from .attacks import HI, MAX_BYTES, MIB, Told, at_once, cpu_seconds, peak
 
 ENVOY_BYTES = 1024 * MIB
 """The limit of Envoy's container in the manifests."""
@@ -221,11 +220,6 @@ def carried_out(folder: Path, name: str) -> Told:
         witness.over.set()
         witness.join(65)
         return Told(seconds, peaks[0], witness.took, alive, 10.0, peaks[1], witness.failed, cpu)
-
-
-def peak(pid: int) -> int:
-    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"))
-    return int(found[1]) * 1024 if found else 0
 
 
 assert MAX_BYTES < ENVOY_BYTES

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from extproc.server.memory import Budget, Ledger
 
 FAULTS = """
 import resource
@@ -104,3 +107,19 @@ exchange()
 print(gc.collect())
 """
     assert said(code) == [0]
+
+
+def test_what_another_process_holds_counts_here_too() -> None:
+    file = Ledger.shared_file()
+    one, other = Budget(100, 100, 100), Budget(80, 80, 80)
+    one.change(10)
+    one.share(Ledger(file, 0))
+    other.share(Ledger(file, 1))
+    os.close(file)
+    assert other.has_room(70) and not other.has_room(71), "what was held before counts"
+    other.change(75)
+    assert other.exceeded and not one.exceeded and one.has_room(15) and not one.has_room(16)
+    assert one.keep(60) and other.room == 20 and not other.keep(21)
+    assert other.carry(50) and one.carry(50) and not one.carry(1)
+    one.ledger = None
+    assert one.has_room(90), "it has ended"

@@ -151,7 +151,7 @@ def test_what_is_longer_than_a_line_may_be_ends_nothing() -> None:
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         supervisor = _Supervisor(*await asyncio.open_unix_connection(sock=theirs))
         made = []
-        for word in (b"show 1 exchange 1", b"show 2 cursor", b"show 3 exchanges {}"):
+        for word in (b"show 1 exchange %d 1" % os.getpid(), b"show 2 cursor", b"show 3 exchanges {}"):
             await supervisor._show(word, service)
             made.append(await asyncio.wait_for(reader.readline(), 10))
         await supervisor.part("")

@@ -24,6 +24,7 @@ from .upstream import ScriptedUpstream, eventually, whole_lines
 PLACEMENTS = ("upstream", "listener", "one-stream")
 CLIENT_KEY = "key-of-the-client"
 KEYS = {"OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
+ARGUMENTS = ("--admin", "127.0.0.1:0", "--long-body-bytes", "2MiB")
 DEAD_PORT = 1
 """Nothing listens there."""
 
@@ -159,7 +160,7 @@ def backends() -> Iterator[Backends]:
         first, second = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
         stack.enter_context(first)
         stack.enter_context(second)
-        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=("--admin", "127.0.0.1:0")))
+        sidecar = stack.enter_context(Sidecar(folder, environ=KEYS, arguments=ARGUMENTS))
         yield Backends(folder, sidecar, first, second)
 
 

@@ -11,6 +11,12 @@ SMALL_DATA: Final = 16
 LONG_MESSAGE: Final = 256 * 1024
 """Bytes of a message for which there must be room in the process before it is taken."""
 
+ANSWER_WINDOW: Final = 256 * 1024
+"""Bytes of an answer that the process for long calls may send on one call before Envoy has taken them."""
+
+PASSED_WINDOW: Final = 16 * 1024 * 1024
+"""What it may send at once on all calls."""
+
 
 @dataclass(frozen=True, slots=True)
 class H2Limits:
@@ -104,6 +110,22 @@ class H2Limits:
     stall_seconds: float = 60.0
     """How long output may wait without a byte of it going out. RST_STREAM(ENHANCE_YOUR_CALM) where the stream's window
     is closed; the connection is cut where the socket or the connection's window is."""
+
+
+def of_our_own(limits: H2Limits) -> H2Limits:
+    """*limits* for a peer that is of this program: it passes on what others send, who were counted where they came in.
+    What each of their calls may take stays bounded."""
+    most = 2**31 - 1
+    return H2Limits(
+        max_concurrent_streams=limits.max_concurrent_streams,
+        max_message_bytes=limits.max_message_bytes,
+        max_resets=most,
+        max_empty_data=most,
+        max_small_data=most,
+        max_empty_messages=most,
+        max_late_frames=most,
+        max_window_updates=most,
+    )
 
 
 _COUNTED: Final = (

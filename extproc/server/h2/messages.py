@@ -169,6 +169,14 @@ class Inbox:
             return None
         return b"".join(self.next_parts())
 
+    def rest(self) -> bytes:
+        """All that has not been given out, in one piece; it is given out with this."""
+        held = b"".join(self._chunks)[self._at :]
+        if self._length is not None:
+            held = PREFIX.pack(0, self._length) + held
+        self._chunks, self._at, self._size, self._length = [], 0, 0, None
+        return held
+
     def _announced(self) -> tuple[int, int]:
         """The next message's length, and where it begins in the first chunk. Raises CallFailed."""
         first, at = self._chunks[0], self._at

@@ -85,6 +85,50 @@ class Outlet(Protocol):
     def settle(self) -> None:
         """Undo ``stay``: the call ends with its client's last message, at once if that has come already."""
 
+    def leave_to(self, answerer: Answerer) -> None:
+        """Have *answerer* answer what comes from now on."""
+
+    def pass_on(self, onward: Onward) -> PassedCall:
+        """Leave the call to *onward*, from within ``receive``: what has come behind that message goes there, and all
+        that comes, unread."""
+
+
+class Onward(Protocol):
+    """Where the bytes of a call go that somebody else answers. What comes back is said to a ``PassedCall``."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what came; ``taken`` is told when it needs no more room here."""
+
+    def end(self) -> None:
+        """The client has sent its last message. May be called again."""
+
+    def go_on(self) -> None:
+        """There is room for more of what comes back."""
+
+
+class PassedCall(Protocol):
+    """For who passes a call on: bytes of messages with their prefixes, a block of trailers. The connection's owner must
+    flush afterwards."""
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait to be sent."""
+
+    def taken(self, size: int) -> None:
+        """So many bytes that came are on their way: as many more may come."""
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send a part of the answer; its first one, which may be empty, opens it."""
+
+    def end_with(self, block: bytes) -> None:
+        """End the call with these trailers."""
+
+    def end(self, status: int, message: str = "") -> None:
+        """End it with a gRPC status."""
+
+    def reset(self, code: int) -> None:
+        """Give it up."""
+
 
 Method = Callable[[Head, Outlet], Answerer]
 """Makes the answerer of a call from its request's head. May raise CallFailed."""
@@ -94,8 +138,22 @@ class _Call:
     """One call that is open."""
 
     __slots__ = (
-        "_session", "answerer", "ended", "held", "inbox", "moved_at", "opened", "over", "reserved", "shut", "silent",
-        "stays", "stream_id", "unhandled", "waits",
+        "_session",
+        "answerer",
+        "ended",
+        "held",
+        "inbox",
+        "moved_at",
+        "onward",
+        "opened",
+        "over",
+        "reserved",
+        "shut",
+        "silent",
+        "stays",
+        "stream_id",
+        "unhandled",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, session: Session, stream_id: int, inbox: Inbox) -> None:
@@ -103,6 +161,7 @@ class _Call:
         self.stream_id = stream_id
         self.inbox = inbox
         self.answerer: Answerer | None = None
+        self.onward: Onward | None = None
         self.opened = False
         self.ended = False
         self.held = 0
@@ -140,6 +199,29 @@ class _Call:
 
     def end(self, status: int, message: str = "") -> None:
         self._session.end(self, status, message)
+
+    def leave_to(self, answerer: Answerer) -> None:
+        self.answerer = answerer
+
+    def pass_on(self, onward: Onward) -> PassedCall:
+        self.onward = onward
+        return self
+
+    @property
+    def queued(self) -> int:
+        return self._session.queued_for(self)
+
+    def taken(self, size: int) -> None:
+        self._session.taken(self, size)
+
+    def send_bytes(self, data: bytes) -> None:
+        self._session.send_bytes(self, data)
+
+    def end_with(self, block: bytes) -> None:
+        self._session.end_with(self, block)
+
+    def reset(self, code: int) -> None:
+        self._session.reset(self, code)
 
 
 class Session:
@@ -341,8 +423,12 @@ class Session:
         self._connection.reset(call.stream_id, Code.CANCEL)
 
     def _on_data(self, call: _Call, data: bytes) -> None:
-        call.inbox.feed(data)
         call.unhandled += len(data)
+        if call.onward is not None:
+            call.onward.feed(data)
+            self._account(call)
+            return
+        call.inbox.feed(data)
         if not call.shut:
             call.moved_at = self._now
         self._handle(call)
@@ -350,14 +436,18 @@ class Session:
     def _handle(self, call: _Call, *, alone: bool = False) -> None:
         """Handle the messages that are there, in order, while their answers find room. *alone*: this turn is for a long
         one."""
-        connection, inbox, answerer = self._connection, call.inbox, call.answerer
-        if answerer is None:
+        connection, inbox = self._connection, call.inbox
+        if call.onward is not None:
+            call.onward.go_on()
             return
         stream = connection.streams.get(call.stream_id)
         mark = self._limits.max_stream_output
         call.waits = False
         try:
             while not call.over:
+                answerer = call.answerer
+                if answerer is None:
+                    return
                 if stream and stream.queued >= mark:
                     call.waits = True
                     break
@@ -386,6 +476,8 @@ class Session:
                 self._counters.messages += 1
                 for answer in answerer.receive(message) if parts is None else answerer.receive_parts(parts):
                     self.send(call, answer)
+                if self._is_passed(call):
+                    return
         except Exception as error:
             self._failed(call, error)
             return
@@ -397,6 +489,17 @@ class Session:
             call.unhandled = 0
             if call.ended:
                 self.finish(call)
+
+    def _is_passed(self, call: _Call) -> bool:
+        """Whether the answerer has left a call to somebody else. What came behind the message goes there too."""
+        onward = call.onward
+        if onward is None:
+            return False
+        onward.feed(call.inbox.rest())
+        self._account(call)
+        if call.ended:
+            self.finish(call)
+        return True
 
     def _make_room(self, call: _Call) -> None:
         """Hold room for all of a long message that has begun, or let it wait."""
@@ -435,7 +538,9 @@ class Session:
         self.end(call, Status.OK if answers else Status.RESOURCE_EXHAUSTED, "" if answers else why)
 
     def _account(self, call: _Call) -> None:
-        held = CALL_BYTES + max(len(call.inbox), call.reserved)
+        if call.over:
+            return
+        held = CALL_BYTES + (max(len(call.inbox), call.reserved) if call.onward is None else call.unhandled)
         if held != call.held:
             self._buffered += held - call.held
             self._budget.change(held - call.held)
@@ -462,6 +567,9 @@ class Session:
 
     def finish(self, call: _Call) -> None:
         """End the call if its client is done and all that it sent is answered."""
+        if call.onward is not None:
+            call.onward.end()
+            return
         if call.waits or call.over:
             return
         if len(call.inbox):
@@ -497,6 +605,7 @@ class Session:
                 log.exception("closing a call failed")
             # It may hold its outlet, the call: a cycle, and messages in it.
             call.answerer = None
+        call.onward = None
 
     # ---- answers
 
@@ -518,6 +627,43 @@ class Session:
             connection.send_data(stream_id, PREFIX.pack(0, len(message)))
             connection.send_data(stream_id, message)
         self._account_output()
+
+    def send_bytes(self, call: _Call, data: bytes) -> None:
+        """Send a part of the answer that somebody else gives; the first one opens it."""
+        if call.over:
+            return
+        if not call.opened:
+            call.opened = True
+            self._connection.send_headers(call.stream_id, HEADERS)
+        if data:
+            self._connection.send_data(call.stream_id, data)
+            self._account_output()
+
+    def queued_for(self, call: _Call) -> int:
+        """Bytes that wait to be sent on a call."""
+        stream = self._connection.streams.get(call.stream_id)
+        return stream.queued if stream else 0
+
+    def taken(self, call: _Call, size: int) -> None:
+        """So many bytes of a call that somebody else answers are on their way there."""
+        if not call.over:
+            # Some of the first message may have been counted before it was whole.
+            size = min(size, call.unhandled)
+            self._connection.handled(call.stream_id, size)
+            call.unhandled -= size
+            self._account(call)
+
+    def end_with(self, call: _Call, block: bytes) -> None:
+        """End a call with the trailers that somebody else gives."""
+        if not call.over:
+            self._connection.send_trailers(call.stream_id, block)
+            self._forget(call)
+
+    def reset(self, call: _Call, code: int) -> None:
+        """Give a call up, as somebody else does."""
+        if not call.over:
+            self._forget(call)
+            self._connection.reset(call.stream_id, Code(code))
 
     def end(self, call: _Call, status: int, message: str = "") -> None:
         """End a call with a gRPC status."""

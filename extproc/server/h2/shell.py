@@ -237,6 +237,13 @@ class H2Listener:
             return address
         return f"{address.rpartition(':')[0]}:{server.sockets[0].getsockname()[1]}"
 
+    async def take(self, connected: socket.socket) -> None:
+        """Serve on a socket that is connected."""
+        self.loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
+        await self.loop.create_unix_connection(self._connection, sock=connected)
+
     async def _bound(self, address: str) -> asyncio.Server:
         if address.startswith("unix:"):
             path = address.removeprefix("unix:")
@@ -286,6 +293,9 @@ class H2Listener:
                 # The other connections' bounds on time hang on this timer too.
                 log.exception("a bug in a connection")
                 connection.abort()
+        if self.budget.waiting:
+            # Another process may have let go of something.
+            self._on_room()
 
     def queue(self, connection: H2Protocol, *, is_behind: bool) -> None:
         """Give a connection a turn: one in each round of the loop, so that all the others are heard in between. Not

@@ -11,7 +11,7 @@ from extproc.server.h2 import frames
 from extproc.server.h2.connection import HEADERS_TOO_LARGE
 from extproc.server.h2.frames import Code
 from extproc.server.h2.heads import block
-from extproc.server.h2.limits import H2Limits, Rate
+from extproc.server.h2.limits import H2Limits, Rate, of_our_own
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import CALL_BYTES
 from extproc.server.memory import Budget
@@ -491,3 +491,11 @@ def test_every_bound_has_its_test() -> None:
 @pytest.mark.parametrize("name", [each.name for each in fields(H2Limits)])
 def test_every_bound_is_a_positive_number(name: str) -> None:
     assert getattr(H2Limits(), name) > 0
+
+
+def test_of_a_peer_that_passes_on_no_rates_are_counted() -> None:
+    peer = Caller(of_our_own(H2Limits(max_small_data=3, max_empty_messages=3, max_resets=3)))
+    peer.say(headers(3), *[data(3, byte) for byte in (b"\0",) * 50])
+    for stream in range(5, 25, 2):
+        peer.say(headers(stream), rst(stream))
+    assert peer.alive()

@@ -89,3 +89,18 @@ def test_blocks() -> None:
         "grpc-accept-encoding": "identity",
     }
     assert len(decoded(trailers(2, "m" * 5000))["grpc-message"]) == 1024
+
+
+@given(st.lists(st.binary(max_size=9000), max_size=4), st.integers(0, 20_000), st.integers(0, 4))
+def test_the_rest_is_all_that_was_not_given_out(messages: list[bytes], cut: int, count: int) -> None:
+    wire = b"".join(map(prefixed, messages))
+    inbox = Inbox(1 << 20, "")
+    inbox.feed(wire[:cut])
+    out = []
+    for _ in range(count):
+        if (message := inbox.next()) is None:
+            break
+        out.append(prefixed(message))
+    inbox.feed(wire[cut:])
+    assert b"".join(out) + inbox.rest() == wire
+    assert len(inbox) == inbox.announced == inbox.whole == 0 and inbox.next() is None and inbox.rest() == b""
