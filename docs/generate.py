@@ -135,8 +135,8 @@ extproc check envoy.yaml
 curl -s "localhost:9901/config_dump?include_eds" > dump.json && extproc check dump.json
 ```
 
-Reads Envoy bootstraps (YAML or JSON), the answer of `/config_dump`, a Kubernetes ConfigMap that holds a bootstrap, and
-Istio's EnvoyFilters. A filter is ours by what it asks for and by the cluster that it calls, whatever its name; what a
+Reads Envoy bootstraps (YAML or JSON), together with the files of resources that they leave out (LDS, RDS, CDS), the
+answer of `/config_dump`, a Kubernetes ConfigMap that holds such files, and Istio's EnvoyFilters. A filter is ours by what it asks for and by the cluster that it calls, whatever its name; what a
 route disables or overrides counts. For each finding it says the line and the path, what will happen to a user, and what
 to write. Every combination of route, cluster and endpoint metadata that can occur is compiled as the sidecar would;
 references to secrets are not resolved. Status 0: no error was found, 1: some, 2: a file cannot be read. `--format json`

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from . import (
@@ -20,7 +20,7 @@ from . import (
     schema,
 )
 from .rule import ERROR, RULES, Finding, Rule, findings
-from .topology import configurations
+from .topology import configurations, is_resources
 from .tree import Unreadable, documents
 from .validate import by_envoy
 
@@ -41,36 +41,65 @@ _PARTS = (
 
 
 def check(text: str, file: str = "-") -> list[Finding]:
-    """What the rules find in *text*: an Envoy bootstrap as YAML or JSON, the JSON of ``/config_dump``, a Kubernetes
-    ConfigMap that holds a bootstrap, EnvoyFilters. *file* names it in the findings. Raises Unreadable."""
-    found = [finding for config in configurations(documents(text)) for finding in findings(config, file)]
-    return sorted(found, key=lambda finding: (finding.line, finding.code))
+    """What the rules find in *text*: an Envoy bootstrap as YAML or JSON, a file of resources (for LDS, RDS, CDS), the
+    JSON of ``/config_dump``, a Kubernetes ConfigMap that holds such files, EnvoyFilters. *file* names it in the
+    findings. Raises Unreadable."""
+    return check_together({file: text})
+
+
+def check_together(texts: dict[str, str]) -> list[Finding]:
+    """What the rules find in *texts*, by their files' names, which are the parts of one configuration."""
+    roots, first, begins = [], 0, {}
+    for file, text in texts.items():
+        begins[file] = first
+        roots += documents(text, after=first)
+        first += len(text.splitlines()) + 1
+    found = [finding for config in configurations(roots) for finding in findings(config, "")]
+    placed = []
+    for finding in found:
+        file = next(name for name in reversed(begins) if begins[name] < finding.line)
+        placed.append(replace(finding, file=file, line=finding.line - begins[file]))
+    return sorted(placed, key=lambda finding: (list(begins).index(finding.file), finding.line, finding.code))
 
 
 def is_bootstrap(text: str) -> bool:
     """Whether *text*, which can be read, is what Envoy takes as a file."""
     found = documents(text)
-    return len(found) == 1 and found[0].has("static_resources") and not found[0].has("kind")
+    parts = ("static_resources", "dynamic_resources")
+    return len(found) == 1 and any(map(found[0].has, parts)) and not found[0].has("kind")
 
 
 def main(files: Sequence[str], output: str = "text", envoy: Path | None = None) -> int:
-    """Print what is found in *files*, as ``text`` or as ``json`` (a list of findings). 0: nothing of severity error, 1:
-    some, 2: a file cannot be read. Bootstraps in which no error was found are shown to the binary *envoy* as well."""
+    """Print what is found in *files*, as ``text`` or as ``json`` (a list of findings): each by itself, or together
+    where one holds resources that another leaves out. 0: nothing of severity error, 1: some, 2: a file cannot be read.
+    Bootstraps in which no error was found are shown to the binary *envoy* as well."""
     found: list[Finding] = []
     unreadable: list[str] = []
-    for file in files:
+    texts: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    for file in dict.fromkeys(files):
         try:
             text = Path(file).read_text("utf-8")
-            mine = check(text, file)
-            if envoy is not None and "static_resources" in text and not any(item.severity == ERROR for item in mine):
-                mine += by_envoy(Path(file), envoy) if is_bootstrap(text) else []
-            found += mine
+            roots = documents(text)
+            (parts if any(map(is_resources, roots)) else texts)[file] = text
         except Unreadable as error:
             unreadable.append(f"{file}: {error}")
         except OSError as error:
             unreadable.append(f"{file}: {error.strerror}")
         except UnicodeDecodeError:
             unreadable.append(f"{file}: not UTF-8 text")
+    if parts:
+        bootstraps = [file for file, text in texts.items() if is_bootstrap(text)]
+        parts = {file: texts.pop(file) for file in bootstraps} | parts
+    for group in [*({file: text} for file, text in texts.items()), *([parts] if parts else [])]:
+        try:
+            mine = check_together(group)
+            if envoy is not None and not any(item.severity == ERROR for item in mine):
+                whole = [Path(file) for file, text in group.items() if is_bootstrap(text)]
+                mine += [said for file in whole for said in by_envoy(file, envoy)]
+            found += mine
+        except Unreadable as error:
+            unreadable.append(f"{next(iter(group))}: {error}")
     errors = sum(finding.severity == ERROR for finding in found)
     if output == "json":
         print(json.dumps([asdict(finding) for finding in found], indent=2))

@@ -97,7 +97,7 @@ def met(route: EnvoyRoute, cluster: Cluster, *, served: bool = True) -> Iterator
     """What meets where *route* leads to *cluster*; nothing if none of our filters works there, though one is *served*
     by them elsewhere."""
     mine = level(route.node)
-    listener, upstream = any(item.translates for item in route.filters), bool(route.enabled(cluster.filters, cluster))
+    listener, upstream = route.translated_before(cluster), bool(route.enabled(cluster.filters, cluster))
     if served and not listener and not upstream:
         return
     if listener and not upstream:
@@ -119,7 +119,7 @@ def combinations(config: Config) -> Iterator[tuple[Combination, Cluster | None]]
             if served or mine.node:
                 for found in met(route, cluster, served=served):
                     yield found, cluster
-        if not route.clusters and any(item.translates for item in route.filters):
+        if not config.reached(route) and ("provider" in (mine.text or "") or (served and not route.clusters)):
             yield Combination(mine, NONE, NONE), None
     for cluster in config.clusters.values():
         if cluster.name not in reached and cluster.filters:

@@ -10,7 +10,7 @@ from ..exchange.attributes import ROUTE_NAME
 from ..policy.base import PolicyError
 from .levels import ANNOTATION_LEAF, CLUSTER, ENDPOINT, ROUTE, MetadataLevel, level, used_levels
 from .rule import ERROR, WARNING, Found, rule
-from .topology import EXT_PROC, LEAF, Config, EnvoyRoute, Filter, type_of
+from .topology import EXT_PROC, LEAF, Cluster, Config, EnvoyRoute, Filter, type_of
 from .tree import Node
 
 ROLES = ("translator", "router")
@@ -188,32 +188,52 @@ def failure_mode_allow(config: Config) -> Found:
 @rule(
     "override-mode", ERROR, "a route takes from the filter what the translation needs",
     then="the sidecar gets no body or no headers for its requests: each is a 500, or goes on with the client's own key",
-    write="no processing_mode, metadata_options, failure_mode_allow in the route's ExtProcPerRoute.overrides",
+    write="no processing_mode, metadata_options, request_attributes, failure_mode_allow in the route's "
+    "ExtProcPerRoute.overrides",
 )  # fmt: skip
 def override_mode(config: Config) -> Found:
-    for item in _overridden(config):
-        said = item.overrides
-        if said is None:
-            continue
-        mode = said.get("processing_mode")
-        if mode and (
-            mode.get("request_body_mode").text != "BUFFERED" or not _sends(mode.get("request_header_mode"), True)
-        ):
-            yield mode, "a route's override takes the request's body or headers from the sidecar"
-        elif mode and item.placement == "upstream" and not _sends(mode.get("response_header_mode"), True):
-            yield mode, "a route's override takes the response's headers from the sidecar"
-        if said.get("failure_mode_allow").true:
-            yield said.get("failure_mode_allow"), "a route's override lets requests pass untranslated"
-        options = said.get("metadata_options")
-        if options and NAMESPACE not in options.get("receiving_namespaces", "untyped").texts:
-            yield options, "a route's override takes the namespace extproc from the sidecar"
-
-
-def _overridden(config: Config) -> Iterator[Filter]:
     for route in config.routes:
-        yield from route.filters
-        for cluster in config.reached(route):
-            yield from route.enabled(cluster.filters, cluster)
+        for cluster, item in _overridden(config, route):
+            yield from _taken_away(item)
+            asked = item.override("request_attributes")
+            for wanted in sorted(_wanted(route, cluster, item) - set(item.attributes)) if asked is not None else ():
+                yield asked or item.node, f"a route's override does not ask for {wanted}"
+
+
+def _taken_away(item: Filter) -> Found:
+    mode, failure = item.override("processing_mode"), item.override("failure_mode_allow")
+    if mode and (mode.get("request_body_mode").text != "BUFFERED" or not _sends(mode.get("request_header_mode"), True)):
+        yield mode, "a route's override takes the request's body or headers from the sidecar"
+    elif mode and item.placement == "upstream" and not _sends(mode.get("response_header_mode"), True):
+        yield mode, "a route's override takes the response's headers from the sidecar"
+    elif mode and item.translates and mode.get("response_body_mode").text not in BODIES:
+        yield mode, "a route's override has answers come in a form that cannot be translated"
+    if failure and failure.true:
+        yield failure, "a route's override lets requests pass untranslated"
+    options = item.override("metadata_options")
+    if options and NAMESPACE not in options.get("receiving_namespaces", "untyped").texts:
+        yield options, "a route's override takes the namespace extproc from the sidecar"
+
+
+def _overridden(config: Config, route: EnvoyRoute) -> Iterator[tuple[Cluster | None, Filter]]:
+    """The filters that work for *route*, with the cluster that it then leads to."""
+    clusters = config.reached(route)
+    listed = route.table.manager.filters if route.table.manager else []
+    if not clusters:
+        yield from ((None, item) for item in route.filters)
+    for cluster in clusters:
+        yield from ((cluster, item) for item in route.enabled([*listed, *cluster.filters], cluster))
+
+
+def _wanted(route: EnvoyRoute, cluster: Cluster | None, item: Filter) -> set[str]:
+    """The attributes by which *item* is told what metadata says for *route* and *cluster*."""
+    if not item.translates:
+        return set()
+    owners = [(ROUTE, route.node)] + ([(CLUSTER, cluster.node)] if cluster is not None else [])
+    if cluster is not None and item.placement == "upstream":
+        owners += [(ENDPOINT, endpoint) for endpoint in cluster.endpoints]
+    found = [(kind, level(owner)) for kind, owner in owners]
+    return {f"{kind}.{ANNOTATION_LEAF if said.annotation else LEAF}" for kind, said in found if said.node}
 
 
 @rule(

@@ -7,12 +7,13 @@ from typing import Any
 
 from ..exchange.attributes import MODELS
 from ..headers import CREDENTIAL_HEADERS
+from ..names import may_carry_credential
 from ..route.catalogue import read_catalogue
 from ..route.model import COSTS_NAMESPACE
 from ..route.text import RouteError
 from .levels import MetadataLevel, all_levels, combinations, level, named_level, place, problem
 from .rule import ERROR, WARNING, Found, rule
-from .topology import Cluster, Config, EnvoyRoute, Filter, Table, is_address, is_near, type_of
+from .topology import Cluster, Config, EnvoyRoute, Filter, Table, is_address, is_near
 from .tree import Node
 
 
@@ -23,11 +24,15 @@ from .tree import Node
 )  # fmt: skip
 def no_filter(config: Config) -> Found:
     for route in config.routes:
-        if route.table.manager is None or any(item.translates for item in route.filters) or _waits(route, config):
+        if route.table.manager is None or _waits(route, config):
             continue
-        bare = [cluster for cluster in config.reached(route) if not route.enabled(cluster.filters, cluster)]
+        bare = [
+            cluster
+            for cluster in config.reached(route)
+            if not route.enabled(cluster.filters, cluster) and not route.translated_before(cluster)
+        ]
         owners = [owner for cluster in bare for owner in (cluster.node, *cluster.endpoints)]
-        if bare and not config.is_translated(route):
+        if bare and not config.is_translated(route) and not any(item.translates for item in route.filters):
             owners.append(route.node)
         found = next((found for owner in owners if (found := level(owner)).node), None)
         if found:
@@ -35,7 +40,7 @@ def no_filter(config: Config) -> Found:
     if not config.filters:
         for route in config.routes:
             found = level(route.node)
-            if found.node and not config.reached(route):
+            if found.node and route.table.manager is not None and not config.reached(route):
                 yield found.node
 
 
@@ -176,6 +181,7 @@ def _catalogues(config: Config) -> Iterator[tuple[Node, Table]]:
 
 
 _SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-date", "x-goog-user-project"}
+_SIGNING = {"aws": ("access_key_id", "secret_access_key", "session_token"), "gcp": ("service_account_json",)}
 
 
 @rule(
@@ -185,12 +191,22 @@ _SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-
 )  # fmt: skip
 def secret_inline(config: Config) -> Found:
     for _, found in all_levels(config):
-        auth = _auth(found)
-        named = [("header", name) for name in auth.get("header", {}) if name.lower() in _SECRET]
-        named += [("query", name) for name in auth.get("query", {})]
-        for part, name in named:
-            if "${" not in str(auth[part][name]):
-                yield found.node, f"auth.{part}.{name} is a literal credential"
+        yield from ((found.node, f"{path} is a literal credential") for path in literals(found))
+
+
+def literals(found: MetadataLevel) -> Iterator[str]:
+    """Where in its ``auth`` *found* has a credential as it is."""
+    auth = _auth(found)
+    named = [("header", name) for name in auth.get("header", {}) if _is_secret(name)]
+    named += [("query", name) for name in auth.get("query", {})]
+    named += [(part, name) for part, members in _SIGNING.items() for name in auth.get(part, {}) if name in members]
+    for part, name in named:
+        if auth[part][name] and "${" not in str(auth[part][name]):
+            yield f"auth.{part}.{name}"
+
+
+def _is_secret(header: str) -> bool:
+    return header.lower() in _SECRET or (header.lower() not in CREDENTIAL_HEADERS and may_carry_credential(header))
 
 
 def _auth(found: MetadataLevel) -> dict[str, Any]:
@@ -223,13 +239,13 @@ def plain_text(config: Config) -> Found:
 )  # fmt: skip
 def tls_unverified(config: Config) -> Found:
     for cluster in config.clusters.values():
-        tls = cluster.node.get("transport_socket", "typed_config")
-        common = tls.get("common_tls_context")
         kinds = ("validation_context", "combined_validation_context", "validation_context_sds_secret_config")
         routes = config.routes_to(cluster)
         ours = cluster.filters or any(level(r.node).node or named_level(r).node for r in routes)
-        if ours and type_of(tls).endswith(".UpstreamTlsContext") and not any(common.has(kind) for kind in kinds):
-            yield common
+        for tls in cluster.tls if ours else ():
+            common = tls.get("common_tls_context")
+            if not any(common.has(kind) for kind in kinds):
+                yield common
 
 
 @rule(
@@ -239,13 +255,12 @@ def tls_unverified(config: Config) -> Found:
 )  # fmt: skip
 def no_sni(config: Config) -> Found:
     for cluster in config.clusters.values():
-        tls = cluster.node.get("transport_socket", "typed_config")
         far = any(not is_near(item) and not is_address(item) for item in cluster.endpoints)
         auto = cluster.options.get("upstream_http_protocol_options", "auto_sni").true
-        named = tls.has("sni") or tls.get("auto_host_sni").true or auto
         ours = cluster.filters or any(config.is_served(route) for route in config.routes_to(cluster))
-        if ours and far and type_of(tls).endswith(".UpstreamTlsContext") and not named:
-            yield tls.get("sni")
+        for tls in cluster.tls if ours and far and not auto else ():
+            if not tls.has("sni") and not tls.get("auto_host_sni").true:
+                yield tls.get("sni")
 
 
 @rule(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .matching import implies, is_anything, takes_path
 from .rule import ERROR, WARNING, Found, rule
 from .topology import EXT_PROC, Config, EnvoyRoute, Manager, type_of
-from .tree import Node
+from .tree import MERGE, Node
 
 _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+_CODEC = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 _COMPRESSOR = "envoy.extensions.filters.http.compressor.v3.Compressor"
 _CORS = "envoy.extensions.filters.http.cors.v3.Cors"
 _CONDITIONS = (
@@ -16,19 +18,23 @@ _CONDITIONS = (
     "cookies",
 )  # fmt: skip
 """What a match may ask for beside the path."""
-_ANYTHING = (".*", "/.*", "^.*", "^.*$", "^/.*", "^/.*$", "/.*$")
-"""Patterns that every path fits."""
 
 
 @rule(
     "filter-after-router", ERROR, "the filter stands behind Envoy's router",
-    then="Envoy does not start: its router ends the chain",
+    then="Envoy does not start: its router ends the chain on the listener, its upstream_codec that of a cluster",
     write="http_filters: [..., the ext_proc filter, envoy.filters.http.router]",
 )  # fmt: skip
 def filter_after_router(config: Config) -> Found:
     for item in config.filters:
-        if any(type_of(node.get("typed_config")) == _ROUTER for node in item.before):
-            yield item.node.get("name")
+        last = _ROUTER if item.placement == "listener" else _CODEC
+        if any(type_of(node.get("typed_config")) == last for node in item.before):
+            yield item.node.get("name"), f"the filter stands behind {_ENDS[last]}"
+        elif item.placement == "upstream" and not any(type_of(node.get("typed_config")) == last for node in item.after):
+            yield item.node.get("name"), f"no {_ENDS[last]} ends the chain of the cluster's filters"
+
+
+_ENDS = {_ROUTER: "Envoy's router", _CODEC: "envoy.filters.http.upstream_codec"}
 
 
 @rule(
@@ -91,7 +97,7 @@ def _is_catch_all(route: EnvoyRoute) -> bool:
 
 def _is_any_path(match: Node) -> bool:
     prefix = match.get("prefix")
-    return (bool(prefix) and prefix.text in ("", "/")) or match.get("safe_regex", "regex").text in _ANYTHING
+    return (bool(prefix) and prefix.text in ("", "/")) or is_anything(match.get("safe_regex", "regex").text)
 
 
 def _has_conditions(route: EnvoyRoute) -> bool:
@@ -108,26 +114,9 @@ def _takes_all_of(first: EnvoyRoute, second: EnvoyRoute) -> bool:
         # What bears the name of a route is not for the first.
         return False
     earlier, later = first.node.get("match"), second.node.get("match")
-    if earlier.get("case_sensitive").false or earlier.get("runtime_fraction"):
+    if earlier.get("runtime_fraction"):
         return False
-    return _takes_path(earlier, later) and (not _has_conditions(first) or _asks_no_more(earlier, later))
-
-
-def _takes_path(earlier: Node, later: Node) -> bool:
-    if _is_any_path(earlier):
-        return True
-    if earlier.get("safe_regex"):
-        return bool(earlier.get("safe_regex").plain() == later.get("safe_regex").plain())
-    if later.get("case_sensitive").false:
-        return False
-    path, beneath = later.get("path").text, later.get("prefix").text
-    parted = later.get("path_separated_prefix").text
-    if prefix := earlier.get("prefix").text:
-        return (path or beneath or parted).startswith(prefix)
-    if whole := earlier.get("path_separated_prefix").text:
-        return whole in (path, parted) or (path or beneath or parted).startswith(f"{whole}/")
-    own = earlier.get("path").text
-    return bool(own) and own == path
+    return takes_path(earlier, later) and (not _has_conditions(first) or _asks_no_more(earlier, later))
 
 
 def _asks_no_more(earlier: Node, later: Node) -> bool:
@@ -135,25 +124,11 @@ def _asks_no_more(earlier: Node, later: Node) -> bool:
     for name in _CONDITIONS:
         wanted = earlier.get(name)
         if wanted.is_list:
-            if not all(any(_implies(own, each) for own in later.get(name)) for each in wanted):
+            if not all(any(implies(own, each) for own in later.get(name)) for each in wanted):
                 return False
         elif wanted and wanted.plain() != later.get(name).plain():
             return False
     return True
-
-
-def _implies(given: Node, asked: Node) -> bool:
-    """Whether a header or a parameter that fits *given* fits *asked*."""
-    if given.plain() == asked.plain():
-        return True
-    names = {node.get("name").text.lower() for node in (given, asked)}
-    if len(names) > 1 or any(node.get("invert_match").true for node in (given, asked)):
-        return False
-    if any(node.get("string_match", "ignore_case").true for node in (given, asked)):
-        return False
-    begins = given.get("string_match", "exact").text or given.get("string_match", "prefix").text
-    prefix = asked.get("string_match", "prefix").text
-    return bool(begins) and (asked.get("present_match").true or (bool(prefix) and begins.startswith(prefix)))
 
 
 @rule(
@@ -199,6 +174,16 @@ def duplicate_domain(config: Config) -> Found:
 
 
 @rule(
+    "merge-key", ERROR, "a merge key of YAML (<<) stands in a file that Envoy reads",
+    then="Envoy does not start: to it `<<` is a member that no message has",
+    write="the members themselves, or an alias for the whole value: retry_policy: *retry",
+)  # fmt: skip
+def merge_key(config: Config) -> Found:
+    if config.root.has("static_resources") or config.root.has("resources"):
+        yield from (node for name, node in config.walk() if name == MERGE)
+
+
+@rule(
     "duplicate-cluster", ERROR, "two clusters bear one name",
     then="Envoy does not start, or rejects the update",
     write="one of the two, or another name",
@@ -229,6 +214,7 @@ def _named(route: EnvoyRoute) -> Iterator[Node]:
     if route.action.get("cluster").text:
         yield route.action.get("cluster")
     yield from (item.get("name") for item in route.action.get("weighted_clusters", "clusters") if item.get("name").text)
+    yield from (item.get("cluster") for item in route.action.get("request_mirror_policies") if item.get("cluster").text)
 
 
 def _is_meant(route: EnvoyRoute) -> bool:

@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..headers import CREDENTIAL_HEADERS
 from ..names import may_carry_credential, plain
+from ..policy.recognisers import KEYS
 from .levels import MetadataLevel, all_levels
 from .rule import WARNING, Found, rule
+from .rules_metadata import literals
 from .topology import Config
 from .tree import Node
 
@@ -48,20 +50,41 @@ _MEMBERS = _HEADERS | {"api_key", "access_key_id", "access_key_secret", "secret_
 def secret_literal(config: Config) -> Found:
     if not config.filters:
         return
+    told = {found.node.line for _, found in all_levels(config) if any(literals(found))}
+    for node, problem in [*_named(config), *_by_value(config)]:
+        # Of one line the first word is enough.
+        if node.line not in told:
+            yield node, problem
+        told.add(node.line)
+
+
+def _named(config: Config) -> Iterator[tuple[Node, str]]:
+    """What stands where a credential has its place."""
     for name, node in config.walk():
         for item in (node, *node):
-            header, value = item.get("key").text.lower(), item.get("value")
+            header, value = item.get("key").text.lower(), item.get("value") or item.get("raw_value")
             if header and value.text and _names_one(header) and not _is_reference(value.text):
                 yield value, f"{_whose(item)} adds {header} with a literal credential"
         if name in _ADDRESSES:
             yield from ((node, f"{_whose(node)} has a path with a literal {key}") for key in _keys_in(node.text))
-        inline = node.get("inline_string")
+        inline = node.get("inline_string") or node.get("inline_bytes")
         if inline.text and not _is_reference(inline.text) and node.path.endswith(_SECRETS):
             yield inline, "a secret stands in the configuration itself"
     for _, found in all_levels(config):
         yield from ((found.node, f"override.endpoint has a literal {name}") for name in _keys_in(_endpoint(found)))
-        literals = _literals(found.member("policies"), "policies")
-        yield from ((found.node, f"{path} is a literal credential") for path in literals)
+        paths = _literals(found.member("policies"), "policies")
+        yield from ((found.node, f"{path} is a literal credential") for path in paths)
+
+
+_LOOKS_LIKE_ONE = re.compile(rb"(?<![A-Za-z0-9_-])(?:" + rb"|".join(KEYS) + rb")|-----BEGIN [A-Z ]*PRIVATE KEY-----")
+
+
+def _by_value(config: Config) -> Iterator[tuple[Node, str]]:
+    """What looks like a key, wherever it stands: in a script, in a member of a route's text."""
+    for _, node in config.walk():
+        for item in (node, *node):
+            if _LOOKS_LIKE_ONE.search(item.text.encode()):
+                yield item, f"{_whose(item)} holds what looks like a provider's key"
 
 
 def _names_one(header: str) -> bool:
@@ -81,7 +104,11 @@ def _whose(node: Node) -> str:
 def _keys_in(url: str) -> list[str]:
     """The parameters of *url* that bear a literal credential."""
     pairs = parse_qsl(urlsplit(url).query) if "?" in url else []
-    return [name for name, value in pairs if name.lower() in _PARAMETERS and not _is_reference(value)]
+    return [name for name, value in pairs if _is_parameter(name.lower()) and value and not _is_reference(value)]
+
+
+def _is_parameter(name: str) -> bool:
+    return name in _PARAMETERS or (_SAYS_SO.search(plain(name)) is not None and may_carry_credential(name))
 
 
 def _literals(value: Any, path: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ _SCALARS = {_TAG + name for name in ("int", "float", "bool", "null")}
 MAX_VALUES = 500_000
 """Values that a text may come to, each as often as aliases repeat it."""
 MAX_DEPTH = 200
+MERGE = "<<"
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
@@ -85,7 +86,15 @@ class Node:
                     # The key's line: a block begins below it.
                     found.line = key.start_mark.line + 1
                     return found
+            for key, value in self._raw.value:
+                # YAML's merge, which what applies Kubernetes objects knows, and Envoy does not.
+                for merged in Node(value, self.path, self.line)._merged() if key.value == MERGE else ():
+                    if found := merged._member(name):
+                        return found
         return Node(None, path, self.line)
+
+    def _merged(self) -> Iterator[Node]:
+        yield from [self] if self.is_mapping else (Node(item, self.path, self.line) for item in self._raw.value)
 
     def items(self) -> Iterator[tuple[str, Node]]:
         """The members of a mapping."""
@@ -145,6 +154,15 @@ class Node:
             yield from value.walk()
         for item in self:
             yield from item.walk()
+
+    def with_member(self, name: str, value: Node) -> Node:
+        """The mapping with *value* as its member *name*: still the same thing, at the same place."""
+        if not self.is_mapping or value._raw is None:
+            return self
+        key = yaml.ScalarNode(f"{_TAG}str", name, value._raw.start_mark)
+        kept = [pair for pair in self._raw.value if pair[0].value not in (name, _camel(name))]
+        raw = yaml.MappingNode(self._raw.tag, [*kept, (key, value._raw)], self._raw.start_mark)
+        return Node(raw, self.path, self.line)
 
     def has(self, name: str) -> bool:
         return bool(self._member(name))

@@ -20,7 +20,8 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "files", nargs="+", metavar="FILE",
-        help="a bootstrap (YAML, JSON), Envoy's /config_dump, a ConfigMap that holds a bootstrap, or EnvoyFilters",
+        help="a bootstrap (YAML, JSON), with the files of resources that it leaves out (LDS, RDS, CDS); Envoy's "
+        "/config_dump; a ConfigMap that holds such files; EnvoyFilters",
     )  # fmt: skip
     parser.set_defaults(run=_check)
 

@@ -36,7 +36,7 @@ class Recogniser(Frozen):
                 at = start + ends
 
 
-_KEYS = (
+KEYS = (
     rb"sk-[A-Za-z0-9_-]{20,}",
     rb"(?:AKIA|ASIA)[A-Z0-9]{16}\b",
     rb"gh[oprsu]_[A-Za-z0-9]{36,}",
@@ -148,7 +148,7 @@ def _ip(found: bytes) -> Iterator[Span]:
 
 
 _KNOWN: dict[str, tuple[bytes, Check | None, bool]] = {
-    "key": (rb"\b(?:" + rb"|".join(_KEYS) + rb")|" + _PEM, None, False),
+    "key": (rb"\b(?:" + rb"|".join(KEYS) + rb")|" + _PEM, None, False),
     "email": (rb"[A-Za-z0-9._%+'-]+@(?:" + _WORD + rb"+\.)+[A-Za-z][A-Za-z]+", None, False),
     "iban": (rb"(?i)\b[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){11,30}", _iban, True),
     "card": (rb"\b\d{3,}(?:[ -]\d{3,})*\b", _card, False),

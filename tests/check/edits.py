@@ -243,6 +243,30 @@ def _mutating(places: Places) -> None:
     places.manager["http_filters"].insert(0, added)
 
 
+def _behind_the_codec(places: Places) -> None:
+    places.options["http_filters"].append(places.options["http_filters"].pop(0))
+
+
+def _without_a_codec(places: Places) -> None:
+    places.options["http_filters"].pop()
+
+
+def _matched_tls(**said: Any) -> Edit:
+    def edit(places: Places) -> None:
+        socket = places.cluster.pop("transport_socket")
+        for name, value in said.items():
+            socket["typed_config"][name] = value
+        places.cluster["transport_socket_matches"] = [{"name": "tls", "match": {}, "transport_socket": socket}]
+
+    return edit
+
+
+def _lua(code: str) -> Edit:
+    kind = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
+    config = {"@type": kind, "default_source_code": {"inline_string": code}}
+    return lambda places: places.manager["http_filters"].insert(0, {"name": "lua", "typed_config": config})
+
+
 def _again(places: Places) -> None:
     places.config["static_resources"]["clusters"].append(copy.deepcopy(places.clusters["anthropic"]))
 
@@ -353,6 +377,9 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("log-format", "", put("manager", "access_log.0.typed_config.log_format", GONE)),
     ("shadowed", "", put("route", "metadata.filter_metadata.envoy-gateway", _annotated("losses: report"))),
     ("filter-after-router", "", _behind_the_router),
+    ("filter-after-router", "codec", _behind_the_codec),
+    ("filter-after-router", "no codec", _without_a_codec),
+    ("merge-key", "", put("action", "<<", {"priority": "HIGH"})),
     ("google-grpc", "", _by_google),
     ("duplex-order", "", _duplex_behind),
     ("cors-route", "", _cors_without_a_cluster),
@@ -364,9 +391,19 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("duplicate-domain", "", put("host", "domains", ["*", "*"])),
     ("duplicate-cluster", "", _again),
     ("no-such-cluster", "", put("action", "cluster", "opnai")),
+    ("no-such-cluster", "mirror", put("action", "request_mirror_policies", [{"cluster": "shadow"}])),
     ("no-such-cluster", "catch-all", put("table", "validate_clusters", GONE)),
     ("secret-literal", "policy", leaf("route", "policies: [{moderation: {provider: openai, api_key: sk-1}}]\n")),
     ("secret-literal", "policy's auth", leaf("route", _REWRITING)),
+    ("secret-literal", "by its looks", adding("route", "x-info", "sk-abcdefghijklmnopqrstuvwx")),
+    ("secret-literal", "in a script", _lua("h:headers():replace('a', 'Bearer sk-abcdefghijklmnopqrstuvwx')")),
+    ("secret-literal", "among options", leaf("route", "options: {other: sk-abcdefghijklmnopqrstuvwx}\n")),
+    ("secret-literal", "raw", put("route", "request_headers_to_add", [
+        {"header": {"key": "x-api-key", "raw_value": "c2stMQ=="}}])),
+    ("secret-inline", "signing", leaf("endpoint", "provider: bedrock\nprovider_conf: {region: us-east-1}\n"
+                                      "auth: {aws: {access_key_id: AKIA1, secret_access_key: x}}\n")),
+    ("secret-inline", "a header of one's own", leaf("endpoint", "provider: openai-compatible\n"
+        "override: {endpoint: https://api.openai.com}\nauth: {header: {x-my-key: abc}}\n")),
     ("secret-literal", "route", adding("route", "x-api-key", "sk-1")),
     ("secret-literal", "another header", adding("route", "X-Portkey-Api-Key", "pk-1")),
     ("secret-literal", "filter", _mutating),
@@ -381,6 +418,8 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("no-filter", "disabled by the route", put("route", "typed_per_filter_config",
         {"extproc.translate": {"@type": PER_ROUTE, "disabled": True}})),
     ("no-sni", "", put("cluster", "transport_socket.typed_config.auto_host_sni", GONE)),
+    ("no-sni", "matched", _matched_tls(auto_host_sni=False)),
+    ("tls-unverified", "matched", _matched_tls(common_tls_context={})),
     ("host-rewrite", "", put("action", "auto_host_rewrite", GONE)),
     ("host-rewrite", "false", put("action", "auto_host_rewrite", False)),
     ("limits-by-request", "", put("action", "rate_limits", [
@@ -394,6 +433,9 @@ EDITS: list[tuple[str, str, Edit]] = [
         "request_body_mode": "BUFFERED", "response_header_mode": "SKIP"})),
     ("override-mode", "of the router", override("extproc.listener", processing_mode={"request_body_mode": "NONE"})),
     ("override-mode", "namespaces", override("extproc.translate", metadata_options={})),
+    ("override-mode", "answers", override("extproc.translate", processing_mode={
+        "request_body_mode": "BUFFERED", "response_body_mode": "FULL_DUPLEX_STREAMED"})),
+    ("override-mode", "attributes", override("extproc.translate", request_attributes=["request.path"])),
     ("override-mode", "failures", override("extproc.translate", failure_mode_allow=True)),
     ("schema", "unknown field", config("filter", "mesage_timeout", "10s")),
     ("schema", "unknown word", mode("filter", "request_trailer_mode", "SENT")),
