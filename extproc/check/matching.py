@@ -15,7 +15,7 @@ _KINDS = ("exact", "prefix", "suffix", "contains")
 
 
 @dataclass(frozen=True)
-class Text:
+class TextMatch:
     """What a StringMatcher, or an older form of it, asks of a text."""
 
     kind: str
@@ -37,14 +37,14 @@ class Text:
             "regex": self.kind == "regex" and _fits(value, text),
         }.get(self.kind, False)
 
-    def takes(self, other: Text) -> bool:
+    def takes(self, other: TextMatch) -> bool:
         """Whether whatever fits *other* fits this."""
         if self == other or self.kind == "present":
             return bool(self.kind)
         if self.kind == "regex":
             begins = _BEGINS.match(self.value)
             if begins and (other.kind == "exact" or begins[2] == ".*" or len(other.value) > len(_plain(begins[1]))):
-                return Text("prefix", _plain(begins[1])).takes(other)
+                return TextMatch("prefix", _plain(begins[1])).takes(other)
             return other.kind == "exact" and not other.folds and self.fits(other.value)
         if not self.value and self.kind in ("prefix", "suffix", "contains"):
             return True
@@ -75,18 +75,18 @@ def _fits(pattern: str, text: str) -> bool:
         return False
 
 
-def _text(node: Node, asked: Node) -> Text:
+def _text(node: Node, asked: Node) -> TextMatch:
     """What a header's or a parameter's match *node* asks, with *asked* its StringMatcher."""
     folds = asked.get("ignore_case").true
     for kind in _KINDS:
         for found in (asked.get(kind), node.get(f"{kind}_match")):
             if found:
-                return Text(kind, found.text, folds)
+                return TextMatch(kind, found.text, folds)
     for found in (asked.get("safe_regex", "regex"), node.get("safe_regex_match", "regex")):
         if found:
-            return Text("regex", found.text)
+            return TextMatch("regex", found.text)
     others = set(node.plain()) - {"name", "invert_match", "invertMatch"}
-    return Text("present") if not others or node.get("present_match").true else Text("")
+    return TextMatch("present") if not others or node.get("present_match").true else TextMatch("")
 
 
 def implies(given: Node, asked: Node) -> bool:
@@ -102,7 +102,7 @@ def implies(given: Node, asked: Node) -> bool:
     return bool(given_text.kind) and wanted.takes(given_text)
 
 
-def _misses(wanted: Text, text: str) -> bool:
+def _misses(wanted: TextMatch, text: str) -> bool:
     """Whether *text* is certain not to fit *wanted*."""
     return wanted.kind in _KINDS and not wanted.fits(text)
 
@@ -112,14 +112,14 @@ def is_anything(pattern: str) -> bool:
     return _ANYTHING.match(pattern) is not None
 
 
-def _path(match: Node) -> Text:
+def _path(match: Node) -> TextMatch:
     folds = match.get("case_sensitive").false
     if pattern := match.get("safe_regex", "regex").text:
-        return Text("regex", pattern)
+        return TextMatch("regex", pattern)
     for member, kind in (("path", "exact"), ("prefix", "prefix"), ("path_separated_prefix", "prefix")):
         if match.get(member):
-            return Text(kind, match.get(member).text, folds)
-    return Text("")
+            return TextMatch(kind, match.get(member).text, folds)
+    return TextMatch("")
 
 
 def takes_path(earlier: Node, later: Node) -> bool:
@@ -131,10 +131,11 @@ def takes_path(earlier: Node, later: Node) -> bool:
         return first.kind == "regex" and is_anything(first.value)
     if earlier.get("path_separated_prefix"):
         # Only whole parts: itself, and what is beneath it.
-        beneath = Text("prefix", f"{first.value}/", first.folds).takes(second)
+        beneath = TextMatch("prefix", f"{first.value}/", first.folds).takes(second)
         parted = second.kind == "exact" or later.get("path_separated_prefix")
         return beneath or bool(
-            parted and Text("exact", first.value, first.folds).takes(Text("exact", second.value, second.folds))
+            parted
+            and TextMatch("exact", first.value, first.folds).takes(TextMatch("exact", second.value, second.folds))
         )
     if second.kind == "prefix" and first.kind == "regex" and not _BEGINS.match(first.value):
         return is_anything(first.value)

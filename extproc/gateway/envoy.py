@@ -178,11 +178,12 @@ class Made:
             self._secrets[literal] = free_name(base, self._secrets.values())
         return self._secrets[literal]
 
-    def by_body(self, member: str, match: dict[str, Any]) -> dict[str, Any]:
-        """A route's match of a *member* of the body, as ``model.name``, by Envoy's own metadata."""
+    def by_body(self, member: str, value: dict[str, Any]) -> dict[str, Any]:
+        """A route's match of a *member* of the body, as ``model.name``, by Envoy's own metadata: *value* is a
+        ValueMatcher."""
         if member not in self._members:
             self._members.append(member)
-        return {"filter": BODY_NAMESPACE, "path": [{"key": member}], "value": {"string_match": match}}
+        return {"filter": BODY_NAMESPACE, "path": [{"key": member}], "value": value}
 
     def _body_filter(self) -> dict[str, Any]:
         rules: list[dict[str, Any]] = []
@@ -241,7 +242,7 @@ class Made:
 
 def _name_apart(wanted: list[Wanted]) -> None:
     """Give each a name of its own: it is that of a route and of a cluster."""
-    taken: set[str] = {"extproc"}
+    taken: set[str] = {"extproc", "no_such_model"}
     for item in wanted:
         item.name = free_name(item.name, taken)
         taken.add(item.name)
@@ -399,6 +400,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _as_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _NO_TEXT.match(text) else None)
+
+
+_NO_TEXT = re.compile(r"[yYnN]\Z|[-+]?[0-9.]+[eE][-+]?[0-9]+\Z|0[xXoO][0-9A-Fa-f]+\Z")
+"""Texts that Envoy's YAML takes for something else unless they are quoted, and Python's does not."""
+_Dumper.add_representer(str, _as_text)
 _Dumper.add_representer(_Block, lambda d, text: d.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
 
 
@@ -422,7 +430,7 @@ def _models_alone(matches: list[dict[str, Any]]) -> list[str]:
     found = []
     for match in matches:
         headers = match.get("headers", [])
-        exact = headers[0]["string_match"].get("exact", "") if len(headers) == 1 else ""
+        exact = headers[0].get("string_match", {}).get("exact", "") if len(headers) == 1 else ""
         if match != {"prefix": "/", "headers": [matching(MODEL_HEADER, {"exact": exact})]} or "*" in exact:
             return []
         found.append(exact)
@@ -436,7 +444,7 @@ def _by_model(matches: list[dict[str, Any]]) -> bool:
 def _may_take(other: Wanted, models: list[str]) -> bool:
     """Whether a request for one of *models* may find *other* first."""
     exact = [
-        None if header.get("invert_match") else header["string_match"].get("exact")
+        None if header.get("invert_match") else header.get("string_match", {}).get("exact")
         for match in other.matches
         for header in match.get("headers", [])
         if header["name"] == MODEL_HEADER

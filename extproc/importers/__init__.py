@@ -22,12 +22,16 @@ TARGETS = ("envoy", "extproc")
 """What can be made: a bootstrap for Envoy, or an ``extproc.yaml``, which not every source fits into."""
 
 
+_LIST = "items"
+
+
 def convert(source: str, *files: bytes, checks: bool = True, to: str = "envoy") -> Imported:
     """*files*, read together, in the form of *source* ("apisix", "aigw" or "litellm") as one of ``TARGETS``, without
     active health checks unless *checks*. Raises ImportFailed."""
     made = Made(checks)
     documents = [document for data in files for document in _documents(data)]
-    if not documents or not all(isinstance(item, dict) for item in documents):
+    listed = [item for document in documents if isinstance(document, dict) for item in document.get(_LIST, ())]
+    if not documents or not all(isinstance(item, dict) for item in (*documents, *listed)):
         raise ImportFailed("expected an object")
     if to != "envoy" and source != "litellm":
         raise ImportFailed(f"{source} says more than an extproc.yaml can: leave --to out, it becomes Envoy's own")
@@ -53,6 +57,9 @@ def _as_gateway(values: dict[str, Any], notes: list[str], to: str) -> Imported:
 def _documents(data: bytes) -> list[Any]:
     try:
         text = data.decode().removeprefix("\ufeff")
+        if text.lstrip().startswith("["):
+            # A list of objects, as people cut it out of an answer.
+            text = f'{{"{_LIST}": {text}}}'
         # Aliases that make millions of values, tags, and what is nested too deeply.
         bounded(text)
         return [item for item in yaml.safe_load_all(text) if item is not None]

@@ -11,6 +11,8 @@ from ..costs.counted import Cost
 from ..costs.expression import ExpressionError
 from ..gateway.envoy import Destination, Made, Wanted
 from ..providers import PROVIDERS
+from .apisix_multi import spread
+from .patterns import is_re2
 
 MODEL_HEADER = "x-ai-eg-model"
 _KINDS = ("AIGatewayRoute", "AIServiceBackend", "BackendSecurityPolicy", "Backend", "BackendTLSPolicy")
@@ -130,11 +132,14 @@ class _Manifests:
         references = rule.get("backendRefs", [])
         for number, reference in enumerate(references):
             wanted.targets += self._backend(reference, namespace, f"{where}.backendRefs[{number}]")
+        spread(wanted.targets, self.made, where)
         if len({target.priority for target in wanted.targets}) > 1 or wanted.action.get("retry_policy"):
             wanted.retries = max(len(wanted.targets) - 1, 1)
             wanted.codes = [429, 500, 502, 503, 504]
             self.made.note(where, "retry_policy is that of deploy/envoy.yaml; a BackendTrafficPolicy is not read")
-        if wanted.targets:
+        if not wanted.matches:
+            self.made.note(where, "none of its matches can be said here: left out")
+        elif wanted.targets:
             _headers(references, wanted, self, namespace, where)
             self.made.wanted.append(wanted)
         else:
@@ -160,15 +165,24 @@ class _Manifests:
         if schema != "OpenAI" and schema not in _SCHEMAS:
             self.made.note(f"AIServiceBackend {name}: schema", f"{schema} is not spoken here: left out")
             return []
-        backend = self.find("Backend", space, str(spec.get("backendRef", {}).get("name")))
-        places = [place for item in (backend or {}).get("spec", {}).get("endpoints", []) if (place := _address(item))]
+        aimed = spec.get("backendRef") or {}
+        there, called = str(aimed.get("namespace") or space), str(aimed.get("name"))
+        backend = self.find("Backend", there, called)
+        places = [place for item in (backend or {}).get("spec", {}).get("endpoints") or () if (place := _address(item))]
+        if aimed.get("kind", "Service") == "Service" and backend is None and "port" in aimed:
+            places = [(f"{called}.{there}.svc.cluster.local", int(aimed["port"]))]
         if not places:
-            wanted_name = f"{space}/{spec.get('backendRef', {}).get('name')}"
+            wanted_name = f"{there}/{called}"
             missing = "there is no Backend" if backend is None else "there is no address in the Backend"
             self.made.note(f"AIServiceBackend {name}: backendRef", f"{missing} {wanted_name} in these files: left out")
             return []
-        tls, sni = self._tls(space, str(spec["backendRef"]["name"]), backend or {})
+        tls, sni = self._tls(there, called, backend or {})
         policy = self._policy(spec, space, name)
+        if schema.startswith("GCP") and not (policy or {}).get("spec", {}).get("gcpCredentials", {}).get("projectName"):
+            self.made.note(
+                f"AIServiceBackend {name}", "no BackendSecurityPolicy names its project and region: left out"
+            )
+            return []
         wanted_model = reference.get("modelNameOverride") or None
         weight, priority = int(reference.get("weight", 1)), int(reference.get("priority", 0))
         if weight == 0:
@@ -217,10 +231,15 @@ class _Manifests:
     ) -> dict[str, Any]:  # fmt: skip
         schema = spec["schema"]
         name, prefix = schema["name"], schema.get("prefix")
+        if prefix is None and name == "OpenAI":
+            # Before there was `prefix`, `version` was it.
+            prefix = schema.get("version")
         security = (policy or {}).get("spec", {})
         level: dict[str, Any] = {"provider": _provider(name, host)}
         default = PROVIDERS[level["provider"]].host
-        url = f"{'https' if tls else 'http'}://{host}" + ("" if port == (443 if tls else 80) else f":{port}")
+        url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}" + (
+            "" if port == (443 if tls else 80) else f":{port}"
+        )
         if name == "AzureOpenAI":
             # The path is made of the model that is sent, as Azure's deployments are named.
             if version := schema.get("version"):
@@ -289,19 +308,46 @@ def _address(item: dict[str, Any]) -> tuple[str, int] | None:
 
 
 def _matches(rule: dict[str, Any], made: Made, where: str) -> list[dict[str, Any]]:
-    found = []
-    for number, match in enumerate(rule.get("matches", [])):
-        headers = []
-        for header in match.get("headers", []):
-            name = str(header.get("name")).lower()
-            value = str(header.get("value"))
-            pattern = header.get("type") == "RegularExpression"
-            matcher: dict[str, Any] = {"safe_regex": {"regex": value}} if pattern else {"exact": value}
-            headers.append({"name": "x-extproc-model" if name == MODEL_HEADER else name, "string_match": matcher})
-        for unused in set(match) - {"headers"}:
-            made.note(f"{where}.matches[{number}].{unused}", "has no equivalent here, and is left out")
-        found.append({"prefix": "/", "headers": headers} if headers else {"prefix": "/"})
-    return found or [{"prefix": "/"}]
+    """None if there are some, and not one that can be said here."""
+    given = rule.get("matches") or [{}]
+    found = (_match(match, made, f"{where}.matches[{number}]") for number, match in enumerate(given))
+    return [match for match in found if match is not None]
+
+
+def _match(match: dict[str, Any], made: Made, where: str) -> dict[str, Any] | None:
+    """One that says something which cannot be said here is left out: without that it would take more."""
+    for unused in set(match) - {"headers", "path", "method", "queryParams", "name"}:
+        made.note(f"{where}.{unused}", "has no equivalent here: what it is for is left out")
+        return None
+    path = match.get("path") or {}
+    value, kind = str(path.get("value", "/")), path.get("type", "PathPrefix")
+    beneath: dict[str, Any] = {"prefix": "/"} if value == "/" else {"path_separated_prefix": value.rstrip("/")}
+    paths: dict[str, dict[str, Any]] = {
+        "Exact": {"path": value},
+        "RegularExpression": {"safe_regex": {"regex": value}},
+        "PathPrefix": beneath,
+    }
+    made_of: dict[str, Any] = paths.get(kind, beneath)
+    method = [{"name": ":method", "string_match": {"exact": str(match["method"])}}] if "method" in match else []
+    headers = [*map(_asked, match.get("headers") or ()), *method]
+    for header in headers:
+        header["name"] = header["name"].lower()
+        if header["name"] == MODEL_HEADER:
+            header["name"] = "x-extproc-model"
+    parameters = [*map(_asked, match.get("queryParams") or ())]
+    asked = [made_of, *(item["string_match"] for item in (*headers, *parameters))]
+    for pattern in (item["safe_regex"]["regex"] for item in asked if "safe_regex" in item):
+        if not is_re2(pattern):
+            made.note(where, f"{pattern!r} is no pattern of RE2's: what it is for is left out")
+            return None
+    named = {"headers": headers, "query_parameters": parameters}
+    return {**made_of, **{member: listed for member, listed in named.items() if listed}}
+
+
+def _asked(item: dict[str, Any]) -> dict[str, Any]:
+    value = str(item.get("value"))
+    matcher = {"safe_regex": {"regex": value}} if item.get("type") == "RegularExpression" else {"exact": value}
+    return {"name": str(item.get("name")), "string_match": matcher}
 
 
 def _exact_models(matches: list[dict[str, Any]]) -> list[str]:
@@ -338,7 +384,11 @@ def _headers(
         manifests.made.note(where, "headerMutation of one backend among several: put each into a cluster of its own, "
                             "with weighted_clusters; left out")  # fmt: skip
         return
-    made = {header["name"]: header["value"] for mutation in found for header in mutation.get("set", [])}
+    made = {
+        header["name"]: _in_environment(manifests.made, where, str(header["name"]), str(header["value"]))
+        for mutation in found
+        for header in mutation.get("set") or ()
+    }
     if made:
         wanted.route["request_headers_to_add"] = [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
@@ -346,6 +396,15 @@ def _headers(
         ]
     if removed := [name for mutation in found for name in mutation.get("remove", [])]:
         wanted.route["request_headers_to_remove"] = removed
+
+
+def _in_environment(made: Made, where: str, name: str, value: str) -> str:
+    """*value*, a credential in it replaced by what Envoy looks up in its own environment."""
+    referred = made.secret(f"{where}.headerMutation.{name}", name, value, "header")
+    if referred == value:
+        return value
+    made.note(f"{where}.headerMutation.{name}", "Envoy adds it: the variable must be in Envoy's environment")
+    return re.sub(r"\$\{(\w+)\}", r"%ENVIRONMENT(\1)%", referred)
 
 
 def _listed(rule: dict[str, Any], matches: list[dict[str, Any]]) -> dict[str, dict[str, Any]] | None:

@@ -10,7 +10,9 @@ from ..gateway.envoy import Destination, ImportFailed, Made, Wanted, endpoint_pa
 from ..providers import PROVIDERS
 from ..route.model import COSTS_NAMESPACE
 from . import apisix_forms, apisix_multi, apisix_policies
+from .apisix_forms import UriPattern
 from .apisix_multi import SERVER_ERRORS
+from .apisix_vars import alternatives, listed, one_of
 
 PLUGINS = ("ai-proxy", "ai-proxy-multi")
 PLACEHOLDER = "https://llm.example"
@@ -63,7 +65,15 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
     if not names:
         made.note(identity, "has neither ai-proxy nor ai-proxy-multi, and is left out")
         return
-    plugin = plugins.pop(names[0])
+    plugin = _of_today(plugins.pop(names[0]))
+    meta = plugin.pop("_meta", None) or {}
+    if meta.get("disable"):
+        made.note(identity, f"has {names[0]} disabled, and is left out")
+        return
+    if meta.get("filter"):
+        # A condition for the plugin alone: without it the request would go elsewhere.
+        route["vars"] = ["AND", *listed(route.get("vars")), *listed(meta["filter"])]
+        made.note(f"{identity}: plugins.{names[0]}._meta.filter", "is the route's own condition here")
     limits = plugins.pop("ai-rate-limiting", None)
     looked = {name: plugins.pop(name) for name in apisix_policies.PLUGINS if name in plugins}
     for other in plugins:
@@ -72,8 +82,13 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
     if str(route.pop("status", 1)) == "0":
         made.note(identity, "has status 0, and is left out")
         return
-    wanted = Wanted(name, _matches(route, made), [])
-    wanted.domains = [str(host) for host in route.pop("hosts", None) or []] or [str(route.pop("host", None) or "*")]
+    matches = _matches(route, identity, made)
+    if not matches:
+        made.note(identity, "is left out: nothing here can tell its requests from others")
+        return
+    wanted = Wanted(name, matches, [])
+    hosts = list(route.pop("hosts", None) or []) or [route.pop("host", None) or "*"]
+    wanted.domains = list(dict.fromkeys(str(host).lower() for host in hosts))
     for ignored in ("create_time", "update_time", "desc", "labels", "priority"):
         route.pop(ignored, None)
     leftovers(route, made, "")
@@ -92,102 +107,60 @@ def _route(route: dict[str, Any], number: int, made: Made) -> None:
 # ---- which requests
 
 
-def _matches(route: dict[str, Any], made: Made) -> list[dict[str, Any]]:
-    uris = [str(uri) for uri in route.pop("uris", None) or []] or [str(route.pop("uri", "/*"))]
+def _of_today(plugin: dict[str, Any]) -> dict[str, Any]:
+    """The plugin as APISIX 3.12 and later have it. Before, `model` said provider, name and options, and `providers`
+    were what `instances` are."""
+    made = dict(plugin)
+    if isinstance(model := made.get("model"), dict):
+        del made["model"]
+        made["provider"] = model.get("provider", "openai")
+        name = {"model": model["name"]} if "name" in model else {}
+        made["options"] = {**(model.get("options") or {}), **name, **(made.get("options") or {})}
+    if "providers" in made and "instances" not in made:
+        made["instances"] = [
+            {"provider": each.get("name"), **each, "options": {**_named(each), **(each.get("options") or {})}}
+            for each in made.pop("providers")
+        ]
+        for each in made["instances"]:
+            each.pop("model", None)
+    return made
+
+
+def _named(instance: dict[str, Any]) -> dict[str, Any]:
+    return {"model": instance["model"]} if isinstance(instance.get("model"), str) else {}
+
+
+_NARROWS = ("remote_addr", "remote_addrs", "filter_func")
+"""Members of a route that make it take less, and cannot be said here."""
+
+
+def _matches(route: dict[str, Any], identity: str, made: Made) -> list[dict[str, Any]]:
+    """None if no request is certain to be the route's."""
+    uris = list(route.pop("uris", None) or []) or [str(route.pop("uri", "/*"))]
+    for name in _NARROWS:
+        if route.pop(name, None):
+            made.note(f"{identity}: {name}", "has no equivalent here, and without it the route would take more")
+            return []
     headers = []
     methods = [str(method) for method in route.pop("methods", None) or []]
     if methods:
-        headers.append({"name": ":method", "string_match": _one_of(methods)})
-    parameters: list[dict[str, Any]] = []
-    metadata: list[dict[str, Any]] = []
-    listed = route.pop("vars", None) or []
-    for condition in _flat(listed if listed and isinstance(listed[0], str) else ["AND", *listed]):
-        _condition(condition, headers, parameters, metadata, made)
-    made_of: dict[str, Any] = {"headers": headers} if headers else {}
-    if metadata:
-        made_of["dynamic_metadata"] = metadata
-    if parameters:
-        made_of["query_parameters"] = parameters
-    return [
-        {**({"prefix": uri[:-1]} if uri.endswith("*") else {"path": uri}), **copy.deepcopy(made_of)} for uri in uris
-    ]
+        headers.append({"name": ":method", "string_match": one_of(methods)})
+    made_of = []
+    for lists in alternatives(route.pop("vars", None), made, f"{identity}: vars"):
+        asked = [*headers, *lists.pop("headers", ())]
+        made_of.append({**({"headers": asked} if asked else {}), **lists})
+    return [{**_path(uri), **copy.deepcopy(asked)} for uri in uris for asked in made_of]
 
 
-def _one_of(words: list[str]) -> dict[str, Any]:
-    if len(words) == 1:
-        return {"exact": words[0]}
-    return {"safe_regex": {"regex": "|".join(map(re.escape, words))}}
-
-
-def _words(value: Any) -> list[str]:
-    """A value, or each of a list of them, as text."""
-    return [str(each) for each in (value if isinstance(value, list) else [value])]
-
-
-def _flat(condition: Any) -> list[Any]:
-    """One of ``vars`` as those that all must hold."""
-    if isinstance(condition, list) and condition and condition[0] == "AND":
-        return [each for part in condition[1:] for each in _flat(part)]
-    return [condition]
-
-
-def _either(condition: list[Any]) -> list[Any]:
-    """``["OR", [NAME, "==", A], [NAME, "==", B]]`` as ``[NAME, "in", [A, B]]``; any other as it is."""
-    parts = condition[1:]
-    if condition[0] != "OR" or not all(isinstance(part, list) and len(part) == 3 for part in parts):
-        return condition
-    if len({str(part[0]) for part in parts}) != 1 or any(part[1] not in ("==", "in") for part in parts):
-        return condition
-    return [parts[0][0], "in", [word for part in parts for word in _words(part[2])]]
-
-
-def _string_match(operator: str, value: Any) -> dict[str, Any] | None:
-    if operator == "in" and (words := _words(value)):
-        return _one_of(words)
-    if isinstance(value, list):
-        return None
-    regex = f".*(?:{value}).*"
-    matches: dict[str, dict[str, Any]] = {
-        "==": {"exact": str(value)},
-        "~~": {"safe_regex": {"regex": regex}},
-        "~*": {"safe_regex": {"regex": f"(?i){regex}"}},
-    }
-    return matches.get(operator)
-
-
-def _condition(
-    condition: Any, headers: list[dict[str, Any]], parameters: list[dict[str, Any]], metadata: list[dict[str, Any]],
-    made: Made,
-) -> None:  # fmt: skip
-    """One of ``vars``: a name, an operator, a value; ``!`` before the operator turns it round."""
-    told = _either(condition) if isinstance(condition, list) and condition else condition
-    inverted = isinstance(told, list) and len(told) == 4 and told[1] == "!"
-    if isinstance(told, list) and (inverted or len(told) == 3):
-        name, operator, value = str(told[0]), str(told[-2]), told[-1]
-        if operator == "~=":
-            operator, inverted = "==", not inverted
-        match = _string_match(operator, value)
-        header = name[5:].replace("_", "-") if name.startswith("http_") else ""
-        header = "x-extproc-model" if name == "post_arg.model" else header
-        if match and header:
-            # In Lua what is not there is unlike any text.
-            turned = {"invert_match": True, "treat_missing_header_as_empty": True} if inverted else {}
-            headers.append({"name": header, "string_match": match, **turned})
-            return
-        if match and name.startswith("arg_") and not inverted:
-            parameters.append({"name": name[4:], "string_match": match})
-            return
-        if match and name.startswith("cookie_") and operator in ("==", "in") and not inverted:
-            words = "|".join(map(re.escape, _words(value)))
-            regex = f"(?:.*;)?\\s*{re.escape(name[7:])}=(?:{words})\\s*(?:;.*)?"
-            headers.append({"name": "cookie", "string_match": {"safe_regex": {"regex": regex}}})
-            return
-        if match and name.startswith("post_arg."):
-            metadata.append(
-                made.by_body(name.removeprefix("post_arg."), match) | ({"invert": True} if inverted else {})
-            )
-            return
-    made.note("vars", f"the condition {condition!r} has no equivalent here, and is left out: the route takes more")
+def _path(uri: str) -> dict[str, Any]:
+    if isinstance(uri, UriPattern):
+        return {"safe_regex": {"regex": str(uri)}}
+    if "/:" in uri:
+        # radixtree's own names for a part of a path.
+        parts = re.split(r"/:\w+", uri.removesuffix("*"))
+        regex = "/[^/]+".join(map(re.escape, parts)) + (".*" if uri.endswith("*") else "")
+        return {"safe_regex": {"regex": regex}}
+    return {"prefix": uri[:-1]} if uri.endswith("*") else {"path": uri}
 
 
 # ---- what both plugins have

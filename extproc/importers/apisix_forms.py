@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..gateway.envoy import Made
+from .apisix_vars import listed
 
 Object = dict[str, Any]
 _VARIABLE = re.compile(r"\$\{\{\s*(\w+)\s*(?::=([^}]*))?\}\}")
@@ -62,6 +63,9 @@ def _identity(item: Object) -> str:
 
 def _parts(document: Object) -> list[Object]:
     """The objects that *document* lists, or itself."""
+    if isinstance(node := document.get("node"), dict):
+        # As APISIX 2 answers.
+        return [item.get("value", item) for item in node.get("nodes") or [node]]
     if isinstance(document.get("list"), list):
         return [item.get("value", item) for item in document["list"]]
     if isinstance(document.get("items"), list):
@@ -85,8 +89,10 @@ def _named(value: Any, made: Made) -> Any:
 
 def _beneath(service: Object, route: Object) -> Object:
     """*route* of ADC's form, with what its service says."""
-    own = {"name": f"{service.get('name', 'service')}_{route['name']}"} if "name" in route else {}
+    own: Object = {"name": f"{service.get('name', 'service')}_{route['name']}"} if "name" in route else {}
     hosts = route.get("hosts") or service.get("hosts")
+    if prefix := str(service.get("path_prefix") or "").rstrip("/"):
+        own["uris"] = [f"{prefix}{uri}" for uri in route.get("uris") or [route.get("uri", "/*")]]
     plugins = {**service.get("plugins", {}), **route.get("plugins", {})}
     return {**route, **own, "plugins": plugins, **({"hosts": hosts} if hosts else {})}
 
@@ -118,7 +124,7 @@ def _complete(route: Object, services: dict[str, Object], configs: dict[str, Obj
 
 def _of_kubernetes(objects: list[Object], made: Made) -> Iterator[Object]:
     configs = {
-        _key(item): _plugins_of(item.get("spec", {}).get("plugins", ()))
+        _key(item): _plugins_of(item.get("spec", {}).get("plugins", ()), f"{item['kind']} {_key(item)[1]}", made)
         for item in objects
         if item.get("kind") in ("PluginConfig", "ApisixPluginConfig")
     }
@@ -127,8 +133,9 @@ def _of_kubernetes(objects: list[Object], made: Made) -> Iterator[Object]:
         if kind == "ApisixRoute":
             yield from _of_apisix_route(item, configs, made)
         elif kind == "HTTPRoute":
-            yield from _of_http_route(item, configs, made)
-        elif kind not in ("PluginConfig", "ApisixPluginConfig", *_SILENT):
+            policies = [other["spec"] for other in objects if _is_policy_of(other, item)]
+            yield from _of_http_route(item, configs, policies, made)
+        elif kind not in ("PluginConfig", "ApisixPluginConfig", "HTTPRoutePolicy", *_SILENT):
             made.note(f"{kind} {_key(item)[1]}", "has no equivalent here, and is left out")
 
 
@@ -137,16 +144,24 @@ def _key(item: Object) -> tuple[str, str]:
     return str(metadata.get("namespace", "default")), str(metadata.get("name", ""))
 
 
-def _plugins_of(listed: Any) -> Object:
+def _plugins_of(listed: Any, where: str, made: Made) -> Object:
     """Plugins as the controllers list them, by name; those that are switched off are none."""
-    return {item["name"]: item.get("config", {}) for item in listed if item.get("enable", True)}
+    used = [item for item in listed or () if item.get("enable", True)]
+    for item in used:
+        if "secretRef" in item:
+            made.note(f"{where}: plugins.{item['name']}.secretRef", f"what the Secret {item['secretRef']} says is not "
+                      "read: put its members in, credentials as ${VARIABLE}")  # fmt: skip
+    return {item["name"]: item.get("config") or {} for item in used}
 
 
 def _of_apisix_route(item: Object, configs: dict[tuple[str, str], Object], made: Made) -> Iterator[Object]:
     space, name = _key(item)
     for number, rule in enumerate(item.get("spec", {}).get("http", ())):
         match = rule.get("match", {})
-        plugins = _plugins_of(rule.get("plugins", ()))
+        plugins = _plugins_of(rule.get("plugins", ()), f"ApisixRoute {name}", made)
+        for member in ("authentication", "timeout", "websocket"):
+            if rule.get(member):
+                made.note(f"ApisixRoute {name}: {member}", "has no equivalent here, and is left out")
         reference = rule.get("plugin_config_name")
         if reference is not None:
             found = configs.get((str(rule.get("plugin_config_namespace", space)), str(reference)))
@@ -159,25 +174,53 @@ def _of_apisix_route(item: Object, configs: dict[tuple[str, str], Object], made:
             "plugins": plugins,
             "priority": rule.get("priority", 0),
             **{key: match[key] for key in ("hosts", "methods") if key in match},
-            "vars": [var for expr in match.get("exprs", ()) if (var := _var(expr, f"ApisixRoute {name}", made))],
+            "vars": [_var(expr) for expr in match.get("exprs") or ()],
+            **({"remote_addrs": match["remoteAddrs"]} if match.get("remoteAddrs") else {}),
+            **({"filter_func": match["filter_func"]} if match.get("filter_func") else {}),
         }
 
 
-_SUBJECTS = {"Header": "http_", "Query": "arg_", "Cookie": "cookie_"}
-_OPERATORS = {"Equal": "==", "RegexMatch": "~~"}
+_SUBJECTS = {
+    "Header": "http_",
+    "Query": "arg_",
+    "Cookie": "cookie_",
+    "Body": "post_arg.",
+    "Variable": "",
+    "Path": "uri",
+}
+_OPERATORS = {
+    "Equal": "==", "NotEqual": "~=", "GreaterThan": ">", "GreaterThanEqual": ">=", "LessThan": "<",
+    "LessThanEqual": "<=", "In": "in", "NotIn": "!in", "RegexMatch": "~~", "RegexNotMatch": "!~~",
+    "RegexMatchCaseInsensitive": "~*", "RegexNotMatchCaseInsensitive": "!~*",
+}  # fmt: skip
 
 
-def _var(expr: Object, where: str, made: Made) -> list[str] | None:
-    subject, operator = expr.get("subject", {}), _OPERATORS.get(str(expr.get("op")))
+def _var(expr: Object) -> list[Any]:
+    """An expression of an ApisixRoute as one of ``vars``; one that cannot be understood stays what nobody can."""
+    subject, operator = expr.get("subject") or {}, _OPERATORS.get(str(expr.get("op")))
     prefix = _SUBJECTS.get(str(subject.get("scope")))
     if operator is None or prefix is None:
-        made.note(where, f"the expression {expr!r} has no equivalent here, and is left out")
-        return None
-    name = str(subject.get("name", ""))
-    return [prefix + (name.lower().replace("-", "_") if prefix == "http_" else name), operator, str(expr.get("value"))]
+        return [expr]
+    name = str(subject.get("name") or "")
+    value = expr["set"] if operator.endswith("in") and expr.get("set") else expr.get("value")
+    told = prefix + (name.lower().replace("-", "_") if prefix == "http_" else "" if prefix == "uri" else name)
+    return [told, *(["!"] if operator[0] == "!" else []), operator.removeprefix("!"), value]
 
 
-def _of_http_route(item: Object, configs: dict[tuple[str, str], Object], made: Made) -> Iterator[Object]:
+class UriPattern(str):
+    """An ``uri`` that is a regular expression."""
+
+
+def _is_policy_of(policy: Object, route: Object) -> bool:
+    if policy.get("kind") != "HTTPRoutePolicy" or _key(policy)[0] != _key(route)[0]:
+        return False
+    refs = policy.get("spec", {}).get("targetRefs") or ()
+    return any(ref.get("kind") == "HTTPRoute" and ref.get("name") == _key(route)[1] for ref in refs)
+
+
+def _of_http_route(
+    item: Object, configs: dict[tuple[str, str], Object], policies: list[Object], made: Made
+) -> Iterator[Object]:
     space, name = _key(item)
     spec = item.get("spec", {})
     for number, rule in enumerate(spec.get("rules", ())):
@@ -192,13 +235,19 @@ def _of_http_route(item: Object, configs: dict[tuple[str, str], Object], made: M
                 made.note(f"HTTPRoute {name}", f"there is no PluginConfig {reference.get('name')} in these files")
             plugins |= found or {}
         for index, match in enumerate(rule.get("matches") or [{}]):
-            yield _of_match(match, f"{name}_{number}_{index}", spec.get("hostnames", []), plugins)
+            route = _of_match(match, f"{name}_{number}_{index}", spec.get("hostnames", []), plugins)
+            for policy in policies:
+                route["vars"] = [*route["vars"], *listed(policy.get("vars"))]
+                route["priority"] = policy.get("priority", route.get("priority", 0))
+            yield route
 
 
 def _of_match(match: Object, name: str, hosts: list[str], plugins: Object) -> Object:
     path = match.get("path", {})
     value, kind = str(path.get("value", "/")), path.get("type", "PathPrefix")
     uris = [value] if kind == "Exact" else ["/*"] if value == "/" else [value.rstrip("/"), f"{value.rstrip('/')}/*"]
+    if kind == "RegularExpression":
+        uris = [UriPattern(value)]
     operator = {"RegularExpression": "~~"}
     conditions = [
         [f"http_{h['name'].lower().replace('-', '_')}", operator.get(h.get("type", ""), "=="), h["value"]]

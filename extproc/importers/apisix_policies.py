@@ -6,9 +6,7 @@ import re
 from typing import Any
 
 from ..gateway.envoy import Made, Wanted, leftovers
-
-_NOT_RE2 = re.compile(r"\(\?(?:[=!>]|<[=!])|\\[1-9]|[*+?}]\+")
-"""Look-arounds, atomic groups, back references and possessive repetitions."""
+from .patterns import is_re2
 
 
 def policies(plugins: dict[str, Any], wanted: Wanted, made: Made) -> None:
@@ -34,7 +32,7 @@ def _guard(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
         if patterns := plugin.pop(name, None):
             members[name] = patterns
             for at, pattern in enumerate(patterns):
-                if _NOT_RE2.search(str(pattern)):
+                if not is_re2(str(pattern)):
                     made.note(f"{path}.{name}[{at}]", "is no pattern of RE2's: write it without look-arounds")
     for name in ("match_all_roles", "match_all_conversation_history", "deny_message", "fail_mode"):
         if name in plugin:

@@ -36,7 +36,7 @@ class Plain:
     """A translator on the listener, one route, one provider; as it stands there is nothing to find."""
 
     def __init__(self) -> None:
-        self.config = yaml.safe_load(CASE.read_text("utf-8"))
+        self.config: Values = yaml.safe_load(CASE.read_text("utf-8"))
         self.static = self.config["static_resources"]
         self.listener = self.static["listeners"][0]
         self.chain = self.listener["filter_chains"][0]

@@ -251,3 +251,77 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     file.write_text("kind: Secret")
     assert main(["import", "aigw", str(file)]) == 2
     assert "nothing here" in capsys.readouterr().err
+
+
+# ---- what is said otherwise, or cannot be said
+
+
+def test_a_version_was_the_prefix_before() -> None:
+    schema = {"name": "OpenAI", "version": "v1beta/openai"}
+    level = level_of(ROUTE, *backend("b", "generativelanguage.googleapis.com", schema=schema))
+    assert level["override"]["endpoint"].endswith("/v1beta/openai/chat/completions")
+    assert "override" not in level_of(
+        ROUTE, *backend("b", "api.openai.com", schema={"name": "OpenAI", "version": "v1"})
+    )
+
+
+def test_a_service_of_kubernetes_and_a_backend_elsewhere() -> None:
+    service = manifest("AIServiceBackend", "b", schema={"name": "OpenAI"}, backendRef={"name": "vllm", "port": 8000})
+    assert level_of(ROUTE, service)["override"] == {"endpoint": "http://vllm.default.svc.cluster.local:8000"}
+    _, place = backend("b", "10.0.0.1", 8000)
+    place["metadata"]["namespace"] = "infra"
+    aimed = {"name": "b", "kind": "Backend", "namespace": "infra"}
+    elsewhere = manifest("AIServiceBackend", "b", schema={"name": "OpenAI"}, backendRef=aimed)
+    assert level_of(ROUTE, elsewhere, place)["override"] == {"endpoint": "http://10.0.0.1:8000"}
+
+
+def test_an_address_of_six_bytes_pairs() -> None:
+    level = level_of(ROUTE, manifest("AIServiceBackend", "b", schema={"name": "OpenAI"}, backendRef={"name": "b"}),
+                     manifest("Backend", "b", endpoints=[{"ip": {"address": "fd00::1", "port": 8000}}]))  # fmt: skip
+    assert level["override"] == {"endpoint": "http://[fd00::1]:8000"}
+
+
+def test_two_models_of_one_host_are_asked_in_turn() -> None:
+    refs = [{"name": "b", "modelNameOverride": "x", "weight": 8}, {"name": "b", "modelNameOverride": "y", "weight": 2}]
+    made = imported(manifest("AIGatewayRoute", "r", rules=[rule(*refs)]), *backend("b", "10.0.0.1", 8000))
+    places = placements.clusters(yaml.safe_load(made.yaml))["r"]["load_assignment"]["endpoints"]
+    assert [place["priority"] for place in places] == [0, 1]
+    assert any("one endpoint of an address" in note for note in made.notes)
+
+
+def matched(*matches: Any) -> list[dict[str, Any]]:
+    route = manifest("AIGatewayRoute", "r", rules=[{"matches": list(matches), "backendRefs": [{"name": "b"}]}])
+    made = imported(route, *backend("b", "10.0.0.1", 8000))
+    return [item["match"] for item in placements.routes(yaml.safe_load(made.yaml))[:-1]]
+
+
+def test_matches_beside_the_model() -> None:
+    model = {"headers": [{"name": "x-ai-eg-model", "value": "m"}]}
+    (path,) = matched({**model, "path": {"type": "PathPrefix", "value": "/v1/chat"}})
+    assert path["path_separated_prefix"] == "/v1/chat"
+    (method,) = matched({**model, "method": "POST"})
+    assert method["headers"][1] == {"name": ":method", "string_match": {"exact": "POST"}}
+    (query,) = matched({**model, "queryParams": [{"name": "a", "value": "b"}]})
+    assert query["query_parameters"] == [{"name": "a", "string_match": {"exact": "b"}}]
+
+
+def test_a_match_that_cannot_be_said_is_left_out() -> None:
+    model = {"headers": [{"name": "x-ai-eg-model", "value": "m"}]}
+    other = {"headers": [{"name": "x-ai-eg-model", "type": "RegularExpression", "value": "(?!gpt).*"}]}
+    assert len(matched({**model, "unheard": {}}, model)) == len(matched(other, model)) == 1
+    with pytest.raises(ImportFailed, match="none of its matches"):
+        matched({**model, "unheard": {}})
+
+
+def test_a_key_in_a_header_mutation() -> None:
+    mutation = {"set": [{"name": "Authorization", "value": "Bearer sk-live-1"}, {"name": "x-team", "value": "a"}]}
+    ref = {"name": "b", "headerMutation": mutation}
+    made = imported(manifest("AIGatewayRoute", "r", rules=[rule(ref)]), *backend("b", "10.0.0.1", 8000))
+    added = placements.routes(yaml.safe_load(made.yaml))[0]["request_headers_to_add"]
+    assert [item["header"]["value"] for item in added] == ["Bearer %ENVIRONMENT(HEADER_API_KEY)%", "a"]
+    assert any("Envoy's environment" in note for note in made.notes)
+
+
+def test_a_project_that_nobody_names() -> None:
+    with pytest.raises(ImportFailed, match="names its project"):
+        imported(ROUTE, *backend("b", "aiplatform.googleapis.com", schema={"name": "GCPVertexAI"}))

@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from extproc.check import check
-from extproc.importers import convert
+from extproc.importers import ImportFailed, convert
 from tests.support import placements
 
+from .files import levels_of
 from .plugins import AZURE, HEADER, imported, instance, multi, single
 
 # ---- ai-proxy (D1-D30)
@@ -147,7 +148,7 @@ def test_a_key_in_an_endpoints_query_is_replaced() -> None:
 def test_matches() -> None:
     made = imported({"provider": "openai", "auth": HEADER}, uris=["/a/*", "/b"], methods=["POST", "PUT"], hosts=["h.x"],
                     vars=[["post_arg.model", "==", "openai"], ["http_x_team", "~~", "^b"], ["arg_v", "==", "1"],
-                          ["post_arg.a.b", "==", "1"], ["remote_addr", "==", "1.2.3.4"]])  # fmt: skip
+                          ["post_arg.a.b", "==", "1"]])  # fmt: skip
     config = yaml.safe_load(made.yaml)
     first, second, _ = placements.routes(config)
     assert (first["match"]["prefix"], second["match"]["path"]) == ("/a/", "/b")
@@ -162,37 +163,41 @@ def test_matches() -> None:
     assert nested["path"] == [{"key": "a.b"}] and nested["value"] == {"string_match": {"exact": "1"}}
     (rule,) = placements.manager(config)["http_filters"][0]["typed_config"]["request_rules"]["rules"]
     assert rule["selectors"] == [{"key": "a"}, {"key": "b"}]
-    assert [note.partition(":")[0] for note in made.notes if note.startswith("vars")] == ["vars"]
 
 
-@pytest.mark.parametrize(
-    ("condition", "headers"),
-    [
-        (["post_arg.model", "in", ["a.1", "b"]],
-         [{"name": "x-extproc-model", "string_match": {"safe_regex": {"regex": "a\\.1|b"}}}]),
-        (["OR", ["post_arg.model", "==", "a"], ["post_arg.model", "==", "b"]],
-         [{"name": "x-extproc-model", "string_match": {"safe_regex": {"regex": "a|b"}}}]),
-        (["AND", ["http_x_team", "==", "a"], ["http_x_kind", "~*", "^b"]],
-         [{"name": "x-team", "string_match": {"exact": "a"}},
-          {"name": "x-kind", "string_match": {"safe_regex": {"regex": "(?i).*(?:^b).*"}}}]),
-        (["http_x_team", "~=", "a"],
-         [{"name": "x-team", "string_match": {"exact": "a"}, "invert_match": True,
-           "treat_missing_header_as_empty": True}]),
-        (["http_x_team", "!", "in", ["a"]],
-         [{"name": "x-team", "string_match": {"exact": "a"}, "invert_match": True,
-           "treat_missing_header_as_empty": True}]),
-        (["cookie_sid", "==", "1+"],
-         [{"name": "cookie", "string_match": {"safe_regex": {"regex": r"(?:.*;)?\s*sid=(?:1\+)\s*(?:;.*)?"}}}]),
-        (["http_x_n", ">", 3], None),
-        (["arg_v", "~=", "1"], None),
-        (["OR", ["http_a", "==", "1"], ["http_b", "==", "1"]], None),
-    ],
-)  # fmt: skip
-def test_operators(condition: Any, headers: Any) -> None:
-    made = imported({"provider": "openai", "auth": HEADER}, vars=[condition])
-    match = placements.routes(yaml.safe_load(made.yaml))[0]["match"]
-    assert match.get("headers") == headers
-    assert any("the route takes more" in note for note in made.notes) is (headers is None)
+@pytest.mark.parametrize("member", [{"remote_addr": "10.0.0.1"}, {"remote_addrs": ["::1"]}, {"filter_func": "f"}])
+def test_what_narrows_a_route_and_cannot_be_said(member: Any) -> None:
+    with pytest.raises(ImportFailed, match="without it the route would take more"):
+        imported({"provider": "openai", "auth": HEADER}, **member)
+
+
+def test_the_plugins_of_before() -> None:
+    old = {"model": {"provider": "openai", "name": "gpt-4", "options": {"max_tokens": 9}}, "auth": HEADER}
+    (level,) = levels_of(yaml.safe_load(imported(old).yaml), "r1")
+    assert level["options"] == {"max_tokens": 9, "model": "gpt-4"} and level["provider"] == "openai"
+    each = [{"name": name, "model": "m", "auth": HEADER} for name in ("openai", "deepseek")]
+    made = convert(
+        "apisix", json.dumps({"id": "r", "uri": "/x", "plugins": {"ai-proxy-multi": {"providers": each}}}).encode()
+    )
+    found = levels_of(yaml.safe_load(made.yaml), "r")
+    assert [(level["provider"], level["options"]) for level in found] == [
+        ("openai", {"model": "m"}),
+        ("deepseek", {"model": "m"}),
+    ]
+
+
+def test_a_plugin_that_is_off_or_for_some_requests_alone() -> None:
+    with pytest.raises(ImportFailed, match="has ai-proxy disabled"):
+        imported({"provider": "openai", "auth": HEADER, "_meta": {"disable": True}})
+    made = imported({"provider": "openai", "auth": HEADER, "_meta": {"filter": [["http_a", "==", "1"]]}})
+    assert placements.routes(yaml.safe_load(made.yaml))[0]["match"]["headers"][0]["name"] == "a"
+
+
+@pytest.mark.parametrize("name", ["n", "Y", "1e5", "0x1f"])
+def test_names_that_yaml_may_read_as_something_else(name: str) -> None:
+    made = convert("apisix", json.dumps({"id": name, "uri": "/x", "plugins": {"ai-proxy": {
+        "provider": "openai", "auth": HEADER}}}).encode())  # fmt: skip
+    assert f'name: "{name}"' in made.yaml
 
 
 def test_an_inverted_match_of_a_members_value() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import copy
+import json
 from typing import Any
 
 import pytest
 
-from extproc.importers import ImportFailed
+from extproc.importers import ImportFailed, convert
 from tests.support import placements
 
 from .files import KEY, apisix, case, config_of, hosts_of, levels_of
@@ -70,3 +72,67 @@ def test_apisix_routes_of_the_ingress_controller() -> None:
                    "spec": {"http": [rule]}})  # fmt: skip
     (route, _) = placements.routes(config_of(made))
     assert route["match"] == {"prefix": "/v1/", "headers": [{"name": "x-team", "string_match": {"exact": "blue"}}]}
+
+
+PLUGINS = [{"name": "ai-proxy", "config": {"provider": "openai", "auth": KEY}}]
+
+
+def of_expression(**expression: Any) -> Any:
+    rule = {"name": "one", "match": {"paths": ["/v1/*"], "exprs": [
+        {"subject": {"scope": "Header", "name": "X-Team"}, **expression}]}, "plugins": PLUGINS}  # fmt: skip
+    made = apisix({"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "metadata": {"name": "a"},
+                   "spec": {"http": [rule]}})  # fmt: skip
+    (route, _) = placements.routes(config_of(made))
+    (header,) = route["match"]["headers"]
+    return {name: value for name, value in header.items() if name not in ("name", "treat_missing_header_as_empty")}
+
+
+@pytest.mark.parametrize(
+    ("expression", "asked"),
+    [
+        ({"op": "NotEqual", "value": "a"}, {"string_match": {"exact": "a"}, "invert_match": True}),
+        ({"op": "In", "set": ["a", "b"]}, {"string_match": {"safe_regex": {"regex": "a|b"}}}),
+        ({"op": "NotIn", "set": ["a"]}, {"string_match": {"exact": "a"}, "invert_match": True}),
+        ({"op": "GreaterThan", "value": "3"}, {"range_match": {"start": 4, "end": 2**63 - 1}}),
+        ({"op": "RegexNotMatch", "value": "^a"},
+         {"string_match": {"safe_regex": {"regex": ".*(?:^a).*"}}, "invert_match": True}),
+        ({"op": "Equal", "value": "/v1/x", "subject": {"scope": "Path"}},
+         {"string_match": {"safe_regex": {"regex": r"(?:/v1/x)(?:\?.*)?"}}}),
+        ({"op": "Equal", "value": "m", "subject": {"scope": "Variable", "name": "post_arg.model"}},
+         {"string_match": {"exact": "m"}}),
+    ],
+)  # fmt: skip
+def test_expressions_of_an_apisix_route(expression: Any, asked: Any) -> None:
+    assert of_expression(**expression) == asked
+
+
+def test_an_expression_that_nobody_understands_leaves_the_route_out() -> None:
+    with pytest.raises(ImportFailed, match="is left out"):
+        of_expression(op="Resembles", value="a")
+
+
+def test_a_policy_of_an_http_route_narrows_it() -> None:
+    meta = {**GATEWAY[1]["metadata"], "name": "q"}
+    policy = {"apiVersion": "apisix.apache.org/v1alpha1", "kind": "HTTPRoutePolicy", "metadata": meta,
+              "spec": {"targetRefs": [{"kind": "HTTPRoute", "name": GATEWAY[1]["metadata"]["name"]}],
+                       "vars": [["http_x", "==", "1"]]}}  # fmt: skip
+    for route in placements.routes(config_of(apisix(*GATEWAY, policy)))[:-1]:
+        assert {"name": "x", "string_match": {"exact": "1"}} in route["match"]["headers"]
+
+
+def test_a_pattern_of_an_http_route_and_a_prefix_of_adcs() -> None:
+    spec = copy.deepcopy(GATEWAY[1]["spec"])
+    spec["rules"][0]["matches"] = [{"path": {"type": "RegularExpression", "value": "/v1/(chat|x).*"}}]
+    first = placements.routes(config_of(apisix({**GATEWAY[1], "spec": spec}, GATEWAY[0])))[0]
+    assert first["match"]["safe_regex"] == {"regex": "/v1/(chat|x).*"}
+    route = {"name": "r", "uris": ["/v1/*"], "plugins": {"ai-proxy": {"provider": "openai", "auth": KEY}}}
+    made = apisix({"services": [{"name": "s", "path_prefix": "/llm", "routes": [route]}]})
+    assert placements.routes(config_of(made))[0]["match"]["prefix"] == "/llm/v1/"
+
+
+def test_older_answers_and_bare_lists() -> None:
+    route = {"id": "r", "uri": "/x", "plugins": {"ai-proxy": {"provider": "openai", "auth": KEY}}}
+    for given in ({"node": {"value": route}}, {"node": {"nodes": [{"value": route}]}}):
+        assert len(placements.routes(config_of(apisix(given)))) == 2
+    made = convert("apisix", json.dumps([route, {**route, "id": "s", "uri": "/y"}]).encode())
+    assert len(placements.routes(config_of(made))) == 3
