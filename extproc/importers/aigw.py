@@ -398,9 +398,15 @@ def _headers(
         wanted.route["request_headers_to_remove"] = removed
 
 
+_ACCOUNTS = ("openai-organization", "openai-project", "x-goog-user-project")
+"""Headers that say whose account it is, and are no secret."""
+
+
 def _in_environment(made: Made, where: str, name: str, value: str) -> str:
     """*value*, a credential in it replaced by what Envoy looks up in its own environment."""
-    referred = made.secret(f"{where}.headerMutation.{name}", name, value, "header")
+    referred = (
+        value if name.lower() in _ACCOUNTS else made.secret(f"{where}.headerMutation.{name}", name, value, "header")
+    )
     if referred == value:
         return value
     made.note(f"{where}.headerMutation.{name}", "Envoy adds it: the variable must be in Envoy's environment")

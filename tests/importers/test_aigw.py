@@ -314,11 +314,17 @@ def test_a_match_that_cannot_be_said_is_left_out() -> None:
 
 
 def test_a_key_in_a_header_mutation() -> None:
-    mutation = {"set": [{"name": "Authorization", "value": "Bearer sk-live-1"}, {"name": "x-team", "value": "a"}]}
+    mutation = {
+        "set": [
+            {"name": "Authorization", "value": "Bearer sk-live-1"},
+            {"name": "x-team", "value": "a"},
+            {"name": "OpenAI-Project", "value": "p"},
+        ]
+    }
     ref = {"name": "b", "headerMutation": mutation}
     made = imported(manifest("AIGatewayRoute", "r", rules=[rule(ref)]), *backend("b", "10.0.0.1", 8000))
     added = placements.routes(yaml.safe_load(made.yaml))[0]["request_headers_to_add"]
-    assert [item["header"]["value"] for item in added] == ["Bearer %ENVIRONMENT(HEADER_API_KEY)%", "a"]
+    assert [item["header"]["value"] for item in added] == ["Bearer %ENVIRONMENT(HEADER_API_KEY)%", "a", "p"]
     assert any("Envoy's environment" in note for note in made.notes)
 
 
