@@ -188,7 +188,9 @@ class ToolInput:
             return ""
         text = self.text
         if self._length <= _NEARLY_NOTHING:
-            text = _BEFORE_ANOTHER.sub("", text.lstrip(), 1)
+            text = text.lstrip()
+            if (empty := _BEFORE_ANOTHER.match(text)) is not None:
+                text = text[empty.end() :]
             undecided = _UNDECIDED.fullmatch(text)
             self.says_nothing = undecided is not None and undecided[1] is not None
             if undecided is not None:

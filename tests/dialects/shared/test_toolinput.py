@@ -55,6 +55,8 @@ def told(*fragments: str) -> str:
         (["{}", '{"x":1}'], '{"x":1}'),  # an empty one first, as long as there is nothing else
         (["{", " }", '{"x"', ":1}"], '{"x":1}'),
         (['{}{ }{"x":1}'], '{"x":1}'),
+        (['{"x":"{{"}'], '{"x":"{{"}'),  # within a text they mean nothing
+        (['{"x":"{}{"}'], '{"x":"{}{"}'),
         (["{", "}", "}"], "{}"),
         (["{ ", "}"], "{ }"),
         (['{"x":1', "}", "1}"], '{"x":1}'),  # the last piece twice, and in pieces
