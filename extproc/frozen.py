@@ -13,3 +13,8 @@ class Frozen(Struct, frozen=True):
 
     Said once, here: a class statement's keywords are lost where its module is compiled (see setup.py).
     """
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Plain(Frozen, gc=False):
+    """One that nothing it holds can lead back to: Python need not look for cycles through it."""

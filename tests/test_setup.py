@@ -34,7 +34,7 @@ def test_a_class_says_nothing_that_the_compiler_drops(path: str) -> None:
         assert not node.keywords, f"{node.name}: derive it from Frozen, or leave its module as it is"
         assert not any("runtime_checkable" in ast.unparse(each) for each in node.decorator_list), node.name
         bases = {ast.unparse(base) for base in node.bases}
-        if bases & {"Struct", "Frozen"}:
+        if bases & {"Struct", "Frozen", "Plain"}:
             values = [each.value for each in node.body if isinstance(each, ast.AnnAssign) and each.value is not None]
             assert not [value for value in values if ast.unparse(value).startswith("field(")], node.name
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from msgspec import Struct
-
+from ..frozen import Frozen, Plain
 from .failures import ErrorKind
 
 Extra = dict[str, Any]
@@ -34,7 +33,7 @@ class StopReason(Enum):
     OTHER = "other"
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Plain):
     """Token counts; ``None`` is unknown. ``input_tokens`` includes what was read from and written to a cache,
     ``output_tokens`` includes reasoning: each dialect converts at its edge."""
 
@@ -54,7 +53,7 @@ def total(usage: Usage) -> int | None:
     return sum(known) if known else None
 
 
-class Citation(Struct, frozen=True):
+class Citation(Frozen):
     """Where a piece of text comes from. ``start`` and ``end`` count code points within the block's own text and are
     ``None`` where the dialect cites the block as a whole; ``native`` is the dialect's own object, for itself."""
 
@@ -69,7 +68,7 @@ class Citation(Struct, frozen=True):
     native: Extra | None = None
 
 
-class ResponseStarted(Struct, frozen=True):
+class ResponseStarted(Frozen):
     id: str
     model: str
     usage: Usage = NO_USAGE
@@ -78,17 +77,17 @@ class ResponseStarted(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class TextStarted(Struct, frozen=True, gc=False):
+class TextStarted(Plain):
     block: int
     refusal: bool = False
     """The text says why the model will not answer (Chat's and Responses' ``refusal``)."""
 
 
-class ThinkingStarted(Struct, frozen=True, gc=False):
+class ThinkingStarted(Plain):
     block: int
 
 
-class ToolCallStarted(Struct, frozen=True, gc=False):
+class ToolCallStarted(Plain):
     """A call that the client shall run. ``kind`` is ``function`` (the input is a JSON object, as text fragments) or
     ``custom`` (the input is free text). ``id`` is empty when the upstream gave none: the emitter makes one.
     ``signature`` proves to the provider (Google) the thinking that led to the call, and must come back with it."""
@@ -101,7 +100,7 @@ class ToolCallStarted(Struct, frozen=True, gc=False):
     signature: str | None = None
 
 
-class OpaqueStarted(Struct, frozen=True):
+class OpaqueStarted(Frozen):
     """A content block that only ``dialect`` knows (a server tool's call or result ...): carried whole to itself,
     reported to others."""
 
@@ -110,17 +109,17 @@ class OpaqueStarted(Struct, frozen=True):
     content: Extra
 
 
-class TextDelta(Struct, frozen=True, gc=False):
+class TextDelta(Plain):
     block: int
     text: str
 
 
-class ThinkingDelta(Struct, frozen=True, gc=False):
+class ThinkingDelta(Plain):
     block: int
     text: str
 
 
-class ThinkingSealed(Struct, frozen=True, gc=False):
+class ThinkingSealed(Plain):
     """What proves a block of thinking to the provider that made it: a signature over the text, or, for a redacted
     block, the encrypted thinking itself. ``signer`` is the scheme, by the names that OpenRouter's ``reasoning_details``
     uses in ``format`` (``anthropic-claude-v1``, ``openai-responses-v1`` ...)."""
@@ -131,26 +130,26 @@ class ThinkingSealed(Struct, frozen=True, gc=False):
     signer: str = ""
 
 
-class ToolInputDelta(Struct, frozen=True, gc=False):
+class ToolInputDelta(Plain):
     block: int
     fragment: str
 
 
-class OpaqueDelta(Struct, frozen=True):
+class OpaqueDelta(Frozen):
     block: int
     delta: Extra
 
 
-class CitationAdded(Struct, frozen=True):
+class CitationAdded(Frozen):
     block: int
     citation: Citation
 
 
-class BlockEnded(Struct, frozen=True, gc=False):
+class BlockEnded(Plain):
     block: int
 
 
-class ResponseEnded(Struct, frozen=True):
+class ResponseEnded(Frozen):
     stop: StopReason
     usage: Usage = NO_USAGE
     stop_sequence: str | None = None
@@ -163,7 +162,7 @@ class ResponseEnded(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class ResponseFailed(Struct, frozen=True):
+class ResponseFailed(Frozen):
     """The response ended in an error, before it started or in the middle, blocks open or not."""
 
     kind: ErrorKind
@@ -179,7 +178,7 @@ class ResponseFailed(Struct, frozen=True):
     """Seconds after which asking again may help, where the error itself says it."""
 
 
-class KeepAlive(Struct, frozen=True, gc=False):
+class KeepAlive(Plain):
     pass
 
 

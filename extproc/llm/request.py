@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..frozen import Frozen
 from .events import Extra
 
 
-class CacheMarker(Struct, frozen=True):
+class CacheMarker(Frozen):
     """The prefix up to here is worth caching. ``ttl`` as Anthropic says it (``5m``, ``1h``); ``None``: the default."""
 
     ttl: str | None = None
 
 
-class Text(Struct, frozen=True):
+class Text(Frozen):
     text: str
     at: str = ""
     cache: CacheMarker | None = None
@@ -39,7 +38,7 @@ _FORMS = frozenset({
 """Media types below ``application/`` that are forms of text."""
 
 
-class Source(Struct, frozen=True):
+class Source(Frozen):
     """Where media come from. ``kind``: ``base64`` (``data`` is base64 text, ``media_type`` is set), ``url``, ``file``
     (``data`` is a file id of one vendor: ``dialect``), ``text`` (``data`` is the text itself)."""
 
@@ -62,7 +61,7 @@ class Source(Struct, frozen=True):
         return named.removeprefix("application/x-") in _FORMS or named.removeprefix("application/") in _FORMS
 
 
-class Image(Struct, frozen=True):
+class Image(Frozen):
     source: Source
     at: str = ""
     detail: str | None = None
@@ -71,7 +70,7 @@ class Image(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class Document(Struct, frozen=True):
+class Document(Frozen):
     """A file to read. ``blocks`` instead of ``source`` for a document that is itself made of blocks."""
 
     source: Source | None = None
@@ -85,14 +84,14 @@ class Document(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class Audio(Struct, frozen=True):
+class Audio(Frozen):
     data: str
     format: str
     at: str = ""
     extra: Extra | None = None
 
 
-class SearchResult(Struct, frozen=True):
+class SearchResult(Frozen):
     source: str
     title: str
     content: list[Text]
@@ -102,7 +101,7 @@ class SearchResult(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class Thinking(Struct, frozen=True):
+class Thinking(Frozen):
     """Reasoning of an earlier turn. ``signature`` proves ``text``, ``encrypted`` replaces it; both belong to ``signer``
     (see events.ThinkingSealed) and mean nothing to others. ``index`` is its position in the turn's original blocks."""
 
@@ -115,7 +114,7 @@ class Thinking(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class ToolCall(Struct, frozen=True):
+class ToolCall(Frozen):
     """``arguments`` is the input as JSON text, exactly as the client sent it when it was text (it may be invalid);
     ``input`` is the parsed object when the client sent an object. One of the two is set. For ``kind == "custom"``,
     ``arguments`` is the free text. ``signature`` is what its provider gave with the call (see ToolCallStarted)."""
@@ -131,7 +130,7 @@ class ToolCall(Struct, frozen=True):
     signature: str | None = None
 
 
-class ToolResult(Struct, frozen=True):
+class ToolResult(Frozen):
     """``id`` is that of the call. ``is_error`` is ``None`` when the client's API has no such flag or left it out."""
 
     id: str
@@ -142,7 +141,7 @@ class ToolResult(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class ToolReference(Struct, frozen=True):
+class ToolReference(Frozen):
     """What a client's own search for tools found: a tool of the request, by the client's name."""
 
     name: str
@@ -151,7 +150,7 @@ class ToolReference(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class ToolChange(Struct, frozen=True):
+class ToolChange(Frozen):
     """In a system message: from here on the model may call a tool (``added``), or may not any more. ``tool`` is the one
     that is defined here; without it one of the request's is meant. ``native`` is the block as ``dialect`` writes it."""
 
@@ -162,7 +161,7 @@ class ToolChange(Struct, frozen=True):
     at: str = ""
 
 
-class Opaque(Struct, frozen=True):
+class Opaque(Frozen):
     """A block that only ``dialect`` knows, verbatim. ``essential``: it holds what the user said, so that an emitter of
     another dialect must refuse rather than report."""
 
@@ -187,7 +186,7 @@ Block = (
 )
 
 
-class Message(Struct, frozen=True):
+class Message(Frozen):
     """One turn, or part of one. Tool results stand in a ``tool`` message (Chat) or among a ``user`` message's blocks
     (Messages): emitters take both. A content that was a string stays a string."""
 
@@ -200,7 +199,7 @@ class Message(Struct, frozen=True):
     """``next_user_message``: a system message that no longer counts once the user has spoken again."""
 
 
-class WebSearch(Struct, frozen=True):
+class WebSearch(Frozen):
     """Options of the provider's own web search. ``user_location`` is flat: city, country, region, timezone."""
 
     context_size: str | None = None
@@ -208,7 +207,7 @@ class WebSearch(Struct, frozen=True):
     user_location: dict[str, Any] | None = None
 
 
-class Tool(Struct, frozen=True):
+class Tool(Frozen):
     """``function``: ``schema`` is its JSON Schema. ``custom``: free text in, ``grammar`` is OpenAI's ``format`` of it.
     ``web_search``: the provider's own, by ``search``. ``provider``: another of ``dialect``'s own, ``native`` verbatim;
     ``web_search`` may carry ``native`` as well."""
@@ -227,16 +226,16 @@ class Tool(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class ToolChoice(Struct, frozen=True):
+class ToolChoice(Frozen):
     """``tool``: exactly the one in ``names``. ``auto`` and ``required`` with ``names``: only those may be called.
     ``parallel`` is ``False`` when at most one call may be made, ``None`` when the client did not say."""
 
     mode: Literal["auto", "none", "required", "tool"] | None = None
-    names: list[str] = field(default_factory=list)
+    names: list[str] = []
     parallel: bool | None = None
 
 
-class Output(Struct, frozen=True):
+class Output(Frozen):
     """The form that the answer must have."""
 
     kind: Literal["json_object", "json_schema"]
@@ -246,7 +245,7 @@ class Output(Struct, frozen=True):
     strict: bool | None = None
 
 
-class Reasoning(Struct, frozen=True):
+class Reasoning(Frozen):
     """How much to think. ``mode`` is Anthropic's switch, ``effort`` a word (none, minimal, low, medium, high, xhigh,
     max), ``budget`` tokens; each ``None`` when not said. ``exclude``: think, but do not show it."""
 
@@ -258,7 +257,7 @@ class Reasoning(Struct, frozen=True):
     extra: Extra | None = None
 
 
-class Sampling(Struct, frozen=True):
+class Sampling(Frozen):
     """How the next token is chosen, and when to stop; ``None`` where the client said nothing. ``stop``: texts at which
     the answer ends. Ranges are those that the client's API has. A whole number stays one: where only float is said, the
     compiler makes 1.0 of it."""
@@ -267,13 +266,13 @@ class Sampling(Struct, frozen=True):
     temperature: int | float | None = None
     top_p: int | float | None = None
     top_k: int | None = None
-    stop: list[str] = field(default_factory=list)
+    stop: list[str] = []
     seed: int | None = None
     frequency_penalty: int | float | None = None
     presence_penalty: int | float | None = None
 
 
-class Member(Struct, frozen=True):
+class Member(Frozen):
     """A member of the request that has no word here. ``essential`` ones change the answer's shape or meaning: an
     emitter that does not know them refuses with ``problem`` and ``code``; the others it reports as dropped.
     ``cost_only`` ones cost nothing but money."""
@@ -290,7 +289,7 @@ class Member(Struct, frozen=True):
     """What is said to the model in it, or what the model is offered."""
 
 
-class Origin(Struct, frozen=True):
+class Origin(Frozen):
     """The call that a request was read from, for its own dialect: printed with none of it."""
 
     call: Any
@@ -312,16 +311,16 @@ class ClientState(Frozen):
         return 0
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Frozen):
     """``at`` maps our words to the client's paths where they differ: see ``path_of``."""
 
     dialect: str
     """The dialect that parsed it: the client's."""
     model: str
     messages: list[Message]
-    system: list[Message] = field(default_factory=list)
+    system: list[Message] = []
     """The leading system and developer messages, in order (all of them have role ``system``)."""
-    tools: list[Tool] = field(default_factory=list)
+    tools: list[Tool] = []
     tool_choice: ToolChoice = ToolChoice()
     output: Output | None = None
     reasoning: Reasoning = Reasoning()
@@ -334,13 +333,13 @@ class Request(Struct, frozen=True, kw_only=True):
     session_key: str | None = None
     """What groups requests of one conversation for the provider's cache."""
     user_id: str | None = None
-    betas: list[str] = field(default_factory=list)
+    betas: list[str] = []
     """Names of beta features that the client asked for in its dialect's header."""
     api_version: str | None = None
     cache: CacheMarker | None = None
     """The client asks for caching of the whole, where the provider sees fit."""
-    at: dict[str, str] = field(default_factory=dict)
-    extra: dict[str, Member] = field(default_factory=dict)
+    at: dict[str, str] = {}
+    extra: dict[str, Member] = {}
     client_state: Any = None
     """A ``ClientState``, private to the dialect that parsed the request; its response emitter finds here what the
     request settled."""

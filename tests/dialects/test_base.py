@@ -23,7 +23,7 @@ from extproc.dialects.base import (
 )
 from extproc.dialects.shared.embeds import EmbedInPath
 from extproc.llm.events import ResponseEnded, ResponseFailed, StopReason, TextDelta, Usage
-from extproc.llm.failures import ProtocolError, Unsupported
+from extproc.llm.failures import ProtocolError
 from extproc.llm.models import Model
 from extproc.llm.request import Request
 
@@ -71,37 +71,6 @@ def test_what_cannot_be_read_is_offered_by_nobody(dialect: Dialect, value: str) 
 
 
 # ---- where a request goes
-
-
-@pytest.mark.parametrize(
-    ("path", "verbs", "stream", "sent"),
-    [
-        ("/v1/messages", None, True, "/v1/messages"),
-        ("/m/{model}", None, False, "/m/ti%2Ftan%20v1%3A0"),
-        ("/m/{model}", (":a", ":b?alt=sse"), False, "/m/ti%2Ftan%20v1%3A0:a"),
-        ("/m/{model}", (":a", ":b?alt=sse"), True, "/m/ti%2Ftan%20v1%3A0:b?alt=sse"),
-        ("/m/{model}?v=1", (":a", ":b?alt=sse"), True, "/m/ti%2Ftan%20v1%3A0:b?alt=sse&v=1"),
-        ("/m/{model}?v=1", (":a", ":b?alt=sse"), False, "/m/ti%2Ftan%20v1%3A0:a?v=1"),
-        ("/m/fixed:a", (":a", ":b?alt=sse"), True, "/m/fixed:b?alt=sse"),
-        ("/m/fixed:b", (":a", ":b?alt=sse"), False, "/m/fixed:a"),
-        ("/m/fixed", ("/converse", "/converse-stream"), True, "/m/fixed/converse-stream"),
-        ("/m/fixed/converse-stream", ("/converse", "/converse-stream"), True, "/m/fixed/converse-stream"),
-    ],
-)
-@pytest.mark.rows("B17")
-def test_a_path_has_the_model_and_what_the_stream_demands(
-    path: str, verbs: tuple[str, str] | None, stream: bool, sent: str
-) -> None:
-    assert Upstream("p", path).at(Asked(ODD, stream), verbs) == sent
-    assert Upstream("p", path, verbs=verbs).at(Asked(ODD, stream), ("/x", "/y")) == sent or verbs is None
-
-
-@pytest.mark.parametrize("model", ["", ".", ".."])
-@pytest.mark.rows("B17", "B18")
-def test_a_path_without_a_model_is_never_made(model: str) -> None:
-    with pytest.raises(Unsupported):
-        Upstream("p", "/m/{model}:a").at(Asked(model))
-    assert Upstream("p", "/m").at(Asked(model)) == "/m"
 
 
 @pytest.mark.parametrize("dialect", ALL, ids=named)

@@ -7,7 +7,7 @@ one ``message_delta`` with everything in it, because each one overwrites the sto
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from ...framing import sse
 from ...llm import marker
@@ -33,6 +33,7 @@ from ...llm.events import (
     Usage,
 )
 from ...llm.fold import Folded, FoldedBlock, OpaqueBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from ...llm.grammar import STARTS
 from ...llm.request import ToolCall
 from ...llm.serial import Serializer
 from ..base import Answering, Dialect, Headers, Meta, encode
@@ -55,7 +56,7 @@ class MessagesEmitter(EmitterBase):
         self.serial = self._serial = Serializer()
         self._index = -1  # of the block that was written last
         self._prefix = b""  # of the open block's deltas, up to the delta's type
-        self._block: ResponseEvent | None = None  # the open block's start
+        self._block: Any = None  # the open block's start
         self._written = False  # its start went out; of a tool, some of its input
         self._parts: list[str] = []  # thinking for the marker, or a free-form tool's input
         self._seal: ThinkingSealed | None = None
@@ -72,40 +73,39 @@ class MessagesEmitter(EmitterBase):
         return b"".join([self._write(each) for each in self._serial.feed(event)])
 
     def _write(self, event: ResponseEvent) -> bytes:
-        match event:
-            case TextDelta():
-                if self._refusal is not None and isinstance(self._block, TextStarted) and self._block.refusal:
-                    self._refusal.append(event.text)
-                return self._prefix + b'"text_delta","text":' + encode(event.text) + b"}}\n\n"
-            case ToolInputDelta():
-                return self._tool_input(event.fragment)
-            case ThinkingDelta():
-                self._parts.append(event.text)
-                start = b"" if self._written else self._start({"type": "thinking", "thinking": "", "signature": ""})
-                return start + self._prefix + b'"thinking_delta","thinking":' + encode(event.text) + b"}}\n\n"
-            case TextStarted() | ThinkingStarted() | ToolCallStarted() | OpaqueStarted():
-                return self._started_block(event)
-            case BlockEnded():
-                return self._ended_block(event.block)
-            case ThinkingSealed():
-                self._seal = event
-                return b""
-            case OpaqueDelta():
-                return self._delta(event.delta) if self._written else b""
-            case CitationAdded():
-                native = self._native_citation(event)
-                return self._delta({"type": "citations_delta", "citation": native}) if native else b""
-            case KeepAlive():
-                # Nothing may come before message_start but a comment.
-                return _PING if self.started is not None else sse.encode_comment()
-            case ResponseStarted():
-                return self._message_start(event)
-            case ResponseEnded():
-                return self._message_end(event)
-            case ResponseFailed():
-                return _event("error", error_object(event))
-            case _:
-                assert_never(event)
+        # By the type alone: a test by class costs as much as a call for each kind that is tried in vain.
+        kind, told = type(event), cast(Any, event)
+        if kind is TextDelta:
+            if self._refusal is not None and type(self._block) is TextStarted and self._block.refusal:
+                self._refusal.append(told.text)
+            return self._prefix + b'"text_delta","text":' + encode(told.text) + b"}}\n\n"
+        if kind is ToolInputDelta:
+            return self._tool_input(told.fragment)
+        if kind is ThinkingDelta:
+            self._parts.append(told.text)
+            start = b"" if self._written else self._start({"type": "thinking", "thinking": "", "signature": ""})
+            return start + self._prefix + b'"thinking_delta","thinking":' + encode(told.text) + b"}}\n\n"
+        if kind in STARTS:
+            return self._started_block(told)
+        if kind is BlockEnded:
+            return self._ended_block(told.block)
+        if kind is ThinkingSealed:
+            self._seal = told
+            return b""
+        if kind is OpaqueDelta:
+            return self._delta(told.delta) if self._written else b""
+        if kind is CitationAdded:
+            native = self._native_citation(told)
+            return self._delta({"type": "citations_delta", "citation": native}) if native else b""
+        if kind is KeepAlive:
+            # Nothing may come before message_start but a comment.
+            return _PING if self.started is not None else sse.encode_comment()
+        if kind is ResponseStarted:
+            return self._message_start(told)
+        if kind is ResponseEnded:
+            return self._message_end(told)
+        assert kind is ResponseFailed
+        return _event("error", error_object(told))
 
     def _message_start(self, event: ResponseStarted) -> bytes:
         self.losses.extra("response", event.extra)
@@ -124,25 +124,25 @@ class MessagesEmitter(EmitterBase):
     def _started_block(self, event: Any) -> bytes:
         self._block, self._written, self._seal = event, False, None
         self._parts.clear()
-        match event:
-            case TextStarted():
-                if event.refusal and self._refusal is None:
-                    self._refusal = []
-                return self._start({"type": "text", "text": ""})
-            case ToolCallStarted():
-                self.losses.extra(f"response.content[{event.block}]", event.extra)
-                out = self._start({"type": "tool_use", "id": self._tool_id(event), "name": event.name, "input": {}})
-                self._written = False
-                return out
-            case OpaqueStarted():
-                if event.dialect == NAME:
-                    return self._start(event.content)
-                self.losses.dropped(f"response.content[{event.block}]")
+        kind = type(event)
+        if kind is TextStarted:
+            if event.refusal and self._refusal is None:
+                self._refusal = []
+            return self._start({"type": "text", "text": ""})
+        if kind is ToolCallStarted:
+            self.losses.extra(f"response.content[{event.block}]", event.extra)
+            out = self._start({"type": "tool_use", "id": self._tool_id(event), "name": event.name, "input": {}})
+            self._written = False
+            return out
+        if kind is OpaqueStarted:
+            if event.dialect == NAME:
+                return self._start(event.content)
+            self.losses.dropped(f"response.content[{event.block}]")
         # Thinking starts with its first word: without one it may be redacted, which is another kind of block.
         return b""
 
     def _tool_input(self, fragment: str) -> bytes:
-        if isinstance(self._block, ToolCallStarted) and (
+        if type(self._block) is ToolCallStarted and (
             self._block.kind == "custom" or self._parts or not (self._written or begins_object(fragment))
         ):
             # What is no object waits for its end: a client of this API takes nothing else.
@@ -153,19 +153,19 @@ class MessagesEmitter(EmitterBase):
 
     def _ended_block(self, number: int) -> bytes:
         block, out = self._block, b""
-        self._block = None
-        if isinstance(block, ToolCallStarted):
+        self._block, kind = None, type(block)
+        if kind is ToolCallStarted:
             if block.kind == "custom":
                 whole = freeform.wrapped("".join(self._parts))
                 out = self._delta({"type": "input_json_delta", "partial_json": whole})
             elif not self._written:
                 whole = encode(as_object("".join(self._parts))[0]).decode()
                 out = self._delta({"type": "input_json_delta", "partial_json": whole})
-        elif isinstance(block, ThinkingStarted):
+        elif kind is ThinkingStarted:
             out = self._ended_thinking()
             if not self._written:
                 return b""
-        elif isinstance(block, OpaqueStarted) and not self._written:
+        elif kind is OpaqueStarted and not self._written:
             return b""
         return out + b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
 
