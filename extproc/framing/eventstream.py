@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
 
-DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-MAX_HEADER_BYTES = 128 * 1024
+DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+MAX_HEADER_BYTES: Final = 128 * 1024
 
-_PRELUDE = struct.Struct(">III")
-_U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
-_OVERHEAD = 16
+_PRELUDE: Final = struct.Struct(">III")
+_U16: Final = struct.Struct(">H")
+_U32: Final = struct.Struct(">I")
+_OVERHEAD: Final = 16
 """Bytes of a message that are neither headers nor payload."""
 
 HeaderValue = bool | int | bytes | str
@@ -117,7 +117,7 @@ class _CorruptError(Exception):
     pass
 
 
-_FIXED = {kind: struct.Struct(form) for kind, form in ((2, ">b"), (3, ">h"), (4, ">i"), (5, ">q"), (8, ">q"))}
+_FIXED: Final = {kind: struct.Struct(form) for kind, form in ((2, ">b"), (3, ">h"), (4, ">i"), (5, ">q"), (8, ">q"))}
 """Header types of a fixed length: byte, short, integer, long, timestamp."""
 
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import Any
+from typing import Any, Final
 
 import zstandard
 
-_MEANINGLESS = frozenset(
+_MEANINGLESS: Final = frozenset(
     {"", "identity", "none", "plain", "utf-8", "utf8", "7bit", "8bit", "binary", "null", "chunked"}
 )
 """What servers write into ``content-encoding`` above bytes that are not encoded at all."""
 
-_GZIP = b"\x1f\x8b"
+_GZIP: Final = b"\x1f\x8b"
 _ANSWERS = (b"{", b"[", b"<", b":", b"da", b"ev", b"id", b" ", b"\r", b"\n")
 """How JSON, a page and a stream of events begin, and nothing that was compressed."""
 
-_MAX_MEMBERS = 100_000
+_MAX_MEMBERS: Final = 100_000
 """Parts of one gzip body: each costs the making of a decoder, however little it holds."""
-_SLICE = 4096
+_SLICE: Final = 4096
 """Bytes that are looked at at once where members follow each other: what is left over is copied for each of them."""
 
 
-_MAX_ENCODINGS = 3
+_MAX_ENCODINGS: Final = 3
 """One upon the other."""
-_MAX_WINDOW = 8 * 1024 * 1024
+_MAX_WINDOW: Final = 8 * 1024 * 1024
 """Bytes that a decoder of zstd must hold (RFC 9659, 3)."""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-DEFAULT_MAX_ELEMENT_BYTES = 16 * 1024 * 1024
-_STRUCTURAL = re.compile(rb'["{}\[\]]')
-_IN_STRING = re.compile(rb'["\\]')
+DEFAULT_MAX_ELEMENT_BYTES: Final = 16 * 1024 * 1024
+_STRUCTURAL: Final = re.compile(rb'["{}\[\]]')
+_IN_STRING: Final = re.compile(rb'["\\]')
 
 
 class ElementTooLarge(Exception):

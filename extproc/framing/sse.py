@@ -8,12 +8,14 @@ lines that hold a JSON object each are an event each, though no blank line stand
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..frozen import Frozen
 
-DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
+DEFAULT_MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 """Whole images and tool inputs can travel in one event."""
 
-_BOM = b"\xef\xbb\xbf"
+_BOM: Final = b"\xef\xbb\xbf"
 _CR, _LF = 0x0D, 0x0A
 """As numbers: bytes that are to be found in bytes Python takes for a number first, and the error that it then swallows
 costs as much as the rest of reading an event."""
@@ -26,7 +28,7 @@ class ServerSentEvent(Frozen):
     data: bytes
 
 
-COMMENT = ServerSentEvent(b":", b"")
+COMMENT: Final = ServerSentEvent(b":", b"")
 """Stands for one or more comment lines; an event cannot be named so."""
 
 

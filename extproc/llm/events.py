@@ -8,7 +8,7 @@ calls interleave in some wire formats.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from ..frozen import Frozen, Plain
 from .failures import ErrorKind
@@ -44,7 +44,7 @@ class Usage(Plain):
     reasoning_tokens: int | None = None
 
 
-NO_USAGE = Usage()
+NO_USAGE: Final = Usage()
 
 
 def total(usage: Usage) -> int | None:

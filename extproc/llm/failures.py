@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class ErrorKind(Enum):
@@ -21,7 +22,7 @@ class ErrorKind(Enum):
     OVERLOADED = "overloaded"
 
 
-STATUS_OF = {
+STATUS_OF: Final = {
     ErrorKind.INVALID_REQUEST: 400,
     ErrorKind.AUTHENTICATION: 401,
     ErrorKind.BILLING: 402,
@@ -34,7 +35,10 @@ STATUS_OF = {
     ErrorKind.TIMEOUT: 504,
     ErrorKind.OVERLOADED: 503,
 }
-KIND_OF = {status: kind for kind, status in STATUS_OF.items()} | {408: ErrorKind.TIMEOUT, 529: ErrorKind.OVERLOADED}
+KIND_OF: Final = {status: kind for kind, status in STATUS_OF.items()} | {
+    408: ErrorKind.TIMEOUT,
+    529: ErrorKind.OVERLOADED,
+}
 
 
 def kind_of_status(status: int) -> ErrorKind:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .failures import ProtocolError
 
 T = TypeVar("T")
-_REQUIRED: Any = object()
-_JSON_NAMES = {
+_REQUIRED: Final[Any] = object()
+_JSON_NAMES: Final = {
     str: "a string", int: "an integer", float: "a number", bool: "a boolean", dict: "an object", list: "an array",
     type(None): "null",
 }  # fmt: skip
@@ -24,7 +24,7 @@ def _is_whole(value: object) -> bool:
     return type(value) is float and value.is_integer() and abs(value) < EXACT
 
 
-EXACT = 2.0**53
+EXACT: Final = 2.0**53
 """Below it a float is the number that was written."""
 
 

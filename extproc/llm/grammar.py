@@ -17,7 +17,7 @@ A block's delta fits the kind of its block, and its block is open; blocks are nu
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 from .events import (
     BlockEnded,
@@ -48,8 +48,8 @@ class State(Enum):
     ENDED = auto()
 
 
-STARTS = (TextStarted, ThinkingStarted, ToolCallStarted, OpaqueStarted)
-DELTA_OF: dict[type, type] = {
+STARTS: Final = frozenset({TextStarted, ThinkingStarted, ToolCallStarted, OpaqueStarted})
+DELTA_OF: Final[dict[type, type]] = {
     TextDelta: TextStarted,
     CitationAdded: TextStarted,
     ThinkingDelta: ThinkingStarted,
@@ -57,7 +57,7 @@ DELTA_OF: dict[type, type] = {
     ToolInputDelta: ToolCallStarted,
     OpaqueDelta: OpaqueStarted,
 }
-TRANSITIONS: dict[State, dict[type, State]] = {
+TRANSITIONS: Final[dict[State, dict[type, State]]] = {
     State.NOT_STARTED: {
         ResponseStarted: State.STARTED,
         ResponseFailed: State.ENDED,

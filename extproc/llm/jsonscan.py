@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_STRUCTURAL = re.compile(r'["{}\[\]\\]')
+_STRUCTURAL: Final = re.compile(r'["{}\[\]\\]')
 
 
 class JsonScanner:

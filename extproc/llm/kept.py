@@ -6,6 +6,8 @@ there until the end, and a server that never ends would have them grow for ever.
 
 from __future__ import annotations
 
+from typing import Final
+
 from .events import (
     BlockEnded,
     KeepAlive,
@@ -20,14 +22,14 @@ from .events import (
 )
 from .failures import ErrorKind
 
-CODE = "answer_too_large"
+CODE: Final = "answer_too_large"
 """The error's code."""
-EVENT_BYTES = 128
+EVENT_BYTES: Final = 128
 """What an event costs beside its text."""
-VALUE_BYTES = 100
+VALUE_BYTES: Final = 100
 """What each member of an object costs, and each element of an array, beside its text."""
 
-_PLAIN: dict[type, int] = {
+_PLAIN: Final[dict[type, int]] = {
     **dict.fromkeys((KeepAlive, ResponseEnded, ResponseFailed), 0),
     **dict.fromkeys((TextStarted, ThinkingStarted, BlockEnded), EVENT_BYTES),
 }

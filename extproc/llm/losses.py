@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
+from typing import Final
 
 from ..frozen import Frozen
 
@@ -25,17 +26,17 @@ class Action(Enum):
     CONTINUED = "continued"
 
 
-HARMLESS = frozenset({Action.MOVED, Action.REWRITTEN})
+HARMLESS: Final = frozenset({Action.MOVED, Action.REWRITTEN})
 """Actions that ``losses: reject`` allows: the answer is still an answer to all of the question."""
 
-MAX_LOSSES = 64
+MAX_LOSSES: Final = 64
 """More kinds of losses than this are not kept: a stream, or a hostile request, must not grow the report."""
-MAX_ALIKE = 16
+MAX_ALIKE: Final = 16
 """Of losses that differ by the numbers in their paths, so many are kept; the others are counted."""
-MAX_COUNTED = 1024
+MAX_COUNTED: Final = 1024
 """So many of those are known again when they are met a second time."""
 
-_NUMBER = re.compile(r"\[\d+\]")
+_NUMBER: Final = re.compile(r"\[\d+\]")
 
 
 class Loss(Frozen):

@@ -13,23 +13,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from typing import Final
 
 from ..frozen import Frozen
 
-PREFIX = "gw1."
-SIGNER = "extproc"
+PREFIX: Final = "gw1."
+SIGNER: Final = "extproc"
 """The ``signer`` of a Thinking block that bears the marker."""
 
-IN_ID = "_gw1_"
+IN_ID: Final = "_gw1_"
 """Parts a tool call's id from the signature that is sealed behind it: every API allows these characters in ids."""
-FITTED = "_gw0_"
+FITTED: Final = "_gw0_"
 """Parts what an id looks like from the id itself, where an API allows fewer characters than the one it came from."""
-_HEAD = 24
+_HEAD: Final = 24
 """Characters of such an id that are there for people."""
-_NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
-_TO_URL = str.maketrans("+/", "-_")
-_FROM_URL = str.maketrans("-_", "+/")
+_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
+_TO_URL: Final = str.maketrans("+/", "-_")
+_FROM_URL: Final = str.maketrans("-_", "+/")
 
 
 class Seal(Frozen):

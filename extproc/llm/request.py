@@ -7,7 +7,7 @@ speak the client's language.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec.structs import replace
 
@@ -31,7 +31,7 @@ class Text(Frozen):
     extra: Extra | None = None
 
 
-_FORMS = frozenset({
+_FORMS: Final = frozenset({
     "json", "xml", "javascript", "typescript", "ecmascript", "yaml", "toml", "sql", "sh", "shellscript", "csh", "perl",
     "python", "ruby", "php", "httpd-php", "tex", "latex", "graphql", "ndjson", "jsonlines", "rtf", "subrip",
 })  # fmt: skip
@@ -298,7 +298,7 @@ class Origin(Frozen):
         return "Origin(...)"
 
 
-KEPT_BYTES = 300
+KEPT_BYTES: Final = 300
 """What a call or a tool takes that is remembered."""
 
 

@@ -7,20 +7,21 @@ history, each request after it fails as well. So a label goes with every signatu
 from __future__ import annotations
 
 import re
+from typing import Final
 
-OPENAI = "openai-responses-v1"
+OPENAI: Final = "openai-responses-v1"
 """Of OpenAI's own encrypted reasoning (``reader``): as OpenRouter's ``reasoning_details`` names it."""
-CLAUDE = "anthropic-claude-v1"
+CLAUDE: Final = "anthropic-claude-v1"
 """As OpenRouter's ``reasoning_details`` names the scheme of Claude's signatures."""
 
-_CLAUDE_HOSTS = frozenset({"anthropic", "azure-anthropic", "bedrock-anthropic", "vertex-anthropic"})
+_CLAUDE_HOSTS: Final = frozenset({"anthropic", "azure-anthropic", "bedrock-anthropic", "vertex-anthropic"})
 """Providers that host nothing but Claude, under whatever name a deployment has."""
-_OTHERS = frozenset({
+_OTHERS: Final = frozenset({
     "deepseek", "doubao", "ernie", "gemma", "glm", "gpt", "grok", "hunyuan", "kimi", "llama", "mimo", "minimax",
     "mistral", "moonshot", "nemotron", "qwen", "step",
 })  # fmt: skip
 """How the names of other makers' models begin: an endpoint may be another's, whatever the provider is called."""
-_WORD = re.compile(r"[a-z]+")
+_WORD: Final = re.compile(r"[a-z]+")
 
 
 def is_claude(provider: str, model: str) -> bool:

@@ -7,30 +7,31 @@ with the dialects here, from the message that brings a text to the one that carr
 from __future__ import annotations
 
 import re
+from typing import Final
 
-SMALL = 4 * 1024 * 1024
+SMALL: Final = 4 * 1024 * 1024
 """Bytes up to which a text is not looked at where forty times as much may be taken: no text takes more."""
 
-_SMALL_FACTOR = 40
+_SMALL_FACTOR: Final = 40
 _TRANSLATED, _WIDE, _PASSED = 7, 11, 3
 """Copies of a text that are there at once: translated, the same where a character outside of the first 65,536 makes a
 string four bytes wide, passed on."""
-_VALUE = 140
+_VALUE: Final = 140
 """Bytes for each comma, colon and bracket that opens: a list, a string, a member's entry, and what is made of them."""
 
 _KEPT, _KEPT_WIDE, _KEPT_VALUE = 4, 8, 100
 """The same for a text that is read and then waits: its copies, and bytes for each of its values."""
 
 _WIDE_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
-_WIDE_ESCAPE = re.compile(rb"\\u[dD][89abAB]")
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_WIDE_ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]")
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """One that does not end goes on to the end: beginning anew at each quotation mark in it would take for ever. Nothing is
 taken back, so nothing is kept for it."""
 
-_LONG = 32
+_LONG: Final = 32
 """Bytes of a string in which it is worth while to look for such characters."""
 _STRUCTURE = (b"[", b"{", b",", b":")
-_STRETCH = 64 * 1024
+_STRETCH: Final = 64 * 1024
 """Bytes that are counted at a time."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
@@ -23,9 +23,9 @@ from ..route.text import RouteError
 from ..settings import Limits
 from .calls import Answer, Call, Refused
 
-MAX_ANSWER = 8 * 1024 * 1024
+MAX_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of a model's answer to a policy."""
-JSON: Headers = [("content-type", "application/json")]
+JSON: Final[Headers] = [("content-type", "application/json")]
 
 
 class Aside(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .. import dialects
 from ..dialects.base import Headers, Meta, ResponseHead
 from ..framing.inflate import InflateError, InflatesTooFar, UnknownEncoding, inflated
@@ -9,10 +11,10 @@ from ..frozen import Frozen
 from ..llm.events import ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind
 
-TOO_HEAVY = "the request holds more values than can be handled at once"
+TOO_HEAVY: Final = "the request holds more values than can be handled at once"
 """Said where ``Limits.max_decoded_bytes`` is met."""
-ENCODING = "content-encoding"
-RETRY_SECONDS = "1"
+ENCODING: Final = "content-encoding"
+RETRY_SECONDS: Final = "1"
 """When to come again, where the gateway is at its bounds."""
 
 

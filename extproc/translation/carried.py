@@ -14,29 +14,30 @@ from __future__ import annotations
 import base64
 import re
 from secrets import token_hex
+from typing import Final
 
 from ..dialects.base import top_level
 from ..llm.failures import ProtocolError
 
-STRETCH = 32 * 1024
+STRETCH: Final = 32 * 1024
 """Every string of twice as many bytes is met by looking at one place in so many."""
 _HEAD, _TAIL = 1024, 4
 """Characters of the data that stay. In the head it must show that they are no text: a file that is declared as text is
 decoded."""
-_DIGITS = 8
+_DIGITS: Final = 8
 """Of a number, behind the mark."""
 
-_PURE = re.compile(rb"[A-Za-z0-9+/]{64}")
-_MEMBER = re.compile(rb'"(?:data|url|image_url|file_data|bytes)"[ \t\r\n]*:[ \t\r\n]*"\Z')
+_PURE: Final = re.compile(rb"[A-Za-z0-9+/]{64}")
+_MEMBER: Final = re.compile(rb'"(?:data|url|image_url|file_data|bytes)"[ \t\r\n]*:[ \t\r\n]*"\Z')
 """Before the data, or the data: URL: members of the dialects' images and documents."""
-_BEFORE = 64
-_URL = re.compile(rb"[dD][aA][tT][aA]:[^,\"\\]{0,128};base64,")
+_BEFORE: Final = 64
+_URL: Final = re.compile(rb"[dD][aA][tT][aA]:[^,\"\\]{0,128};base64,")
 _MEDIA = (b"/9j/", b"iVBORw", b"R0lGO", b"UklGR", b"JVBER", b"SUQz", b"//", b"T2dnUw", b"ZkxhQ", b"AAAA", b"GkXfo")
 """How JPEG, PNG, GIF, WebP and WAV, PDF, MP3 (two ways), Ogg, FLAC, MP4 and WebM begin in base64."""
 _ALTERED = (b"\\", b" ", b"-", b"_", b"%")
 """Bytes for which data are not carried as they are: escapes of JSON, among them those of line ends, spaces, the other
 alphabet of base64, escapes of URLs."""
-_CACHED = 128 * 1024
+_CACHED: Final = 128 * 1024
 """Bytes that are looked through at a time: they stay in the processor's cache for the next byte to look for."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final, cast
 
 from ..dialects.base import AsksForCounts, Dialect, GivesCounts, Headers, Meta, ResponseHead
 from ..llm.events import ResponseFailed
@@ -11,9 +11,11 @@ from ..settings import Limits
 from .collected import Collected
 from .response import Note
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES: Final = 64 * 1024
 """Of such an answer: it holds a number."""
-NO_NUMBER = ResponseFailed(ErrorKind.API, "the upstream's answer holds no number of tokens", 502, "upstream_error")
+NO_NUMBER: Final = ResponseFailed(
+    ErrorKind.API, "the upstream's answer holds no number of tokens", 502, "upstream_error"
+)
 
 
 class Counted(Collected):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -24,7 +25,7 @@ from ..llm.events import (
 )
 from ..llm.losses import LossReport
 
-_CONTENT = frozenset({TextDelta, ThinkingDelta, ThinkingSealed, ToolCallStarted, ToolInputDelta, OpaqueStarted})
+_CONTENT: Final = frozenset({TextDelta, ThinkingDelta, ThinkingSealed, ToolCallStarted, ToolInputDelta, OpaqueStarted})
 
 
 class Progress(Enum):
@@ -49,7 +50,7 @@ class Progress(Enum):
     """The exchange was gone before the response's end: a reset, or a client that went away."""
 
 
-_OVER = frozenset({Progress.ENDED, Progress.FAILED, Progress.ABORTED, Progress.CUT})
+_OVER: Final = frozenset({Progress.ENDED, Progress.FAILED, Progress.ABORTED, Progress.CUT})
 """The response has ended, one way or another."""
 
 

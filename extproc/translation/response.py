@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..dialects.base import (
     Answering,
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 Note = Callable[[ResponseEvent], None]
 """Told of every event, for the exchange's record."""
 
-INTERNAL = ResponseFailed(ErrorKind.API, "internal error while translating the response", 500, "internal_error")
+INTERNAL: Final = ResponseFailed(ErrorKind.API, "internal error while translating the response", 500, "internal_error")
 
 
 def unreadable(error: InflateError) -> ResponseFailed:

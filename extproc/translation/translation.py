@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -78,14 +78,14 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Request | EmbedRequest)
 
-REPORT_HEADER = "x-llm-translation"
-MAX_REPORT_BYTES = 2048
+REPORT_HEADER: Final = "x-llm-translation"
+MAX_REPORT_BYTES: Final = 2048
 ESTIMATED = (REPORT_HEADER, "input_tokens:estimated")
-NOT_THERE = frozenset({404, 405, 501})
+NOT_THERE: Final = frozenset({404, 405, 501})
 """How servers say that they have no such endpoint."""
-NOTHING_USED = Usage(0, 0)
+NOTHING_USED: Final = Usage(0, 0)
 """By a request that no model has seen."""
-_UNSAFE_IN_REPORT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+_UNSAFE_IN_REPORT: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
 class _NotCarried(Exception):

@@ -5,6 +5,8 @@ Claude Code asks it to decide when a conversation must be made shorter; it can l
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...llm.failures import ProtocolError
 from ...llm.losses import LossReport
 from ...llm.request import Request
@@ -14,7 +16,7 @@ from ..shared.estimate import read_count
 from ..shared.reading import decode
 from .parse_request import parse_request
 
-PATH = "/count_tokens"
+PATH: Final = "/count_tokens"
 """What follows the path of the Messages API itself."""
 COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking")
 """Members of a request that the API takes where it counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm import marker
 from ...llm.failures import Unsupported
@@ -30,7 +30,7 @@ from ..shared.media import as_text, is_web, media_type, standard_base64
 from ..shared.naming import tool_name
 from .vocabulary import FILES_BETA, IMAGE_TYPES, NAME, SIGNER
 
-_PDF = "application/pdf"
+_PDF: Final = "application/pdf"
 
 
 def with_cache(out: dict[str, Any], cache: CacheMarker | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ...llm import signers
 from ...llm.failures import Unsupported
@@ -22,20 +22,20 @@ from .emit_tools import Tools, write_tools
 from .marks import settle_marks
 from .vocabulary import BINDING_BETA, FAMILY, ILLEGAL_IN_TOOL_ID, KNOWN_BETAS, UPSTREAM_VERSION
 
-DEFAULT_MAX_TOKENS = 8192
+DEFAULT_MAX_TOKENS: Final = 8192
 """For a model of which nothing is known. The API demands the member; a large value costs nothing by itself."""
-MAX_USER_ID = 256
+MAX_USER_ID: Final = 256
 
 
-CARRIED = frozenset({
+CARRIED: Final = frozenset({
     "billing_policy", "compaction", "container", "context_management", "diagnostics", "fallback_credit_token",
     "fallbacks", "inference_geo", "mcp_servers", "speed", "thread",
 })  # fmt: skip
 """Members of this API that a client of another one may send under the same name."""
-_HEADERS = {"user_profile_id": "anthropic-user-profile-id", "workspace_id": "anthropic-workspace-id"}
+_HEADERS: Final = {"user_profile_id": "anthropic-user-profile-id", "workspace_id": "anthropic-workspace-id"}
 
-_SERVICE_TIERS = {"auto": "auto", "priority": "auto", "fast": "auto"}
-_PHONE = re.compile(r"\+?[\d\s().-]{7,}\Z")
+_SERVICE_TIERS: Final = {"auto": "auto", "priority": "auto", "fast": "auto"}
+_PHONE: Final = re.compile(r"\+?[\d\s().-]{7,}\Z")
 
 
 def emit_request(request: Request, upstream: Upstream, losses: LossReport, address: tuple[str, str]) -> UpstreamCall:

@@ -7,7 +7,7 @@ one ``message_delta`` with everything in it, because each one overwrites the sto
 
 from __future__ import annotations
 
-from typing import Any, assert_never, cast
+from typing import Any, Final, assert_never, cast
 
 from ...framing import sse
 from ...llm import marker
@@ -44,10 +44,10 @@ from ..shared.naming import made_tool_id, unused_id
 from .meta import error_object, write_meta
 from .vocabulary import NAME, SIGNER, STOP_NAMES
 
-_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-_DETAILS = "stop_details"
-_REFUSABLE = (StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
+_PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
+_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_DETAILS: Final = "stop_details"
+_REFUSABLE: Final = frozenset({StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER})
 
 
 class MessagesEmitter(EmitterBase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -19,10 +19,10 @@ from ..shared.tools import allowed, leave_out, renamed
 from .emit_blocks import with_cache
 from .vocabulary import FAMILY, NAME, OWN_TOOL, TOOL_BETAS
 
-MAX_STRICT_TOOLS = 20
-SEARCH = "web_search"
+MAX_STRICT_TOOLS: Final = 20
+SEARCH: Final = "web_search"
 """What the provider's own search is called."""
-MAX_USES = {"low": 1, "medium": 5, "high": 10}
+MAX_USES: Final = {"low": 1, "medium": 5, "high": 10}
 """How often the model may search, for OpenAI's ``search_context_size``."""
 
 

@@ -4,7 +4,7 @@ passes; of a batch the models are read, and replaced where the route names one."
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -16,13 +16,13 @@ from ..base import ClientCall, Env, Meta, ResponseHead, encode, top_level, value
 from ..shared.unread import Unread, is_inside
 from . import meta
 
-_PATH = re.compile(r"(?P<prefix>.*?)/v1/(?P<rest>(?P<name>messages/batches|files|skills)(?:/.*)?)", re.DOTALL)
-_NAMES = {"messages/batches": "batches", "files": "files", "skills": "skills"}
+_PATH: Final = re.compile(r"(?P<prefix>.*?)/v1/(?P<rest>(?P<name>messages/batches|files|skills)(?:/.*)?)", re.DOTALL)
+_NAMES: Final = {"messages/batches": "batches", "files": "files", "skills": "skills"}
 """How a route calls them, by what follows the version in their path."""
-_BATCHES = "/messages/batches"
-_MARK = "anthropic-version"
+_BATCHES: Final = "/messages/batches"
+_MARK: Final = "anthropic-version"
 """A header that Anthropic's clients alone send: OpenAI's have files at the same path."""
-_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class AnthropicEndpoints(Unread):

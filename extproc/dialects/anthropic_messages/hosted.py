@@ -4,7 +4,7 @@ rawPredict (Anthropic, "Claude on Amazon Bedrock", "Claude on Vertex AI", Novemb
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -33,8 +33,8 @@ from . import MessagesFamily, count_tokens, on_bedrock, parse_request
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 
-VERTEX_VERSION = "vertex-2023-10-16"
-_COUNT = "count-tokens"
+VERTEX_VERSION: Final = "vertex-2023-10-16"
+_COUNT: Final = "count-tokens"
 DROPPED = ("service_tier", "inference_geo", "speed")
 """Members that only Anthropic's own servers understand, and that change nothing of the answer's meaning."""
 REFUSED = ("mcp_servers", "container", "fallbacks")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ..shared.labels import SealLabels
 
-SEALS = {"thinking": "signature", "redacted_thinking": "data"}
+SEALS: Final = {"thinking": "signature", "redacted_thinking": "data"}
 """Of each kind of block, the member that only its maker can read."""
 
 

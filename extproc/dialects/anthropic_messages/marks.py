@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.losses import Action, LossReport
 
-MARK = "cache_control"
-MAX_MARKS = 4
+MARK: Final = "cache_control"
+MAX_MARKS: Final = 4
 """In one request, the one at its top included (API reference, "Prompt caching", November 2026)."""
 SHORT, LONG = "5m", "1h"
 

@@ -8,7 +8,7 @@ refuses what it did not sign; the others want the thinking of a turn that calls 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,14 +20,14 @@ from ..shared.naming import ToolIds
 from .labels import SEALS
 from .vocabulary import ILLEGAL_IN_TOOL_ID
 
-_MARK = marker.PREFIX.encode()
+_MARK: Final = marker.PREFIX.encode()
 # Every call in a history has its result, so that the calls' ids need no look of their own.
-_BAD_RESULT_ID = re.compile(rb'"tool_use_id"\s*:\s*"(?![a-zA-Z0-9_-]+")')
-_THINKING = re.compile(rb'"type"\s*:\s*"thinking"')
-_EMPTY = re.compile(rb'"signature"\s*:\s*(?:""|null)')
+_BAD_RESULT_ID: Final = re.compile(rb'"tool_use_id"\s*:\s*"(?![a-zA-Z0-9_-]+")')
+_THINKING: Final = re.compile(rb'"type"\s*:\s*"thinking"')
+_EMPTY: Final = re.compile(rb'"signature"\s*:\s*(?:""|null)')
 _MAY_MATTER = (b"tool_use", b"tool_result", b'"thinking"', _MARK)
 
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def mend(body: bytes, losses: LossReport, signer: str = signers.CLAUDE) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -16,16 +16,16 @@ from ..shared.errors import no_use_in_retrying
 from ..shared.overflow import read_overflow
 from .vocabulary import ERROR_TYPES, NO_THREADS
 
-OVERLOADED = 529
-TOO_LONG = "prompt is too long: "
+OVERLOADED: Final = 529
+TOO_LONG: Final = "prompt is too long: "
 """How the API's message begins when the context is full: agents look for it, and make their history shorter."""
 
-TOO_MUCH = "input length and `max_tokens` exceed context limit"
+TOO_MUCH: Final = "input length and `max_tokens` exceed context limit"
 """How it begins when only the answer that may come does not fit: agents ask for a shorter one."""
 
-_LIMIT = "anthropic-ratelimit-"
+_LIMIT: Final = "anthropic-ratelimit-"
 _LIMITED = ("requests", "tokens")
-_INDEX = re.compile(r"\[(\d+)\]")
+_INDEX: Final = re.compile(r"\[(\d+)\]")
 
 
 def read_meta(head: ResponseHead, env: Env) -> Meta:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from ...llm.failures import ProtocolError
 from ...llm.models import Model
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
-MAX_DIGITS = 9
+MAX_DIGITS: Final = 9
 """Of a limit: Python refuses to read numbers of thousands of digits."""
 
 

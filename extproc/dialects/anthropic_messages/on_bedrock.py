@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ...framing import eventstream
 from ...llm.events import ResponseEvent, ResponseFailed
@@ -20,13 +20,13 @@ from ..shared.reading import decode
 from .emit_response import MessagesEmitter
 from .parse_response import MessagesParser
 
-VERSION = "bedrock-2023-05-31"
-STREAM_TYPE = "application/vnd.amazon.eventstream"
+VERSION: Final = "bedrock-2023-05-31"
+STREAM_TYPE: Final = "application/vnd.amazon.eventstream"
 
-_CHUNK = eventstream.encode_headers(
+_CHUNK: Final = eventstream.encode_headers(
     {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
 )
-_DATA = b"data: "
+_DATA: Final = b"data: "
 
 
 def body(members: dict[str, Any], betas: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from ..shared.members import HOLDS
 from ..shared.reading import decode
 from .vocabulary import BILLING, BILLING_LINE, NAME, NO_THREADS, VERSIONS
 
-AT = {
+AT: Final = {
     "stop": "stop_sequences",
     "reasoning": "thinking",
     "effort": "output_config.effort",
@@ -41,16 +41,18 @@ AT = {
     "session_key": "metadata.user_id",
     "cache": "cache_control",
 }
-ESSENTIAL = frozenset({"mcp_servers", "container", "thread"})
+ESSENTIAL: Final = frozenset({"mcp_servers", "container", "thread"})
 """Members without which the answer would be another one: other APIs have nothing like them."""
-_REFUSED_AS = {"thread": NO_THREADS}
+_REFUSED_AS: Final = {"thread": NO_THREADS}
 
-_THINKING_MODES: dict[str, Any] = {
+_THINKING_MODES: Final[dict[str, Any]] = {
     "enabled": "budget", "adaptive": "adaptive", "disabled": "off", "between_tools": "between_tools",
 }  # fmt: skip
-_CHOICE_MODES: dict[str, Any] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
-_SERVICE_TIERS = {"standard_only": "standard"}
-_PACKED = re.compile(r"user_(?P<device>[0-9a-f]+)_account_(?P<account>[0-9a-f-]*)_session_(?P<session>[0-9a-f-]+)")
+_CHOICE_MODES: Final[dict[str, Any]] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
+_SERVICE_TIERS: Final = {"standard_only": "standard"}
+_PACKED: Final = re.compile(
+    r"user_(?P<device>[0-9a-f]+)_account_(?P<account>[0-9a-f-]*)_session_(?P<session>[0-9a-f-]+)"
+)
 """``metadata.user_id`` of Claude Code before it wrote JSON there."""
 
 

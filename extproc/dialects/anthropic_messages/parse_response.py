@@ -11,7 +11,7 @@ block's start, gaps in the indexes, a missing content_block_stop.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ...llm import marker
 from ...llm.events import (
@@ -47,15 +47,15 @@ from ..shared.parser import ParserBase
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
 _TEXT, _THINKING, _TOOL, _OPAQUE = range(4)
-_NO_EXTRA = frozenset(
+_NO_EXTRA: Final = frozenset(
     {"type", "role", "content", "id", "model", "usage", "stop_reason", "stop_sequence", "stop_details"}
 )
 
 
-_OF_TEXT = frozenset({"type", "text", "content", "value", "output_text", "citations"})
-_OF_THINKING = frozenset({"type", "thinking", "signature"})
-_OF_TOOL = frozenset({"type", "id", "name", "input", "arguments", "parameters", "caller", "cache_control"})
-_OF_EMPTY = frozenset({"type", "citations"})
+_OF_TEXT: Final = frozenset({"type", "text", "content", "value", "output_text", "citations"})
+_OF_THINKING: Final = frozenset({"type", "thinking", "signature"})
+_OF_TOOL: Final = frozenset({"type", "id", "name", "input", "arguments", "parameters", "caller", "cache_control"})
+_OF_EMPTY: Final = frozenset({"type", "citations"})
 
 
 class _Block:
@@ -366,7 +366,7 @@ class MessagesParser(ParserBase):
         return Usage(total, counts.get("output_tokens"), read, write, counts.get("thinking_tokens"))
 
 
-_HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[ResponseEvent]]] = {
+_HANDLERS: Final[dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[ResponseEvent]]]] = {
     "message_start": MessagesParser._on_start,
     "content_block_start": MessagesParser._on_block_start,
     "content_block_stop": MessagesParser._on_block_stop,
@@ -377,12 +377,12 @@ _HANDLERS: dict[str, Callable[[MessagesParser, dict[str, Any]], Iterator[Respons
 }
 
 
-_COUNTS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+_COUNTS: Final = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 """What servers call counts that translate from Chat."""
 _INPUTS = ("input", "arguments", "parameters")
 """Under which names servers write a call's input, this API's first."""
-_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"})
-_DELTA_OF = {
+_DELTAS: Final = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"})
+_DELTA_OF: Final = {
     "text": "text_delta", "input": "input_json_delta", "thinking": "thinking_delta", "signature": "signature_delta",
     "citation": "citations_delta",
 }  # fmt: skip

@@ -6,6 +6,7 @@ Sources: the types of Anthropic's Python SDK 2.11.0 (November 2026), and the API
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ...llm import signers
 from ...llm.events import StopReason
@@ -13,23 +14,23 @@ from ...llm.failures import ErrorKind
 from ..shared.anthropic import NAME as NAME
 from ..shared.anthropic import OWN_TOOL as OWN_TOOL
 
-FAMILY = frozenset({NAME, "anthropic_bedrock", "anthropic_vertex"})
+FAMILY: Final = frozenset({NAME, "anthropic_bedrock", "anthropic_vertex"})
 """The dialects whose requests hold the same, each in an envelope of its own."""
-SIGNER = signers.CLAUDE
+SIGNER: Final = signers.CLAUDE
 """The scheme of Claude's thinking signatures."""
 
-VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
-UPSTREAM_VERSION = "2023-06-01"
+VERSIONS: Final = frozenset({"2023-06-01", "2026-10-21"})
+UPSTREAM_VERSION: Final = "2023-06-01"
 """Sent upstream, always: it takes both the older and the newer form of a body (API migration guide, 2026-10-21)."""
 
-BILLING = "x-anthropic-billing-header:"
-BILLING_LINE = re.compile(rf"^[ \t]*{BILLING}.*\n?", re.MULTILINE)
+BILLING: Final = "x-anthropic-billing-header:"
+BILLING_LINE: Final = re.compile(rf"^[ \t]*{BILLING}.*\n?", re.MULTILINE)
 """A line of Claude Code's system prompt that changes with every request and means nothing to a model."""
 
-NO_THREADS = "thread_unsupported_request"
+NO_THREADS: Final = "thread_unsupported_request"
 """The ``error_code`` at which clients send the whole conversation again, without ``thread``."""
 
-STOP_REASONS = {
+STOP_REASONS: Final = {
     "end_turn": StopReason.END,
     "max_tokens": StopReason.MAX_TOKENS,
     "stop_sequence": StopReason.STOP_SEQUENCE,
@@ -39,9 +40,9 @@ STOP_REASONS = {
     "model_context_window_exceeded": StopReason.CONTEXT_EXCEEDED,
     "compaction": StopReason.COMPACTED,
 }
-STOP_NAMES = {stop: name for name, stop in STOP_REASONS.items()} | {StopReason.OTHER: "end_turn"}
+STOP_NAMES: Final = {stop: name for name, stop in STOP_REASONS.items()} | {StopReason.OTHER: "end_turn"}
 
-ERROR_TYPES = {
+ERROR_TYPES: Final = {
     ErrorKind.INVALID_REQUEST: "invalid_request_error",
     ErrorKind.AUTHENTICATION: "authentication_error",
     ErrorKind.BILLING: "billing_error",
@@ -54,16 +55,16 @@ ERROR_TYPES = {
     ErrorKind.TIMEOUT: "timeout_error",
     ErrorKind.OVERLOADED: "overloaded_error",
 }
-ERROR_KINDS = {name: kind for kind, name in ERROR_TYPES.items()}
+ERROR_KINDS: Final = {name: kind for kind, name in ERROR_TYPES.items()}
 
-ILLEGAL_IN_TOOL_ID = re.compile(r"[^a-zA-Z0-9_-]")
+ILLEGAL_IN_TOOL_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
-IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
-FILES_BETA = "files-api-2025-04-14"
-BINDING_BETA = "thinking-binding-controls-2026-08-01"
+FILES_BETA: Final = "files-api-2025-04-14"
+BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
 
-TOOL_BETAS = {
+TOOL_BETAS: Final = {
     "computer_20241022": "computer-use-2024-10-22",
     "computer_20250124": "computer-use-2025-01-24",
     "computer_20251124": "computer-use-2025-11-24",
@@ -74,7 +75,7 @@ TOOL_BETAS = {
 """Tool types that work only with a beta."""
 
 # An unknown name in the anthropic-beta header is a 400, so only these are sent.
-KNOWN_BETAS = frozenset({
+KNOWN_BETAS: Final = frozenset({
     "advisor-tool-2026-03-01", "agent-memory-2026-07-22", "cache-diagnosis-2026-04-07", "code-execution-2025-05-22",
     "compact-2026-01-12", "compact-2026-09-04", "computer-use-2024-10-22", "computer-use-2025-01-24",
     "computer-use-2025-11-24", "context-1m-2025-08-07", "context-management-2025-06-27", "dev-full-thinking-2025-05-14",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import Unsupported
 from ...llm.jsonkeys import renamed
@@ -32,18 +32,18 @@ from ..shared.history import cannot_open, left_out, omitted, takes_none
 from ..shared.media import foreign, is_plain, media_type, without_spaces
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, RAW_REDACTED, write_redacted
 
-CACHE_POINT = "cachePoint"
+CACHE_POINT: Final = "cachePoint"
 SHORT, LONG = "5m", "1h"
-MAX_CACHE_POINTS = 4
+MAX_CACHE_POINTS: Final = 4
 """In one request (Bedrock user guide, "Prompt caching")."""
-MAX_DOCUMENT_NAME = 200
-EMPTY = "(empty)"
+MAX_DOCUMENT_NAME: Final = 200
+EMPTY: Final = "(empty)"
 """Stands where the API demands a text and there is none."""
 
-_FORMATS = {media_type: name for name, media_type in IMAGE_TYPES.items()} | {"image/jpg": "jpeg"}
-_DOCUMENT_FORMATS = {media_type: name for name, media_type in DOCUMENT_TYPES.items()}
-_ILLEGAL_IN_DOCUMENT_NAME = re.compile(r"[^A-Za-z0-9 \-()\[\]]+")
-_SPACES = re.compile(r"\s{2,}")
+_FORMATS: Final = {media_type: name for name, media_type in IMAGE_TYPES.items()} | {"image/jpg": "jpeg"}
+_DOCUMENT_FORMATS: Final = {media_type: name for name, media_type in DOCUMENT_TYPES.items()}
+_ILLEGAL_IN_DOCUMENT_NAME: Final = re.compile(r"[^A-Za-z0-9 \-()\[\]]+")
+_SPACES: Final = re.compile(r"\s{2,}")
 
 
 def cache_point(cache: CacheMarker) -> Members:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm import signers
 from ...llm.losses import Action, LossReport
@@ -21,18 +21,18 @@ from .emit_blocks import BlockWriter, CachePoints, expanded
 from .emit_tools import Tools, write_tools
 from .words import CLAUDE, ILLEGAL_IN_TOOL_ID, MAX_TOOL_ID, NAME, write_tier
 
-ROOM_TO_THINK = 8192
+ROOM_TO_THINK: Final = 8192
 """What a budget of thinking is measured by where nothing says how long the answer may be."""
-MAX_METADATA = 16
+MAX_METADATA: Final = 16
 """Pairs of ``requestMetadata``."""
 
-CARRIED = frozenset({
+CARRIED: Final = frozenset({
     "additionalModelResponseFieldPaths", "guardrailConfig", "outputConfig", "performanceConfig", "projectIdentifier",
     "promptVariables",
 })  # fmt: skip
 """Members of this API that a client of another one may send under the same name."""
-_SPELT = {"guardrail_config": "guardrailConfig", "performance_config": "performanceConfig"}
-CLAUDES = frozenset({"context_management", "inference_geo", "speed"})
+_SPELT: Final = {"guardrail_config": "guardrailConfig", "performance_config": "performanceConfig"}
+CLAUDES: Final = frozenset({"context_management", "inference_geo", "speed"})
 """Members of the Messages API that Claude takes through Converse as well, beside Converse's own."""
 
 

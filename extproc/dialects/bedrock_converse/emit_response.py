@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...framing import eventstream
 from ...llm import marker
@@ -36,7 +36,7 @@ from ..shared.naming import made_tool_id
 from . import opaque
 from .words import CLAUDE, NAME, RAW_REDACTED, stop_word, write_citation, write_redacted, write_tier, write_usage
 
-_EVENT_HEADERS = {
+_EVENT_HEADERS: Final = {
     name: eventstream.encode_headers(
         {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
     )
@@ -44,7 +44,7 @@ _EVENT_HEADERS = {
         "messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata",
     )
 }  # fmt: skip
-_DELTA = _EVENT_HEADERS["contentBlockDelta"]
+_DELTA: Final = _EVENT_HEADERS["contentBlockDelta"]
 
 
 def _frame(name: str, payload: Members) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from ..shared.tools import allowed, leave_out, renamed
 from .emit_blocks import CachePoints, expanded
 from .words import NAME
 
-NO_TOOLS = "Do not call any tool."
+NO_TOOLS: Final = "Do not call any tool."
 """What Converse has no choice for, said to the model."""
 
 

@@ -6,7 +6,7 @@ other providers sealed, in signatures of our own making, and call ids with signa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,9 +16,9 @@ from ..shared.fragments import string
 from ..shared.mending import members_of, mended, mended_within
 from ..shared.naming import without_seals
 
-_MARK = f'"{marker.PREFIX}'.encode()
+_MARK: Final = f'"{marker.PREFIX}'.encode()
 
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def mend(body: bytes, losses: LossReport) -> bytes:

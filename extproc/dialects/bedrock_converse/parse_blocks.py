@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ from ...llm.request import (
 from ..base import encode
 from .words import CLAUDE, DOCUMENT_TYPES, IMAGE_TYPES, NAME, TEXT_FORMATS, read_redacted
 
-ESSENTIAL = frozenset({"video", "guardContent"})
+ESSENTIAL: Final = frozenset({"video", "guardContent"})
 """Kinds that no other API has and that hold what the user said."""
 
 
@@ -58,7 +58,7 @@ def cache_point(value: dict[str, Any]) -> CacheMarker | None:
     return CacheMarker(ttl if type(ttl) is str else None)
 
 
-_CACHED = frozenset({Text, Image, Document, SearchResult, ToolCall, ToolResult})
+_CACHED: Final = frozenset({Text, Image, Document, SearchResult, ToolCall, ToolResult})
 """What a cache marker can stand on."""
 
 
@@ -182,9 +182,9 @@ def _search_result(fields: Fields, at: str, index: int) -> Block:
     return SearchResult(fields.take("source", str), fields.take("title", str), texts, at, citations)
 
 
-_ROLE_OF = {"toolUse": "assistant", "toolResult": "user", "reasoningContent": "assistant"}
+_ROLE_OF: Final = {"toolUse": "assistant", "toolResult": "user", "reasoningContent": "assistant"}
 """Kinds that may stand in one role's messages only."""
-_READ: dict[str, Callable[[Fields, str, int], Block]] = {
+_READ: Final[dict[str, Callable[[Fields, str, int], Block]]] = {
     "image": _image,
     "document": _document,
     "audio": _audio,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
@@ -26,7 +26,7 @@ from ..shared.reading import decode
 from .parse_blocks import blocks, cache_point
 from .words import NAME, read_tier
 
-AT = {
+AT: Final = {
     "max_tokens": "inferenceConfig.maxTokens",
     "temperature": "inferenceConfig.temperature",
     "top_p": "inferenceConfig.topP",
@@ -44,7 +44,7 @@ AT = {
     "betas": "additionalModelRequestFields.anthropic_beta",
     "service_tier": "serviceTier",
 }
-PLACES = {
+PLACES: Final = {
     "max_tokens": AT["max_tokens"],
     "max_completion_tokens": AT["max_tokens"],
     "max_output_tokens": AT["max_tokens"],
@@ -54,18 +54,18 @@ PLACES = {
     "stop": AT["stop"],
 }
 """Where a route's options stand here."""
-ESSENTIAL = {
+ESSENTIAL: Final = {
     "guardrailConfig": "no guardrail of Bedrock's looks at what another upstream answers",
     "promptVariables": "a prompt that is kept in Bedrock is not known here",
 }
 """Members without which the answer would be another one, and why."""
-RENAMED = {"requestMetadata": "metadata"}
+RENAMED: Final = {"requestMetadata": "metadata"}
 """Members that Chat and Responses have under another name."""
 
-_THINKING: dict[str, Any] = {
+_THINKING: Final[dict[str, Any]] = {
     "enabled": "budget", "adaptive": "adaptive", "disabled": "off", "between_tools": "between_tools",
 }  # fmt: skip
-_CHOICES: dict[str, Any] = {"auto": "auto", "any": "required", "tool": "tool"}
+_CHOICES: Final[dict[str, Any]] = {"auto": "auto", "any": "required", "tool": "tool"}
 
 
 def parse_request(call: ClientCall, asked: Asked, losses: LossReport) -> Request:

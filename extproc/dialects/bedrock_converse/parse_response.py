@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -36,8 +36,8 @@ from ..shared.fragments import fragment, place, says_something, several, string,
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, STOPS, read_citation, read_redacted, read_tier, read_usage
 
-_STARTS = {"text": TextStarted, "thinking": ThinkingStarted}
-_UNDERSTOOD = frozenset({"output", "stopReason", "usage", "metrics", "serviceTier", "p"})
+_STARTS: Final = {"text": TextStarted, "thinking": ThinkingStarted}
+_UNDERSTOOD: Final = frozenset({"output", "stopReason", "usage", "metrics", "serviceTier", "p"})
 """Top-level members that are no news to a client of another API. ``p`` is padding."""
 
 
@@ -49,10 +49,10 @@ class _Open(Struct):
     signature: list[str] = []
 
 
-_OF_TOOL = frozenset({"toolUseId", "name", "input", "type"})
-_OF_MESSAGE = frozenset({"role", "content"})
-_SEALS = frozenset({"signature", "redactedContent"})
-_OF_REASONING = frozenset({"text", *_SEALS})
+_OF_TOOL: Final = frozenset({"toolUseId", "name", "input", "type"})
+_OF_MESSAGE: Final = frozenset({"role", "content"})
+_SEALS: Final = frozenset({"signature", "redactedContent"})
+_OF_REASONING: Final = frozenset({"text", *_SEALS})
 
 
 class ConverseParser(ParserBase):

@@ -5,20 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from typing import Any, Final
 
 from ...llm.events import Citation, StopReason, Usage
 from ..shared.counts import count
 
-NAME = "bedrock_converse"
-CLAUDE = "anthropic-claude-v1"
+NAME: Final = "bedrock_converse"
+CLAUDE: Final = "anthropic-claude-v1"
 """Only Claude signs its thinking on Bedrock."""
-RAW_REDACTED = "bedrock-converse"
+RAW_REDACTED: Final = "bedrock-converse"
 """The signer of redacted thinking that is not text: carried as the base64 that the wire had."""
 
-IMAGE_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
+IMAGE_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 """Formats of images -> their media types."""
-DOCUMENT_TYPES = {
+DOCUMENT_TYPES: Final = {
     "pdf": "application/pdf",
     "csv": "text/csv",
     "doc": "application/msword",
@@ -30,12 +30,12 @@ DOCUMENT_TYPES = {
     "md": "text/markdown",
 }
 """Formats of documents -> their media types."""
-TEXT_FORMATS = frozenset({"csv", "html", "txt", "md"})
+TEXT_FORMATS: Final = frozenset({"csv", "html", "txt", "md"})
 
-ILLEGAL_IN_TOOL_ID = re.compile(r"[^a-zA-Z0-9_.:-]")
-MAX_TOOL_ID = 64
+ILLEGAL_IN_TOOL_ID: Final = re.compile(r"[^a-zA-Z0-9_.:-]")
+MAX_TOOL_ID: Final = 64
 
-STOPS = {
+STOPS: Final = {
     "end_turn": StopReason.END,
     "tool_use": StopReason.TOOL_CALL,
     "max_tokens": StopReason.MAX_TOKENS,
@@ -44,7 +44,7 @@ STOPS = {
     "content_filtered": StopReason.REFUSAL,
     "model_context_window_exceeded": StopReason.CONTEXT_EXCEEDED,
 }
-_WORDS = {
+_WORDS: Final = {
     StopReason.END: "end_turn",
     StopReason.MAX_TOKENS: "max_tokens",
     StopReason.STOP_SEQUENCE: "stop_sequence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest, Input
 from ...llm.failures import ProtocolError, Unsupported
@@ -11,7 +11,7 @@ from ...llm.losses import LossReport
 from ..shared.purposes import PURPOSES
 from ..shared.reading import decode
 
-NAME = "cohere_embeddings"
+NAME: Final = "cohere_embeddings"
 WORDS = ("dimensions",)
 """What a route's options may say in the client's stead."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...capabilities import Capabilities
 from ...llm.embeddings import EmbedRequest, Purpose, Vectors, numbers, packed, texts
@@ -13,10 +13,10 @@ from ..shared.counts import exact
 from ..shared.purposes import demanded
 from ..shared.vectors import items, members, of_one_size, value
 
-MOST = 96
+MOST: Final = 96
 """Texts of one request."""
 
-_PURPOSES: dict[Purpose, str] = {
+_PURPOSES: Final[dict[Purpose, str]] = {
     "document": "search_document",
     "query": "search_query",
     "question": "search_query",
@@ -25,7 +25,7 @@ _PURPOSES: dict[Purpose, str] = {
     "classification": "classification",
     "clustering": "clustering",
 }
-_OTHERWISE = "search_document"
+_OTHERWISE: Final = "search_document"
 """It must be told a purpose: what is kept and searched is embedded more often than it is asked for."""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ..shared.estimate import read_count
 
-_VERTEX = "/publishers/"
+_VERTEX: Final = "/publishers/"
 _COUNTED = ("contents", "systemInstruction", "tools")
 
 

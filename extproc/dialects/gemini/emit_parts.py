@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...capabilities import Capabilities
 from ...llm import marker
@@ -30,10 +30,10 @@ from ..shared.media import foreign, media_type, without_spaces
 from .media import AUDIO_TYPES, IN_RESULTS, guessed_type
 from .words import NAME, SIGNER
 
-PARTS = "parts"
+PARTS: Final = "parts"
 """The one member of what stands for several parts until they are laid flat."""
 
-_RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
+_RESOLUTIONS: Final = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 
 
 class PartWriter:

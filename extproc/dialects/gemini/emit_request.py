@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request
@@ -17,14 +17,14 @@ from .emit_tools import write_tools
 from .reasoning import thinking_config
 from .words import NAME, camel
 
-CARRIED = frozenset({"cachedContent", "labels", "safetySettings"})
+CARRIED: Final = frozenset({"cachedContent", "labels", "safetySettings"})
 """Members of this API that a client of another one may send under the same name, in either spelling."""
-CARRIED_CONFIG = frozenset({
+CARRIED_CONFIG: Final = frozenset({
     "audioTimestamp", "enableAffectiveDialog", "enableEnhancedCivicAnswers", "imageConfig", "mediaResolution",
     "modelSelectionConfig", "routingConfig", "speechConfig",
 })  # fmt: skip
 """The same of members of ``generationConfig``."""
-_TIERS = {"standard": "standard", "flex": "flex", "priority": "priority", "fast": "priority"}
+_TIERS: Final = {"standard": "standard", "flex": "flex", "priority": "priority", "fast": "priority"}
 _WITH_CACHE = ("systemInstruction", "tools", "toolConfig")
 """What a cached content holds already: beside it, the API refuses these."""
 

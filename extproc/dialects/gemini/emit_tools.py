@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -18,8 +18,8 @@ from ..shared.tools import carried, check_choice, leave_out, renamed
 from . import schema as subset
 from .words import NAME
 
-_FREE_TEXT = {name: value for name, value in freeform.SCHEMA.items() if name != "additionalProperties"}
-_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
+_FREE_TEXT: Final = {name: value for name, value in freeform.SCHEMA.items() if name != "additionalProperties"}
+_MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 
 
 class Tools(Struct):

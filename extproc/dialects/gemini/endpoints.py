@@ -5,6 +5,7 @@ goes on at an address of Google's own (``x-goog-upload-url``) does so without th
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import quote, unquote
 
 from msgspec.structs import replace
@@ -15,14 +16,14 @@ from ..base import Asked, ClientCall, Env, Meta, ResponseHead, Upstream, encode,
 from ..shared import google
 from ..shared.unread import Unread, is_inside
 
-_PATH = re.compile(
+_PATH: Final = re.compile(
     r"(?P<prefix>.*?)(?P<way>/upload|/download)?/(?P<version>v1beta|v1alpha|v1)/"
     r"(?P<rest>(?P<name>files|cachedContents|batches|fileSearchStores|tunedModels|operations)(?:[/:].*)?"
     r"|models/(?P<model>[^/:]+)(?:/operations/.*|:(?P<verb>predictLongRunning|batchGenerateContent"
     r"|asyncBatchEmbedContent)))",
     re.DOTALL,
 )
-_NAMES = {
+_NAMES: Final = {
     "files": "files", "cachedContents": "caches", "batches": "batches", "fileSearchStores": "vector_stores",
     "tunedModels": "fine_tuning", "operations": "operations", "predictLongRunning": "videos",
     "batchGenerateContent": "batches", "asyncBatchEmbedContent": "batches", None: "operations",
@@ -30,10 +31,10 @@ _NAMES = {
 """How a route calls them, by what follows the version in their path, or the model."""
 _SHARED = ("files", "batches")
 """What OpenAI's API has at the same path of the same version."""
-_MARK = "x-goog-"
+_MARK: Final = "x-goog-"
 """How headers begin that Google's clients alone send."""
-_CACHES = "/cachedContents"
-_MODELS = "models/"
+_CACHES: Final = "/cachedContents"
+_MODELS: Final = "models/"
 
 
 class GeminiEndpoints(Unread):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...llm.events import Citation
 from ...llm.kept import EVENT_BYTES
 from .words import NAME
 
-_STRETCH = 4096
-_WITHIN = bytes(range(0x80, 0xC0))
+_STRETCH: Final = 4096
+_WITHIN: Final = bytes(range(0x80, 0xC0))
 """Bytes of a character that do not begin it."""
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlsplit
 
-AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mp3", "flac": "audio/flac", "ogg": "audio/ogg", "aac": "audio/aac"}
+AUDIO_TYPES: Final = {
+    "wav": "audio/wav",
+    "mp3": "audio/mp3",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "aac": "audio/aac",
+}
 """OpenAI's names of formats -> media types."""
-AUDIO_FORMATS = {kind: name for name, kind in AUDIO_TYPES.items()} | {"audio/mpeg": "mp3", "audio/x-wav": "wav"}
+AUDIO_FORMATS: Final = {kind: name for name, kind in AUDIO_TYPES.items()} | {"audio/mpeg": "mp3", "audio/x-wav": "wav"}
 
-IN_RESULTS = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
+IN_RESULTS: Final = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 """What a function's response may hold (Gemini API, "Multimodal function responses", November 2026)."""
 
-_SUFFIXES = {
+_SUFFIXES: Final = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif",
     "heic": "image/heic", "heif": "image/heif", "pdf": "application/pdf", "txt": "text/plain", "md": "text/markdown",
     "html": "text/html", "csv": "text/csv", "wav": "audio/wav", "mp3": "audio/mp3", "flac": "audio/flac",

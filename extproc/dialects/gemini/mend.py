@@ -6,7 +6,7 @@ own making. A call gets what Google documents for calls of other models; elsewhe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,7 +18,7 @@ from .words import STAND_IN
 
 _NAMES = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def mend(body: bytes, losses: LossReport) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from ...llm.failures import ProtocolError
@@ -12,9 +12,9 @@ from ...llm.models import Model
 from ..base import Headers
 
 DEFAULT_SIZE, MAX_SIZE = 50, 1000
-MAX_DIGITS = 9
+MAX_DIGITS: Final = 9
 """Of a number in a query: Python refuses to read numbers of thousands of digits."""
-_OURS = re.compile(r"/v1(?:beta|alpha)\d*/(?:publishers/[^/]+/)?models(?:/|\Z)")
+_OURS: Final = re.compile(r"/v1(?:beta|alpha)\d*/(?:publishers/[^/]+/)?models(?:/|\Z)")
 
 
 def asks(path: str, headers: Headers) -> bool:

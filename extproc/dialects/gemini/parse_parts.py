@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -28,7 +28,7 @@ from .media import AUDIO_FORMATS, is_googles
 from .signatures import is_ours, read_carrier, read_seal
 from .words import NAME, SIGNER, STAND_IN, GeminiFields
 
-_ROLES = {"user": "user", "model": "assistant", "function": "user", "": "user"}
+_ROLES: Final = {"user": "user", "model": "assistant", "function": "user", "": "user"}
 _KINDS = ("text", "functionCall", "functionResponse", "inlineData", "fileData")
 _ONE_TEXT = ("output", "result")
 """The one member of a result that is a text."""
@@ -266,4 +266,4 @@ def _medium(fields: GeminiFields, kind: str, at: str) -> Block:
     return Document(source, at=at, title=title, extra=extra)
 
 
-_FROM_URL = str.maketrans("-_", "+/")
+_FROM_URL: Final = str.maketrans("-_", "+/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from ...llm.failures import ProtocolError
@@ -17,7 +17,7 @@ from .parse_tools import read_choice, read_tools
 from .schema import to_json_schema
 from .words import NAME, GeminiFields
 
-AT = {
+AT: Final = {
     "messages": "contents",
     "system": "systemInstruction",
     "tool_choice": "toolConfig.functionCallingConfig",
@@ -35,16 +35,16 @@ AT = {
     "output_schema": "generationConfig.responseSchema",
     "service_tier": "serviceTier",
 }
-STREAM = ":streamGenerateContent"
-COUNT = ":countTokens"
+STREAM: Final = ":streamGenerateContent"
+COUNT: Final = ":countTokens"
 VERBS = (":generateContent", STREAM, COUNT)
 
-_MODEL = re.compile(r"/(?:models|tunedModels|endpoints)/([^/]+)\Z")
-_SSE = re.compile(r"(?:^|&)(?:\$|%24)?alt=sse(?:&|\Z)")
-_TIERS = {"standard": "standard", "flex": "flex", "priority": "priority"}
-_STATEFUL = frozenset({"cachedContent"})
-_DEFAULTS: dict[str, Any] = {"labels": {}, "safetySettings": [], "store": False}
-_CONFIG_DEFAULTS: dict[str, Any] = {"mediaResolution": "MEDIA_RESOLUTION_UNSPECIFIED"}
+_MODEL: Final = re.compile(r"/(?:models|tunedModels|endpoints)/([^/]+)\Z")
+_SSE: Final = re.compile(r"(?:^|&)(?:\$|%24)?alt=sse(?:&|\Z)")
+_TIERS: Final = {"standard": "standard", "flex": "flex", "priority": "priority"}
+_STATEFUL: Final = frozenset({"cachedContent"})
+_DEFAULTS: Final[dict[str, Any]] = {"labels": {}, "safetySettings": [], "store": False}
+_CONFIG_DEFAULTS: Final[dict[str, Any]] = {"mediaResolution": "MEDIA_RESOLUTION_UNSPECIFIED"}
 
 
 class GeminiState(ClientState):

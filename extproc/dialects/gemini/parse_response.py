@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
@@ -46,26 +46,26 @@ from .partial import PartialCall
 from .signatures import is_ours, read_carrier, read_seal
 from .words import FINISH_REASONS, NAME, SIGNER, in_humps, read_usage
 
-_NO_NEWS = frozenset({
+_NO_NEWS: Final = frozenset({
     "candidates", "createTime", "modelVersion", "promptFeedback", "responseId", "sdkHttpResponse", "usageMetadata",
 })  # fmt: skip
-_CANDIDATE = frozenset({
+_CANDIDATE: Final = frozenset({
     "avgLogprobs", "citationMetadata", "content", "finishMessage", "finishReason", "groundingMetadata", "index",
     "safetyRatings", "tokenCount",
 })  # fmt: skip
 """Members of a candidate that are understood here, or mean nothing to a client of another API."""
-_TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+_TIERS: Final = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 
 
 _NUMBERED = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
 """Finish reasons as a server writes them that shows the numbers of the proto file."""
 
-_OF_TEXT = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
+_OF_TEXT: Final = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
 
 
-_OF_PART = _OF_TEXT | {"partMetadata"}
-_OF_CALL = frozenset({"id", "name", "args", "partialArgs", "willContinue"})
-_OF_CONTENT = frozenset({"role", "parts"})
+_OF_PART: Final = _OF_TEXT | {"partMetadata"}
+_OF_CALL: Final = frozenset({"id", "name", "args", "partialArgs", "willContinue"})
+_OF_CONTENT: Final = frozenset({"role", "parts"})
 
 
 class GeminiParser(ParserBase):

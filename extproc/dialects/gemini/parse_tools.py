@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import ProtocolError
 from ...llm.request import Member, Tool, ToolChoice
 from .schema import to_json_schema
 from .words import NAME, GeminiFields
 
-_MODES: dict[str, Any] = {
+_MODES: Final[dict[str, Any]] = {
     "MODE_UNSPECIFIED": None, "AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto",
 }  # fmt: skip
 _SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
@@ -10,8 +10,8 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Request
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 32768}
-DYNAMIC = -1
+BUDGETS: Final = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 32768}
+DYNAMIC: Final = -1
 """A budget by which the model decides for itself."""
 # Tokens at which a budget stops being low, and medium.
 _LOW_BELOW, _MEDIUM_BELOW = 4096, 12288

@@ -5,23 +5,23 @@ Newer models take JSON Schema as it is, in members of their own; what they could
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ..shared.schemas import NotInSubset
 from .words import camel
 
-MAX_DEPTH = 64
+MAX_DEPTH: Final = 64
 """Deeper schemas are cut off: what lies below may be anything."""
 
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _MAPS = ("properties", "$defs", "definitions")
-_NUMBERS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
-_KEPT = frozenset({
+_NUMBERS: Final = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
+_KEPT: Final = frozenset({
     "anyOf", "default", "description", "enum", "example", "format", "items", "maxItems", "maxLength", "maxProperties",
     "maximum", "minItems", "minLength", "minProperties", "minimum", "nullable", "pattern", "properties",
     "propertyOrdering", "required", "title", "type",
 })  # fmt: skip
-_FORMATS = frozenset({"date-time", "date", "enum", "int32", "int64", "float", "double"})
+_FORMATS: Final = frozenset({"date-time", "date", "enum", "int32", "int64", "float", "double"})
 
 
 def to_json_schema(schema: Any, depth: int = 0) -> Any:

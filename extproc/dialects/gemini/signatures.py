@@ -8,7 +8,7 @@ their texts. Both are base64 of our own, which SDKs may write in either alphabet
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, Final
 
 from ...llm import marker
 from ...llm.failures import ProtocolError
@@ -17,9 +17,9 @@ from ..base import encode
 from ..shared.reading import decode
 from .words import SIGNER
 
-OURS = base64.b64encode(marker.PREFIX.encode())[:5]
+OURS: Final = base64.b64encode(marker.PREFIX.encode())[:5]
 """How the base64 of ``gw1.`` begins, whatever follows."""
-_FROM_URL = str.maketrans("-_", "+/")
+_FROM_URL: Final = str.maketrans("-_", "+/")
 
 
 def is_ours(signature: str) -> bool:

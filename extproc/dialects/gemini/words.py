@@ -7,21 +7,21 @@ Sources: the Gemini API's and Vertex AI's references of ``generateContent``, and
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ...llm.events import StopReason, Usage
 from ...llm.fields import Fields
 from ..shared.counts import count, settled
 
-NAME = "gemini"
-SIGNER = "google-gemini-v1"
+NAME: Final = "gemini"
+SIGNER: Final = "google-gemini-v1"
 """The scheme of Gemini's thought signatures, as OpenRouter's ``reasoning_details`` names it."""
-STAND_IN = "skip_thought_signature_validator"
+STAND_IN: Final = "skip_thought_signature_validator"
 """What Google documents in the place of a signature, for a call that another model made."""
 
 
-_CONFIG = "generationConfig"
-PLACES = {
+_CONFIG: Final = "generationConfig"
+PLACES: Final = {
     "temperature": f"{_CONFIG}.temperature",
     "top_p": f"{_CONFIG}.topP",
     "top_k": f"{_CONFIG}.topK",
@@ -35,7 +35,7 @@ PLACES = {
 }
 """Where a route's options stand, by the names that most APIs have for them."""
 
-FINISH_REASONS = {
+FINISH_REASONS: Final = {
     "STOP": StopReason.END,
     "MAX_TOKENS": StopReason.MAX_TOKENS,
     "CONTINUATION": StopReason.MAX_TOKENS,
@@ -54,7 +54,7 @@ FINISH_REASONS = {
 }
 """Those whose meaning their words do not say; the others are read as any vendor's."""
 
-FINISH_NAMES = {
+FINISH_NAMES: Final = {
     StopReason.END: "STOP",
     StopReason.STOP_SEQUENCE: "STOP",
     StopReason.TOOL_CALL: "STOP",
@@ -67,8 +67,8 @@ FINISH_NAMES = {
     StopReason.OTHER: "OTHER",
 }
 
-_CAMEL = re.compile(r"_([a-z0-9])")
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_CAMEL: Final = re.compile(r"_([a-z0-9])")
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 def camel(name: str) -> str:

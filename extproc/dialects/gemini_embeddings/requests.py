@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest, Input
 from ...llm.failures import ProtocolError, Unsupported
@@ -11,10 +11,15 @@ from ...llm.losses import LossReport
 from ..shared.purposes import PURPOSES
 from ..shared.reading import decode
 
-NAME = "gemini_embeddings"
+NAME: Final = "gemini_embeddings"
 WORDS = ("dimensions",)
 """What a route's options may say in the client's stead."""
-_SETTINGS = {"taskType": "purpose", "title": "title", "outputDimensionality": "dimensions", "autoTruncate": "truncate"}
+_SETTINGS: Final = {
+    "taskType": "purpose",
+    "title": "title",
+    "outputDimensionality": "dimensions",
+    "autoTruncate": "truncate",
+}
 
 
 def parse(body: bytes, model: str, losses: LossReport, *, many: bool) -> EmbedRequest:

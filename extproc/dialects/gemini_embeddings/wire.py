@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest, Vectors, numbers, texts
 from ...llm.losses import LossReport
@@ -11,8 +11,8 @@ from ..shared.counts import exact
 from ..shared.google import task
 from ..shared.vectors import item, items, members, value
 
-VERTEX = "/publishers/"
-MOST = 100
+VERTEX: Final = "/publishers/"
+MOST: Final = 100
 """Requests of one batch (Gemini API reference, ``batchEmbedContents``)."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest, Purpose, Vectors, texts
 from ...llm.losses import LossReport
@@ -12,7 +12,7 @@ from ..shared.counts import exact
 from ..shared.purposes import demanded
 from ..shared.vectors import item, items, members, value
 
-_PURPOSES: dict[Purpose, str] = {
+_PURPOSES: Final[dict[Purpose, str]] = {
     "document": "GENERIC_INDEX",
     "query": "GENERIC_RETRIEVAL",
     "question": "GENERIC_RETRIEVAL",
@@ -21,7 +21,7 @@ _PURPOSES: dict[Purpose, str] = {
     "classification": "CLASSIFICATION",
     "clustering": "CLUSTERING",
 }
-_OTHERWISE = "GENERIC_INDEX"
+_OTHERWISE: Final = "GENERIC_INDEX"
 """It must be told a purpose."""
 
 

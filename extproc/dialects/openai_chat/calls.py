@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,9 +18,9 @@ from ..shared.fragments import place
 from ..shared.naming import unused_id
 from ..shared.toolinput import ToolInput
 
-MAX_GOING_ON = 1024
+MAX_GOING_ON: Final = 1024
 """Calls that may go on at once, those without a name among them."""
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 class StreamedCall:

@@ -8,7 +8,7 @@ told in words: it stays in the history, so refusing it would end the conversatio
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...capabilities import Capabilities
 from ...llm import marker
@@ -26,10 +26,10 @@ from ..shared.open_calls import OpenCalls
 from .emit_parts import PartWriter, text_part
 from .signatures import STAND_IN, signed
 
-NO_THOUGHT = " "
+NO_THOUGHT: Final = " "
 """Of a call that was made without thinking, or with what this server cannot read: DeepSeek and Kimi refuse a call that
 has no thinking beside it, and Kimi an empty one."""
-BETWEEN = "..."
+BETWEEN: Final = "..."
 """What an assistant says of whom nothing is known, for a chat template that wants one to speak."""
 
 

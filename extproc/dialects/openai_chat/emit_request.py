@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.losses import LossReport
 from ...llm.request import Request
@@ -16,7 +16,7 @@ from .emit_parts import PartWriter
 from .emit_tools import write_tools
 from .vocabulary import NAME
 
-CARRIED = frozenset({
+CARRIED: Final = frozenset({
     "frequency_penalty", "logit_bias", "presence_penalty", "prediction", "prompt_cache_key", "prompt_cache_retention",
     "seed", "verbosity",
 })  # fmt: skip

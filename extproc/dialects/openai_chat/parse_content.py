@@ -4,7 +4,7 @@ that text comes does not mean that a call is over."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ...llm import marker
 from ...llm.events import (
@@ -33,14 +33,14 @@ from .signatures import take_signature
 from .thinktags import ThinkTags
 from .vocabulary import CLAUDE, NAME
 
-_CALL_MEMBERS = frozenset({"custom", "function", "id", "index", "type"})
-_KNOWN = frozenset({
+_CALL_MEMBERS: Final = frozenset({"custom", "function", "id", "index", "type"})
+_KNOWN: Final = frozenset({
     "annotations", "content", "finish_details", "finish_reason", "function_call", "name", "refusal", "role",
     "tool_calls", *thoughts.MEMBERS,
 })  # fmt: skip
-_LEGACY_ID = "fc_0"
+_LEGACY_ID: Final = "fc_0"
 _ARGUMENTS = ("parameters", "input", "args")
-_TEXT_TYPES = frozenset({"text", "output_text", "input_text"})
+_TEXT_TYPES: Final = frozenset({"text", "output_text", "input_text"})
 
 
 class ContentParser(ParserBase):

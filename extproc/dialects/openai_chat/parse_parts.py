@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -138,15 +138,15 @@ def _audio(fields: Fields) -> Audio:
 
 _TEXTS = ("text", "input_text", "output_text")
 """The Responses API's names too."""
-_USER: dict[str, Callable[[Fields], Block]] = {
+_USER: Final[dict[str, Callable[[Fields], Block]]] = {
     "image_url": _image,
     "input_image": _flat_image,
     "file": _file,
     "input_file": _file,
     "input_audio": _audio,
 }
-_ASSISTANT: dict[str, Callable[[Fields], Block]] = {"refusal": _refusal, "thinking": _thinking}
-_ANTHROPICS = {
+_ASSISTANT: Final[dict[str, Callable[[Fields], Block]]] = {"refusal": _refusal, "thinking": _thinking}
+_ANTHROPICS: Final = {
     "image": ("user", "tool"),
     "document": ("user", "tool"),
     "search_result": ("user", "tool"),

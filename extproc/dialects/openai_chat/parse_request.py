@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ from .parse_messages import read_messages, read_system
 from .parse_tools import read_choice, read_tools
 from .vocabulary import NAME
 
-AT = {
+AT: Final = {
     "output": "response_format",
     "output_schema": "response_format.json_schema.schema",
     "output_name": "response_format.json_schema.name",
@@ -29,15 +29,15 @@ AT = {
     "session_key": "prompt_cache_key",
     "cache": "cache_control",
 }
-_TIERS = {word: tier for tier, word in REQUEST_TIERS.items()}
-_THINKING: dict[str, Any] = {
+_TIERS: Final = {word: tier for tier, word in REQUEST_TIERS.items()}
+_THINKING: Final[dict[str, Any]] = {
     "enabled": "budget", "adaptive": "adaptive", "disabled": "off", "between_tools": "between_tools",
 }  # fmt: skip
 
-_COST_ONLY = frozenset({"prompt_cache_options", "prompt_cache_retention"})
-_STATEFUL = frozenset({"container", "mcp_servers"})
+_COST_ONLY: Final = frozenset({"prompt_cache_options", "prompt_cache_retention"})
+_STATEFUL: Final = frozenset({"container", "mcp_servers"})
 """Members by Anthropic's names, which only a server that knows them can honour; the others of them only tune."""
-_DEFAULTS: dict[str, Any] = {"logit_bias": {}, "metadata": {}, "store": False, "verbosity": "medium"}
+_DEFAULTS: Final[dict[str, Any]] = {"logit_bias": {}, "metadata": {}, "store": False, "verbosity": "medium"}
 
 
 class ChatState(ClientState):

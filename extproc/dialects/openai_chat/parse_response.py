@@ -7,7 +7,7 @@ where usage comes, how the end is told; in ``parse_content`` where reasoning sta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from ...llm.events import (
     NO_USAGE,
@@ -32,14 +32,14 @@ from .calls import choice_index
 from .parse_content import ContentParser
 from .vocabulary import TIERS_READ
 
-_NO_NEWS = frozenset(
+_NO_NEWS: Final = frozenset(
     {
         "base_resp", "choices", "created", "error", "finish_reason", "id", "model", "object", "obfuscation",
         "service_tier", "system_fingerprint", "usage", "prompt_annotations", "prompt_filter_results", "x_groq",
     }
 )  # fmt: skip
 """Members of a chunk that are understood here, or mean nothing to a client."""
-_OF_CHOICE = frozenset(
+_OF_CHOICE: Final = frozenset(
     {
         "index", "delta", "message", "text", "finish_details", "finish_reason", "finishReason", "done_reason",
         "native_finish_reason",
@@ -52,7 +52,7 @@ _CALLS = ("tool_calls", "function_call")
 _SAID = ("content", "refusal")
 _FINISHES = ("finish_reason", "finish_details", "finishReason", "done_reason")
 """Where servers say how an answer ended: this API's own name, and those of the APIs from which theirs is translated."""
-_UNSURE = (StopReason.END, StopReason.TOOL_CALL, StopReason.STOP_SEQUENCE, StopReason.OTHER)
+_UNSURE: Final = frozenset({StopReason.END, StopReason.TOOL_CALL, StopReason.STOP_SEQUENCE, StopReason.OTHER})
 
 
 class ChatParser(ContentParser):

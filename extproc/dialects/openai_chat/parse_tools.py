@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
@@ -13,8 +13,8 @@ from ..shared.openai import cache_marker
 from ..shared.schemas import schema_object
 from .vocabulary import NAME
 
-_OURS = frozenset({"function", "parameters", "custom", "format"})
-_CHOICES: dict[str, Any] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+_OURS: Final = frozenset({"function", "parameters", "custom", "format"})
+_CHOICES: Final[dict[str, Any]] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 """``any`` is Anthropic's word."""
 
 

@@ -6,10 +6,10 @@ November 2026).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-NAME = "extra_content"
-STAND_IN = "skip_thought_signature_validator"
+NAME: Final = "extra_content"
+STAND_IN: Final = "skip_thought_signature_validator"
 """What Google documents for a call that another model made."""
 
 

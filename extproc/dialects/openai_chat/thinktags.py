@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-_TAGS = {
+_TAGS: Final = {
     "<think>": "</think>", "<mm:think>": "</mm:think>", "<reasoning>": "</reasoning>", "<thought>": "</thought>",
     "<seed:think>": "</seed:think>", "[THINK]": "[/THINK]", "\u25c1think\u25b7": "\u25c1/think\u25b7",
 }  # fmt: skip
 """Opening tag -> closing tag: MiniMax's is the second, Gemini's the fourth; then Seed's, Mistral's, Kimi's."""
-_MOST_BLANKS = 256
+_MOST_BLANKS: Final = 256
 """That may stand before a tag: more of them are an answer's."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...frozen import Frozen
 from ..shared.fragments import says_something
@@ -13,15 +13,15 @@ PLAIN = (
     "thoughts", "think", "reasoning_output", "reasoning_summary", "cot_summary", "chain_of_thought",
 )  # fmt: skip
 """One and the same text under each: DeepSeek's and vLLM's first name, vLLM's second and OpenRouter's, Copilot's, ..."""
-_BLOCKS = "thinking_blocks"
+_BLOCKS: Final = "thinking_blocks"
 """Claude's blocks as they are (LiteLLM)."""
-_FIELDS = "provider_specific_fields"
+_FIELDS: Final = "provider_specific_fields"
 """In which LiteLLM keeps them, too."""
 SIGNATURES = ("reasoning_signature", "thinking_signature", "reasoning_content_signature", "signature")
 """Claude's signature over that text, beside it (agentgateway's name, and others')."""
 _OPAQUE = ("reasoning_opaque", "encrypted_reasoning")
 """What only its own server can read."""
-MEMBERS = frozenset({*PLAIN, *SIGNATURES, *_OPAQUE, _BLOCKS, _FIELDS, "reasoning_details"})
+MEMBERS: Final = frozenset({*PLAIN, *SIGNATURES, *_OPAQUE, _BLOCKS, _FIELDS, "reasoning_details"})
 
 
 class Thoughts(Frozen):

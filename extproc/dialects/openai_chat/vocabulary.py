@@ -6,14 +6,16 @@ instead, their own documentation, named where it is used.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...llm import signers
 from ...llm.events import StopReason
 
-NAME = "openai_chat"
-CLAUDE = signers.CLAUDE
+NAME: Final = "openai_chat"
+CLAUDE: Final = signers.CLAUDE
 """How ``reasoning_details`` names the scheme of Claude's thinking signatures (OpenRouter, "Reasoning tokens")."""
 
-FINISH_NAMES = {
+FINISH_NAMES: Final = {
     StopReason.END: "stop",
     StopReason.STOP_SEQUENCE: "stop",
     StopReason.OTHER: "stop",
@@ -25,9 +27,11 @@ FINISH_NAMES = {
     StopReason.COMPACTED: "length",
     StopReason.REFUSAL: "content_filter",
 }
-NAMELESS_STOPS = frozenset({StopReason.PAUSED, StopReason.CONTEXT_EXCEEDED, StopReason.COMPACTED, StopReason.OTHER})
+NAMELESS_STOPS: Final = frozenset(
+    {StopReason.PAUSED, StopReason.CONTEXT_EXCEEDED, StopReason.COMPACTED, StopReason.OTHER}
+)
 """Stops for which this API has no name of its own: the upstream's goes beside it as ``native_finish_reason``."""
 
-TIERS_READ = {"default": "standard"}
-TIERS_WRITTEN = {"standard": "default", "batch": "default"}
+TIERS_READ: Final = {"default": "standard"}
+TIERS_WRITTEN: Final = {"standard": "default", "batch": "default"}
 """Of a response. Words that are not here are the same."""

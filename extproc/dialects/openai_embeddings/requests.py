@@ -3,7 +3,7 @@ no word for (``input_type``, ``task_type``, ``title``, ``truncate``, ``auto_trun
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest, Input, texts
 from ...llm.failures import ProtocolError
@@ -12,8 +12,8 @@ from ...llm.losses import LossReport
 from ..shared.purposes import PURPOSES
 from ..shared.reading import decode
 
-NAME = "openai_embeddings"
-MOST = 2048
+NAME: Final = "openai_embeddings"
+MOST: Final = 2048
 """Texts of one request."""
 WORDS = ("dimensions", "encoding_format", "task_type", "input_type", "title", "truncate", "auto_truncate")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ..shared.unread import is_inside
 
@@ -13,9 +14,9 @@ ENDPOINTS = (
 )  # fmt: skip
 """The first word behind the version. ``responses`` and ``chat`` are what is stored of them: ``/responses/{id}``,
 ``/chat/completions/{id}``; asking for one is an API of its own."""
-COMPACT = "compact"
+COMPACT: Final = "compact"
 """``/responses/compact`` keeps nothing: a conversation comes back shorter, and sealed."""
-WITH_MODEL = frozenset(
+WITH_MODEL: Final = frozenset(
     {
         "images", "audio", "moderations", "completions", "rerank", "score", "classify", "pooling", "tokenize",
         "videos", "fine_tuning", COMPACT,
@@ -23,13 +24,13 @@ WITH_MODEL = frozenset(
 )  # fmt: skip
 """Those whose requests name a model in their body."""
 
-_PATH = re.compile(
+_PATH: Final = re.compile(
     r"(?P<prefix>.*?)/(?P<version>v1|v2)/(?P<rest>(?P<name>" + "|".join(ENDPOINTS) + r")(?:/.*)?)", re.DOTALL
 )
-_WHOLE = re.compile(r"responses(/input_tokens)?|chat(/completions)?")
+_WHOLE: Final = re.compile(r"responses(/input_tokens)?|chat(/completions)?")
 """APIs of their own."""
-_COMPACT = "responses/compact"
-_ROOTED = re.compile(r"(?P<prefix>.*?)/(?P<rest>(?:de)?(?P<tokens>tokenize)|score|classify|pooling)", re.DOTALL)
+_COMPACT: Final = "responses/compact"
+_ROOTED: Final = re.compile(r"(?P<prefix>.*?)/(?P<rest>(?:de)?(?P<tokens>tokenize)|score|classify|pooling)", re.DOTALL)
 """What vLLM has at its root, without a version."""
 
 

@@ -7,7 +7,7 @@ looks at the exact prefix.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Any
+from typing import Any, Final
 
 from ...capabilities import Capabilities
 from ...llm.failures import Unsupported
@@ -25,7 +25,7 @@ from .words import NAME, SIGNER
 
 Item = dict[str, Any]
 
-MAX_CALL_ID = 64
+MAX_CALL_ID: Final = 64
 
 
 class _Open:

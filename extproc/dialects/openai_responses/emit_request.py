@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -20,9 +20,9 @@ from .emit_items import Conversation
 from .emit_tools import write_tools
 from .state import ENCRYPTED
 
-CARRIED = frozenset({"max_tool_calls", "prompt_cache_retention", "truncation"})
+CARRIED: Final = frozenset({"max_tool_calls", "prompt_cache_retention", "truncation"})
 """Members of this API that a client of another one may send under the same name."""
-MIN_OUTPUT = 16
+MIN_OUTPUT: Final = 16
 """Fewer tokens the API refuses to answer with."""
 
 

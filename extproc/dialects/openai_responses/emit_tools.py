@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ from ..shared.tools import carried, check_choice, leave_out, renamed
 from .emit_content import PartWriter
 from .words import NAME
 
-_NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+_NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 
 
 class Tools(Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm import marker
 from ...llm.events import Citation, ResponseEnded, ResponseFailed, ResponseStarted, StopReason
@@ -21,7 +21,7 @@ from .words import CLAUDE, NAME, SIGNER, Carried, write_annotation, write_carrie
 _UNFINISHED = (StopReason.MAX_TOKENS, StopReason.CONTEXT_EXCEEDED, StopReason.PAUSED, StopReason.COMPACTED)
 
 
-_ERROR_CODES = {
+_ERROR_CODES: Final = {
     ErrorKind.INVALID_REQUEST: "invalid_prompt",
     ErrorKind.RATE_LIMIT: "rate_limit_exceeded",
     ErrorKind.OVERLOADED: "server_is_overloaded",
@@ -29,8 +29,8 @@ _ERROR_CODES = {
 """Of a response that failed, where the upstream gave none; what else there is, is the server's."""
 
 
-SEARCH_CALL = "tool_search_call"
-_ID_PREFIXES = {"function_call": "fc_", "custom_tool_call": "ctc_", SEARCH_CALL: "tsc_"}
+SEARCH_CALL: Final = "tool_search_call"
+_ID_PREFIXES: Final = {"function_call": "fc_", "custom_tool_call": "ctc_", SEARCH_CALL: "tsc_"}
 
 
 class Items:

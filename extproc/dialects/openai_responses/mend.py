@@ -6,7 +6,7 @@ other providers sealed, or none, in items of our own making, and call ids with s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,10 +18,10 @@ from ..shared.naming import without_seals
 from .words import CARRIER, SIGNER
 
 _OURS = (CARRIER, marker.PREFIX)
-_SEALED = b"encrypted_content"
-_MAY_MATTER = tuple(f'"{prefix}'.encode() for prefix in _OURS)
+_SEALED: Final = b"encrypted_content"
+_MAY_MATTER: Final = tuple(f'"{prefix}'.encode() for prefix in _OURS)
 
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def mend(body: bytes, losses: LossReport, signer: str = SIGNER) -> bytes:

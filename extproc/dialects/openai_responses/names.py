@@ -6,10 +6,12 @@ calls get both back apart.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...frozen import Frozen
 from ..shared.naming import hash8
 
-SEARCH = "tool_search"
+SEARCH: Final = "tool_search"
 """The name under which a search for tools that the client carries out is a function of another API."""
 
 

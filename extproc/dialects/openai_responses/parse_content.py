@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
@@ -84,7 +84,7 @@ def _audio(fields: Fields) -> Audio:
     return Audio(data, kind, fields.path, {**(inner.rest() or {}), **(fields.rest() or {})} or None)
 
 
-_GIVEN: dict[str, Callable[[Fields], Block]] = {
+_GIVEN: Final[dict[str, Callable[[Fields], Block]]] = {
     "input_text": _text,
     "text": _text,
     "output_text": _text,
@@ -92,7 +92,7 @@ _GIVEN: dict[str, Callable[[Fields], Block]] = {
     "input_file": _file,
     "input_audio": _audio,
 }
-_SAID_BY_MODEL: dict[str, Callable[[Fields], Block]] = {
+_SAID_BY_MODEL: Final[dict[str, Callable[[Fields], Block]]] = {
     "output_text": _text,
     "text": _text,
     "input_text": _text,

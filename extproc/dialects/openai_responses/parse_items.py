@@ -7,7 +7,7 @@ a message each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -26,7 +26,7 @@ _ROLES = ("user", "assistant", "system", "developer")
 _WIRE_ONLY = ("id", "status", "caller", "created_by", "type")
 """Members that mean nothing outside this API."""
 _BY_MODEL = ("function_call", "custom_tool_call", "reasoning")
-_KEPT_ELSEWHERE = {
+_KEPT_ELSEWHERE: Final = {
     "item_reference": "nothing is stored here: send the item itself, with store set to false",
     "compaction": "only the provider that made it can read what was compacted",
     "compaction_trigger": "this model does not compact a conversation",

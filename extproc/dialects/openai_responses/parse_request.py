@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
@@ -18,7 +18,7 @@ from .parse_tools import read_choice, read_tools
 from .state import ECHOED, ENCRYPTED, ResponsesState
 from .words import NAME
 
-AT = {
+AT: Final = {
     "max_tokens": "max_output_tokens",
     "messages": "input",
     "output": "text.format",
@@ -31,10 +31,10 @@ AT = {
     "session_key": "prompt_cache_key",
     "cache": "prompt_cache_breakpoint",
 }
-_TIERS = {word: tier for tier, word in REQUEST_TIERS.items()}
+_TIERS: Final = {word: tier for tier, word in REQUEST_TIERS.items()}
 
-_STATE = "nothing is stored for this model"
-_STORED = {
+_STATE: Final = "nothing is stored for this model"
+_STORED: Final = {
     "previous_response_id": f"{_STATE}: send the whole conversation in input, with store set to false",
     "conversation": f"{_STATE}: send the whole conversation in input, with store set to false",
     "prompt": f"{_STATE}: send what the prompt says as instructions and input",
@@ -42,12 +42,12 @@ _STORED = {
     "background": f"{_STATE}: set background to false",
 }
 """Members that need what only the client's own provider keeps, and what to say instead."""
-_COST_ONLY = frozenset({"client_metadata", "prompt_cache_options", "prompt_cache_retention"})
+_COST_ONLY: Final = frozenset({"client_metadata", "prompt_cache_options", "prompt_cache_retention"})
 """``client_metadata`` is Codex's, for its provider's statistics."""
-_DEFAULTS: dict[str, Any] = {"metadata": {}, "top_logprobs": 0, "truncation": "disabled"}
-_RENAMED = {"context_management": f"{NAME}.context_management"}
+_DEFAULTS: Final[dict[str, Any]] = {"metadata": {}, "top_logprobs": 0, "truncation": "disabled"}
+_RENAMED: Final = {"context_management": f"{NAME}.context_management"}
 """Members under whose names other APIs have something else."""
-_LOGPROBS = "message.output_text.logprobs"
+_LOGPROBS: Final = "message.output_text.logprobs"
 
 
 def parse_request(call: ClientCall, losses: LossReport, *, counts: bool = False) -> Request:

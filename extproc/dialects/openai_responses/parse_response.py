@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -37,10 +37,10 @@ from ..shared.openai import ERROR_KINDS
 from ..shared.parser import ParserBase
 from .words import CLAUDE, NAME, SIGNER, Carried, read_annotation, read_carrier, read_seal, read_usage
 
-_CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
+_CALLS: Final = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
 """Items that are calls for the client: our kind, and the member with the input."""
 
-_NO_NEWS = frozenset(
+_NO_NEWS: Final = frozenset(
     {
         "id", "object", "created_at", "completed_at", "status", "background", "error", "incomplete_details",
         "instructions", "max_output_tokens", "max_tool_calls", "metadata", "model", "output", "output_text",
@@ -56,7 +56,7 @@ _Place = int | str | None
 """Where an item stands: its number, else its id. Servers may leave out both."""
 _Key = tuple[_Place, str, int | None]
 """Where a block stands: the item's place, what it is, the part's number."""
-_WHOLE_TEXTS = {"response.output_text.done": "text", "response.refusal.done": "refusal"}
+_WHOLE_TEXTS: Final = {"response.output_text.done": "text", "response.refusal.done": "refusal"}
 
 
 class _Open(Struct):
@@ -72,11 +72,11 @@ class _Open(Struct):
     source: tuple[str, int | None] = ("", None)
 
 
-_OF_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "input", "status", "namespace", "caller"})
-_OF_PART = frozenset(
+_OF_CALL: Final = frozenset({"type", "id", "call_id", "name", "arguments", "input", "status", "namespace", "caller"})
+_OF_PART: Final = frozenset(
     {"type", "text", "refusal", "annotations", "logprobs", "content", "value", "output_text", "id", "status"}
 )
-_OF_MESSAGE = frozenset({"type", "id", "status", "role", "content", "phase"})
+_OF_MESSAGE: Final = frozenset({"type", "id", "status", "role", "content", "phase"})
 
 
 class ResponsesParser(ParserBase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
@@ -11,7 +11,7 @@ from ..shared.openai_schema import is_strict
 from .names import SEARCH, ToolNames
 from .words import NAME
 
-_STORED = frozenset({"file_search", "mcp"})
+_STORED: Final = frozenset({"file_search", "mcp"})
 """Tools that reach what is kept for the client at its provider, or by its provider: another one has nothing of it."""
 _CHOICES = ("auto", "none", "required")
 

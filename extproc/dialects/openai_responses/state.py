@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.request import ClientState
 from ...llm.weight import kept
 from ..base import encode
 from .names import Named
 
-ENCRYPTED = "reasoning.encrypted_content"
+ENCRYPTED: Final = "reasoning.encrypted_content"
 """What a client includes that keeps the conversation itself: the thinking, sealed by whoever made it."""
 
-ECHOED: dict[str, Any] = {
+ECHOED: Final[dict[str, Any]] = {
     "background": False,
     "instructions": None,
     "max_output_tokens": None,
@@ -50,5 +50,5 @@ class ResponsesState(ClientState):
         return kept(encode(self.echo)) if self.echo else 0
 
 
-UNKNOWN = ResponsesState()
+UNKNOWN: Final = ResponsesState()
 """Of a request that was not read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import Any, Final
 
 from ...frozen import Frozen
 from ...llm import marker, signers
@@ -14,11 +14,11 @@ from ..base import encode
 from ..shared.counts import read_openais
 from ..shared.reading import decode
 
-NAME = "openai_responses"
-SIGNER = signers.OPENAI
+NAME: Final = "openai_responses"
+SIGNER: Final = signers.OPENAI
 """Whose the encrypted reasoning is that bears no label."""
-CLAUDE = signers.CLAUDE
-CARRIER = "anthropic:"
+CLAUDE: Final = signers.CLAUDE
+CARRIER: Final = "anthropic:"
 """Begins an ``encrypted_content`` of our own making, which carries Claude's signed thinking."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...llm import marker, signers
 from ...llm.events import Extra
@@ -34,10 +34,10 @@ from ...llm.request import (
 from ..base import encode
 from .schemas import schema_object
 
-NAME = "anthropic_messages"
+NAME: Final = "anthropic_messages"
 """Whose blocks these are, and whose file ids."""
 
-OWN_TOOL = re.compile(
+OWN_TOOL: Final = re.compile(
     r"(?:web_search|web_fetch|code_execution|bash|text_editor|computer|memory|tool_search_tool_\w+|advisor"
     r"|computer_toolset|browser_toolset)_\d{8}\Z|mcp_toolset\Z"
 )
@@ -288,16 +288,16 @@ def tool(value: Any, at: str) -> Tool:
     return Tool(name, "provider", native=native, dialect=NAME, at=at, cache=cache)
 
 
-_ONLY = {"search_result": ("text",), "document": ("text", "image")}
+_ONLY: Final = {"search_result": ("text",), "document": ("text", "image")}
 """Where only some types may stand."""
-_SHARED: dict[str, Callable[[dict[str, Any], str], Block]] = {
+_SHARED: Final[dict[str, Callable[[dict[str, Any], str], Block]]] = {
     "image": _image,
     "document": _document,
     "search_result": _search_result,
     "tool_result": _tool_result,
     "tool_reference": _tool_reference,
 }
-_ASSISTANT: dict[str, Callable[[dict[str, Any], str, int], Block]] = {
+_ASSISTANT: Final[dict[str, Callable[[dict[str, Any], str, int], Block]]] = {
     "tool_use": _tool_use,
     "thinking": _thinking,
     "redacted_thinking": _redacted,

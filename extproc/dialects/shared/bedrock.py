@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from ...llm.events import ResponseFailed
@@ -14,10 +14,10 @@ from .emitter import error_status
 from .errors import read_error
 from .overflow import CODE
 
-ERROR_TYPE = "x-amzn-errortype"
-REQUEST_ID = "x-amzn-requestid"
+ERROR_TYPE: Final = "x-amzn-errortype"
+REQUEST_ID: Final = "x-amzn-requestid"
 
-_EXCEPTIONS: dict[str, tuple[int, ErrorKind]] = {
+_EXCEPTIONS: Final[dict[str, tuple[int, ErrorKind]]] = {
     "ValidationException": (400, ErrorKind.INVALID_REQUEST),
     "AccessDeniedException": (403, ErrorKind.PERMISSION),
     "UnrecognizedClientException": (403, ErrorKind.PERMISSION),
@@ -36,7 +36,7 @@ _EXCEPTIONS: dict[str, tuple[int, ErrorKind]] = {
 }
 """What each exception stands for: the status to pass on, and the kind."""
 
-_NAMES = {
+_NAMES: Final = {
     ErrorKind.INVALID_REQUEST: "ValidationException",
     ErrorKind.AUTHENTICATION: "AccessDeniedException",
     ErrorKind.BILLING: "AccessDeniedException",
@@ -52,11 +52,11 @@ _NAMES = {
 """The exception that SDKs raise, for each kind: they choose it by this name, not by the status."""
 
 
-COUNT = "/count-tokens"
+COUNT: Final = "/count-tokens"
 """What follows a model's path for CountTokens (Bedrock Runtime API reference)."""
-TOKENS = "inputTokens"
+TOKENS: Final = "inputTokens"
 """The answer's number."""
-_GEOGRAPHY = re.compile(r"(?:us|eu|apac|global|jp|au|ca|us-gov)\.(?=[a-z0-9-]+\.)")
+_GEOGRAPHY: Final = re.compile(r"(?:us|eu|apac|global|jp|au|ca|us-gov)\.(?=[a-z0-9-]+\.)")
 
 
 def count_address(address: tuple[str, str], verb: str, model: str) -> tuple[str, str] | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...capabilities import Capabilities
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Request
 from ..base import Members
 
-MAX_MARKS = 4
+MAX_MARKS: Final = 4
 """In one request: Claude refuses more, whoever asks it, and OpenAI writes no more. The first stay, so that what was
 sent stays as it was."""
 _ANTHROPIC, _OPENAI = "cache_control", "prompt_cache_breakpoint"
-_LONG = "12h"
+_LONG: Final = "12h"
 """What OpenAI has for Anthropic's hour; its shorter time is the one that holds where nothing is said."""
 
 

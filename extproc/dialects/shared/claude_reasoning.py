@@ -5,7 +5,7 @@ Anthropic, "Extended thinking", "Adaptive thinking", "Effort" (August 2026). Bed
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -15,8 +15,8 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Reasoning, Request
 
 LEVELS = ("low", "medium", "high", "xhigh", "max")
-BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
-MIN_BUDGET = 1024
+BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
+MIN_BUDGET: Final = 1024
 # Thresholds between low, medium and high for who says tokens to a model that takes words.
 _LOW_BELOW, _MEDIUM_BELOW = 4096, 12288
 

@@ -8,20 +8,22 @@ would become an object without members), it is refused instead.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from ...llm.request import Tool
 from .naming import property_names
 from .schemas import NotInSubset, as_object, names, repaired
 
-FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
-MAX_OPTIONAL = 24
+FORMATS: Final = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)
+MAX_OPTIONAL: Final = 24
 """Most optional properties in one request's schemas."""
-MAX_UNIONS = 16
+MAX_UNIONS: Final = 16
 """Most parameters with a union type in one request's schemas."""
 
 _DEFINITIONS = ("$defs", "definitions")
-_UNSUPPORTED = frozenset({
+_UNSUPPORTED: Final = frozenset({
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems",
     "uniqueItems", "oneOf", "not", "if", "then", "else", "prefixItems", "contains", "minContains", "maxContains",
     "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired", "dependentSchemas",

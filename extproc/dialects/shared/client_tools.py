@@ -8,20 +8,21 @@ knows, so that nothing needs to be undone.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ...llm.request import Tool
 from .schemas import Schema
 
-_VERSIONED = re.compile(r"(bash|text_editor|computer|memory)_(\d{8})\Z")
+_VERSIONED: Final = re.compile(r"(bash|text_editor|computer|memory)_(\d{8})\Z")
 
-_TEXT: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "integer"}
-_RANGE: Schema = {"type": "array", "items": _NUMBER, "description": "First and last line; -1 is the end."}
-_POINT: Schema = {"type": "array", "items": _NUMBER, "description": "Pixels from the left and from the top."}
-_PATH: Schema = {"type": "string", "description": "Absolute path of a file or directory."}
+_TEXT: Final[Schema] = {"type": "string"}
+_NUMBER: Final[Schema] = {"type": "integer"}
+_RANGE: Final[Schema] = {"type": "array", "items": _NUMBER, "description": "First and last line; -1 is the end."}
+_POINT: Final[Schema] = {"type": "array", "items": _NUMBER, "description": "Pixels from the left and from the top."}
+_PATH: Final[Schema] = {"type": "string", "description": "Absolute path of a file or directory."}
 
-_EDITS = ["view", "create", "str_replace", "insert"]
-_ACTIONS = {
+_EDITS: Final = ["view", "create", "str_replace", "insert"]
+_ACTIONS: Final = {
     "20241022": ["key", "type", "mouse_move", "left_click", "left_click_drag", "right_click", "middle_click",
                  "double_click", "screenshot", "cursor_position"],
     "20250124": ["left_mouse_down", "left_mouse_up", "scroll", "hold_key", "wait", "triple_click"],
@@ -101,4 +102,4 @@ def _memory(native: Schema, version: str) -> tuple[str, Schema]:
     )
 
 
-_DEFINED = {"bash": _bash, "text_editor": _text_editor, "computer": _computer, "memory": _memory}
+_DEFINED: Final = {"bash": _bash, "text_editor": _text_editor, "computer": _computer, "memory": _memory}

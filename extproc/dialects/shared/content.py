@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,12 +13,12 @@ from ...llm.request import Block, Document, Opaque, SearchResult, Text
 from ..base import Members
 from .media import decoded, is_plain, tag
 
-INVALID_JSON = "INVALID_JSON"
+INVALID_JSON: Final = "INVALID_JSON"
 """The member that holds a call's input when it was no JSON object."""
 
-BARE_TEXT = frozenset({"type", "text"})
+BARE_TEXT: Final = frozenset({"type", "text"})
 """The members of a text that bears nothing else."""
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def plainly(content: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...llm.events import Usage
 
-_MOST = 1 << 53
+_MOST: Final = 1 << 53
 """No count is larger: what is beyond it cannot be a whole number in every JSON reader."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,9 +14,9 @@ from ..base import encode
 from .fragments import says_something
 from .overflow import CODE, read_overflow
 
-MAX_MESSAGE = 4096
+MAX_MESSAGE: Final = 4096
 """Characters of an upstream's error message that are passed on."""
-_MAX_DEPTH = 4
+_MAX_DEPTH: Final = 4
 """How deep a message may lie within other errors' messages."""
 
 _MESSAGES = ("message", "Message", "faultstring", "detail", "msg", "status_msg", "error_msg", "errorMessage",
@@ -24,7 +24,7 @@ _MESSAGES = ("message", "Message", "faultstring", "detail", "msg", "status_msg",
 _BARE = ("message", "detail", "msg", "error_msg", "err_msg", "errmsg", "errorMessage", "error_message")
 _HOLDERS = ("error", "Error", "fault")
 _CODES = ("code", "status_code", "error_code", "http_code", "errcode", "statusCode", "errorCode")
-_EMPTY_QUOTA = re.compile(
+_EMPTY_QUOTA: Final = re.compile(
     r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota)|billing_(?:hard_limit|not_active)"
     r"|credit balance is too low|(?:out of|no|not enough) credits?\b|payment required|account is in arrears|arrearage"
     r"|run out of credits|balance is not enough|not enough balance|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39"
@@ -32,10 +32,10 @@ _EMPTY_QUOTA = re.compile(
 )
 """What was paid for is used up. It is no rate: asking again later changes nothing."""
 
-INSUFFICIENT_QUOTA = "insufficient_quota"
+INSUFFICIENT_QUOTA: Final = "insufficient_quota"
 """OpenAI's code for it, under the status of a rate that was exceeded."""
 
-_MINIMAX: Mapping[int, ErrorKind] = {
+_MINIMAX: Final[Mapping[int, ErrorKind]] = {
     1000: ErrorKind.API, 1001: ErrorKind.TIMEOUT, 1002: ErrorKind.RATE_LIMIT, 1004: ErrorKind.AUTHENTICATION,
     1008: ErrorKind.BILLING, 1013: ErrorKind.API, 1024: ErrorKind.API, 1026: ErrorKind.INVALID_REQUEST,
     1027: ErrorKind.INVALID_REQUEST, 1033: ErrorKind.API, 1039: ErrorKind.RATE_LIMIT, 1041: ErrorKind.RATE_LIMIT,

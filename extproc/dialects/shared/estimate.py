@@ -8,6 +8,7 @@ o200k on prose, code, JSON, YAML and Chinese; ``tests/golden/counts.jsonl`` hold
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ...llm.failures import ProtocolError
 from ...llm.request import (
@@ -27,17 +28,17 @@ from ..base import encode
 from .counts import exact
 from .reading import decode
 
-MESSAGE_TOKENS = 3
+MESSAGE_TOKENS: Final = 3
 """What a message costs beside its content, and the answer's beginning as well."""
-TOOLS = 0.85
+TOOLS: Final = 0.85
 """Of a tool's JSON: many servers show it to their model as it is, OpenAI in a shorter form."""
-IMAGE_TOKENS = 1600
+IMAGE_TOKENS: Final = 1600
 """An image of the largest size that is not made smaller (Anthropic, Vision guide); a file is taken for one."""
-SAMPLE = 1 << 18
+SAMPLE: Final = 1 << 18
 """Bytes of a text that are looked at, in 16 places; the rest is taken to be alike."""
-_PLACES = 16
+_PLACES: Final = 16
 
-_WEIGHTS = tuple(
+_WEIGHTS: Final = tuple(
     (re.compile(pattern), weight)
     for pattern, weight in (
         (rb"[A-Z]?(?:[a-z]|[\xc3-\xc5][\x80-\xbf]){1,12}|[A-Z]+(?![a-z])", 1.0),  # a word, or a hump of one

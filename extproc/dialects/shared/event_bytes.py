@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
-_LINE = re.compile(rb"\r\n|\n|\r")
-_decode = msgspec.json.Decoder().decode
+_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_LINE: Final = re.compile(rb"\r\n|\n|\r")
+_decode: Final = msgspec.json.Decoder().decode
 
 
 class WholeEvents:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_OPENS = re.compile(r"\s*`{3,}[ \t]*[A-Za-z0-9]{0,8}[ \t]*(?:\r?\n|(?=[{\[]))")
-_MAY_OPEN = re.compile(r"\s*`*(?:(?<=```)[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?)?\Z")
-_MAY_CLOSE = re.compile(r"(?:\s*\n[ \t]*`+\s*|`+\s*|\s+)\Z")
-_CLOSES = re.compile(r"\s*\n[ \t]*`{3,}\s*\Z")
-_CLOSES_JSON = re.compile(r"`{3,}\s*\Z")
+_OPENS: Final = re.compile(r"\s*`{3,}[ \t]*[A-Za-z0-9]{0,8}[ \t]*(?:\r?\n|(?=[{\[]))")
+_MAY_OPEN: Final = re.compile(r"\s*`*(?:(?<=```)[ \t]*[A-Za-z0-9]{0,8}[ \t]*\r?)?\Z")
+_MAY_CLOSE: Final = re.compile(r"(?:\s*\n[ \t]*`+\s*|`+\s*|\s+)\Z")
+_CLOSES: Final = re.compile(r"\s*\n[ \t]*`{3,}\s*\Z")
+_CLOSES_JSON: Final = re.compile(r"`{3,}\s*\Z")
 """Right behind the last bracket."""
-_CLOSED_BEFORE = re.compile(r"\n[ \t]*```\s*[^\s`]")
+_CLOSED_BEFORE: Final = re.compile(r"\n[ \t]*```\s*[^\s`]")
 """A fence that something stands behind: it was no fence around all of the answer."""
-_MOST = 256
+_MOST: Final = 256
 """Characters that are held back; more of them are no fence."""
 
 

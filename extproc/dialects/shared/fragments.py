@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ..base import encode
 
@@ -70,7 +70,7 @@ def text_in(value: Any, depth: int = 8) -> str:
 
 
 _TEXTS = ("text", "content", "value", "output_text")
-_HOLDS_TEXT = re.compile(
+_HOLDS_TEXT: Final = re.compile(
     rb'"(?:text|content|value|output|output_text|message|delta|parts?|response|answer|generated_text|completion|reply'
     rb'|reasoning\w*|thinking|transcript)"\s*:\s*(?:\[\s*)*"[^"]'
 )

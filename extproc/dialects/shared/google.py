@@ -6,7 +6,7 @@ Google, "API design guide: errors"; the codes and their HTTP statuses are those 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest
 from ...llm.events import ResponseFailed
@@ -18,9 +18,9 @@ from .errors import read_error
 from .overflow import CODE
 from .purposes import GOOGLE
 
-OVERLOADED = 503
+OVERLOADED: Final = 503
 
-ERROR_KINDS = {
+ERROR_KINDS: Final = {
     "INVALID_ARGUMENT": ErrorKind.INVALID_REQUEST,
     "FAILED_PRECONDITION": ErrorKind.INVALID_REQUEST,
     "OUT_OF_RANGE": ErrorKind.INVALID_REQUEST,
@@ -38,7 +38,7 @@ ERROR_KINDS = {
     "UNAVAILABLE": ErrorKind.OVERLOADED,
     "DEADLINE_EXCEEDED": ErrorKind.TIMEOUT,
 }
-_NAMES = {
+_NAMES: Final = {
     ErrorKind.INVALID_REQUEST: "INVALID_ARGUMENT",
     ErrorKind.AUTHENTICATION: "UNAUTHENTICATED",
     ErrorKind.BILLING: "FAILED_PRECONDITION",
@@ -51,8 +51,8 @@ _NAMES = {
     ErrorKind.TIMEOUT: "DEADLINE_EXCEEDED",
     ErrorKind.OVERLOADED: "UNAVAILABLE",
 }
-_INFO = "type.googleapis.com/google.rpc."
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)s\Z")
+_INFO: Final = "type.googleapis.com/google.rpc."
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)s\Z")
 
 
 def read_failure(body: Any, status: int | None) -> ResponseFailed:

@@ -6,7 +6,7 @@ is over; so nothing of it is refused that can be said in another way.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from ...llm.request import Block, Message, Opaque, Request, Source, Text, Tool, 
 from .client_tools import as_function
 from .naming import tool_name
 
-NO_RESULT = "[no result: the call was interrupted]"
+NO_RESULT: Final = "[no result: the call was interrupted]"
 """In place of a result that never came."""
 
 

@@ -4,7 +4,7 @@ the next request (the dialect's ``mend``). The seals of an API's own maker bear 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,7 +12,7 @@ from ...llm import marker
 from ..base import encode
 from . import event_bytes
 
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 class SealLabels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Final
 from urllib.parse import unquote
 
 from ...llm.failures import ProtocolError, Unsupported
@@ -64,10 +65,10 @@ _KINDS = (
     (b"GIF8", "image/gif"),
     (b"%PDF", "application/pdf"),
 )
-_SPACES = " \n\r\t\x0b\x0c\x1c\x1d\x1e\x1f"
+_SPACES: Final = " \n\r\t\x0b\x0c\x1c\x1d\x1e\x1f"
 """Those of ASCII that ``str.split`` splits at."""
-_STRETCH = 128 * 1024
-_FROM_URL_SAFE = str.maketrans("-_", "+/")
+_STRETCH: Final = 128 * 1024
+_FROM_URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
 def media_type(data: str) -> str | None:
@@ -138,7 +139,7 @@ def is_text(block: Document) -> bool:
     return source.kind == "text" or is_plain(source)
 
 
-_NAMELESS = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+_NAMELESS: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types that say nothing."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
-HOLDS: dict[str, Literal["", "words", "tools"]] = {
+HOLDS: Final[dict[str, Literal["", "words", "tools"]]] = {
     "mcp_servers": "tools",
     "prediction": "words",
     "prompt": "words",

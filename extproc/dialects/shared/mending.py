@@ -4,6 +4,7 @@ turn's translation left in a conversation (``Dialect.mend``)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -14,7 +15,7 @@ Mend = Callable[[msgspec.Raw, str], msgspec.Raw | None]
 because it cannot read something leaves the whole body as it is."""
 
 members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def mended(body: bytes, name: str, mend: Mend) -> bytes:

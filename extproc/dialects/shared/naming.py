@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from ...llm import marker
 from ...llm.losses import LossReport
 
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
-_NAME_HEAD = 55
-MISTRALS = 9
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NAME_HEAD: Final = 55
+MISTRALS: Final = 9
 """A longest id of nine stands for Mistral's rule: exactly nine letters and digits (its chat templates check it)."""
-_NINE = re.compile(r"[A-Za-z0-9]{9}")
+_NINE: Final = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def hash8(text: str) -> str:
@@ -34,8 +35,8 @@ def tool_name(name: str) -> str:
     return f"{_NOT_IN_NAME.sub('', name)[:_NAME_HEAD]}_{hash8(name)}"
 
 
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
-_NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_.-]")
+_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_NOT_IN_KEY: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def property_names(names: Iterable[str]) -> dict[str, str]:
@@ -88,7 +89,7 @@ class ToolIds:
         return f"{text[: self._max - 9]}_{hash8(id_)}"
 
 
-_SEALED_ID = re.compile(
+_SEALED_ID: Final = re.compile(
     rb'("(?:id|call_id|tool_call_id|tool_use_id|toolUseId)"\s*:\s*"[^"\\]*?)' + marker.IN_ID.encode() + rb'[bt][\w-]+"'
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -22,14 +22,14 @@ from .overflow import CODE, read_overflow
 END_USERS = ("safety_identifier", "user")
 """Where a request says for whom it is."""
 
-VENDOR = "openai"
+VENDOR: Final = "openai"
 """Whose file ids these APIs take."""
 
-REQUEST_TIERS = {"auto": "auto", "standard": "default", "flex": "flex", "scale": "scale", "priority": "priority",
+REQUEST_TIERS: Final = {"auto": "auto", "standard": "default", "flex": "flex", "scale": "scale", "priority": "priority",
                  "fast": "fast"}  # fmt: skip
 """Of a request: our words, and these APIs'."""
 
-ERROR_KINDS = {
+ERROR_KINDS: Final = {
     "invalid_request_error": ErrorKind.INVALID_REQUEST,
     "BadRequestError": ErrorKind.INVALID_REQUEST,  # vLLM
     "context_length_exceeded": ErrorKind.INVALID_REQUEST,
@@ -61,7 +61,7 @@ ERROR_KINDS = {
 }
 """Error types and codes that come without a status."""
 
-ERROR_TYPES: dict[ErrorKind, tuple[str, str | None]] = {
+ERROR_TYPES: Final[dict[ErrorKind, tuple[str, str | None]]] = {
     ErrorKind.INVALID_REQUEST: ("invalid_request_error", None),
     ErrorKind.AUTHENTICATION: ("authentication_error", "invalid_api_key"),
     ErrorKind.BILLING: ("billing_error", "billing_error"),
@@ -76,14 +76,14 @@ ERROR_TYPES: dict[ErrorKind, tuple[str, str | None]] = {
 }
 """The type, and the code unless the failure has its own."""
 
-OVERLOADED = 503
+OVERLOADED: Final = 503
 
-_LIMITS = {
+_LIMITS: Final = {
     f"x-ratelimit-{what}-{limited}": (limited, what)
     for limited in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 }
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ from .openai import REQUEST_TIERS
 from .openai_schema import is_strict
 from .output import instruction
 
-SCHEMA_NAME = "response"
+SCHEMA_NAME: Final = "response"
 """The APIs demand a name for a schema; nobody reads it."""
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from .schemas import names
 
-_UNSUPPORTED = frozenset(
+_UNSUPPORTED: Final = frozenset(
     {
         "allOf", "contains", "dependentRequired", "dependentSchemas", "else", "if", "maxContains", "maxProperties",
         "minContains", "minProperties", "not", "oneOf", "patternProperties", "prefixItems", "propertyNames", "then",
         "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
     }
 )  # fmt: skip
-MAX_DEPTH = 64
+MAX_DEPTH: Final = 64
 """Deeper schemas are taken for not strict; the provider allows 10 levels."""
 
 

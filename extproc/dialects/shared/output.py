@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
@@ -10,8 +11,8 @@ from ...llm.request import Output, Request
 from ..base import encode
 from .schemas import NotInSubset, Schema
 
-JSON_OBJECT = "Respond with one valid JSON object and nothing else."
-JSON_SCHEMA = JSON_OBJECT + " It must match this JSON Schema:\n"
+JSON_OBJECT: Final = "Respond with one valid JSON object and nothing else."
+JSON_SCHEMA: Final = JSON_OBJECT + " It must match this JSON Schema:\n"
 
 
 def instruction(output: Output) -> str:

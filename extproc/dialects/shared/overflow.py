@@ -10,22 +10,23 @@ The words are read by kind, not by vendor; the sentences that they were taken fr
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ...frozen import Frozen
 
-CODE = "context_length_exceeded"
+CODE: Final = "context_length_exceeded"
 """OpenAI's code for both."""
 
 _S = r"(?:[^.]|\.(?=\d))"
 """A character of a sentence; a point in a number ends none."""
-_PROMPT = r"(?:prompt|inputs?|context|conversation|messages?|sequence)"
+_PROMPT: Final = r"(?:prompt|inputs?|context|conversation|messages?|sequence)"
 
-_CODES = re.compile(
+_CODES: Final = re.compile(
     r"context_?(?:length|window|size|limit)_?exceeded|exceeds?_context_(?:length|window|size)"
     r"|model_max_prompt_tokens_exceeded|(?:prompt|input|context)_?too_?(?:long|large)|exceed_context_size_error"
     r"|tokens_limit_reached"
 )
-_NOT = re.compile(
+_NOT: Final = re.compile(
     r"per (?:min|minute|day|hour|second)\b|\btp[md]\b|rate.?limit|please wait|(?:string|array) too long|file size"
     r"|request body|\A(?!.*\btokens?\b).*(?:image|audio)",
     re.DOTALL,
@@ -33,7 +34,7 @@ _NOT = re.compile(
 """A limit of another kind, whatever else is said. Those of images and sounds are told in bytes or pixels; where tokens
 are counted, theirs are a part of the prompt's."""
 
-_SAID = re.compile(
+_SAID: Final = re.compile(
     rf"\b{_PROMPT}(?: tokens?)?(?: text| length| size)?(?: is| are| was)? too (?:long|large)"
     r"|\btoo many (?:input |prompt )?tokens"
     rf"|\bmaximum context length{_S}{{0,30}} (?:is|of)\b"
@@ -71,7 +72,7 @@ _SAID = re.compile(
 )
 
 _N = r"(\d[\d,_]*)"
-_MAX = r"max_(?:completion_|new_|output_)?tokens"
+_MAX: Final = r"max_(?:completion_|new_|output_)?tokens"
 _INPUT = (
     rf"{_N} input tokens", rf"{_N} (?:tokens )?(?:from|in) the (?:input )?(?:messages|prompt)", rf"> {_N} - ({_N})",
     rf"length and `?max_tokens`? exceed context limit: {_N} \+", rf"{_N} of text input", rf"{_N} `?inputs`? tokens",

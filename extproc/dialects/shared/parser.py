@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -40,19 +40,19 @@ from .reading import Halves, decode, decode_cut, may_be_cut
 from .stops import read_stop
 from .toolinput import ToolInput
 
-TOO_MANY = "holds more values than can be handled at once"
+TOO_MANY: Final = "holds more values than can be handled at once"
 
-_decode = msgspec.json.Decoder().decode
-_BOM = b"\xef\xbb\xbf"
-SSE = "text/event-stream"
-_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_decode: Final = msgspec.json.Decoder().decode
+_BOM: Final = b"\xef\xbb\xbf"
+SSE: Final = "text/event-stream"
+_FIELDS: Final[tuple[bytes, ...]] = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 """How the lines of a stream of events begin."""
-_FRAMED = re.compile(rb"(?:data:[ \t]*)+")
-_PINGS = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
+_FRAMED: Final = re.compile(rb"(?:data:[ \t]*)+")
+_PINGS: Final = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
 """What servers write as an event's whole data to say that they are still there."""
-_CUTTABLE = (TextDelta, ThinkingDelta, ToolInputDelta)
+_CUTTABLE: Final = frozenset({TextDelta, ThinkingDelta, ToolInputDelta})
 _SAYS = (TextStarted, TextDelta, ThinkingStarted, ThinkingDelta, ToolCallStarted, ToolInputDelta)
-_LOOKS_WHOLE = (StopReason.TOOL_CALL, StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER)
+_LOOKS_WHOLE: Final = frozenset({StopReason.TOOL_CALL, StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER})
 
 
 class ParserBase:
@@ -487,7 +487,7 @@ class ParserBase:
         return [kind(event.block, text)] if text else []
 
 
-_DELTA_OF: dict[type, Any] = {
+_DELTA_OF: Final[dict[type, Any]] = {
     TextStarted: TextDelta,
     ThinkingStarted: ThinkingDelta,
     ToolCallStarted: ToolInputDelta,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -17,14 +17,14 @@ from .counts import exact
 from .openai import ERROR_KINDS
 from .parser import ParserBase
 
-TAIL = 16 * 1024
+TAIL: Final = 16 * 1024
 """Bytes of an answer's end in which its usage is looked for."""
-_USAGE = b'"usage"'
-_BACKSLASH = ord("\\")
+_USAGE: Final = b'"usage"'
+_BACKSLASH: Final = ord("\\")
 _INPUT = ("input_tokens", "prompt_tokens", "total_tokens")
 _OUTPUT = ("output_tokens", "completion_tokens")
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-_PIECE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}]', re.DOTALL)
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_PIECE: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}]', re.DOTALL)
 """What tells where an object ends: its texts, and the brackets outside of them."""
 
 

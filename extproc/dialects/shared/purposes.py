@@ -4,11 +4,12 @@ of servers that speak OpenAI's API (Voyage, NVIDIA)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from ...llm.embeddings import EmbedRequest, Purpose
 from ...llm.losses import Action, LossReport
 
-GOOGLE: dict[Purpose, str] = {
+GOOGLE: Final[dict[Purpose, str]] = {
     "query": "RETRIEVAL_QUERY",
     "document": "RETRIEVAL_DOCUMENT",
     "similarity": "SEMANTIC_SIMILARITY",
@@ -20,7 +21,7 @@ GOOGLE: dict[Purpose, str] = {
 }
 """Gemini API reference, ``TaskType``; Vertex AI has the same words."""
 
-PURPOSES: dict[str, Purpose] = {word.lower(): purpose for purpose, word in GOOGLE.items()} | {
+PURPOSES: Final[dict[str, Purpose]] = {word.lower(): purpose for purpose, word in GOOGLE.items()} | {
     "search_query": "query",
     "search_document": "document",
     "query": "query",

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ...llm.failures import ProtocolError
 
-_decode = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 
 # Escapes of a high half without its low one, and of a low half without its high one.
-_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
-_LOW = rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_LONE_HALF = re.compile(_HIGH + b"|" + _LOW)
-_CUT_HALF = re.compile(b"(" + _HIGH + b')(?=")|(?<=")(' + _LOW + b")")
+_HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+_LOW: Final = rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE_HALF: Final = re.compile(_HIGH + b"|" + _LOW)
+_CUT_HALF: Final = re.compile(b"(" + _HIGH + b')(?=")|(?<=")(' + _LOW + b")")
 """A high half at the end of a string, a low half at the start of one: a character that was cut in two."""
 
-_HALF = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")
-_NO_NUMBER = re.compile(
+_HALF: Final = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")
+_NO_NUMBER: Final = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?Infinity|NaN)(?![A-Za-z0-9_])|(-?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+)', re.DOTALL
 )
-_LARGEST = b"1.7976931348623157e308"
+_LARGEST: Final = b"1.7976931348623157e308"
 
 # Stand in for the halves of a cut character until the next message brings the other one: the last code points of a
 # plane for private use, which nothing else puts there in a message that holds a lone half.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from .reading import decode
 from .splice import ABSENT, Edits, Path, RawJson, path_of
 
 _WORDS = ("model", "stream", "user_id", "session_key")
-_SETTINGS: dict[str, tuple[str, ...]] = {
+_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "tool_choice": ("tool_choice", "parallel"),
     "output": ("output",),
     "reasoning": ("reasoning", "effort"),
@@ -36,7 +36,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "user_id": ("user_id",),
 }
 """Parts of a request, and the words by which ``Request.path_of`` knows their places."""
-_SAID: dict[str, tuple[str, ...]] = {
+_SAID: Final[dict[str, tuple[str, ...]]] = {
     "content": ("content", "text", "output"),
     "text": ("text", "content", "refusal", "thinking", "summary"),
     "arguments": ("arguments", "input"),
@@ -44,21 +44,21 @@ _SAID: dict[str, tuple[str, ...]] = {
     "schema": ("parameters", "input_schema", "schema"),
 }
 """Under which names APIs say what the vocabulary calls so."""
-_PLACE = frozenset({"at", "index"})
+_PLACE: Final = frozenset({"at", "index"})
 """Members that say where something stood, and nothing of what it is."""
-_UNSAID = _PLACE | {"dialect", "native", "extra"}
+_UNSAID: Final = _PLACE | {"dialect", "native", "extra"}
 """And what nobody changes in the vocabulary: it stays with what was not written again."""
-_ANYTHING = Capabilities(web_search=True, top_k=True, thinking="adaptive", budget_too=True)
+_ANYTHING: Final = Capabilities(web_search=True, top_k=True, thinking="adaptive", budget_too=True)
 """Whom a request goes to does not matter to what stays in its own dialect."""
-_SAYABLE = frozenset({"model", "system", "messages", "tools"})
+_SAYABLE: Final = frozenset({"model", "system", "messages", "tools"})
 """Parts of a request that every API can say."""
-MAX_ALONE = 64
+MAX_ALONE: Final = 64
 """Messages, blocks and tools that are written one by one; of more the whole request is written anew."""
-_DEPTH = 3
+_DEPTH: Final = 3
 """How many objects, one within the other, are searched for a value."""
 
 Write = Callable[[Any], list[bytes]]
-_FIRST = Message("user", "x")
+_FIRST: Final = Message("user", "x")
 
 
 class _NoPlace(Exception):

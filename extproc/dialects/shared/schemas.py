@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,7 +27,7 @@ SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contain
 
 Schema = dict[str, Any]
 
-decode = msgspec.json.Decoder().decode
+decode: Final = msgspec.json.Decoder().decode
 
 
 class NotInSubset(Exception):
@@ -124,9 +124,9 @@ def _inlined(schema: Schema) -> Schema:
     return schema
 
 
-_BESIDE = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "title", "description", "type"})
+_BESIDE: Final = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "title", "description", "type"})
 """What may stand beside a reference and asks nothing of the input but that it is an object."""
-MAX_REFERENCES = 8
+MAX_REFERENCES: Final = 8
 """References that lead to another one, and choices within choices, are followed so far."""
 
 
@@ -175,8 +175,8 @@ def _repair(node: Schema, openai: bool) -> None:
         node["items"] = {}
 
 
-_MAY_BE_NULL = frozenset({"default", "const", "example"})
-_LISTS_OF_ANY = frozenset({*LISTS, "required", "enum"})
+_MAY_BE_NULL: Final = frozenset({"default", "const", "example"})
+_LISTS_OF_ANY: Final = frozenset({*LISTS, "required", "enum"})
 
 
 def _listed(value: Any) -> list[Any]:
@@ -237,8 +237,8 @@ def _folded(schema: Schema, refused: frozenset[str], root: Schema, depth: int) -
     return out
 
 
-_COMBINERS = frozenset({"anyOf", "oneOf", "allOf"})
-_REFUSED_BY_OPENAI = _COMBINERS | {"enum", "not"}
+_COMBINERS: Final = frozenset({"anyOf", "oneOf", "allOf"})
+_REFUSED_BY_OPENAI: Final = _COMBINERS | {"enum", "not"}
 
 
 def rooted(tool: Tool, schema: Schema, losses: LossReport, *, openai: bool = False) -> tuple[Schema, str]:

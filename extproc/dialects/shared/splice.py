@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,11 +13,11 @@ Path = tuple[str | int, ...]
 """Members by name, elements by index."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_value = msgspec.json.Decoder().decode
-_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_value: Final = msgspec.json.Decoder().decode
+_STEP: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
-ABSENT: Any = object()
+ABSENT: Final[Any] = object()
 
 
 def path_of(text: str) -> Path:

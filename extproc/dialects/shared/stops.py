@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ...llm.events import StopReason
 from ...llm.failures import ErrorKind
 
-_EXACT: dict[str, StopReason | ErrorKind] = {
+_EXACT: Final[dict[str, StopReason | ErrorKind]] = {
     "stop": StopReason.END, "end_turn": StopReason.END, "eos": StopReason.END, "eos_token": StopReason.END,
     "end": StopReason.END, "complete": StopReason.END, "completed": StopReason.END, "finished": StopReason.END,
     "done": StopReason.END, "success": StopReason.END, "end_of_text": StopReason.END, "natural": StopReason.END,
@@ -27,7 +28,7 @@ _EXACT: dict[str, StopReason | ErrorKind] = {
     "error_toxic": StopReason.REFUSAL, "error_limit": StopReason.CONTEXT_EXCEEDED,  # Cohere
     "insufficient_system_resource": ErrorKind.OVERLOADED,  # DeepSeek
 }  # fmt: skip
-_MEANT: tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...] = (
+_MEANT: Final[tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...]] = (
     (re.compile(r"context.*(?:exceed|full|length|limit|overflow)|exceed.*context"), StopReason.CONTEXT_EXCEEDED),
     (re.compile(r"overload|insufficient_.*resource|capacity|unavailable|busy"), ErrorKind.OVERLOADED),
     (re.compile(r"time_?out"), ErrorKind.TIMEOUT),

@@ -6,36 +6,36 @@ What a client gets joins to one JSON object, whatever the server did; two inputs
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ...llm.failures import ProtocolError
 from ...llm.jsonscan import JsonScanner
 
-_decode = msgspec.json.Decoder().decode
-_NOTHING = frozenset({"", "null", "[]", '""'})
+_decode: Final = msgspec.json.Decoder().decode
+_NOTHING: Final = frozenset({"", "null", "[]", '""'})
 """What servers write for no input at all."""
-_UNDECIDED = re.compile(r"\{\s*(\}\s*)?")
+_UNDECIDED: Final = re.compile(r"\{\s*(\}\s*)?")
 """The beginning of an object, or an empty one, which some servers write before they have the input (LiteLLM issue 4537,
 openai-agents-js pull request 712)."""
-_BEFORE_ANOTHER = re.compile(r"(?:\{\s*\}?\s*)+(?=\{)")
+_BEFORE_ANOTHER: Final = re.compile(r"(?:\{\s*\}?\s*)+(?=\{)")
 """The same with an object behind it, which is the input."""
-_NEARLY_NOTHING = 1024
+_NEARLY_NOTHING: Final = 1024
 """Characters up to which an input may be nothing with spaces around it."""
-_TIMES_ENCODED = 4
+_TIMES_ENCODED: Final = 4
 """How often an input may be text within text, at most."""
-_SPACED = 16
+_SPACED: Final = 16
 """Times as long as another text, at most, that says the same, with its spaces and escapes."""
-_BLANK_OR_OBJECT = frozenset(" \n\t\r{")
-MAX_TIMES = 1024
+_BLANK_OR_OBJECT: Final = frozenset(" \n\t\r{")
+MAX_TIMES: Final = 1024
 """How often an input may be told again."""
-_CLOSERS = " \n\t\r}])`"
-_MEMBER = re.compile(r"\{\s*[\"}]")
+_CLOSERS: Final = " \n\t\r}])`"
+_MEMBER: Final = re.compile(r"\{\s*[\"}]")
 """How an object begins; what begins otherwise is none."""
-_FENCED = re.compile(r"```\w*\s*(\{.*\})\s*```", re.DOTALL)
-_AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
-TRUNCATED = "Input data was truncated"
+_FENCED: Final = re.compile(r"```\w*\s*(\{.*\})\s*```", re.DOTALL)
+_AT_BYTE: Final = re.compile(r"\(byte (\d+)\)\Z")
+TRUNCATED: Final = "Input data was truncated"
 """What msgspec says of JSON that is right as far as it goes."""
 
 

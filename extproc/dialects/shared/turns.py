@@ -10,7 +10,7 @@ history, so refusing it would end the conversation for good.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from .media import tag
 from .naming import ToolIds, made_tool_id, tool_name
 from .open_calls import OpenCalls
 
-CONTINUE = "Continue."
+CONTINUE: Final = "Continue."
 
 Content = str | list[Members]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -16,11 +16,11 @@ from ..base import Dialect, Meta, ResponseHead, UpstreamCall
 from .emitter import meta_of
 from .parser import ParserBase
 
-NO_VECTORS = "the upstream answered with something else than vectors"
+NO_VECTORS: Final = "the upstream answered with something else than vectors"
 
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_value = msgspec.json.Decoder().decode
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_value: Final = msgspec.json.Decoder().decode
 
 
 def members(raw: Any, path: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ...llm.embeddings import EmbedRequest, Vectors, texts
 from ...llm.losses import LossReport
@@ -12,7 +12,7 @@ from ..shared.bedrock import tokens_of_head
 from ..shared.counts import exact
 from ..shared.vectors import item, members, of_one_size, value
 
-_FIRST = re.compile(r"titan-embed-(?:text-v1|g1)")
+_FIRST: Final = re.compile(r"titan-embed-(?:text-v1|g1)")
 """The first generation takes a text and nothing else."""
 
 

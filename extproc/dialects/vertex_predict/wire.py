@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...capabilities import Capabilities
 from ...llm.embeddings import EmbedRequest, Vectors, texts
@@ -11,7 +11,7 @@ from ..shared.counts import exact
 from ..shared.google import task
 from ..shared.vectors import item, items, members, value
 
-MOST = 250
+MOST: Final = 250
 """Texts of one request (Vertex AI, "Get text embeddings"); a model may take fewer."""
 
 
