@@ -10,7 +10,7 @@ from typing import Final
 from ...llm import marker
 from ...llm.losses import LossReport
 
-_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_IN_NAME: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 _NAME_HEAD: Final = 55
 MISTRALS: Final = 9
@@ -30,7 +30,8 @@ def sha256(text: str) -> str:
 def tool_name(name: str) -> str:
     """*name* if it is 1 to 64 of ``[A-Za-z0-9_-]``, which OpenAI and Anthropic both demand; else its legal characters
     and a hash of the whole. Depends on the name alone, so that a conversation's history agrees with its tools."""
-    if _TOOL_NAME.match(name):
+    # Stripped of what is legal: an expression takes three times as much, and agents send twenty names with each turn.
+    if 0 < len(name) <= 64 and not name.strip(_IN_NAME):
         return name
     return f"{_NOT_IN_NAME.sub('', name)[:_NAME_HEAD]}_{hash8(name)}"
 

@@ -6,8 +6,6 @@ none is too deep for Python.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -17,13 +15,16 @@ from ...llm.losses import Action, LossReport
 from ...llm.request import Tool
 from ..base import encode
 
-MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+MAPS: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 """Keywords whose value maps names to schemas."""
-LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 """Keywords whose value is a list of schemas."""
-SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
-          "unevaluatedItems", "unevaluatedProperties", "additionalItems")  # fmt: skip
+SINGLE: Final = frozenset({
+    "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames", "unevaluatedItems",
+    "unevaluatedProperties", "additionalItems",
+})  # fmt: skip
 """Keywords whose value is a schema."""
+_HOLDING: Final = MAPS | LISTS | SINGLE
 
 Schema = dict[str, Any]
 
@@ -47,6 +48,9 @@ def schema_object(fields: Fields, name: str) -> Schema | None:
 def children(schema: Schema) -> list[Any]:
     """The values that stand directly within *schema* where a schema belongs, whatever they are."""
     found: list[Any] = []
+    if _HOLDING.isdisjoint(schema):
+        # As most: they say what a value is.
+        return found
     for name in schema:
         value = schema[name]
         if name in MAPS and type(value) is dict:
@@ -75,12 +79,8 @@ def repaired(schema: Schema, *, openai: bool = False) -> Schema:
     objects, without what is null or no value of its keyword, and with an object at the root, not a reference to one.
     *openai*: with what that API demands too, ``type`` and ``properties`` at the root and ``items`` in each array."""
     root = _lacks_root(schema, openai)
-    if not root:
-        seen = _seen(blake2b(encode(schema), digest_size=16).digest(), openai)
-        if not seen:
-            seen.append(any(_is_lacking(node, openai) for node in nodes(schema)))
-        if not seen[0]:
-            return schema
+    if not root and not any(_is_lacking(node, openai) for node in nodes(schema)):
+        return schema
     copy: Schema = decode(encode(schema))
     if root:
         copy = _with_root(copy, openai)
@@ -130,28 +130,26 @@ MAX_REFERENCES: Final = 8
 """References that lead to another one, and choices within choices, are followed so far."""
 
 
-@lru_cache(maxsize=4096)
-def _seen(digest: bytes, openai: bool) -> list[bool]:
-    """Whether the schema of this *digest* is lacking something; empty until it is known. An agent sends the same tools
-    with each of its turns."""
-    return []
-
-
 def _is_lacking(node: Schema, openai: bool) -> bool:
+    if openai and _lacks_items(node):
+        return True
     for name in node:
         value = node[name]
         if value is None:
             if name not in _MAY_BE_NULL:
                 return True
+        elif name not in _LOOKED_AT:
+            # As most: they say what a value is.
+            continue
         elif name in MAPS:
             if not value if type(value) is not dict else not all(map(_is_schema, value.values())):
                 return True
         elif name in SINGLE:
             if value == []:
                 return True
-        elif name in _LISTS_OF_ANY and (type(value) is not list or (not value and name in LISTS)):
+        elif type(value) is not list or (not value and name in LISTS):
             return True
-    return openai and _lacks_items(node)
+    return False
 
 
 def _repair(node: Schema, openai: bool) -> None:
@@ -177,6 +175,7 @@ def _repair(node: Schema, openai: bool) -> None:
 
 _MAY_BE_NULL: Final = frozenset({"default", "const", "example"})
 _LISTS_OF_ANY: Final = frozenset({*LISTS, "required", "enum"})
+_LOOKED_AT: Final = MAPS | SINGLE | _LISTS_OF_ANY
 
 
 def _listed(value: Any) -> list[Any]:
