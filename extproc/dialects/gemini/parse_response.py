@@ -6,7 +6,7 @@ with the end of the bytes: a finish reason may be followed by more (Gemini API r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -102,22 +102,17 @@ class GeminiParser(ParserBase):
         try:
             elements = self._framing.feed(data)
         except ElementTooLarge as error:
-            before = self._checked([self._element(each, last=False) for each in error.before], error.before)
-            return before + self._checked([self._raise(error)])
-        return self._checked([self._element(each, last=False) for each in elements], elements)
+            return self.of_items(error.before) + self._checked(self._raise(error))
+        return self.of_items(elements)
 
     def bytes_of(self, item: Any) -> bytes:
         return item if type(item) is bytes else super().bytes_of(item)
 
-    def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
-        if type(item) is bytes:
-            return self._element(item, last=last)
-        return super().on_item(item, last=last)
-
-    def _element(self, data: bytes, *, last: bool) -> Iterator[ResponseEvent]:
-        message = self.decode_message(data, last=last)
-        if message is not None:
-            yield from self.on_message(message)
+    def on_item(self, item: Any, *, last: bool) -> Iterable[ResponseEvent]:
+        if type(item) is not bytes:
+            return super().on_item(item, last=last)
+        message = self.decode_message(item, last=last)
+        return () if message is None else self.on_message(message)
 
     def on_close(self) -> Iterator[ResponseEvent]:
         if self._finish is None and self._blocked is None:

@@ -6,7 +6,7 @@ where usage comes, how the end is told; in ``parse_content`` where reasoning sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ...llm.events import (
@@ -24,9 +24,11 @@ from ...llm.grammar import State
 from ...llm.losses import Action, LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall
+from ..shared.alike import Alike
 from ..shared.counts import read_openais
 from ..shared.errors import is_bare_error
 from ..shared.fragments import says_something, text_in, unread
+from ..shared.reading import decode
 from ..shared.stops import read_stop
 from .calls import choice_index
 from .parse_content import ContentParser
@@ -71,39 +73,26 @@ class ChatParser(ContentParser):
         self._details: Extra = {}
         self._usage = NO_USAGE
         self._tier: str | None = None
+        self._alike = Alike()
         self._messages: list[str] | None = None  # what was said, where messages come in place of deltas
 
     # ---- streamed
 
-    def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
-        if item.event or not item.data.startswith(b"{"):
-            yield from super().on_item(item, last=last)
-            return
-        message = self.decode_message(item.data, last=last)
-        if message is None:
-            return
-        text = self._more_text(message)
-        if text is None:
-            yield from self.on_message(message)
-        else:
-            self._text_length += len(text)
-            yield TextDelta(self._text, text)  # type: ignore[arg-type]
-
-    def _more_text(self, message: dict[str, Any]) -> str | None:
-        """The text of a chunk that only goes on with the open block of text, which by far the most chunks do."""
-        if self._text is None or self._tags is not None:
-            return None
-        choices = message.get("choices")
-        if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
-            return None
-        if choice.get("finish_reason") or choice.get("index") or choice.get("usage") or message.get("usage"):
-            return None
-        delta = choice.get("delta")
-        if type(delta) is not dict or "error" in message or "x_groq" in message or "finish_reason" in message:
-            return None
-        text = delta.get("content")
-        plain = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
-        return text if plain and type(text) is str and text else None
+    def on_item(self, item: Any, *, last: bool) -> Iterable[ResponseEvent]:
+        data: bytes = item.data
+        if item.event or not data.startswith(b"{"):
+            return super().on_item(item, last=last)
+        block = self._text if self._tags is None else None
+        text = None if block is None or self.is_heavy(data) else self._alike.text(data)
+        if not text:
+            message = self.decode_message(data, last=last)
+            if message is None:
+                return ()
+            if block is None or (text := _more_text(message)) is None:
+                return self.on_message(message)
+            self._alike.learn(data, text, _read_text)
+        self._text_length += len(text)
+        return (TextDelta(block, text),)  # type: ignore[arg-type]
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
         if type(message) is list and len(message) < 2:
@@ -362,6 +351,29 @@ def _says_something(choice: dict[str, Any]) -> bool:
         if says_something({**said, "role": None} if type(said) is dict else said):
             return True
     return False
+
+
+def _more_text(message: dict[str, Any]) -> str | None:
+    """The text of a chunk that only goes on with an open block of text, which by far the most chunks do."""
+    choices = message.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+        return None
+    if choice.get("finish_reason") or choice.get("index") or choice.get("usage") or message.get("usage"):
+        return None
+    delta = choice.get("delta")
+    if type(delta) is not dict or "error" in message or "x_groq" in message or "finish_reason" in message:
+        return None
+    text = delta.get("content")
+    plain = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
+    return text if plain and type(text) is str and text else None
+
+
+def _read_text(data: bytes) -> str | None:
+    try:
+        message = decode(data, "")
+    except ProtocolError:
+        return None
+    return _more_text(message) if type(message) is dict else None
 
 
 def _finish_of(choice: dict[str, Any]) -> str:

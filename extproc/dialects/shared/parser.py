@@ -92,6 +92,7 @@ class ParserBase:
         self._again: set[int] = set()  # blocks of calls that may be told for the second time
         self._repeated: set[int] = set()  # and of those that are
         self._waiting: list[ResponseEvent] = []  # behind them
+        self._passed = False  # text that nobody keeps came of the last item
         self.streamed = head.status < 400 and head.media_type in self.stream_types
         self._framing = self.make_framing(limits)
 
@@ -101,23 +102,21 @@ class ParserBase:
         """A decoder with ``feed`` and ``end`` that cuts the stream into items for ``on_item``."""
         return sse.SseDecoder(limits.max_event_bytes)
 
-    def on_item(self, item: Any, *, last: bool) -> Iterator[ResponseEvent]:
+    def on_item(self, item: Any, *, last: bool) -> Iterable[ResponseEvent]:
         """One item of the framing; *last* when the stream's end left it unfinished."""
         if item is sse.COMMENT:
-            yield KeepAlive()
-        elif item.event == b"error":
-            yield self.on_error_event(item.data)
-        elif (framed := _FRAMED.match(item.data)) is not None:
+            return (KeepAlive(),)
+        if item.event == b"error":
+            return (self.on_error_event(item.data),)
+        if (framed := _FRAMED.match(item.data)) is not None:
             # Framed once more, what was framed already.
-            yield from self.on_item(sse.ServerSentEvent(item.event, item.data[framed.end() :]), last=last)
-        elif item.data[:8].strip(b'" ')[:6].upper() == b"[DONE]":
-            yield from self.on_done()
-        elif item.data.strip():
-            message = self.decode_message(item.data, item.event, last=last)
-            if item.event and self.event_names and type(message) is dict and "type" not in message:
-                message = {"type": item.event.decode("utf-8", "replace"), **message}
-            if message is not None:
-                yield from self.on_message(message)
+            return self.on_item(sse.ServerSentEvent(item.event, item.data[framed.end() :]), last=last)
+        if item.data[:8].strip(b'" ')[:6].upper() == b"[DONE]":
+            return self.on_done()
+        message = self.decode_message(item.data, item.event, last=last) if item.data.strip() else None
+        if item.event and self.event_names and type(message) is dict and "type" not in message:
+            message = {"type": item.event.decode("utf-8", "replace"), **message}
+        return () if message is None else self.on_message(message)
 
     def bytes_of(self, item: Any) -> bytes:
         """An item of the framing, as it came."""
@@ -166,9 +165,8 @@ class ParserBase:
         try:
             items = self._framing.feed(data)
         except sse.EventTooLarge as error:
-            before = self._checked([self.on_item(item, last=False) for item in error.before], error.before)
-            return before + self._checked([self._raise(error)])
-        return self._checked([self.on_item(item, last=False) for item in items], items)
+            return self.of_items(error.before) + self._checked(self._raise(error))
+        return self.of_items(items)
 
     def end(self) -> list[ResponseEvent]:
         if self.grammar.state is State.ENDED:
@@ -178,12 +176,11 @@ class ParserBase:
             return self.feed(bytes(self._body)) + self.end()
         if not self.streamed:
             return self._ended_whole(bytes(self._body).removeprefix(_BOM))
-        items = self._framing.end()
-        return self._checked([*(self.on_item(item, last=True) for item in items), self._closed()])
-
-    def _closed(self) -> Iterator[ResponseEvent]:
-        # Asked when its turn comes: the last item may have said how the response ends.
-        yield from self.on_close()
+        events: list[ResponseEvent] = []
+        # What nobody adds to any more is not kept.
+        if self._heard(self._framing.end(), events, last=True, kept=False):
+            self._tell(self.on_close(), events, [])
+        return events
 
     def _sniffed(self, data: bytes) -> bytes:
         """The first bytes of what says that it is a stream; what begins as JSON is a whole body all the same. While
@@ -204,9 +201,9 @@ class ParserBase:
         if self.head.status < 400 and _is_in_lines(body):
             body = b"\n\n".join([b"data: " + line for line in body.splitlines()])
         if not (body.lstrip()[:6].startswith(_FIELDS) and SSE in self.stream_types):
-            return self._checked([self._on_body(body)])
+            return self._checked(self._on_body(body))
         if self.head.status >= 400:
-            return self._checked([self._on_error_stream(body)])
+            return self._checked(self._on_error_stream(body))
         # A stream whose server forgot to say so.
         self.streamed, self._sniffing = True, False
         self._framing = sse.SseDecoder(self._limits.max_event_bytes)
@@ -224,11 +221,15 @@ class ParserBase:
             return
         yield _not_json(body, self.head.status, self.head.media_type)
 
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether *data* would take more memory than it may once it is decoded."""
+        return is_heavier(data, self._limits.max_decoded_bytes)
+
     def decode_message(self, data: bytes, name: bytes = b"", *, last: bool) -> Any:
         """A stream's message; ``None`` for an unfinished last one, and for what carries no content: a bare ping, an
         event of an unknown name that is no JSON. Any other that is no JSON raises: what it held would be missing in
         the middle of a text, or of a call's input, and the end would look good."""
-        if is_heavier(data, self._limits.max_decoded_bytes):
+        if self.is_heavy(data):
             raise ProtocolError("event", TOO_MANY)
         try:
             return _decode(data)
@@ -280,11 +281,11 @@ class ParserBase:
             return []
         self._body.clear()
         message = f"the upstream's answer is larger than {self._limits.max_response_bytes} bytes"
-        return self._checked([iter([self.failure(message, status=502, code="upstream_error")])])
+        return self._checked([self.failure(message, status=502, code="upstream_error")])
 
     def _on_body(self, body: bytes) -> Iterator[ResponseEvent]:
         status, media_type = self.head.status, self.head.media_type
-        if is_heavier(body, self._limits.max_decoded_bytes):
+        if self.is_heavy(body):
             yield self.failure(f"the upstream's answer {TOO_MANY}", status=502, code="upstream_error")
             return
         try:
@@ -309,44 +310,63 @@ class ParserBase:
         raise ProtocolError("", str(error))
         yield  # type: ignore[unreachable]  # pragma: no cover - a generator: _checked sees the error in its turn
 
-    def _checked(self, series: Iterable[Iterator[ResponseEvent]], items: Sequence[Any] = ()) -> list[ResponseEvent]:
-        """The events, each allowed by the grammar; what breaks it ends the response as failed. *items*: of a stream,
-        what each of the *series* comes from."""
+    def of_items(self, items: Sequence[Any]) -> list[ResponseEvent]:
+        """What *items* of the framing say."""
         events: list[ResponseEvent] = []
-        plain = not self._cut and not self._fenced
-        for number, produced in enumerate(series):
-            passed = False  # text that nobody keeps
+        self._heard(items, events, last=False, kept=True)
+        return events
+
+    def _heard(self, items: Sequence[Any], events: list[ResponseEvent], *, last: bool, kept: bool) -> bool:
+        """Put what *items* say behind the *events*. ``False`` if there was more behind the end."""
+        for item in items:
             told: list[ResponseEvent] = []
             try:
-                for event in produced:
-                    if self.grammar.state is State.ENDED:
-                        if type(event) in _SAYS and self._ended_well:
-                            self.losses.dropped("response", "something came behind the end")
-                        return events
-                    if type(event) is TextDelta and plain and not self._cut and not self._again:
-                        # By far the most events: nothing in them is ever undone. Beside an open call they may wait.
-                        events.append(self.grammar.check(event))
-                        if self.kept.texts or len(self.grammar.open) > 1:
-                            told.append(event)
-                        else:
-                            passed = True
-                        continue
-                    told.append(event)
-                    for whole in self._whole_characters(event) if self._cut else (event,):
-                        for undone in self._undone(whole):
-                            events += self._once(self.grammar.check(undone))
+                produced = self.on_item(item, last=last)
             except ProtocolError as error:
-                if self.grammar.state is not State.ENDED:
-                    message = f"the upstream broke its protocol: {error}"
-                    events.append(self.grammar.check(self.failure(message, status=502, code="upstream_error")))
-            if items and self.grammar.state is not State.ENDED:
-                if told or not passed:
-                    piece = self.bytes_of(items[number])
+                produced = self._raise(error)
+            if not self._tell(produced, events, told):
+                return False
+            if kept and self.grammar.state is not State.ENDED:
+                if told or not self._passed:
+                    piece = self.bytes_of(item)
                     self.kept.add_events(told, piece)
                     self._unheard = self._unheard or (not told and may_hold_text(piece))
                 if self.kept.full:
                     events.append(self.grammar.check(self.kept.failure()))
+        return True
+
+    def _checked(self, produced: Iterable[ResponseEvent]) -> list[ResponseEvent]:
+        events: list[ResponseEvent] = []
+        self._tell(produced, events, [])
         return events
+
+    def _tell(self, produced: Iterable[ResponseEvent], events: list[ResponseEvent], told: list[ResponseEvent]) -> bool:
+        """Put what is *produced* behind the *events*, each allowed by the grammar; what breaks it ends the response as
+        failed. *told*: what may have to be kept of it. ``False`` if there was more behind the end."""
+        self._passed = False
+        try:
+            for event in produced:
+                if self.grammar.state is State.ENDED:
+                    if type(event) in _SAYS and self._ended_well:
+                        self.losses.dropped("response", "something came behind the end")
+                    return False
+                if type(event) is TextDelta and not self._fenced and not self._cut and not self._again:
+                    # By far the most events: nothing in them is ever undone. Beside an open call they may wait.
+                    events.append(self.grammar.check(event))
+                    if self.kept.texts or len(self.grammar.open) > 1:
+                        told.append(event)
+                    else:
+                        self._passed = True
+                    continue
+                told.append(event)
+                for whole in self._whole_characters(event) if self._cut else (event,):
+                    for undone in self._undone(whole):
+                        events += self._once(self.grammar.check(undone))
+        except ProtocolError as error:
+            if self.grammar.state is not State.ENDED:
+                message = f"the upstream broke its protocol: {error}"
+                events.append(self.grammar.check(self.failure(message, status=502, code="upstream_error")))
+        return True
 
     def _undone(self, event: ResponseEvent) -> Iterable[ResponseEvent]:
         """What the server did to an input, and what the request's emitter did to the tools, undone: one input is told
