@@ -122,7 +122,7 @@ def _system(fields: Fields, losses: LossReport) -> list[Message]:
     if value is None or value == "":
         return []
     if type(value) is str:
-        text = _without_billing(Text(value, "system"), losses).text
+        text = _without_billing(value, "system", losses)
         return [Message("system", text, "system")] if text else []
     if type(value) is not list:
         raise ProtocolError("system", f"expected a string or an array, got {json_type(value)}")
@@ -134,21 +134,22 @@ def _unbilled(content: list[Block], losses: LossReport) -> list[Block]:
     """*content* without Claude Code's line, and without what had nothing else in it."""
     kept: list[Block] = []
     for block in content:
-        left = _without_billing(block, losses) if type(block) is Text else block
-        if left is block or (type(left) is Text and left.text):
-            kept.append(left)
+        if type(block) is not Text or (text := _without_billing(block.text, block.at, losses)) is block.text:
+            kept.append(block)
+        elif text:
+            kept.append(replace(block, text=text))
     return kept
 
 
-def _without_billing(block: Text, losses: LossReport) -> Text:
-    """*block* without Claude Code's line, which changes with each request: reported here, wherever it stands."""
-    if BILLING not in block.text:
-        return block
-    text = BILLING_LINE.sub("", block.text)
-    if text == block.text:
-        return block
-    losses.dropped(block.at, "Claude Code's billing line, which would spoil caches", cost_only=True)
-    return replace(block, text=text)
+def _without_billing(text: str, at: str, losses: LossReport) -> str:
+    """*text* without Claude Code's line, which changes with each request: reported here, wherever it stands."""
+    if BILLING not in text:
+        return text
+    left = BILLING_LINE.sub("", text)
+    if left == text:
+        return text
+    losses.dropped(at, "Claude Code's billing line, which would spoil caches", cost_only=True)
+    return left
 
 
 def _messages(fields: Fields, losses: LossReport) -> list[Message]:
@@ -177,7 +178,7 @@ def _message(value: Any, at: str, losses: LossReport) -> Message:
 
 def _mid_system(fields: Fields, content: str | list[Block], losses: LossReport) -> Message:
     if type(content) is str:
-        text = _without_billing(Text(content, fields.path), losses).text
+        text = _without_billing(content, fields.path, losses)
         content = text if text or not content else []
     elif isinstance(content, list):
         content = _unbilled(content, losses)
@@ -224,6 +225,8 @@ def _left(fields: Fields, extra: dict[str, Member]) -> None:
 def _reasoning_and_output(
     fields: Fields, at: dict[str, str], extra: dict[str, Member], losses: LossReport
 ) -> tuple[Reasoning, Output | None]:
+    if "output_config" not in fields and "output_format" not in fields:
+        return _reasoning(fields, None), None
     config = Fields(fields.take("output_config", dict, {}), "output_config")
     effort = config.maybe("effort", str)
     if effort is not None and "thinking" not in fields:
@@ -264,7 +267,9 @@ def _output(value: dict[str, Any] | None, at: str, extra: dict[str, Member]) -> 
 
 
 def _metadata(fields: Fields, extra: dict[str, Member]) -> tuple[str | None, str | None]:
-    metadata = Fields(fields.take("metadata", dict, {}), "metadata")
+    if "metadata" not in fields:
+        return None, None
+    metadata = Fields(fields.take("metadata", dict), "metadata")
     user_id = metadata.maybe("user_id", str)
     _left(metadata, extra)
     return unpacked(user_id)
@@ -299,6 +304,8 @@ def _stop_sequences(fields: Fields) -> list[str]:
 
 def _betas(header: str | None, fields: Fields) -> list[str]:
     """The header's, and those that Bedrock's form of the API has in the body."""
+    if not header and "anthropic_beta" not in fields:
+        return []
     named = [name.strip() for name in (header or "").split(",")]
     named += [name for name in fields.lenient("anthropic_beta", list, []) if type(name) is str]
     return list(dict.fromkeys(name for name in named if name))

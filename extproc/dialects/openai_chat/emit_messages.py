@@ -251,15 +251,13 @@ class Conversation:
         joins = bool(self._open) and self._speaker == "assistant"
         if not joins:
             self._settle()
-        content: list[Block] = (
-            [Text(message.content, message.at)] if type(message.content) is str else message.content  # type: ignore[assignment]
-        )
-        texts = [block for block in content if type(block) is Text]
+        plain: str = message.content if type(message.content) is str else ""
+        content: list[Block] = [] if type(message.content) is str else message.content  # type: ignore[assignment]
         calls = [self._call(block) for block in content if type(block) is ToolCall]
         if calls and self._row.call_signatures and self._row.call_signatures_needed:
             calls[0] = signed(STAND_IN) | calls[0]
         self._report_order(message.at, content)
-        text = self._text_of(texts, _mark_of_calls(content))
+        text = plain or self._text_of([block for block in content if type(block) is Text], _mark_of_calls(content))
         out: Members = {"role": "assistant", "content": text or None}
         out |= self._reasoning([block for block in content if type(block) is Thinking])
         if calls:
@@ -278,6 +276,8 @@ class Conversation:
             out["content"] = ""
         if joins:
             self._continue(out)
+        elif not calls:
+            self._put(_named(out, message))
         else:
             # Its own calls are open, but it does not wait for their results.
             opened, self._open = self._open, OpenCalls()
@@ -346,6 +346,8 @@ class Conversation:
 
     def _reasoning(self, blocks: list[Thinking]) -> Extra:
         """As the server takes it back: not at all, as one text, or with its seals."""
+        if not blocks:
+            return {}
         field = self._row.reasoning_field
         for block in blocks:
             self._losses.extra(block.at, block.extra)
@@ -353,8 +355,8 @@ class Conversation:
                 self._losses.dropped(block.at, "this API takes no thinking back")
             elif field != "reasoning_details" and not block.text:
                 self._losses.dropped(block.at, "thinking that only its own provider can read")
-        text = "".join(block.text for block in blocks)
-        if field == "none" or not blocks:
+        text = "".join([block.text for block in blocks])
+        if field == "none":
             return {}
         if field != "reasoning_details":
             return {field: text} if text else {}
@@ -377,9 +379,9 @@ def _mark_of(result: ToolResult) -> CacheMarker | None:
 
 def _joined(texts: list[Members]) -> str | list[Members]:
     """Texts of a system message: one string, unless one of them bears a cache marker."""
-    if all(text.keys() == BARE_TEXT for text in texts):
-        return "\n\n".join(text["text"] for text in texts)
-    return texts
+    if any(len(text) > len(BARE_TEXT) for text in texts):
+        return texts
+    return "\n\n".join([text["text"] for text in texts])
 
 
 def _only_text(content: str | list[Members]) -> str | None:

@@ -22,6 +22,8 @@ CARRIED: Final = frozenset({
 })  # fmt: skip
 """Members of this API that a client of another one may send under the same name."""
 
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
 
 class ChatCall(UpstreamCall):
     """``think_tags``: the server leaves reasoning in the text, between tags. ``signed_calls``: it signs its calls.
@@ -146,5 +148,7 @@ class _RequestWriter:
 
 
 def _tool_names(tools: Any) -> frozenset[str]:
-    inner = [tool.get("function") or tool.get("custom") or {} for tool in tools or ()]
+    if not tools:
+        return _NO_NAMES
+    inner = [tool.get("function") or tool.get("custom") or {} for tool in tools]
     return frozenset(name for each in inner if type(name := each.get("name")) is str)

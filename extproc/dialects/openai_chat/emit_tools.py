@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from msgspec import Struct
@@ -29,8 +29,10 @@ class Tools(Struct):
     """Free-form tools that went as functions."""
 
 
-def write_tools(request: Request, row: Capabilities, called: Iterable[str], parts: PartWriter) -> Tools:
+def write_tools(request: Request, row: Capabilities, called: Collection[str], parts: PartWriter) -> Tools:
     """*called*: the names of the tools in the conversation so far, by the client's names. Raises Unsupported."""
+    if not (request.tools or called or request.tool_choice.mode or request.tool_choice.names):
+        return Tools()
     writer = _ToolWriter(request, row, parts)
     out = Tools(writer.write())
     out.names = renamed(request, called)

@@ -88,7 +88,7 @@ class ContentParser(ParserBase):
                 if self._legacy is None:
                     self._legacy = self._calls.new()
                 yield from self._call(self._legacy, {"function": function}, _LEGACY_ID)
-        if not delta.keys() <= _KNOWN:
+        if not _KNOWN.issuperset(delta):
             self._unread(delta)
 
     def _is_told_as_one_of_several(self, function: dict[str, Any], *, whole: bool) -> bool:

@@ -136,7 +136,7 @@ class ChatParser(ContentParser):
                 delta = self._unsaid(whole)
             elif type(text) is str and text:
                 delta = {"content": text}
-        if not choice.keys() <= _OF_CHOICE:
+        if not _OF_CHOICE.issuperset(choice):
             for name, value in choice.items():
                 if name not in _OF_CHOICE and says_something(value):
                     self.losses.dropped(f"response.choices[0].{name}")

@@ -13,10 +13,17 @@ _MOST: Final = 1 << 53
 def count(members: Any, *names: str) -> int | None:
     """The count under the first of *names* that says more than nothing, else zero if one says so, else ``None``. Some
     servers know a count under two names and fill in one of them."""
+    return _first(members, names)
+
+
+def _first(members: Any, names: tuple[str, ...]) -> int | None:
     found: int | None = None
     if type(members) is dict:
         for name in names:
-            number = whole(members.get(name))
+            value = members.get(name)
+            if value is None:
+                continue
+            number = whole(value)
             if number:
                 return number
             if number is not None:
@@ -51,26 +58,35 @@ def settled(
     return Usage(input_tokens, output_tokens, read, written, reasoning)
 
 
-_READ = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens", "num_cached_tokens")
-_WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens", "created_cache_tokens")
+_PROMPT: Final[tuple[str, ...]] = ("prompt_tokens", "input_tokens", "promptTokens")
+_COMPLETION: Final[tuple[str, ...]] = ("completion_tokens", "output_tokens", "completionTokens")
+_TOTAL: Final[tuple[str, ...]] = ("total_tokens", "totalTokens")
+_THROUGH_CACHE: Final[tuple[str, ...]] = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_READ: Final[tuple[str, ...]] = (
+    "cached_tokens", "cache_read_input_tokens", "cache_read_tokens", "num_cached_tokens",
+)  # fmt: skip
+_HIT: Final[tuple[str, ...]] = ("prompt_cache_hit_tokens", *_READ)
+_WRITTEN: Final[tuple[str, ...]] = (
+    "cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens", "created_cache_tokens",
+)  # fmt: skip
 """What servers call the tokens that were read from a cache, and those that were written to it, in the details or beside
 the others (LiteLLM, OpenRouter, Moonshot and Together, DashScope)."""
 
-_REASONING = ("reasoning_tokens", "thinking_tokens")
+_REASONING: Final[tuple[str, ...]] = ("reasoning_tokens", "thinking_tokens")
 
 
 def read_openais(usage: dict[str, Any]) -> Usage:
     """Counts by the names of either of OpenAI's APIs: ``prompt_tokens`` is the whole, of which the cache is a part
     (DeepSeek: ``prompt_cache_hit_tokens``)."""
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    prompt = count(usage, "prompt_tokens", "input_tokens", "promptTokens")
-    completion = count(usage, "completion_tokens", "output_tokens", "completionTokens")
-    read = _either(count(details, *_READ), count(usage, "prompt_cache_hit_tokens", *_READ))
+    prompt = _first(usage, _PROMPT)
+    completion = _first(usage, _COMPLETION)
+    read = _either(_first(details, _READ), _first(usage, _HIT))
     written = _either(_written(details), _written(usage))
-    of_answer = count(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), *_REASONING)
-    reasoning = _either(of_answer, count(usage, *_REASONING))
-    total = count(usage, "total_tokens", "totalTokens")
-    cached = count(usage, "cache_read_input_tokens", "cache_creation_input_tokens")
+    of_answer = _first(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), _REASONING)
+    reasoning = _either(of_answer, _first(usage, _REASONING))
+    total = _first(usage, _TOTAL)
+    cached = _first(usage, _THROUGH_CACHE)
     if cached and "prompt_tokens" not in usage and prompt is not None and prompt < (read or 0) + (written or 0):
         # Anthropic's own counts, whose input leaves out what went through the cache.
         prompt += (read or 0) + (written or 0)
@@ -87,7 +103,7 @@ def read_openais(usage: dict[str, Any]) -> Usage:
 
 def _written(members: Any) -> int | None:
     """What was written to a cache; Anthropic also tells it apart by how long it stays."""
-    found = count(members, *_WRITTEN)
+    found = _first(members, _WRITTEN)
     return found or added(members.get("cache_creation") if type(members) is dict else None) or found
 
 

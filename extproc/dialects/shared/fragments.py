@@ -51,6 +51,8 @@ def says_something(value: Any) -> bool:
 
 def unread(members: dict[str, Any], known: frozenset[str]) -> dict[str, Any] | None:
     """The *members* that nobody knows, but for zero values and objects of such; ``None`` if there are none."""
+    if known.issuperset(members):
+        return None
     return {name: value for name, value in members.items() if name not in known and _is_set(value)} or None
 
 

@@ -62,9 +62,11 @@ def settled(request: Request, losses: LossReport) -> Request:
     """*request* for an API that knows all tools from the start, and no tools but functions: without what only changes
     which may be called, with the tools that are defined on the way among the others, with those that clients of
     Anthropic's run as functions, and without system messages that count no longer."""
-    tools = _distinct([_function(tool, losses) for tool in request.tools], losses)
     messages = request.messages
-    if any(map(_changes, messages)):
+    if not request.tools and all(type(each.content) is str and each.clear_at is None for each in messages):
+        return request
+    tools = _distinct([_function(tool, losses) for tool in request.tools], losses)
+    if any(_changes(message) for message in messages):
         messages = _unchanging(messages, tools, losses)
     messages = [_with_names(message, losses) for message in messages]
     return replace(request, messages=messages, tools=tools)

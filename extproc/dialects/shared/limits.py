@@ -11,23 +11,27 @@ from ...llm.request import Member, Request
 def max_tokens(request: Request, row: Capabilities, losses: LossReport, least: int = 1) -> int | None:
     """How long the answer may be, in tokens; ``None`` when the client did not say. *least*: fewer the API refuses.
     Raises Unsupported for less than one."""
-    asked, most, path = request.sampling.max_tokens, row.max_output, request.path_of("max_tokens")
+    asked, most = request.sampling.max_tokens, row.max_output
     if asked is None:
         return None
+    if asked >= least and asked >= 1 and (most is None or asked <= most):
+        return asked
+    path = request.path_of("max_tokens")
     if asked < 1:
         raise Unsupported(path, f"{path} must be at least 1", "invalid_value")
     if most is not None and asked > most:
         losses.add(path, Action.CLAMPED, f"to {most}, the most that this model can answer with")
         return most
-    if asked < least:
-        losses.add(path, Action.CLAMPED, f"to {least}, the least that this API takes")
-        return least
-    return asked
+    losses.add(path, Action.CLAMPED, f"to {least}, the least that this API takes")
+    return least
 
 
 def stop_sequences(request: Request, row: Capabilities, losses: LossReport, *, blank: bool = True) -> list[str]:
     """Where the answer shall end. *blank*: the API takes sequences of white space alone."""
-    path, kept = request.path_of("stop"), list[str]()
+    kept = list[str]()
+    if not request.sampling.stop:
+        return kept
+    path = request.path_of("stop")
     for i, text in enumerate(request.sampling.stop):
         if not (text if blank else text.strip()):
             losses.dropped(f"{path}[{i}]", "the API takes no empty stop sequence")

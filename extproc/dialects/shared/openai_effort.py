@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...capabilities import Capabilities
 from ...llm.losses import Action, LossReport
 from ...llm.request import Reasoning, Request
 
+_UNSAID: Final = Reasoning()
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Tokens at which a budget stops being low, and medium.
 _LOW_BELOW, _MEDIUM_BELOW = 4096, 12288
@@ -13,7 +16,10 @@ _LOW_BELOW, _MEDIUM_BELOW = 4096, 12288
 
 def reasoning_effort(request: Request, row: Capabilities, losses: LossReport, *, tools: bool) -> str | None:
     """The word to send, if any. *tools*: the request has some."""
-    wish, at = request.reasoning, request.path_of("reasoning")
+    wish = request.reasoning
+    if wish == _UNSAID:
+        return "none" if tools and row.none_with_tools and row.reasoning and row.efforts != [] else None
+    at = request.path_of("reasoning")
     losses.extra(at, wish.extra)
     effort_at = request.path_of("effort") if "effort" in request.at else at
     if not row.reasoning or row.efforts == []:

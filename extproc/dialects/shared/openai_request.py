@@ -29,9 +29,10 @@ class JsonForm(Struct):
 
 def json_form(request: Request, row: Capabilities, losses: LossReport) -> JsonForm | None:
     """The form of the answer; ``None`` when the client wants none."""
-    output, path = request.output, request.path_of("output")
+    output = request.output
     if output is None:
         return None
+    path = request.path_of("output")
     if output.kind == "json_object" or output.schema is None:
         return JsonForm()
     if not row.json_schema:

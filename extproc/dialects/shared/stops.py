@@ -46,6 +46,8 @@ _MEANT: Final[tuple[tuple[re.Pattern[str], StopReason | ErrorKind], ...]] = (
 def read_stop(word: str) -> StopReason | ErrorKind | None:
     """What *word* means: a stop; or, as a kind of error, that the answer is not whole through no limit of the
     client's; ``None`` if it is not known."""
+    if (spelled := _EXACT.get(word)) is not None:
+        return spelled
     # ``endTurn`` and ``<|im_end|>`` are words too.
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower()
     plain = re.sub(r"[^a-z0-9]+", "_", parted).strip("_").removeprefix("finish_reason_").removeprefix("stop_reason_")
