@@ -87,6 +87,8 @@ NOTHING_USED: Final = Usage(0, 0)
 """By a request that no model has seen."""
 _UNSAFE_IN_REPORT: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
+_NUMBERS: Final = frozenset({type(None), bool, int, float})
+
 
 class _NotCarried(Exception):
     """Of what was taken out of a request, not all has come to its place as it was."""
@@ -835,7 +837,7 @@ class Translation(Course):
 def _kept(call: UpstreamCall) -> UpstreamCall:
     """*call* with what its answer is read and written by. The rest is as large as a conversation, and would stay for
     as long as the answer takes."""
-    plain = {k: v for k, v in call.members.items() if v is None or isinstance(v, (bool, int, float))}
+    plain = {k: v for k, v in call.members.items() if type(v) in _NUMBERS}
     return replace(call, members=plain, request=remembered(call.request))
 
 
