@@ -70,7 +70,8 @@ class MessagesEmitter(EmitterBase):
     # ---- streamed
 
     def stream(self, event: ResponseEvent) -> bytes:
-        return b"".join([self._write(each) for each in self._serial.feed(event)])
+        written = [self._write(each) for each in self._serial.feed(event)]
+        return written[0] if len(written) == 1 else b"".join(written)
 
     def _write(self, event: ResponseEvent) -> bytes:
         # By the type alone: a test by class costs as much as a call for each kind that is tried in vain.

@@ -56,9 +56,11 @@ def write_meta(meta: Meta) -> Headers:
         ("retry-after", retry_after),
         ("retry-after-ms", meta.retry_after_ms),
         ("x-should-retry", meta.should_retry),
-        *((f"{_LIMIT}{name}", value) for name, value in meta.limits.items()),
-        *((f"{_LIMIT}{name}-reset", _rfc3339(value)) for name, value in meta.resets.items()),
     ]
+    for limit, number in meta.limits.items():
+        headers.append((f"{_LIMIT}{limit}", number))
+    for limit, at in meta.resets.items():
+        headers.append((f"{_LIMIT}{limit}-reset", _rfc3339(at)))
     return [(name, value) for name, value in headers if value]
 
 

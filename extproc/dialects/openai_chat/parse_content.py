@@ -67,7 +67,8 @@ class ContentParser(ParserBase):
 
     def _delta(self, delta: dict[str, Any], *, whole: bool = False) -> Iterator[ResponseEvent]:
         content = delta.get("content")
-        yield from self._reasoning(delta)
+        if not thoughts.MEMBERS.isdisjoint(delta):
+            yield from self._reasoning(delta)
         if type(content) is str:
             if content:
                 yield from self._content(content)
@@ -106,10 +107,10 @@ class ContentParser(ParserBase):
     # ---- texts
 
     def _content(self, text: str) -> Iterator[ResponseEvent]:
-        if self._tags is None:
-            yield from self._say(text)
-            return
-        for is_thinking, piece in self._tags.feed(text):
+        return self._say(text) if self._tags is None else self._tagged(self._tags, text)
+
+    def _tagged(self, tags: ThinkTags, text: str) -> Iterator[ResponseEvent]:
+        for is_thinking, piece in tags.feed(text):
             yield from self._think(piece) if is_thinking else self._say(piece)
 
     def _content_list(self, items: list[Any]) -> Iterator[ResponseEvent]:
@@ -365,7 +366,8 @@ class ContentParser(ParserBase):
             if block is not None:
                 yield BlockEnded(block)
         self._text = self._refusal = None
-        yield from self._close_thinking()
+        if self._thinking is not None:
+            yield from self._close_thinking()
 
     def _close_thinking(self) -> Iterator[ResponseEvent]:
         block, self._thinking, self._thought_index = self._thinking, None, None

@@ -83,6 +83,7 @@ _LIMITS: Final = {
     for limited in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 }
+_LIMITED: Final = frozenset(_LIMITS)
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
@@ -132,7 +133,7 @@ def read_meta(head: ResponseHead, env: Env) -> Meta:
     found = dict(reversed(head.headers))  # the first of several
     limits: dict[str, str] = {}
     resets: dict[str, float] = {}
-    for name, (limited, what) in _LIMITS.items():
+    for name, (limited, what) in () if _LIMITED.isdisjoint(found) else _LIMITS.items():
         if not (value := found.get(name)):
             continue
         if what != "reset":

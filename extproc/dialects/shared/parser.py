@@ -283,24 +283,21 @@ class ParserBase:
         message = f"the upstream's answer is larger than {self._limits.max_response_bytes} bytes"
         return self._checked([self.failure(message, status=502, code="upstream_error")])
 
-    def _on_body(self, body: bytes) -> Iterator[ResponseEvent]:
-        status, media_type = self.head.status, self.head.media_type
+    def _on_body(self, body: bytes) -> Iterable[ResponseEvent]:
         if self.is_heavy(body):
-            yield self.failure(f"the upstream's answer {TOO_MANY}", status=502, code="upstream_error")
-            return
+            return (self.failure(f"the upstream's answer {TOO_MANY}", status=502, code="upstream_error"),)
+        status = self.head.status
         try:
             decoded = self.decode_whole(body)
         except ProtocolError:
-            yield _not_json(body, status, media_type)
-            return
+            return (_not_json(body, status, self.head.media_type),)
         if type(decoded) is list and len(decoded) == 1:
             decoded = decoded[0]
         if status >= 400 or (type(decoded) is dict and self.is_error(decoded)):
-            yield self.failure_of(decoded, status)
-        elif type(decoded) is not dict:
-            yield self.failure("the upstream's answer is not a JSON object", status=502, code="upstream_error")
-        else:
-            yield from self.on_whole(decoded)
+            return (self.failure_of(decoded, status),)
+        if type(decoded) is not dict:
+            return (self.failure("the upstream's answer is not a JSON object", status=502, code="upstream_error"),)
+        return self.on_whole(decoded)
 
     def is_error(self, body: dict[str, Any]) -> bool:
         """Whether a body that came with a success status is an error all the same."""
