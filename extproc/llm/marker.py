@@ -78,9 +78,9 @@ def fitted_id(id_: str) -> str:
 
 
 def _as_it_was(fitted: str) -> str:
-    _, found, text = fitted.partition(FITTED)
-    if not found:
+    if FITTED not in fitted:
         return fitted
+    text = fitted.partition(FITTED)[2]
     try:
         id_ = base64.b64decode(_padded(text.translate(_FROM_URL)), validate=True).decode("utf-8", "surrogatepass")
     except ValueError:
@@ -104,8 +104,10 @@ def sealed_id(id_: str, signature: str | None) -> str:
 
 def unsealed_id(id_: str) -> tuple[str, str | None]:
     """The id as the provider knows it, and the signature that was sealed behind it, to the character."""
-    own, found, sealed_text = id_.partition(IN_ID)
-    if not found or len(sealed_text) < 2 or sealed_text[0] not in "bt":
+    if IN_ID not in id_:
+        return _as_it_was(id_), None
+    own, _, sealed_text = id_.partition(IN_ID)
+    if len(sealed_text) < 2 or sealed_text[0] not in "bt":
         return _as_it_was(id_), None
     data = _padded(sealed_text[1:].translate(_FROM_URL))
     if sealed_text[0] == "b":

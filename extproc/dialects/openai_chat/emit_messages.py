@@ -327,14 +327,15 @@ class Conversation:
         self.names[call.name] = None
         name, signature = tool_name(call.name), self._signature(call)
         if call.kind == "custom" and self._row.custom_tools:
-            return {"id": id_, "type": "custom", "custom": {"name": name, "input": call.arguments or ""}} | signature
+            custom = {"name": name, "input": call.arguments or ""}
+            return {"id": id_, "type": "custom", "custom": custom, **signature}
         if call.kind == "custom":
             arguments = wrapped(call.arguments or "")
         elif call.arguments is None:
             arguments = encode(call.input or {}).decode()
         else:
             arguments = call.arguments if call.arguments.strip() else "{}"
-        return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}} | signature
+        return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}, **signature}
 
     def _signature(self, call: ToolCall) -> Extra:
         if call.signature and not self._row.call_signatures:

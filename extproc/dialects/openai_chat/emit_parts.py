@@ -35,7 +35,7 @@ class PartWriter:
                     if not block.text:
                         self.marks.dropped(block.cache)
                         return []
-                    return [text_part(self.text(block)) | self.marks.on_text(block.cache)]
+                    return [{"type": "text", "text": self.text(block), **self.marks.on_text(block.cache)}]
                 case Image():
                     self.marks.dropped(block.cache)
                     return [self._image(block)]
