@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
+
 import msgspec
 import pytest
 
-from extproc.frozen import Frozen
+from extproc.frozen import Frozen, Plain
+from extproc.llm.events import TextDelta
 from extproc.providers import Endpoint
 
 
@@ -30,3 +33,12 @@ def test_no_two_share_a_mutable_default() -> None:
 @pytest.mark.parametrize("kind", Frozen.__subclasses__(), ids=lambda kind: str(kind.__qualname__))
 def test_what_is_made_of_it_is_frozen_too(kind: type[Frozen]) -> None:
     assert kind.__struct_config__.frozen
+
+
+@pytest.mark.parametrize("kind", Plain.__subclasses__(), ids=lambda kind: str(kind.__qualname__))
+def test_what_is_plain_is_not_looked_through_for_cycles(kind: type[Plain]) -> None:
+    assert kind.__struct_config__.frozen and not kind.__struct_config__.gc
+
+
+def test_a_plain_value_holds_nothing_up() -> None:
+    assert not gc.is_tracked(TextDelta(0, "x"))
