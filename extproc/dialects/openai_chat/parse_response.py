@@ -80,11 +80,11 @@ class ChatParser(ContentParser):
 
     def on_item(self, item: Any, *, last: bool) -> Iterable[ResponseEvent]:
         data: bytes = item.data
-        if item.event or not data.startswith(b"{"):
-            return super().on_item(item, last=last)
-        block = self._text if self._tags is None else None
+        block = self._text if self._tags is None and not item.event else None
         text = None if block is None or self.is_heavy(data) else self._alike.text(data)
         if not text:
+            if item.event or not data.startswith(b"{"):
+                return super().on_item(item, last=last)
             message = self.decode_message(data, last=last)
             if message is None:
                 return ()
