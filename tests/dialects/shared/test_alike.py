@@ -42,7 +42,7 @@ TEXTS = (
 def test_it_is_the_text_or_all_has_to_be_read(first: str, second: str, model: str, other: str, before: bool) -> None:
     def made(text: str, model: str) -> bytes:
         rest = {"model": model, "x": [model, {"content": model}]}
-        return message(**({"content": text, **rest} if before else {**rest, "content": text}))
+        return message(**({"content": text, **rest} if before else {**rest, "content": text}), obfuscation=text)
 
     alike = learned(made(first, model))
     for data in (made(second, model), made(first, other), made(second, model) + b" ", made(second, model)[:-1]):
@@ -59,6 +59,18 @@ def test_of_messages_that_are_alike_nothing_else_is_read() -> None:
     assert alike.text(b'{"id":"a","content":"\xff"}') is None
     assert alike.text(b'{"id":"a","content":7}') is None
     assert Alike().text(b'"x"') is None
+
+
+def test_padding_may_be_another() -> None:
+    alike = learned(b'{"content":"x","n":1,"obfuscation":"a1"}')
+    assert alike.text(b'{"content":"y","n":1,"obfuscation":"Bc3dE"}') == "y"
+    assert alike.text(b'{"content":"y","n":1,"obfuscation":""}') == "y"
+    assert alike.text(b'{"content":"y","n":2,"obfuscation":"a1"}') is None
+    assert alike.text(b'{"content":"y","n":1,"obfuscation":"a1","n":2}') is None
+    assert alike.text(b'{"content":"y","n":1,"obfuscation":"a1"}}') is None
+    assert alike.text(b'{"content":"y","n":1,"obfuscation":"a') is None
+    assert alike.text(b'{"content":"y","n":1}') is None
+    assert learned(b'{"content":"x","obfuscation":"a","n":1}').text(b'{"content":"x","obfuscation":"b","n":1}') is None
 
 
 @pytest.mark.parametrize(
