@@ -70,12 +70,16 @@ class Upstreams:
         undo: Undo | None = None,
         sampling: Sampling | None = None,
         think_tags: bool = False,
+        by_text: bool = True,
     ) -> None:
+        """*by_text*: of a piece that is as one before it the text alone is read."""
         request = Request(dialect="x", model="asked", messages=[], sampling=sampling or Sampling())
         members = {"max_tokens": request.sampling.max_tokens}
         call = ChatCall("POST", "/", [], members, request, undo or Undo(), think_tags)
         self.report = LossReport()
         parser = DIALECT.response_parser(call, ResponseHead(status, headers), Limits(), self.report)
+        if not by_text:
+            parser._alike._tries = 0
         chunks = [data] if isinstance(data, bytes) else data
         self.live = [event for chunk in chunks for event in parser.feed(chunk)]
         self.events = self.live + parser.end()

@@ -13,7 +13,7 @@ from extproc.llm.events import StopReason
 from extproc.llm.failures import ErrorKind
 from extproc.llm.request import Sampling
 
-from .helpers import JSON, call_delta, chunk, golden, read, stream_of, whole
+from .helpers import GOLDEN, JSON, call_delta, chunk, golden, read, stream_of, whole
 
 END = StopReason.END
 TOOL = StopReason.TOOL_CALL
@@ -525,3 +525,31 @@ def test_an_error_by_status() -> None:
     )
     got = read(body.encode(), headers=JSON, status=429)
     assert got.failed == e.ResponseFailed(ErrorKind.RATE_LIMIT, "Rate limit", 429, "rate_limit_exceeded")
+
+
+ODD = [
+    '"content":"","role":"assistant"', '"content":"a"', '"content":"b\\n\\"c"', '"content":""',
+    '"content":"d","refusal":null', '"content":"e","role":"assistant"',
+    '"content":"\\ud83d"', '"content":"\\ude00"', '"content":"\\u0000f"',
+    '"content":"g","content":"h"', '"content":"another text"', '"content":null', '"content":"i"',
+    '"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]', '"content":"j"', '"content":"k"',
+]  # fmt: skip
+ENDS = ["", ',"usage":null', ',"obfuscation":"aB1"', ',"obfuscation":"","error":null', ',"usage":{"prompt_tokens":1}']
+
+
+def odd_stream(ends: list[str]) -> bytes:
+    chunks = [f'{{"choices":[{{"index":0,"delta":{{{delta}}}}}]{end}}}' for end in ends for delta in ODD]
+    return "".join(f"data: {chunk}\n\n" for chunk in [*chunks, "[DONE]"]).encode()
+
+
+@pytest.mark.parametrize("data", [path.read_bytes() for path in sorted(GOLDEN.glob("*.sse"))])
+def test_a_piece_as_the_one_before_says_what_all_of_it_says(data: bytes) -> None:
+    assert read(data).events == read(data, by_text=False).events
+
+
+@pytest.mark.parametrize("first", ENDS)
+@pytest.mark.parametrize("second", ENDS)
+def test_odd_pieces_say_what_all_of_them_say(first: str, second: str) -> None:
+    data = odd_stream([first, second, first])
+    by_text, by_all = read(data), read(data, by_text=False)
+    assert by_text.events == by_all.events and list(by_text.report) == list(by_all.report)
