@@ -51,7 +51,9 @@ _FRAMED: Final = re.compile(rb"(?:data:[ \t]*)+")
 _PINGS: Final = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"ok"})
 """What servers write as an event's whole data to say that they are still there."""
 _CUTTABLE: Final = frozenset({TextDelta, ThinkingDelta, ToolInputDelta})
-_SAYS = (TextStarted, TextDelta, ThinkingStarted, ThinkingDelta, ToolCallStarted, ToolInputDelta)
+_SAYS: Final = frozenset({
+    TextStarted, TextDelta, ThinkingStarted, ThinkingDelta, ToolCallStarted, ToolInputDelta,
+})  # fmt: skip
 _LOOKS_WHOLE: Final = frozenset({StopReason.TOOL_CALL, StopReason.END, StopReason.STOP_SEQUENCE, StopReason.OTHER})
 
 
