@@ -82,3 +82,21 @@ def test_nothing_is_decoded_into_a_class_of_a_compiled_module(path: str) -> None
     for node in every(ast.Call, path):
         if ast.unparse(node.func).endswith("Decoder"):
             assert not own & {ast.unparse(argument) for argument in node.args}
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_a_class_is_derived_from_where_its_base_is_made(path: str) -> None:
+    """Compiled, the base is looked for in its own module, which only an import from there has at hand."""
+    given = {name.asname or name.name: (node, name.name) for node in every(ast.ImportFrom, path) for name in node.names}
+    for node in every(ast.ClassDef, path):
+        for base in node.bases:
+            origin, name = given.get(ast.unparse(base), (None, ""))
+            if origin is None or not origin.level:
+                continue
+            folder = (ROOT / path).parents[origin.level - 1]
+            module = folder.joinpath(*(origin.module or "").split("."))
+            file = module.with_suffix(".py") if module.with_suffix(".py").is_file() else module / "__init__.py"
+            made = {
+                each.name for each in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(each, ast.ClassDef)
+            }
+            assert name in made, f"{node.name}: {name} is not made in {file.relative_to(ROOT)}"

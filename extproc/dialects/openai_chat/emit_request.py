@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from ...llm.losses import LossReport
 from ...llm.request import Request
-from ..base import Asked, Headers, Undo, Upstream, UpstreamCall
+from ..base import Asked, Headers, Undo, Upstream
 from ..shared.history import said_now, settled
 from ..shared.limits import leave_out, max_tokens, stop_sequences
 from ..shared.openai_effort import reasoning_effort
 from ..shared.openai_request import json_form, put_who_and_how
+from ..values import UpstreamCall
 from .emit_messages import Conversation
 from .emit_parts import PartWriter
 from .emit_tools import write_tools
