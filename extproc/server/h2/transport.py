@@ -149,11 +149,15 @@ class _Process:
         return self._session.is_slow
 
     def receive(self, message: bytes) -> Sequence[InParts]:
-        return self.receive_parts([message])
+        return self._answers(message, [])
 
     def receive_parts(self, parts: list[bytes]) -> Sequence[InParts]:
+        return self._answers(b"", parts)
+
+    def _answers(self, message: bytes, parts: list[bytes]) -> Sequence[InParts]:
+        """To *parts*, if there are any, else to *message*."""
         try:
-            answers = self._session.receive_parts(parts)
+            answers = self._session.receive_parts(parts) if parts else self._session.receive(message)
         except NotAMessage as error:
             raise CallFailed(Status.INTERNAL, str(error)) from None
         except TooMuchHeld as too_much:
