@@ -206,9 +206,10 @@ def _who(outcome: Outcome) -> Labels:
 @histogram("gen_ai.client.token.usage", "Tokens of each exchange, by type.", TOKENS, *WHO, "gen_ai.token.type",
            unit="{token}")  # fmt: skip
 def _token_usage(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    who, usage = _who(outcome), outcome.usage
     for kind, name in _USED.items():
-        if (count := getattr(outcome.usage, name)) is not None:
-            yield (*_who(outcome), kind), count
+        if (count := getattr(usage, name)) is not None:
+            yield (*who, kind), count
 
 
 _USED = {
@@ -273,8 +274,9 @@ class _Distributed:
         self._sums: dict[Labels, float] = {}
 
     def add(self, labels: Labels, value: float) -> None:
-        bounds = self._metric.bounds
-        cells = self._cells.setdefault(labels, [0] * (len(bounds) + 1))
+        bounds, cells = self._metric.bounds, self._cells.get(labels)
+        if cells is None:
+            cells = self._cells[labels] = [0] * (len(bounds) + 1)
         cells[bisect_left(bounds, value)] += 1
         self._sums[labels] = self._sums.get(labels, 0.0) + value
 
