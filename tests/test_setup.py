@@ -39,6 +39,13 @@ def test_a_class_says_nothing_that_the_compiler_drops(path: str) -> None:
             assert not [value for value in values if ast.unparse(value).startswith("field(")], node.name
 
 
+@pytest.mark.parametrize("path", [each for each in HOT if each.startswith(("extproc/exchange/", "extproc/server/h2/"))])
+def test_a_constant_is_final(path: str) -> None:
+    """Where each message comes by: of any other name each use is a look-up in the module's dictionary."""
+    for node in ast.parse((ROOT / path).read_text("utf-8")).body:
+        assert not isinstance(node, ast.Assign) or not ast.unparse(node.targets[0]).isupper(), ast.unparse(node)
+
+
 @pytest.mark.parametrize("path", HOT)
 def test_a_class_has_no_base_that_cannot_be_compiled(path: str) -> None:
     """Of Python's own exceptions it can derive from few."""

@@ -280,4 +280,4 @@ _KINDS: Final = {
     6 << 3 | _BYTES: (Kind.REQUEST_TRAILERS, _read_nothing),
     7 << 3 | _BYTES: (Kind.RESPONSE_TRAILERS, _read_nothing),
 }
-_BODIES = (_KINDS[4 << 3 | _BYTES], _KINDS[5 << 3 | _BYTES])
+_BODIES: Final = (_KINDS[4 << 3 | _BYTES], _KINDS[5 << 3 | _BYTES])
