@@ -16,13 +16,17 @@ from setuptools import setup
 HERE = Path(__file__).parent
 HOT = (
     "extproc/headers.py",
+    "extproc/credentials/masking.py",
     "extproc/dialects/**/*.py",
     "extproc/exchange/*.py",
     "extproc/framing/*.py",
     "extproc/llm/*.py",
-    "extproc/route/route.py",
+    "extproc/route/cache.py",
+    "extproc/route/catalogue.py",
     "extproc/route/merge.py",
+    "extproc/route/route.py",
     "extproc/server/h2/*.py",
+    "extproc/server/memory.py",
     "extproc/server/service.py",
     "extproc/translation/*.py",
 )
@@ -64,7 +68,10 @@ def main() -> None:
     else:
         from mypyc.build import mypycify
 
-        setup(ext_modules=mypycify([*OPTIONS, *hot()], opt_level="2"))
+        modules = mypycify([*OPTIONS, *hot()], opt_level="2")
+        for each in modules:
+            each.extra_compile_args.append("-fvisibility=hidden")
+        setup(ext_modules=modules)
 
 
 if __name__ == "__main__":
