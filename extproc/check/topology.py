@@ -396,7 +396,10 @@ def configurations(roots: list[Node]) -> list[Config]:
     if patches:
         found.append(_of_patches(objects, patches))
     if not found:
-        raise Unreadable("no Envoy configuration in these objects: a ConfigMap with a bootstrap, or an EnvoyFilter")
+        raise Unreadable(
+            "no Envoy configuration in these objects: a ConfigMap with a bootstrap, or an EnvoyFilter; of other "
+            "controllers' objects, the answer of Envoy's /config_dump"
+        )
     return found
 
 

@@ -58,7 +58,7 @@ def _rank(route: dict[str, Any]) -> tuple[float, bool, int]:
 
 
 def _route(route: dict[str, Any], number: int, made: Made) -> None:
-    plugins = route.pop("plugins", {})
+    plugins = route.pop("plugins", None) or {}
     names = [name for name in PLUGINS if name in plugins]
     identity = str(route.pop("id", route.get("name", f"route_{number}")))
     name = re.sub(r"[^\w.-]", "_", str(route.pop("name", identity)))
@@ -136,7 +136,11 @@ _NARROWS = ("remote_addr", "remote_addrs", "filter_func")
 
 def _matches(route: dict[str, Any], identity: str, made: Made) -> list[dict[str, Any]]:
     """None if no request is certain to be the route's."""
-    uris = list(route.pop("uris", None) or []) or [str(route.pop("uri", "/*"))]
+    uris = list(route.pop("uris", None) or []) or [str(route.pop("uri", None) or "/*")]
+    needed = [*uris, *(route.get("hosts") or []), route.get("host"), *(route.get("methods") or [])]
+    for word in (str(word) for word in needed if "${" in str(word)):
+        made.note(identity, f"{word} stands in the environment, and is needed here: write it out")
+        return []
     for name in _NARROWS:
         if route.pop(name, None):
             made.note(f"{identity}: {name}", "has no equivalent here, and without it the route would take more")

@@ -93,7 +93,7 @@ def _beneath(service: Object, route: Object) -> Object:
     hosts = route.get("hosts") or service.get("hosts")
     if prefix := str(service.get("path_prefix") or "").rstrip("/"):
         own["uris"] = [f"{prefix}{uri}" for uri in route.get("uris") or [route.get("uri", "/*")]]
-    plugins = {**service.get("plugins", {}), **route.get("plugins", {})}
+    plugins = {**(service.get("plugins") or {}), **(route.get("plugins") or {})}
     return {**route, **own, "plugins": plugins, **({"hosts": hosts} if hosts else {})}
 
 
@@ -112,10 +112,10 @@ def _complete(route: Object, services: dict[str, Object], configs: dict[str, Obj
             lower.append(found)
     plugins: Object = {}
     for item in lower:
-        plugins |= item.get("plugins", {})
+        plugins |= item.get("plugins") or {}
         if item.get("hosts") and not route.get("hosts") and not route.get("host"):
             route["hosts"] = item["hosts"]
-    route["plugins"] = {**plugins, **route.get("plugins", {})}
+    route["plugins"] = {**plugins, **(route.get("plugins") or {})}
     return route
 
 

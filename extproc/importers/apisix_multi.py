@@ -148,11 +148,14 @@ def _active(active: dict[str, Any], asked: list[Destination], made: Made, path: 
         if codes := healthy.pop("http_statuses", None):
             http["expected_statuses"] = [{"start": code, "end": code + 1} for code in codes]
         headers = [_pair(str(line)) for line in active.pop("req_headers", None) or ()]
-        own = _credentials(asked, made, path)
+        headers = [(name, _in_environment(f"{path}.req_headers.{name}", name, value, made)) for name, value in headers]
+        named = {name.lower() for name, _ in headers}
+        own = _credentials(asked, made, path) if named.isdisjoint(_CREDENTIALS) else []
         if own is None:
             return None
-        if headers or own:
-            http["request_headers_to_add"] = [{"header": {"key": k, "value": v}} for k, v in [*headers, *own]]
+        headers += [(name, value) for name, value in own if name.lower() not in named]
+        if headers:
+            http["request_headers_to_add"] = [{"header": {"key": k, "value": v}} for k, v in headers]
         check["http_health_check"] = http
     leftovers(active, made, f"{path}.")
     leftovers(healthy, made, f"{path}.healthy.")
@@ -163,6 +166,18 @@ def _active(active: dict[str, Any], asked: list[Destination], made: Made, path: 
 def _pair(line: str) -> tuple[str, str]:
     name, _, value = line.partition(":")
     return name.strip(), value.strip()
+
+
+_CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
+"""Headers by which a probe that bears one has its credential already."""
+
+
+def _in_environment(path: str, name: str, value: str, made: Made) -> str:
+    """*value*, a credential in it replaced by what Envoy looks up in its own environment."""
+    referred = made.secret(path, name, value, "probe")
+    if referred != value:
+        made.note(path, "Envoy adds it: the variable must be in Envoy's environment")
+    return _VARIABLE.sub(r"%ENVIRONMENT(\1)%", referred)
 
 
 def _credentials(asked: list[Destination], made: Made, path: str) -> list[tuple[str, str]] | None:

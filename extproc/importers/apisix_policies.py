@@ -76,6 +76,9 @@ def _rewrite(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
 def _aliyun(plugin: dict[str, Any], made: Made, path: str) -> dict[str, Any]:
     members: dict[str, Any] = {"provider": "aliyun"}
     members |= {name: plugin.pop(name) for name in _ALIYUNS_OWN if name in plugin}
+    for name in ("region_id", "endpoint"):
+        if "${" in str(members.get(name, "")):
+            made.note(f"{path}.{name}", f"{members[name]} stands in the environment, and is needed here: write it out")
     for name in ("access_key_id", "access_key_secret"):
         members[name] = made.secret(f"{path}.{name}", "api-key", str(plugin.pop(name, "")), "aliyun")
     roles = plugin.pop("request_check_roles", ["user"])

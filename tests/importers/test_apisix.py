@@ -263,3 +263,9 @@ def test_priority_is_turned_round_and_has_no_gaps() -> None:
     assert [place["priority"] for place in places] == [0, 1]
     assert [level["provider"] for level in levels] == ["openai", "aimlapi", "deepseek"]
     assert places[0]["lb_endpoints"][0]["load_balancing_weight"] == 8
+
+
+@pytest.mark.parametrize("member", [{"uri": "${{U}}"}, {"host": "${{H}}"}, {"hosts": ["a.x", "${{H}}"]}])
+def test_what_chooses_a_route_must_be_known(member: Any) -> None:
+    with pytest.raises(ImportFailed, match="stands in the environment"):
+        imported({"provider": "openai", "auth": HEADER}, **member)

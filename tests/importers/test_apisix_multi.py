@@ -123,3 +123,17 @@ def test_a_probe_that_cannot_carry_it_is_left_out(instances: list[dict[str, Any]
     assert "health_checks" not in placements.clusters(config_of(made))["m"]
     assert any(said in note and "left out" in note for note in made.notes), made.notes
     assert "sk-live" not in made.yaml
+
+
+def test_what_a_probe_bears_of_its_own() -> None:
+    """A key in it goes where Envoy looks it up, and none is borne twice."""
+    lines = ["User-Agent: probe", "Authorization: Bearer sk-live-9"]
+    checks = {"active": {"http_path": "/h", "req_headers": lines}}
+    _, cluster, _, notes = multi(instance(), instance(provider="deepseek"), checks=checks)
+    (check,) = cluster["health_checks"]
+    added = [item["header"] for item in check["http_health_check"]["request_headers_to_add"]]
+    assert added == [
+        {"key": "User-Agent", "value": "probe"},
+        {"key": "Authorization", "value": "Bearer %ENVIRONMENT(PROBE_API_KEY)%"},
+    ]
+    assert any("Envoy's environment" in note for note in notes)
