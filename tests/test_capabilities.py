@@ -223,6 +223,7 @@ def test_the_ends_are_those_of_openais_sdk() -> None:
         ("claude-haiku-5", {"max_output": None, "thinking": "adaptive"}),
         ("claude-mythos-preview", {"max_output": None, "mid_system": False}),
         ("deepseek-v4-pro", {"image": False, "file": False}),
+        ("deepseek-ai/deepseek-vl2", {"image": True, "file": False}),
     ],
 )
 def test_what_is_known(model: str, members: dict[str, object]) -> None:

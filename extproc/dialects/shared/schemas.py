@@ -83,31 +83,30 @@ def repaired(schema: Schema, *, openai: bool = False) -> Schema:
         return schema
     copy: Schema = decode(encode(schema))
     if root:
-        copy = _with_root(copy, openai)
+        copy = _inlined(copy)
     waiting: list[Any] = [copy]
     while waiting:
         node = waiting.pop()
         if type(node) is dict:
             _repair(node, openai)
             waiting += children(node)
+    _settle_root(copy, openai)
     return copy
 
 
 def _lacks_root(schema: Schema, openai: bool) -> bool:
     kind = schema.get("type")
-    if "$ref" in schema or type(kind) is list:
+    if "$ref" in schema or (type(kind) is list and "object" in kind):
         return True
     return openai and (kind is None or (kind == "object" and "properties" not in schema))
 
 
-def _with_root(schema: Schema, openai: bool) -> Schema:
-    schema = _inlined(schema)
+def _settle_root(schema: Schema, openai: bool) -> None:
     kind = schema.get("type")
     if (type(kind) is list and "object" in kind) or (openai and kind is None):
         schema["type"] = "object"
     if openai and schema.get("type") == "object":
         schema.setdefault("properties", {})
-    return schema
 
 
 def _inlined(schema: Schema) -> Schema:
@@ -141,11 +140,17 @@ def _is_lacking(node: Schema, openai: bool) -> bool:
         elif name not in _LOOKED_AT:
             # As most: they say what a value is.
             continue
+        elif name == "type":
+            if value not in _TYPES if type(value) is str else not _TYPES.issuperset(_types(node)):
+                return True
         elif name in MAPS:
             if not value if type(value) is not dict else not all(map(_is_schema, value.values())):
                 return True
         elif name in SINGLE:
-            if value == []:
+            if type(value) is list and (name == "items" or not value):
+                return True
+        elif name in _EXCLUSIVE:
+            if type(value) is bool:
                 return True
         elif type(value) is not list or (not value and name in LISTS):
             return True
@@ -169,13 +174,50 @@ def _repair(node: Schema, openai: bool) -> None:
                 del node[name]
     if type(properties := node.get("properties")) is dict:
         _hoist(node, properties)
+    _modernize(node)
     if openai and _lacks_items(node):
         node["items"] = {}
 
 
+def _modernize(node: Schema) -> None:
+    """What earlier drafts said otherwise, and types by the names that programming languages have for them."""
+    if not _TYPES.issuperset(kinds := _types(node)):
+        found = [word for kind in kinds if (word := _MEANT.get(kind.lower(), kind.lower()))]
+        if not found:
+            del node["type"]
+        else:
+            node["type"] = found if type(node["type"]) is list else found[0]
+    if type(items := node.get("items")) is list:
+        node["prefixItems"] = items
+        rest = node.pop("additionalItems", None)
+        del node["items"]
+        if rest is not None:
+            node["items"] = rest
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if type(wanted := node.get(exclusive)) is bool:
+            del node[exclusive]
+            if wanted and bound in node:
+                node[exclusive] = node.pop(bound)
+
+
+def _types(node: Schema) -> list[str]:
+    kind = node.get("type")
+    if type(kind) is str:
+        return [kind]
+    return [each for each in kind if type(each) is str] if type(kind) is list else []
+
+
+_TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+_MEANT: Final = {
+    "any": "", "mixed": "", "str": "string", "text": "string", "int": "integer", "int32": "integer", "int64": "integer",
+    "long": "integer", "float": "number", "double": "number", "decimal": "number", "bool": "boolean", "list": "array",
+    "tuple": "array", "dict": "object", "map": "object", "none": "null", "nil": "null",
+}  # fmt: skip
+"""What is no type of JSON Schema -> the one that is meant; empty: all of them."""
 _MAY_BE_NULL: Final = frozenset({"default", "const", "example"})
 _LISTS_OF_ANY: Final = frozenset({*LISTS, "required", "enum"})
-_LOOKED_AT: Final = MAPS | SINGLE | _LISTS_OF_ANY
+_EXCLUSIVE: Final = frozenset({"exclusiveMinimum", "exclusiveMaximum"})
+_LOOKED_AT: Final = MAPS | SINGLE | _LISTS_OF_ANY | _EXCLUSIVE | {"type"}
 
 
 def _listed(value: Any) -> list[Any]:
