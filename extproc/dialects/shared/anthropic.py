@@ -86,9 +86,19 @@ def block(value: Any, at: str, place: str, index: int) -> Block:
     if kind == "tool_result" and place != "user":
         raise ProtocolError(at, "tool_result blocks can only be in user messages")
     shared = _SHARED.get(kind)
-    if shared is not None:
+    if shared is not None and not _lies_elsewhere(value):
         return shared(value, at)
     return Opaque(NAME, value, at, essential=place != "assistant")
+
+
+def _lies_elsewhere(value: dict[str, Any]) -> bool:
+    """Whether *value* is a medium from where only its own API can fetch it."""
+    source = value.get("source")
+    kind = source.get("type") if type(source) is dict else None
+    return type(kind) is str and kind not in _SOURCES
+
+
+_SOURCES = ("base64", "url", "file", "text", "content")
 
 
 def _text(value: dict[str, Any], at: str) -> Text:

@@ -81,6 +81,10 @@ UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "image", "source": {"type": "file", "file_id": "file_1"}},
     ),
     "an upload to a container": ("anthropic_messages", {"type": "container_upload", "file_id": "file_1"}),
+    "an image where only Anthropic looks": (
+        "anthropic_messages",
+        {"type": "image", "source": {"type": "sketch", "id": "x"}},
+    ),
     "a block of tomorrow": ("anthropic_messages", {"type": "hologram", "data": "x"}),
     "audio": ("openai_chat", {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
     "a file of OpenAI's": ("openai_chat", {"type": "file", "file": {"file_id": "file-1"}}),
