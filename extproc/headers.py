@@ -269,7 +269,7 @@ def _comes_translated(name: str) -> bool:
 
 def _lower(headers: Iterable[tuple[str, str]]) -> Headers:
     """Names in lower case, as Envoy has them already."""
-    return [pair if pair[0].islower() else (pair[0].lower(), pair[1]) for pair in headers]
+    return [pair if (low := pair[0].lower()) == pair[0] else (low, pair[1]) for pair in headers]
 
 
 def _named_by_connection(headers: Headers) -> set[str]:

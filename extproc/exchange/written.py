@@ -9,6 +9,8 @@ from typing import Any, Final
 
 _SMALL: Final = [bytes([size]) for size in range(0x80)]
 """Lengths of one byte: nearly all."""
+_GOES_ON: Final = [bytes([size | 0x80]) for size in range(0x80)]
+"""Seven bits of a length behind which more of it follow."""
 _TAGS: Final = [bytes([at << 3 | 2]) for at in range(16)]
 _OVERWRITE: Final = b"\x18\x02"
 """Of HeaderValueOption: ``append_action: OVERWRITE_IF_EXISTS_OR_ADD``."""
@@ -17,14 +19,11 @@ _double: Final = Struct("<d").pack
 
 def number(value: int) -> bytes:
     """A length, seven bits at a time, the lowest first."""
-    if value < 0x80:
-        return _SMALL[value]
-    made = bytearray()
+    made = b""
     while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
+        made += _GOES_ON[value & 0x7F]
         value >>= 7
-    made.append(value)
-    return bytes(made)
+    return made + _SMALL[value] if made else _SMALL[value]
 
 
 def begun(at: int, size: int) -> bytes:
