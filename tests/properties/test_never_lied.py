@@ -104,7 +104,20 @@ def answers(draw: st.DrawFn, upstream: str) -> Drawn:
         if queues[place][0].first:
             place = next(p for p in waiting if queues[p][0].first and said[p].kind == said[place].kind)
         order.append(queues[place].pop(0))
+    if _may_be_told_again([piece.text for piece in order if said[piece.place].kind == "text"]):
+        habits.discard("message for delta")
     return Drawn(said, order, frozenset(habits))
+
+
+def _may_be_told_again(texts: list[str]) -> bool:
+    """Whether a text begins as all of them before it together: a message with that text repeats them, as servers do
+    that tell all again in each message."""
+    before = ""
+    for text in texts:
+        if before and text.startswith(before):
+            return True
+        before += text
+    return False
 
 
 def _cut(draw: st.DrawFn, place: int, block: Said, habits: set[str]) -> list[Piece]:
