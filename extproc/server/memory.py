@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 KEPT_BYTES = 256 * 1024 * 1024
 """Freed memory that the C library keeps for the next large message; of more than that it gives all back. A request of
@@ -24,6 +24,13 @@ KEPT_SECONDS = 60.0
 """For so long at most: one large message a day must not cost its memory all day."""
 
 NO_BOUND = 2**62
+
+_HELD: Final = 0
+_KEPT: Final = 1
+_CARRIED: Final = 2
+_ROW: Final = 3
+"""Numbers in a process's row of a ledger."""
+_LEDGER_BYTES: Final = 2 * _ROW * 8
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -78,21 +85,17 @@ class Silent(Protocol):
 class Ledger:
     """What two processes hold, each in a row of its own, in memory that both see."""
 
-    HELD, KEPT, CARRIED = range(3)
-    _ROW = 3
-    SIZE = 2 * _ROW * 8
-
     def __init__(self, fd: int, row: int) -> None:
         """*fd*: of ``shared_file``. *row*: ours, 0 or 1."""
-        numbers = memoryview(mmap.mmap(fd, self.SIZE)).cast("q")
-        rows = numbers[: self._ROW], numbers[self._ROW :]
+        numbers = memoryview(mmap.mmap(fd, _LEDGER_BYTES)).cast("q")
+        rows = numbers[:_ROW], numbers[_ROW:]
         self.own, self.others = rows[row], rows[1 - row]
 
     @staticmethod
     def shared_file() -> int:
         """A file of its length that nobody else can open: its descriptor."""
         with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else open(os.memfd_create("held"), "wb+") as f:
-            os.ftruncate(f.fileno(), Ledger.SIZE)
+            os.ftruncate(f.fileno(), _LEDGER_BYTES)
             return os.dup(f.fileno())
 
 
@@ -131,42 +134,42 @@ class Budget:
         return 0 if self.ledger is None else self.ledger.others[what]
 
     def has_room(self, size: int) -> bool:
-        return self.held + self._elsewhere(Ledger.HELD) + size <= self.most
+        return self.held + self._elsewhere(_HELD) + size <= self.most
 
     @property
     def exceeded(self) -> bool:
-        return self.held + self._elsewhere(Ledger.HELD) > self.most
+        return self.held + self._elsewhere(_HELD) > self.most
 
     def change(self, by: int) -> None:
         """Hold *by* more, or less."""
         self.held += by
         if self.ledger is not None:
-            self.ledger.own[Ledger.HELD] = self.held
+            self.ledger.own[_HELD] = self.held
         if by < 0 and self.waiting and self.on_room is not None:
             self.on_room()
 
     @property
     def room(self) -> int:
         """Bytes that may be kept beside what is."""
-        return max(0, self.most_kept - self.kept - self._elsewhere(Ledger.KEPT))
+        return max(0, self.most_kept - self.kept - self._elsewhere(_KEPT))
 
     def keep(self, by: int) -> bool:
         """Keep *by* more, or less. Whether there is room for more."""
         self.kept += by
         if self.ledger is not None:
-            self.ledger.own[Ledger.KEPT] = self.kept
-        return by <= 0 or self.kept + self._elsewhere(Ledger.KEPT) <= self.most_kept
+            self.ledger.own[_KEPT] = self.kept
+        return by <= 0 or self.kept + self._elsewhere(_KEPT) <= self.most_kept
 
     def can_carry(self, more: int) -> bool:
         """Whether Envoy may hold so much more."""
-        return self.carried + self._elsewhere(Ledger.CARRIED) + more <= self.most_carried
+        return self.carried + self._elsewhere(_CARRIED) + more <= self.most_carried
 
     def carry(self, by: int) -> bool:
         """Have Envoy hold *by* more, or less. Whether there is room for more."""
         self.carried += by
         if self.ledger is not None:
-            self.ledger.own[Ledger.CARRIED] = self.carried
-        return by <= 0 or self.carried + self._elsewhere(Ledger.CARRIED) <= self.most_carried
+            self.ledger.own[_CARRIED] = self.carried
+        return by <= 0 or self.carried + self._elsewhere(_CARRIED) <= self.most_carried
 
     def admit(self) -> bool:
         """Let those in for whom there is room, as long as the first of them fits. Whether any was."""
