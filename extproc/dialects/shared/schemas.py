@@ -6,6 +6,8 @@ none is too deep for Python.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -79,8 +81,12 @@ def repaired(schema: Schema, *, openai: bool = False) -> Schema:
     objects, without what is null or no value of its keyword, and with an object at the root, not a reference to one.
     *openai*: with what that API demands too, ``type`` and ``properties`` at the root and ``items`` in each array."""
     root = _lacks_root(schema, openai)
-    if not root and not any(_is_lacking(node, openai) for node in nodes(schema)):
-        return schema
+    if not root:
+        seen = _seen(blake2b(encode(schema), digest_size=16).digest(), openai)
+        if not seen:
+            seen.append(any(_is_lacking(node, openai) for node in nodes(schema)))
+        if not seen[0]:
+            return schema
     copy: Schema = decode(encode(schema))
     if root:
         copy = _inlined(copy)
@@ -127,6 +133,13 @@ _BESIDE: Final = frozenset({"$schema", "$id", "$defs", "definitions", "$comment"
 """What may stand beside a reference and asks nothing of the input but that it is an object."""
 MAX_REFERENCES: Final = 8
 """References that lead to another one, and choices within choices, are followed so far."""
+
+
+@lru_cache(maxsize=4096)
+def _seen(digest: bytes, openai: bool) -> list[bool]:
+    """Whether the schema of this *digest* is lacking something; empty until it is known. An agent sends the same tools
+    with each of its turns."""
+    return []
 
 
 def _is_lacking(node: Schema, openai: bool) -> bool:
