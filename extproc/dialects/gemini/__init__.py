@@ -37,15 +37,9 @@ from ..shared.estimate import estimate
 from ..shared.relay import relayed
 from . import count_tokens, emit_request, mend, models, parse_request
 from .emit_response import GeminiEmitter
-from .parse_request import COUNT, VERBS, is_array
+from .parse_request import COUNT, VERBS, GeminiAsked, is_array
 from .parse_response import GeminiParser
 from .words import NAME, PLACES
-
-
-class GeminiAsked(Asked):
-    """``array``: a stream of which the client asked for one array, and not for events."""
-
-    array: bool = False
 
 
 class Gemini(ModelInPath):

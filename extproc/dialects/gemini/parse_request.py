@@ -12,6 +12,7 @@ from ...llm.losses import LossReport
 from ...llm.request import ClientState, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall, encode
 from ..shared.reading import decode
+from ..values import Asked
 from .parse_parts import Reader
 from .parse_tools import read_choice, read_tools
 from .schema import to_json_schema
@@ -45,6 +46,12 @@ _TIERS: Final = {"standard": "standard", "flex": "flex", "priority": "priority"}
 _STATEFUL: Final = frozenset({"cachedContent"})
 _DEFAULTS: Final[dict[str, Any]] = {"labels": {}, "safetySettings": [], "store": False}
 _CONFIG_DEFAULTS: Final[dict[str, Any]] = {"mediaResolution": "MEDIA_RESOLUTION_UNSPECIFIED"}
+
+
+class GeminiAsked(Asked):
+    """``array``: a stream of which the client asked for one array, and not for events."""
+
+    array: bool = False
 
 
 class GeminiState(ClientState):

@@ -13,12 +13,9 @@ from ..base import Asked, ClientCall, Operation, ResponseHead, Upstream, Upstrea
 from ..shared import google
 from ..shared.embeds import GoogleEmbed
 from . import requests, wire
+from .requests import EmbedAsked
 
 ONE, MANY = ":embedContent", ":batchEmbedContents"
-
-
-class EmbedAsked(Asked):
-    many: bool = True
 
 
 class GeminiEmbeddings(GoogleEmbed):

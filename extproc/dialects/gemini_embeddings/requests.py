@@ -10,6 +10,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ..shared.purposes import PURPOSES
 from ..shared.reading import decode
+from ..values import Asked
 
 NAME: Final = "gemini_embeddings"
 WORDS = ("dimensions",)
@@ -20,6 +21,12 @@ _SETTINGS: Final = {
     "outputDimensionality": "dimensions",
     "autoTruncate": "truncate",
 }
+
+
+class EmbedAsked(Asked):
+    """``many``: several texts in one request."""
+
+    many: bool = True
 
 
 def parse(body: bytes, model: str, losses: LossReport, *, many: bool) -> EmbedRequest:
