@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mypy.build
+import mypy.modulefinder
+import mypy.nodes
+import mypy.options
+import mypy.types
 import pytest
 
 from tests.support.scripts import script
@@ -107,3 +112,33 @@ def test_a_class_is_derived_from_where_its_base_is_made(path: str) -> None:
                 each.name for each in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(each, ast.ClassDef)
             }
             assert name in made, f"{node.name}: {name} is not made in {file.relative_to(ROOT)}"
+
+
+def test_values_of_a_compiled_class_are_compared_by_a_function() -> None:
+    """Between two of them ``==`` would be compiled to ``is``: the compiler does not see what msgspec gives them."""
+    options = mypy.options.Options()
+    options.export_types = options.preserve_asts = options.ignore_missing_imports = True
+    options.incremental = False
+    modules = {path.removesuffix(".py").replace("/", "."): path for path in HOT}
+    sources = [mypy.modulefinder.BuildSource(str(ROOT / path), name) for name, path in modules.items()]
+    types = mypy.build.build(sources, options).types
+
+    def is_compiled(side: mypy.nodes.Expression) -> bool:
+        kind = mypy.types.get_proper_type(types.get(side))
+        return (
+            isinstance(kind, mypy.types.Instance)
+            and kind.type.module_name in modules
+            and any(base.module_name.startswith("msgspec") for base in kind.type.mro)
+        )
+
+    compared = [each for each in types if isinstance(each, mypy.nodes.ComparisonExpr)]
+    assert len(compared) > 1000
+    places = {
+        (node.lineno, node.col_offset): f"{path}: {ast.unparse(node)}"
+        for path in HOT
+        for node in every(ast.Compare, path)
+    }
+    for each in compared:
+        for operator, one, other in zip(each.operators, each.operands, each.operands[1:], strict=False):
+            if operator in ("==", "!=") and is_compiled(one) and is_compiled(other):
+                assert (each.line, each.column) not in places, f"{places[each.line, each.column]}:{each.line}"

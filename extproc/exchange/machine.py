@@ -18,7 +18,7 @@ from ..credentials.permitted import EVERYTHING, Permitted
 from ..dialects.base import Operation
 from ..effects import Ask, Awaited, Effect, Result
 from ..framing.inflate import InflateError
-from ..frozen import Frozen
+from ..frozen import Frozen, same
 from ..headers import Headers
 from ..llm.events import NO_USAGE, ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
@@ -435,7 +435,7 @@ class Exchange:
             finish=translation.ended.stop.value if translation.ended is not None else "",
             usage=translation.usage,
             cost_usd=usd,
-            unpriced=usd is None and translation.route.prices is not None and translation.usage != NO_USAGE,
+            unpriced=usd is None and translation.route.prices is not None and not same(translation.usage, NO_USAGE),
             losses=tuple(f"{clipped(loss.path)}:{loss.action.value}" for loss in translation.losses),
             request_losses=len(translation.request_losses),
             denied_by=translation.denied_by,
@@ -457,7 +457,7 @@ class Exchange:
     def cost_usd(self, translation: Translation) -> float | None:
         """What the exchange has cost so far in USD, where the route has that told and it is known."""
         prices = translation.route.prices
-        if prices is None or translation.usage == NO_USAGE:
+        if prices is None or same(translation.usage, NO_USAGE):
             return None
         price = prices if isinstance(prices, Price) else self._price(translation)
         return price.usd(translation.usage) if price is not None else None

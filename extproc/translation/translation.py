@@ -43,6 +43,7 @@ from ..dialects.shared.estimate import estimate
 from ..dialects.shared.relay import edited, edited_inputs
 from ..effects import Effect, Result, unassisted
 from ..framing.inflate import InflateError
+from ..frozen import same
 from ..headers import upstream_headers
 from ..llm.embeddings import EmbedRequest
 from ..llm.embeddings import remembered as remembered_inputs
@@ -218,7 +219,7 @@ class Translation(Course):
         if isinstance(judged, Deny):
             return self._denied(client, request, judged)
         self._read = judged
-        if judged is request or judged == request:
+        if judged is request or same(judged, request):
             return call
         return replace(call, body=edited(client, call, request, judged, self.losses))
 
@@ -237,7 +238,7 @@ class Translation(Course):
         judged = yield from chain.on_request(request)
         if isinstance(judged, Deny):
             return self._erred(client, judged)
-        if judged != request:
+        if not same(judged, request):
             self._to_count = judged
         return call
 

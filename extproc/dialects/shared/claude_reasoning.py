@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from ...capabilities import Capabilities
+from ...frozen import same
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Reasoning, Request
@@ -53,7 +54,7 @@ class Planner:
         """*forced*: a tool must be called; *unsigned_loop*: the tool calls now being answered came without thinking.
         Neither goes together with a budget, and the call matters more."""
         if not self._row.reasoning or (self._row.thinking == "none" and not self._by_budget):
-            if self._wish != Reasoning():
+            if not same(self._wish, Reasoning()):
                 self._losses.dropped(self._at)
             return Plan()
         plan = self._plan(max_tokens)

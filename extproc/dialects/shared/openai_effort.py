@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...capabilities import Capabilities
+from ...frozen import same
 from ...llm.losses import Action, LossReport
 from ...llm.request import Reasoning, Request
 
@@ -17,7 +18,7 @@ _LOW_BELOW, _MEDIUM_BELOW = 4096, 12288
 def reasoning_effort(request: Request, row: Capabilities, losses: LossReport, *, tools: bool) -> str | None:
     """The word to send, if any. *tools*: the request has some."""
     wish = request.reasoning
-    if wish == _UNSAID:
+    if same(wish, _UNSAID):
         return "none" if tools and row.none_with_tools and row.reasoning and row.efforts != [] else None
     at = request.path_of("reasoning")
     losses.extra(at, wish.extra)

@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ...capabilities import Capabilities
+from ...frozen import same
 from ...llm.embeddings import EmbedRequest
 from ...llm.failures import ProtocolError, Unsupported
 from ...llm.losses import LossReport
@@ -75,7 +76,7 @@ def relayed(dialect: Dialect, request: Request, upstream: Upstream, losses: Loss
     if dialect.mend(call.body, LossReport(), signer) is not call.body:
         return None
     before = dialect.parse_request(call, LossReport())
-    body = call.body if before == request else edited(dialect, call, before, request, losses)
+    body = call.body if same(before, request) else edited(dialect, call, before, request, losses)
     headers: Headers = [("content-type", "application/json")]
     headers += [pair for pair in call.headers if pair[0] in dialect.headers]
     method, path = dialect.address(upstream, Asked(request.model, request.stream))
@@ -229,7 +230,7 @@ class _Editor:
         """Makes what the emitter makes of a change: the difference between two requests without messages. *tools* is
         where the tools stand, which are changed already."""
         old, new = _bare(settled), _bare(self._after)
-        if old == new:
+        if same(old, new):
             return
         becomes = LossReport()
         found = _difference(self._emit(old), self._emit(new, becomes), ())
@@ -500,7 +501,7 @@ class _Editor:
         return [encode(each) for each in elements[len(around) : len(elements) - len(around)]]
 
     def _write_block(self, parent: Any, block: Any) -> list[bytes]:
-        if type(block) is Text and block == Text(block.text) and (like := self._text_like(parent, block.text)):
+        if type(block) is Text and same(block, Text(block.text)) and (like := self._text_like(parent, block.text)):
             return [encode(like)]
         if not isinstance(parent, Message):
             raise _NoPlace
