@@ -45,7 +45,7 @@ class NoService:
     effects = Effects(Settings())
     budget = Budget(Settings().max_held_bytes)
 
-    def open(self, role: str = "") -> Nothing:
+    def open(self, role: str = "", *, overloaded: bool = False) -> Nothing:
         return Nothing()
 
 
