@@ -26,7 +26,7 @@ from ...llm.request import (
 )
 from ..base import Asked, ClientCall
 from ..shared.anthropic import blocks, cache_marker, tool
-from ..shared.members import HOLDS
+from ..shared.members import HOLDS, keep_rest
 from ..shared.reading import decode
 from .vocabulary import BILLING, BILLING_LINE, NAME, NO_THREADS, VERSIONS
 
@@ -211,15 +211,8 @@ def _tool_choice(fields: Fields, extra: dict[str, Member]) -> ToolChoice:
         raise ProtocolError("tool_choice.type", f"expected auto, any, none or tool, got {kind!r}")
     names = [choice.take("name", str)] if mode == "tool" else []
     parallel = False if choice.take("disable_parallel_tool_use", bool, False) else None
-    _left(choice, extra)
+    keep_rest(choice, extra)
     return ToolChoice(mode, names, parallel)
-
-
-def _left(fields: Fields, extra: dict[str, Member]) -> None:
-    """Puts what nobody took of an object among the members that have no word here."""
-    for name, value in (fields.rest() or {}).items():
-        path = fields.at(name)
-        extra[path] = Member(value, path)
 
 
 def _reasoning_and_output(
@@ -239,7 +232,7 @@ def _reasoning_and_output(
     elif older is not None:
         output = _output(older, "output_format", extra)
         at |= {"output": "output_format", "output_schema": "output_format.schema"}
-    _left(config, extra)
+    keep_rest(config, extra)
     return reasoning, output
 
 
@@ -262,7 +255,7 @@ def _output(value: dict[str, Any] | None, at: str, extra: dict[str, Member]) -> 
     if (kind := form.take("type", str)) != "json_schema":
         raise ProtocolError(f"{at}.type", f"expected json_schema, got {kind!r}")
     output = Output("json_schema", form.take("schema", dict), form.maybe("name", str))
-    _left(form, extra)
+    keep_rest(form, extra)
     return output
 
 
@@ -271,7 +264,7 @@ def _metadata(fields: Fields, extra: dict[str, Member]) -> tuple[str | None, str
         return None, None
     metadata = Fields(fields.take("metadata", dict), "metadata")
     user_id = metadata.maybe("user_id", str)
-    _left(metadata, extra)
+    keep_rest(metadata, extra)
     return unpacked(user_id)
 
 

@@ -21,7 +21,7 @@ from ...llm.request import (
     ToolChoice,
 )
 from ..base import Asked, ClientCall
-from ..shared.members import HOLDS
+from ..shared.members import HOLDS, keep_rest
 from ..shared.reading import decode
 from .parse_blocks import blocks, cache_point
 from .words import NAME, read_tier
@@ -193,8 +193,7 @@ def _parallel(more: Fields) -> bool | None:
 def _output(fields: Fields, extra: dict[str, Member]) -> tuple[Output | None, str | None]:
     config = Fields(fields.take("outputConfig", dict, {}), "outputConfig")
     effort, form = config.maybe("effort", str), config.maybe("textFormat", dict)
-    for name, value in (config.rest() or {}).items():
-        extra[f"outputConfig.{name}"] = Member(value, f"outputConfig.{name}")
+    keep_rest(config, extra)
     if form is None:
         return None, effort
     at = AT["output"]

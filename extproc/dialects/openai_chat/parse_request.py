@@ -11,7 +11,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, ClientState, Member, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
-from ..shared.members import HOLDS
+from ..shared.members import HOLDS, keep_rest
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
 from .parse_messages import read_messages, read_system
@@ -167,8 +167,7 @@ def _output(fields: Fields, extra: dict[str, Member]) -> Output | None:
     if kind == "json_object":
         # A schema beside it, as Together and llama.cpp take it, is meant to hold.
         schema = form.maybe("schema", dict)
-        for name, member in (form.rest() or {}).items():
-            extra[f"response_format.{name}"] = Member(member, f"response_format.{name}")
+        keep_rest(form, extra)
         return Output("json_object") if schema is None else Output("json_schema", schema)
     if kind != "json_schema":
         problem = f"response_format of type {kind!r} is not supported for this model"
@@ -191,8 +190,7 @@ def _include_usage(fields: Fields, extra: dict[str, Member]) -> bool:
     options = Fields(fields.take("stream_options", dict, {}), "stream_options")
     include = options.take("include_usage", bool, False)
     options.ignore("include_obfuscation")  # padding of the stream's bytes
-    for name, value in (options.rest() or {}).items():
-        extra[options.at(name)] = Member(value, options.at(name))
+    keep_rest(options, extra)
     return include
 
 

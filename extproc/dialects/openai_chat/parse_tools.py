@@ -9,6 +9,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import CacheMarker, Member, Tool, ToolChoice, WebSearch
 from ..shared import anthropic
+from ..shared.members import keep_rest
 from ..shared.openai import cache_marker
 from ..shared.schemas import schema_object
 from .vocabulary import NAME
@@ -51,8 +52,7 @@ def _tool(value: Any, at: str, extra: dict[str, Member]) -> Tool:
         # Flat, as the Responses API writes it.
         return _function(fields, cache)
     tool = _function(Fields(fields.take("function", dict), f"{at}.function"), cache)
-    for name, member in (fields.rest() or {}).items():
-        extra[f"{at}.{name}"] = Member(member, f"{at}.{name}")
+    keep_rest(fields, extra)
     return tool
 
 

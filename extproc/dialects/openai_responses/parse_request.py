@@ -9,7 +9,7 @@ from ...llm.fields import Fields, json_type
 from ...llm.losses import LossReport
 from ...llm.request import Member, Message, Origin, Output, Reasoning, Request, Sampling
 from ..base import ClientCall
-from ..shared.members import HOLDS
+from ..shared.members import HOLDS, keep_rest
 from ..shared.openai import REQUEST_TIERS
 from ..shared.reading import decode
 from .names import ToolNames
@@ -119,8 +119,7 @@ def _max_tokens(fields: Fields) -> int | None:
 def _stream(fields: Fields, extra: dict[str, Member]) -> bool:
     options = Fields(fields.take("stream_options", dict, {}), "stream_options")
     options.ignore("include_obfuscation")  # padding of the stream's bytes
-    for name, value in (options.rest() or {}).items():
-        extra[options.at(name)] = Member(value, options.at(name))
+    keep_rest(options, extra)
     return fields.take("stream", bool, False)
 
 
@@ -132,8 +131,7 @@ def _text(fields: Fields, extra: dict[str, Member]) -> Output | None:
     form, verbosity = text.maybe("format", dict), text.maybe("verbosity", str)
     if verbosity not in (None, "medium"):
         extra["verbosity"] = Member(verbosity, "text.verbosity")
-    for name, value in (text.rest() or {}).items():
-        extra[text.at(name)] = Member(value, text.at(name))
+    keep_rest(text, extra)
     return None if form is None else _output(Fields(dict(form), "text.format"), extra)
 
 
@@ -154,8 +152,7 @@ def _output(form: Fields, extra: dict[str, Member]) -> Output | None:
         form.maybe("description", str),
         form.maybe("strict", bool),
     )
-    for name, value in (form.rest() or {}).items():
-        extra[form.at(name)] = Member(value, form.at(name))
+    keep_rest(form, extra)
     return output
 
 

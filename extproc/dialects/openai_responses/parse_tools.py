@@ -7,6 +7,7 @@ from typing import Any, Final
 from ...llm.failures import ProtocolError
 from ...llm.fields import Fields, json_type
 from ...llm.request import Member, Tool, ToolChoice, WebSearch
+from ..shared.members import keep_rest
 from ..shared.openai_schema import is_strict
 from .names import SEARCH, ToolNames
 from .words import NAME
@@ -144,20 +145,15 @@ def read_choice(fields: Fields, tools: list[Tool], names: ToolNames, extra: dict
         if mode not in ("auto", "required"):
             raise ProtocolError("tool_choice.mode", f"expected auto or required, got {mode!r}")
         allowed = _allowed(choice.take("tools", list), known, names)
-        _left(choice, extra)
+        keep_rest(choice, extra)
         return ToolChoice(mode, allowed, parallel)
     if kind not in ("function", "custom"):
         problem = f"tool_choice of type {kind} is not supported for this model"
         extra["tool_choice"] = Member(value, "tool_choice", essential=True, problem=problem, code="unsupported_value")
         return ToolChoice(parallel=parallel)
     name = _named(choice, known, names)
-    _left(choice, extra)
+    keep_rest(choice, extra)
     return ToolChoice("tool", [name], parallel)
-
-
-def _left(choice: Fields, extra: dict[str, Member]) -> None:
-    for name, value in (choice.rest() or {}).items():
-        extra[choice.at(name)] = Member(value, choice.at(name))
 
 
 def _named(choice: Fields, known: dict[str, Tool], names: ToolNames) -> str:
