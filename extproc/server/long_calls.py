@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..exchange import incoming
 from ..settings import Settings
 from ..telemetry.ring import Look
 from . import memory
@@ -62,14 +63,11 @@ def long_body(message: bytes, bound: int) -> int:
     no other text holds them, and nothing but the place of an answer depends on it."""
     if message[:1] != _HEADERS:
         return 0
-    end, at, shift = 0, 1, 0
-    while at < len(message) and shift < 35:
-        end |= (message[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-        if message[at - 1] < 0x80:
-            break
-    end += at
+    try:
+        size, at = incoming.number(message, 1, len(message))
+    except incoming.Malformed:
+        return 0
+    end = min(at + size, len(message))
     if message.endswith(_AT_END, at, end):
         return 0
     found = _LENGTH.search(message, at, end)
@@ -107,7 +105,7 @@ class LongCalls:
         """What the ended ones had counted."""
         self._over = False
         self.flush: Callable[[], None] = _nothing
-        """Set by whoever has the calls' connections: writes what was said to them."""
+        """Set by whoever has the calls' connections, before the first of them: writes what was said to them."""
 
     @property
     def pid(self) -> int:
@@ -149,7 +147,7 @@ class LongCalls:
         self._budget.share(Ledger(shared, 0))
         memory.keep_less()
         beside = theirs.fileno(), shared
-        self._link = self._link_of(loop.time, lambda: self.flush())  # noqa: PLW0108  # it is set later
+        self._link = self._link_of(loop.time, self.flush)
         self._process = self._process_of(of_long_calls(self._settings), beside)
         task = loop.create_task(self._keep(self._process, self._link, ours, beside, theirs))
         self._keeping.add(task)

@@ -32,7 +32,7 @@ from .records import prices_of
 from .reloading import HANGUP, REPLACE, ReadAnew, read_anew, refused, reload_when
 from .serving import admin_port, announce, set_up_log
 from .shown import joined, one_config, one_look
-from .worker import FAILED, MAX_LINE_BYTES
+from .worker import BESIDE, FAILED, MAX_LINE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         # It must not import from the folder that we happen to be in, unless we do.
         safe = [] if os.getcwd() in sys.path else ["-P"]
-        beside = [f"--beside={','.join(map(str, self._beside))}"] if self._beside else []
+        beside = [f"{BESIDE}{','.join(map(str, self._beside))}"] if self._beside else []
         command = [sys.executable, *safe, "-m", "extproc.server.worker", *beside]
         flags = all_settings.as_flags(self.settings)
         try:

@@ -72,7 +72,8 @@ def test_any_other_first_message_is_answered_here() -> None:
     other = ProcessingRequest()
     other.request_body.body = b"\n\x0econtent-length\x1a\x0899999999"
     assert not long_body(other.SerializeToString(), BOUND)
-    for odd in (b"", b"\x12", b"\x12\xff\xff\xff\xff\xff\xff", b"\x12\x05abc", os.urandom(100)):
+    longest = b"\x12" + b"\xff" * 9 + b"\x7f"
+    for odd in (b"", b"\x12", b"\x12\xff\xff\xff\xff\xff\xff", longest, b"\x12\x05abc", os.urandom(100)):
         long_body(odd, BOUND)
     # What a route says is behind the headers.
     shown = headers("provider: openai\n# \n\x0econtent-length\x1a\x0899999999")
