@@ -93,14 +93,13 @@ def _custom(fields: Fields) -> Tool:
 def _web_search(options: Fields) -> Tool:
     size, location = options.maybe("search_context_size", str), options.maybe("user_location", dict)
     place = location.get("approximate", location) if location else None
-    beside = (
-        {f"user_location.{k}": v for k, v in location.items() if k not in ("type", "approximate")} if location else {}
-    )
     if place is not None and type(place) is not dict:
         raise ProtocolError(options.at("user_location.approximate"), f"expected an object, got {json_type(place)}")
     flat = {k: v for k, v in (place or {}).items() if k != "type" and v is not None}
     search = WebSearch(size, user_location=flat or None)
-    extra = {**(options.rest() or {}), **(beside if place is not location else {})}
+    extra = options.rest() or {}
+    if location and place is not location:
+        extra |= {f"user_location.{k}": v for k, v in location.items() if k not in ("type", "approximate")}
     return Tool("web_search", "web_search", search=search, dialect=NAME, at=options.path, extra=extra or None)
 
 
@@ -140,10 +139,15 @@ def _mode(chosen: Any, at: str, losses: LossReport) -> tuple[Any, list[str]]:
             raise ProtocolError(at, f"expected auto, none, required or an object, got {chosen!r}")
         return word, []
     choice = Fields(chosen, at)
+    mode, names = _mode_of(choice, losses)
+    losses.extra(at, choice.rest())
+    return mode, names
+
+
+def _mode_of(choice: Fields, losses: LossReport) -> tuple[Any, list[str]]:
+    at = choice.path
     if at == "function_call":
-        name = choice.take("name", str)
-        losses.extra(at, choice.rest())
-        return "tool", [name]
+        return "tool", [choice.take("name", str)]
     kind = choice.take("type", str)
     if kind == "allowed_tools":
         # The reference nests it; the guide on function calling shows it flat.
@@ -156,18 +160,16 @@ def _mode(chosen: Any, at: str, losses: LossReport) -> tuple[Any, list[str]]:
         names = [_named(tool, tool.take("type", str, "function")) for tool in named]
         if not names:
             raise ProtocolError(allowed.at("tools"), "at least one tool is required")
-        losses.extra(at, choice.rest())
         return mode, names
     if kind in _CHOICES:
-        losses.extra(at, choice.rest())
         return _CHOICES[kind], []
     if kind not in ("function", "custom", "tool"):
         raise ProtocolError(f"{at}.type", f"expected function, custom or allowed_tools, got {kind!r}")
-    chosen_tool = Fields(choice.any(kind), choice.at(kind)) if kind in choice else choice
-    name = chosen_tool.take("name", str)
-    losses.extra(chosen_tool.path, chosen_tool.rest())
-    if chosen_tool is not choice:
-        losses.extra(at, choice.rest())
+    if kind not in choice:
+        return "tool", [choice.take("name", str)]
+    inner = Fields(choice.any(kind), choice.at(kind))
+    name = inner.take("name", str)
+    losses.extra(inner.path, inner.rest())
     return "tool", [name]
 
 
