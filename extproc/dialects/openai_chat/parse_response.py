@@ -112,10 +112,7 @@ class ChatParser(ContentParser):
             if not self._started and (delta or finish):
                 yield self._start(message)
             yield from self._delta(delta, whole="message" in choice and "delta" not in choice)
-            if self._counts(choice):
-                yield from self._note_finish(choice, finish)
-            elif finish and self._aside:
-                self._aside_end = choice, finish
+            yield from self._ended_by(choice, finish)
         tier = message.get("service_tier")
         if type(tier) is str:
             self._tier = tier
@@ -203,9 +200,13 @@ class ChatParser(ContentParser):
         if self._aside_end is not None:
             yield from self._note_finish(*self._aside_end)
 
-    def _counts(self, choice: dict[str, Any]) -> bool:
-        """Whether it says how the answer ended."""
-        return choice_index(choice) in (None, self._first_choice, self._caller)
+    def _ended_by(self, choice: dict[str, Any], finish: str) -> Iterable[ResponseEvent]:
+        """Takes in how *choice* ended, if that is how the answer did, or may turn out to be."""
+        if choice_index(choice) in (None, self._first_choice, self._caller):
+            return self._note_finish(choice, finish)
+        if finish and self._aside:
+            self._aside_end = choice, finish
+        return ()
 
     def on_done(self) -> Iterator[ResponseEvent]:
         if self._started:
@@ -238,10 +239,7 @@ class ChatParser(ContentParser):
                 self._details = {"explanation": message.pop("refusal", None)}
             yield from self._close_texts()
             yield from self._delta(message, whole=True)
-            if self._counts(choice):
-                yield from self._note_finish(choice, finish)
-            elif finish and self._aside:
-                self._aside_end = choice, finish
+            yield from self._ended_by(choice, finish)
         tier = body.get("service_tier")
         self._tier = tier if type(tier) is str else None
         yield from self._end()
