@@ -211,17 +211,16 @@ class ParserBase:
         self._framing = sse.SseDecoder(self._limits.max_event_bytes)
         return self.feed(body) + self.end()
 
-    def _on_error_stream(self, body: bytes) -> Iterator[ResponseEvent]:
+    def _on_error_stream(self, body: bytes) -> Iterable[ResponseEvent]:
         """An error that came as an event."""
         decoder = sse.SseDecoder(self._limits.max_response_bytes)
         items = [
             each for each in [*decoder.feed(body), *decoder.end()] if each is not sse.COMMENT and each.data.strip()
         ]
         named = [each for each in items if each.event == b"error" or b'"error"' in each.data]
-        for item in named or items:
-            yield from self._on_body(item.data.strip())
-            return
-        yield _not_json(body, self.head.status, self.head.media_type)
+        if not items:
+            return (_not_json(body, self.head.status, self.head.media_type),)
+        return self._on_body((named or items)[0].data.strip())
 
     def is_heavy(self, data: bytes) -> bool:
         """Whether *data* would take more memory than it may once it is decoded."""
@@ -528,6 +527,8 @@ def _is_in_lines(body: bytes) -> bool:
     """Whether *body* is a stream whose messages stand in a line each, with nothing around them."""
     if not body.startswith(b"{") or b"\n" not in body.strip():
         return False
+    if not body[: body.index(b"\n")].rstrip().endswith(b"}"):
+        return False  # one object in many lines, as OpenAI writes it
     lines = [line for line in body.splitlines() if line.strip()]
     return all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
 
