@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from .failures import ProtocolError
 
@@ -17,11 +17,6 @@ _JSON_NAMES: Final = {
 def json_type(value: object) -> str:
     """The name of *value*'s type as JSON calls it, with its article."""
     return _JSON_NAMES.get(type(value), type(value).__name__)
-
-
-def _is_whole(value: object) -> bool:
-    """Whether *value* is 100.0: an integer to JSON Schema, and what languages with one kind of number write."""
-    return type(value) is float and value.is_integer() and abs(value) < EXACT
 
 
 EXACT: Final = 2.0**53
@@ -56,10 +51,15 @@ class Fields:
                 raise ProtocolError(self.at(name), "is missing")
             return default
         if type(value) is not kind:
-            if kind is int and _is_whole(value):
-                return int(value)  # type: ignore[return-value]
-            raise self._wrong(name, kind, value)
+            return self._otherwise(name, kind, value)
         return value
+
+    def _otherwise(self, name: str, kind: type[T], value: Any) -> T:
+        """A *value* of another type as one of this *kind*: 100.0 is an integer to JSON Schema, and what languages with
+        one kind of number write. Raises ProtocolError for any other."""
+        if kind is int and type(value) is float and value.is_integer() and abs(value) < EXACT:
+            return cast(T, int(value))
+        raise self._wrong(name, kind, value)
 
     def _wrong(self, name: str, kind: type, value: object) -> ProtocolError:
         return ProtocolError(self.at(name), f"expected {_JSON_NAMES.get(kind, kind.__name__)}, got {json_type(value)}")
@@ -69,9 +69,7 @@ class Fields:
         value = self._members.pop(name, None)
         if value is None or type(value) is kind:
             return value
-        if kind is int and _is_whole(value):
-            return int(value)  # type: ignore[return-value]
-        raise self._wrong(name, kind, value)
+        return self._otherwise(name, kind, value)
 
     def number(self, name: str) -> int | float | None:
         """An optional integer or float, as it came (1 stays 1, 1.0 stays 1.0); ``None`` when absent."""
