@@ -5,7 +5,7 @@ the body before that is read, a mark stands in for it, and it is put back into t
 end stay, so that type and padding are told by the same characters; what is left is no text either, and longer than any
 string that an API bounds.
 
-Only what would arrive unchanged is taken out: see ``take_out``. Whether it arrived shows when it is put back: if it did
+Only what would arrive unchanged is taken out: see ``found``. Whether it arrived shows when it is put back: if it did
 not, or not once, the body is to be read whole.
 """
 
@@ -98,12 +98,6 @@ class UnreadMedia:
             return None
         parts.append(view[at:])
         return b"".join(parts)
-
-
-def take_out(body: bytes) -> UnreadMedia | None:
-    """What can be carried of *body*; ``None`` if there is nothing. Of a body that is no JSON nothing is."""
-    media = found(body)
-    return media if media is not None and is_json(body) else None
 
 
 def is_json(body: bytes) -> bool:

@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 
 from extproc import Call, Refused, Translation
 from extproc.llm.weight import SMALL, is_heavier
-from extproc.translation.carried import STRETCH, found, take_out
+from extproc.translation.carried import STRETCH, UnreadMedia, found, is_json
 
 encode, decode = msgspec.json.encode, msgspec.json.decode
+
+
+def take_out(body: bytes) -> UnreadMedia | None:
+    """What an exchange carries of *body*."""
+    media = found(body)
+    return media if media is not None and is_json(body) else None
 
 
 def medium(head: bytes, size: int = 3 * STRETCH, seed: int = 1) -> str:
