@@ -21,7 +21,7 @@ from . import (
 )
 from .rule import ERROR, RULES, Finding, Rule, findings
 from .topology import configurations, is_resources
-from .tree import Unreadable, documents
+from .tree import Node, Unreadable, documents
 from .validate import by_envoy
 
 __all__ = ["RULES", "Finding", "Rule", "Unreadable", "check", "main", "markdown"]
@@ -44,29 +44,35 @@ def check(text: str, file: str = "-") -> list[Finding]:
     """What the rules find in *text*: an Envoy bootstrap as YAML or JSON, a file of resources (for LDS, RDS, CDS), the
     JSON of ``/config_dump``, a Kubernetes ConfigMap that holds such files, EnvoyFilters. *file* names it in the
     findings. Raises Unreadable."""
-    return check_together({file: text})
+    return _found(documents(text), {file: 0})
 
 
-def check_together(texts: dict[str, str]) -> list[Finding]:
+def _together(texts: dict[str, str]) -> list[Finding]:
     """What the rules find in *texts*, by their files' names, which are the parts of one configuration."""
-    roots, first, begins = [], 0, {}
+    roots: list[Node] = []
+    begins: dict[str, int] = {}
+    first = 0
     for file, text in texts.items():
         begins[file] = first
         roots += documents(text, after=first)
         first += len(text.splitlines()) + 1
+    return _found(roots, begins)
+
+
+def _found(roots: list[Node], begins: dict[str, int]) -> list[Finding]:
+    """What the rules find in *roots*; *begins*: by a file's name, behind which line of theirs it begins."""
     found = [finding for config in configurations(roots) for finding in findings(config, "")]
     placed = []
     for finding in found:
         file = next(name for name in reversed(begins) if begins[name] < finding.line)
         placed.append(replace(finding, file=file, line=finding.line - begins[file]))
-    return sorted(placed, key=lambda finding: (list(begins).index(finding.file), finding.line, finding.code))
+    return sorted(placed, key=lambda finding: (begins[finding.file], finding.line, finding.code))
 
 
-def is_bootstrap(text: str) -> bool:
-    """Whether *text*, which can be read, is what Envoy takes as a file."""
-    found = documents(text)
+def _is_bootstrap(roots: list[Node]) -> bool:
+    """Whether *roots*, all of a file, are what Envoy takes as one."""
     parts = ("static_resources", "dynamic_resources")
-    return len(found) == 1 and any(map(found[0].has, parts)) and not found[0].has("kind")
+    return len(roots) == 1 and any(map(roots[0].has, parts)) and not roots[0].has("kind")
 
 
 def main(files: Sequence[str], output: str = "text", envoy: Path | None = None) -> int:
@@ -76,30 +82,31 @@ def main(files: Sequence[str], output: str = "text", envoy: Path | None = None) 
     found: list[Finding] = []
     unreadable: list[str] = []
     texts: dict[str, str] = {}
-    parts: dict[str, str] = {}
+    roots: dict[str, list[Node]] = {}
     for file in dict.fromkeys(files):
         try:
-            text = Path(file).read_text("utf-8")
-            roots = documents(text)
-            (parts if any(map(is_resources, roots)) else texts)[file] = text
+            texts[file] = Path(file).read_text("utf-8")
+            roots[file] = documents(texts[file])
         except Unreadable as error:
             unreadable.append(f"{file}: {error}")
         except OSError as error:
             unreadable.append(f"{file}: {error.strerror}")
         except UnicodeDecodeError:
             unreadable.append(f"{file}: not UTF-8 text")
+    bootstraps = {file for file in roots if _is_bootstrap(roots[file])}
+    parts = [file for file in roots if any(map(is_resources, roots[file]))]
     if parts:
-        bootstraps = [file for file, text in texts.items() if is_bootstrap(text)]
-        parts = {file: texts.pop(file) for file in bootstraps} | parts
-    for group in [*({file: text} for file, text in texts.items()), *([parts] if parts else [])]:
+        parts = [*(file for file in roots if file in bootstraps and file not in parts), *parts]
+    for group in [*([file] for file in roots if file not in parts), *([parts] if parts else [])]:
         try:
-            mine = check_together(group)
+            # One file is read already; of several each begins where the one before ended.
+            one = len(group) == 1
+            mine = _found(roots[group[0]], {group[0]: 0}) if one else _together({file: texts[file] for file in group})
             if envoy is not None and not any(item.severity == ERROR for item in mine):
-                whole = [Path(file) for file, text in group.items() if is_bootstrap(text)]
-                mine += [said for file in whole for said in by_envoy(file, envoy)]
+                mine += [said for file in group if file in bootstraps for said in by_envoy(Path(file), envoy)]
             found += mine
         except Unreadable as error:
-            unreadable.append(f"{next(iter(group))}: {error}")
+            unreadable.append(f"{group[0]}: {error}")
     errors = sum(finding.severity == ERROR for finding in found)
     if output == "json":
         print(json.dumps([asdict(finding) for finding in found], indent=2))
