@@ -89,20 +89,7 @@ def read_error(
     """
     if type(body) is list and body:
         body = body[0]
-    error = body
-    if type(body) is dict:
-        vendor = _vendor_error(body)
-        held = next((body[name] for name in _HOLDERS if says_something(body.get(name))), None)
-        error = held if held is not None else vendor if vendor is not None else body
-    if type(error) is dict and type(inner := error.get("error")) in (dict, str) and not _message(error, 0):
-        error = inner  # handed on by a gateway, within its own
-    if type(error) is not dict:
-        beside: dict[str, Any] = {}
-        if type(body) is dict:
-            beside = {name: body[name] for name in _CODES if name in body}
-            if type(error) is str and (said := _message(body, 0)):
-                error = f"{error}: {said}"  # Spring names the status there, and says beside it what is wrong
-        error = {**beside, "message": error}
+    error = _error_in(body)
     message = _message(error, 0)
     if not message and type(body) is dict and error is not body:
         message = _message(body, 0)
@@ -123,6 +110,22 @@ def read_error(
         spoken = f"upstream returned HTTP {status}" if status else "the upstream reported an error without a message"
     param = error.get("param")
     return ResponseFailed(kind, spoken[:MAX_MESSAGE], status, code or named, param if type(param) is str else None)
+
+
+def _error_in(body: Any) -> dict[str, Any]:
+    """What in *body* says what went wrong, as an object."""
+    if type(body) is not dict:
+        return {"message": body}
+    vendor = _vendor_error(body)
+    held = next((body[name] for name in _HOLDERS if says_something(body.get(name))), None)
+    error: Any = held if held is not None else vendor if vendor is not None else body
+    if type(error) is dict and type(inner := error.get("error")) in (dict, str) and not _message(error, 0):
+        error = inner  # handed on by a gateway, within its own
+    if type(error) is dict:
+        return error
+    if type(error) is str and (said := _message(body, 0)):
+        error = f"{error}: {said}"  # Spring names the status there, and says beside it what is wrong
+    return {**{name: body[name] for name in _CODES if name in body}, "message": error}
 
 
 def _is_empty_quota(kind: ErrorKind, status: int | None, code: str | None, said: str) -> bool:
