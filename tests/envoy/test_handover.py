@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -220,24 +219,12 @@ def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gatewa
             assert TEXT in json.dumps(seen.json()), "each is translated, and whole"
 
 
-def open_streams(gateway: Gateway) -> Counter[str]:
-    """How many streams of exchanges each worker has now, by its socket."""
-    status, body = gateway.envoy.admin("GET", "/clusters?format=json")
-    assert status == 200
-    (found,) = [item for item in json.loads(body)["cluster_statuses"] if item["name"] == "extproc"]
-    counts: Counter[str] = Counter()
-    for host in found["host_statuses"]:
-        stats = {item["name"]: int(item.get("value", 0)) for item in host["stats"]}
-        counts[host["address"]["pipe"]["path"]] = stats["rq_active"]
-    return counts
-
-
 def test_a_worker_killed_between_the_two_streams_costs_the_exchanges_it_had_and_no_other(tmp_path: Path) -> None:
     with two_workers(tmp_path, between=True) as (gateway, workers), ThreadPoolExecutor(12) as pool:
         asked = [pool.submit(ask, gateway, "messages", "gpt-5") for _ in range(12)]
-        assert eventually(lambda: sum(open_streams(gateway).values()) == len(asked), BETWEEN_SECONDS)
+        assert eventually(lambda: sum(gateway.streams("rq_active").values()) == len(asked), BETWEEN_SECONDS)
         # Each worker has bodies for attempts that have not begun: those may come to either.
-        held = open_streams(gateway)
+        held = gateway.streams("rq_active")
         killed, living = (address.removeprefix("unix:") for address in workers.addresses)
         assert held[killed] and held[living] and not gateway.openai_upstream.received
         os.kill(workers.pids()[0], signal.SIGKILL)

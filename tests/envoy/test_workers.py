@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,18 +61,6 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Gatew
         yield made
 
 
-def streams(gateway: Gateway) -> Counter[str]:
-    """How many streams each worker got, by its socket."""
-    status, body = gateway.envoy.admin("GET", "/clusters?format=json")
-    assert status == 200
-    (found,) = [item for item in json.loads(body)["cluster_statuses"] if item["name"] == "extproc"]
-    counts: Counter[str] = Counter()
-    for host in found["host_statuses"]:
-        stats = {item["name"]: int(item.get("value", 0)) for item in host["stats"]}
-        counts[host["address"]["pipe"]["path"]] = stats["rq_total"]
-    return counts
-
-
 class Load:
     """Clients that ask all the time, each in turn one API and the other, whole and as a stream."""
 
@@ -115,11 +101,11 @@ def is_whole(reply: Reply) -> bool:
 
 def test_streams_are_spread_over_all(pair: tuple[Gateway, Workers]) -> None:
     gateway, made = pair
-    before, each = streams(gateway), 2 if gateway.placement == "upstream" else 1
+    before, each = gateway.streams("rq_total"), 2 if gateway.placement == "upstream" else 1
     with Load(gateway) as load:
         assert eventually(lambda: len(load.replies) >= 180 // each, 30)
     assert all(map(is_whole, load.replies))
-    got = streams(gateway)
+    got = gateway.streams("rq_total")
     got.subtract(before)
     assert sum(got.values()) >= each * len(load.replies), "the router's, and the translator's if it has its own"
     assert len(got) == COUNT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,18 @@ class Gateway:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.envoy.port}"
+
+    def streams(self, stat: str) -> Counter[str]:
+        """How many streams of exchanges each process has, by its socket: had in all, ``rq_total``, or has now,
+        ``rq_active``."""
+        status, body = self.envoy.admin("GET", "/clusters?format=json")
+        assert status == 200
+        (found,) = [item for item in msgspec.json.decode(body)["cluster_statuses"] if item["name"] == "extproc"]
+        counts: Counter[str] = Counter()
+        for host in found["host_statuses"]:
+            stats = {item["name"]: int(item.get("value", 0)) for item in host["stats"]}
+            counts[host["address"]["pipe"]["path"]] = stats[stat]
+        return counts
 
     def logged(self, model: str) -> dict[str, Any]:
         """The access log's one line about *model*. Envoy writes it late, and others that are older with it."""
