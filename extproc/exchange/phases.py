@@ -35,8 +35,6 @@ class Phase(Enum):
     OVER = "we have answered in the upstream's stead"
 
 
-KINDS: Final = {kind.value: kind for kind in Kind}
-
 TABLE: Final[dict[Phase, dict[Kind, frozenset[Phase]]]] = {
     Phase.OPEN: {
         Kind.REQUEST_HEADERS: frozenset({Phase.REQUEST, Phase.SENT, Phase.LET_BY, Phase.PASSING, Phase.OVER}),

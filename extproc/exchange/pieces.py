@@ -4,7 +4,7 @@ protobuf would build its tree of objects for each, with the dynamic metadata tha
 allocator also has the C library give all free memory back to the kernel (``malloc_trim``), every 1,700 pieces as was
 seen: all streams wait meanwhile, and the next large body finds none of the memory that the last one left.
 
-Whatever looks unlike such a message is left to protobuf: ``read`` says so with ``None``.
+Whatever looks unlike such a message is left to ``incoming``: ``read`` says so with ``None``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from extproc.exchange.incoming import FILTER, Incoming, Malformed, read, read_long
 from extproc.exchange.mutations import NAMESPACE
-from extproc.exchange.phases import KINDS, Kind
+from extproc.exchange.phases import Kind
 
 NAMES = st.sampled_from([":path", ":status", "x-a", "x-b", "content-length"]) | st.text("abc-", min_size=1, max_size=9)
 HEADERS = st.lists(st.tuples(NAMES, st.binary(max_size=200) | st.text("aü", min_size=1, max_size=9)), max_size=8)
@@ -67,7 +67,7 @@ def members(spaces: Any, name: str) -> dict[str, Any]:
 
 def same(found: Incoming, message: ProcessingRequest) -> None:
     kind = message.WhichOneof("request")
-    assert found.kind is (None if kind is None else KINDS[kind])
+    assert found.kind is (None if kind is None else Kind(kind))
     came = headers(message)
     assert found.headers == [pair for pair in came if not pair[0].startswith(":")]
     assert found.pseudo == dict(pair for pair in came if pair[0].startswith(":"))

@@ -138,22 +138,8 @@ class _Call:
     """One call that is open."""
 
     __slots__ = (
-        "_session",
-        "answerer",
-        "ended",
-        "held",
-        "inbox",
-        "moved_at",
-        "onward",
-        "opened",
-        "over",
-        "reserved",
-        "shut",
-        "silent",
-        "stays",
-        "stream_id",
-        "unhandled",
-        "waits",
+        "_session", "answerer", "ended", "held", "inbox", "moved_at", "onward", "opened", "over", "reserved", "shut",
+        "silent", "stays", "stream_id", "unhandled", "waits",
     )  # fmt: skip
 
     def __init__(self, session: Session, stream_id: int, inbox: Inbox) -> None:
