@@ -68,7 +68,7 @@ class WorkerProcess:
         self.listening: list[str] = []
         """Its addresses, once it serves."""
         self.started = asyncio.Event()
-        """It has what it was started with: descriptors may be closed here."""
+        """It has what it was started with, or never will: descriptors may be closed here."""
         self.page = ""
         """The metrics that it told last."""
         self.drained = False
@@ -94,13 +94,13 @@ class WorkerProcess:
 
     async def run(self, serving: Callable[[], None]) -> int:
         """Start it, tell when it is *serving*, wait for its end; the exit status, negative for a signal."""
-        ours, theirs = socket.socketpair()
-        # It must not import from the folder that we happen to be in, unless we do.
-        safe = [] if os.getcwd() in sys.path else ["-P"]
-        beside = [f"{BESIDE}{','.join(map(str, self._beside))}"] if self._beside else []
-        command = [sys.executable, *safe, "-m", "extproc.server.worker", *beside]
-        flags = all_settings.as_flags(self.settings)
         try:
+            ours, theirs = socket.socketpair()
+            # It must not import from the folder that we happen to be in, unless we do.
+            safe = [] if os.getcwd() in sys.path else ["-P"]
+            beside = [f"{BESIDE}{','.join(map(str, self._beside))}"] if self._beside else []
+            command = [sys.executable, *safe, "-m", "extproc.server.worker", *beside]
+            flags = all_settings.as_flags(self.settings)
             with theirs:
                 # A session of its own: Ctrl-C in a terminal is for the supervisor alone, which then says it to all.
                 self._child = await asyncio.create_subprocess_exec(

@@ -222,6 +222,26 @@ async def test_when_it_dies_its_calls_end_and_another_is_started(caplog: pytest.
 
 
 @run
+async def test_one_that_cannot_be_started_keeps_nobody_waiting(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> str:
+        raise FileNotFoundError("the folder that we are in")
+
+    async with world() as made:
+        monkeypatch.setattr(os, "getcwd", gone)
+        lost, here = process(made.channel), process(made.channel)
+        async with asyncio.timeout(20):
+            with pytest.raises(grpc.RpcError):
+                await ask(lost, headers())
+        assert await lost.code() is grpc.StatusCode.UNAVAILABLE
+        assert "the process for long calls cannot be started" in caplog.text
+        assert (await asked(here, LONG)).request_body.response.body_mutation.body
+        assert made.service.open_sessions == 1 and made.long_calls.pid == 0
+        assert await ended(here) is grpc.StatusCode.OK
+
+
+@run
 async def test_a_drain_lets_its_calls_end_and_ends_it() -> None:
     async with world() as made:
         call = process(made.channel)
