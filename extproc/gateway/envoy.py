@@ -20,6 +20,8 @@ from ..route.model import COSTS_NAMESPACE, split_endpoint
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _KEYLIKE = re.compile(r"key|token|secret|auth|password|credential", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{[^}]+\}")
+VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+"""A reference to the environment."""
 _SCHEME = re.compile(r"(Bearer|Basic|Token)\s+", re.IGNORECASE)
 
 
@@ -99,6 +101,11 @@ BODY_NAMESPACE = "llm.body"
 """Where ``json_to_metadata`` puts members of the body for the routes to match."""
 
 
+def in_environment(value: str) -> str:
+    """*value* with its references as Envoy writes them."""
+    return VARIABLE.sub(r"%ENVIRONMENT(\1)%", value)
+
+
 class Made:
     """What has been read so far."""
 
@@ -130,6 +137,14 @@ class Made:
         what = "a reference to a secret store" if literal.startswith("$secret://") else "the secret written here"
         self.note(path, f"{what} is replaced by ${{{variable}}}: set it in the sidecar's environment")
         return f"{prefix}${{{variable}}}"
+
+    def secret_of_envoys(self, path: str, name: str, value: str, provider: str) -> str:
+        """The same where Envoy adds the header: it looks the credential up in its own environment."""
+        referred = self.secret(path, name, value, provider)
+        if referred == value:
+            return value
+        self.note(path, "Envoy adds it: the variable must be in Envoy's environment")
+        return in_environment(referred)
 
     def _models_of(self, wanted: list[Wanted]) -> dict[str, Any]:
         """The list of models of a virtual host with the routes of *wanted*, if every route says which are its."""

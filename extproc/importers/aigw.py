@@ -385,7 +385,7 @@ def _headers(
                             "with weighted_clusters; left out")  # fmt: skip
         return
     made = {
-        header["name"]: _in_environment(manifests.made, where, str(header["name"]), str(header["value"]))
+        header["name"]: _value(manifests.made, where, str(header["name"]), str(header["value"]))
         for mutation in found
         for header in mutation.get("set") or ()
     }
@@ -402,15 +402,10 @@ _ACCOUNTS = ("openai-organization", "openai-project", "x-goog-user-project")
 """Headers that say whose account it is, and are no secret."""
 
 
-def _in_environment(made: Made, where: str, name: str, value: str) -> str:
-    """*value*, a credential in it replaced by what Envoy looks up in its own environment."""
-    referred = (
-        value if name.lower() in _ACCOUNTS else made.secret(f"{where}.headerMutation.{name}", name, value, "header")
-    )
-    if referred == value:
+def _value(made: Made, where: str, name: str, value: str) -> str:
+    if name.lower() in _ACCOUNTS:
         return value
-    made.note(f"{where}.headerMutation.{name}", "Envoy adds it: the variable must be in Envoy's environment")
-    return re.sub(r"\$\{(\w+)\}", r"%ENVIRONMENT(\1)%", referred)
+    return made.secret_of_envoys(f"{where}.headerMutation.{name}", name, value, "header")
 
 
 def _listed(rule: dict[str, Any], matches: list[dict[str, Any]]) -> dict[str, dict[str, Any]] | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import re
 from typing import Any
 
-from ..gateway.envoy import Destination, ImportFailed, Made, Wanted, leftovers
+from ..gateway.envoy import VARIABLE, Destination, ImportFailed, Made, Wanted, in_environment, leftovers
 
 SERVER_ERRORS = [500, 502, 503, 504]
 _PASSIVE = {"http_failures": "consecutive_5xx", "tcp_failures": "consecutive_local_origin_failure"}
-_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 
 
 def balancer(values: dict[str, Any], wanted: Wanted, made: Made, path: str) -> None:
@@ -148,7 +146,10 @@ def _active(active: dict[str, Any], asked: list[Destination], made: Made, path: 
         if codes := healthy.pop("http_statuses", None):
             http["expected_statuses"] = [{"start": code, "end": code + 1} for code in codes]
         headers = [_pair(str(line)) for line in active.pop("req_headers", None) or ()]
-        headers = [(name, _in_environment(f"{path}.req_headers.{name}", name, value, made)) for name, value in headers]
+        headers = [
+            (name, in_environment(made.secret_of_envoys(f"{path}.req_headers.{name}", name, value, "probe")))
+            for name, value in headers
+        ]
         named = {name.lower() for name, _ in headers}
         own = _credentials(asked, made, path) if named.isdisjoint(_CREDENTIALS) else []
         if own is None:
@@ -172,14 +173,6 @@ _CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-k
 """Headers by which a probe that bears one has its credential already."""
 
 
-def _in_environment(path: str, name: str, value: str, made: Made) -> str:
-    """*value*, a credential in it replaced by what Envoy looks up in its own environment."""
-    referred = made.secret(path, name, value, "probe")
-    if referred != value:
-        made.note(path, "Envoy adds it: the variable must be in Envoy's environment")
-    return _VARIABLE.sub(r"%ENVIRONMENT(\1)%", referred)
-
-
 def _credentials(asked: list[Destination], made: Made, path: str) -> list[tuple[str, str]] | None:
     """What the probes of *asked* carry, ``None`` if they cannot carry what they need.
 
@@ -198,13 +191,13 @@ def _credentials(asked: list[Destination], made: Made, path: str) -> list[tuple[
                   "taken for dead")  # fmt: skip
         return None
     values = [(name, str(value)) for name, value in auth["header"].items()]
-    if any("${" in _VARIABLE.sub("", value) for _, value in values):
+    if any("${" in VARIABLE.sub("", value) for _, value in values):
         made.note(path, "left out: a probe of Envoy's can take its credential from the environment alone")
         return None
-    names = sorted({name for _, value in values for name in _VARIABLE.findall(value)})
+    names = sorted({name for _, value in values for name in VARIABLE.findall(value)})
     if names:
         made.note(path, f"the probe carries the credential: {', '.join(names)} must be in Envoy's environment as well")
-    return [(name, _VARIABLE.sub(r"%ENVIRONMENT(\1)%", value)) for name, value in values]
+    return [(name, in_environment(value)) for name, value in values]
 
 
 def need_instances(instances: list[Any], path: str) -> None:
