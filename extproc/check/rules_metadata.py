@@ -180,7 +180,8 @@ def _catalogues(config: Config) -> Iterator[tuple[Node, Table]]:
                 yield leaf, table
 
 
-_SECRET = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-date", "x-goog-user-project"}
+SECRET_HEADERS = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-date", "x-goog-user-project"}
+"""Headers that bear a credential, not only whose account it is."""
 _SIGNING = {"aws": ("access_key_id", "secret_access_key", "session_token"), "gcp": ("service_account_json",)}
 
 
@@ -206,7 +207,9 @@ def literals(found: MetadataLevel) -> Iterator[str]:
 
 
 def _is_secret(header: str) -> bool:
-    return header.lower() in _SECRET or (header.lower() not in CREDENTIAL_HEADERS and may_carry_credential(header))
+    return header.lower() in SECRET_HEADERS or (
+        header.lower() not in CREDENTIAL_HEADERS and may_carry_credential(header)
+    )
 
 
 def _auth(found: MetadataLevel) -> dict[str, Any]:

@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ..headers import CREDENTIAL_HEADERS
 from ..names import may_carry_credential, plain
 from ..policy.recognisers import KEYS
 from .levels import MetadataLevel, all_levels
 from .rule import WARNING, Found, rule
-from .rules_metadata import literals
+from .rules_metadata import SECRET_HEADERS, literals
 from .topology import Config
 from .tree import Node
 
-_HEADERS = CREDENTIAL_HEADERS - {"openai-organization", "openai-project", "x-amz-date", "x-goog-user-project"}
 _PARAMETERS = frozenset({
     "key", "api_key", "api-key", "apikey", "token", "access_token", "secret", "subscription-key", "sig", "password",
 })  # fmt: skip
@@ -37,7 +35,7 @@ _OWNERS = (
 )
 """Whose a place in the configuration is, by a part of its path."""
 
-_MEMBERS = _HEADERS | {"api_key", "access_key_id", "access_key_secret", "secret_access_key", "session_token"}
+_MEMBERS = SECRET_HEADERS | {"api_key", "access_key_id", "access_key_secret", "secret_access_key", "session_token"}
 """Of policies, those that hold a credential."""
 
 
@@ -89,7 +87,7 @@ def _by_value(config: Config) -> Iterator[tuple[Node, str]]:
 
 def _names_one(header: str) -> bool:
     """Whether *header* bears a credential: one of those that providers read, or one of a name that says so."""
-    return header in _HEADERS or (_SAYS_SO.search(plain(header)) is not None and may_carry_credential(header))
+    return header in SECRET_HEADERS or (_SAYS_SO.search(plain(header)) is not None and may_carry_credential(header))
 
 
 def _is_reference(value: str) -> bool:
