@@ -1,6 +1,8 @@
 # make demo    shows both directions through a real Envoy and leaves it running (ONCE=1: ends after the tour)
 # make test    ruff, mypy and every test but those of test-real; those in containers where an engine answers
 # make check   ruff, mypy and the quick tests of what was changed: under a minute
+# make test-envoys  all of tests/envoy with each Envoy that is promised, by both transports: an hour or two
+#              (ENVOYS="1.37" and TRANSPORTS=h2: one of the eight; make -k: goes on behind one that fails)
 # make soak    exchanges of every kind through Envoy for half an hour (MINUTES=1: a minute; TRANSPORT=grpcio)
 # make engine  a container engine and the images to start from, where there are none (root, Debian)
 # make compiled  the package with what handles each message compiled, in build/compiled and as a wheel in build/wheels:
@@ -29,6 +31,8 @@ WORKERS ?= auto
 MINUTES ?= 30
 SECONDS ?= 20
 TRANSPORT ?= h2
+ENVOYS ?= 1.37 1.38 1.39 1.40
+TRANSPORTS ?= h2 grpcio
 BIN := $(VENV)/bin
 REAL := .cache/real
 COVERAGE := .cache/coverage.json
@@ -55,7 +59,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: attack bench bench-peers bench-report chaos check clean compiled demo docs engine fuzz lint lock lowest protos real \
   real-debian real-go real-java real-npm real-python scan setup soak test test-compiled test-containers test-core \
-  test-open-webui test-properties test-real test-uncompiled
+  test-envoys test-open-webui test-properties test-real test-uncompiled
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -82,8 +86,8 @@ check: lint
 	  $$($(BIN)/python -m tests.changed)
 
 # Of what is compiled, where anything can be.
-test-properties test-compiled: export PYTHONPATH := $(if $(COMPILED),$(CURDIR)/build/compiled:)$(CURDIR)
-test-properties test-compiled: export PYTHONSAFEPATH := 1
+test-properties test-compiled test-envoy-%-h2: export PYTHONPATH := $(if $(COMPILED),$(CURDIR)/build/compiled:)$(CURDIR)
+test-properties test-compiled test-envoy-%-h2: export PYTHONSAFEPATH := 1
 test-properties: $(VENV)/.dev $(COMPILED)
 	$(BIN)/pytest -q --import-mode=importlib tests/properties
 
@@ -98,6 +102,15 @@ test-compiled: compiled
 test-uncompiled: $(VENV)/.dev
 	@echo "test: no C compiler or no Python.h: the compiled package is not tested here"
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy
+
+# As `make test` has it with the newest: compiled by h2, from the sources by grpcio. Without the smoke on all four.
+test-envoys: $(foreach envoy,$(ENVOYS),$(addprefix test-envoy-$(envoy)-,$(TRANSPORTS)))
+
+test-envoy-%-h2: $(VENV)/.dev $(COMPILED)
+	EXTPROC_ENVOY=$* EXTPROC_TRANSPORT=h2 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal --import-mode=importlib tests/envoy --ignore tests/envoy/test_versions.py
+
+test-envoy-%-grpcio: $(VENV)/.dev
+	EXTPROC_ENVOY=$* EXTPROC_TRANSPORT=grpcio $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/envoy --ignore tests/envoy/test_versions.py
 
 compiled: build/compiled/.done
 

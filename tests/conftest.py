@@ -1,17 +1,28 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from extproc.exchange import machine
+from tests.support import binaries
 
 # How long an example takes says what else the machine does; tests/properties/test_linear.py measures time.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 IS_COMPILED = machine.__file__.endswith(".so")
+
+
+def pytest_configure() -> None:
+    """EXTPROC_ENVOY may say a version as well as a file: 1.38."""
+    if version := binaries.named(os.environ.get("EXTPROC_ENVOY", "-")):
+        try:
+            os.environ["EXTPROC_ENVOY"] = str(binaries.binary(version))
+        except binaries.Unavailable as reason:
+            pytest.exit(str(reason), returncode=1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from extproc.doctor.checks import TESTED
+from tests.support import binaries
 from tests.support.scripts import script
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +48,24 @@ def test_the_lowest_versions_are_tried_where_changes_are() -> None:
     assert "--resolution lowest-direct" in recipe
     assert {"tests/policy", "tests/server/test_grpcio.py", "tests/credentials"} <= set(recipe.split())
     assert all(Path(ROOT, path).exists() for path in re.findall(r"tests/[\w/.]+", recipe))
+
+
+def test_each_envoy_that_is_promised_meets_everything_by_each_transport() -> None:
+    said = yaml.safe_load((ROOT / ".github" / "workflows" / "envoys.yaml").read_text("utf-8"))
+    matrix = said["jobs"]["test"]["strategy"]["matrix"]
+    (step,) = [step for step in said["jobs"]["test"]["steps"] if "run" in step]
+    assert step["run"] == 'make "test-envoy-$ENVOY-$TRANSPORT"'
+    assert matrix["envoy"] == list(TESTED) == [version.rpartition(".")[0] for version in binaries.VERSIONS]
+    done = subprocess.run(["make", "-n", "test-envoys"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for envoy, transport in itertools.product(matrix["envoy"], matrix["transport"]):
+        assert f"EXTPROC_ENVOY={envoy} EXTPROC_TRANSPORT={transport} " in done.stdout
+    assert done.stdout.count("EXTPROC_TRANSPORT=") == 8 and set(matrix["transport"]) == {"h2", "grpcio"}
+
+
+def test_an_envoy_is_named_by_its_version_or_its_file() -> None:
+    assert [binaries.named(version.rpartition(".")[0]) for version in binaries.VERSIONS] == [*binaries.VERSIONS]
+    assert binaries.named("1.38.3") == "1.38.3"
+    assert not any(map(binaries.named, ("", "-", "1", "1.3", "1.38.4", "/usr/bin/envoy")))
 
 
 def test_what_is_published_stands_on_a_base_by_its_digest() -> None:

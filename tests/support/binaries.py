@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import zipfile
@@ -20,9 +21,14 @@ class Unavailable(Exception):
     """A version that cannot be downloaded here; the message says why."""
 
 
+def named(version: str) -> str:
+    """Which of VERSIONS is meant by *version*, such as "1.38"; empty where none is."""
+    return next((each for each in VERSIONS if version in (each, each.rpartition(".")[0])), "")
+
+
 def binary(version: str) -> Path:
     """The ``envoy`` of *version*. Raises Unavailable."""
-    if version == CURRENT:
+    if version == CURRENT and "EXTPROC_ENVOY" not in os.environ:
         return envoy_binary()
     target = CACHE / version / "envoy"
     target.parent.mkdir(parents=True, exist_ok=True)
