@@ -67,7 +67,8 @@ def main() -> None:
 
         modules = mypycify([*OPTIONS, *hot()], opt_level="2")
         for each in modules:
-            each.extra_compile_args.append("-fvisibility=hidden")
+            # Of what the compiler writes nobody reads lines of C: without them it takes less time, memory and disk.
+            each.extra_compile_args += ["-fvisibility=hidden", "-g0"]
         setup(ext_modules=modules)
 
 
