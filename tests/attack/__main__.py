@@ -1,5 +1,6 @@
 """What clients and peers can do to the sidecar, each for some seconds: what it took, and what others felt meanwhile.
-First through an Envoy with the shipped configuration, by clients; then by peers, straight at the gRPC port.
+First through an Envoy with the shipped configuration, by clients: the same again with a sidecar that does nothing says
+what others wait for by Envoy and by the clients themselves, on these cores. Then by peers, straight at the gRPC port.
 
 python -m tests.attack [WORD ...]: those whose names hold a word; all without one. Status 1 if any went past its bound.
 """
@@ -13,15 +14,23 @@ from pathlib import Path
 from . import attacks, through_envoy
 from .attacks import MIB, Told
 
-WIDTHS = (36, 8, 7, 12, 10, 11, 11, 11, 8, 8)
-HEAD = ("attack", "seconds", "CPU s", "sidecar MiB", "Envoy MiB", "others p50", "p99", "max", "failed", "within")
+WIDTHS = (36, 8, 7, 12, 10, 11, 9, 9, 7, 12, 8, 7)
+HEAD = (
+    "attack", "seconds", "CPU s", "sidecar MiB", "Envoy MiB", "others p50", "p99", "max", "failed", "no-op's p99",
+    "failed", "within",
+)  # fmt: skip
 
 
-def row(name: str, told: Told) -> tuple[str, ...]:
-    times = (f"{told.quantile(share) * 1000:.0f} ms" for share in (0.5, 0.99, 1.0))
+def row(name: str, told: Told, noop: Told | None) -> tuple[str, ...]:
+    times = (ms(told.quantile(share)) for share in (0.5, 0.99, 1.0))
     envoy = f"{told.envoys_peak_bytes / MIB:.0f}" if told.envoys_peak_bytes else ""
     sidecar = (f"{told.seconds:.1f}", f"{told.cpu_seconds:.1f}", f"{told.peak_bytes / MIB:.0f}")
-    return (name, *sidecar, envoy, *times, str(told.failed), "yes" if told.is_within else "NO")
+    beside = (ms(noop.quantile(0.99)), str(noop.failed)) if noop is not None else ("", "")
+    return (name, *sidecar, envoy, *times, str(told.failed), *beside, "yes" if told.is_within else "NO")
+
+
+def ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
 
 
 def line(cells: tuple[str, ...]) -> str:
@@ -37,8 +46,9 @@ def main(words: list[str]) -> int:
             for name in module.ATTACKS:
                 if not words or any(word in name for word in words):
                     told = module.carried_out(Path(folder), name)
+                    noop = through_envoy.carried_out(Path(folder), name, noop=True) if module is through_envoy else None
                     bad += not told.is_within
-                    print(line(row(name, told)), flush=True)
+                    print(line(row(name, told, noop)), flush=True)
     return 1 if bad else 0
 
 

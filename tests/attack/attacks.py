@@ -9,8 +9,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection as Line
 from pathlib import Path
 
 from extproc.demo.processes import Sidecar
@@ -23,6 +24,8 @@ from extproc.server.h2.messages import prefixed
 from extproc.server.service import PROCESS
 from tests.exchange.conversation import OPENAI, leaf
 from tests.support.ports import free_port
+
+from .others import Asked, Others
 
 MIB = 1024 * 1024
 MAX_BYTES = 512 * MIB
@@ -42,19 +45,22 @@ F = frames.frame
 class Told:
     seconds: float
     peak_bytes: int
-    took: list[float]
-    """Seconds of each exchange that somebody else had meanwhile."""
+    others: list[Asked]
+    """The exchanges that somebody else had meanwhile."""
     is_alive: bool
     most_seconds: float
     envoys_peak_bytes: int = 0
-    failed: int = 0
-    """Of somebody else's exchanges."""
     cpu_seconds: float = 0.0
     """Of the sidecar: what the clock says depends on who else is on the machine."""
 
     def quantile(self, share: float) -> float:
-        took = sorted(self.took) or [float("inf")]
+        took = sorted(each.took for each in self.others) or [float("inf")]
         return took[min(int(len(took) * share), len(took) - 1)]
+
+    @property
+    def failed(self) -> int:
+        """Of somebody else's exchanges."""
+        return sum(not each.is_good for each in self.others)
 
     @property
     def is_within(self) -> bool:
@@ -107,27 +113,20 @@ def heard(connection: socket.socket, until: Callable[[int, int], bool]) -> None:
     raise ConnectionError
 
 
-class Witness(threading.Thread):
-    """Somebody else: one small exchange after another, on a connection of its own."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.port = port
-        self.took: list[float] = []
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        while not self.over.is_set():
-            with contextlib.suppress(OSError), connected(self.port) as connection:
+def others(line: Line) -> Iterator[bool]:
+    """One small exchange after another on a connection of their own, at the port that they are told."""
+    port = line.recv()
+    while True:
+        try:
+            with connected(port) as connection:
+                connection.settimeout(30)
                 for stream in range(1, 10_001, 2):
-                    began = time.monotonic()
-                    connection.settimeout(30)
                     connection.sendall(exchange(stream, HI % (b"hi", b"")))
                     heard(connection, lambda kind, on, this=stream: kind in (frames.DATA, -1) and on == this)  # type: ignore[misc]
-                    self.took.append(time.monotonic() - began)
+                    yield True
                     connection.sendall(F(frames.RST_STREAM, 0, stream, bytes(4)))
-                    if self.over.wait(0.02):
-                        return
+        except OSError:
+            yield False
 
 
 class Client:
@@ -358,18 +357,15 @@ def peak(pid: int) -> int:
 def carried_out(folder: Path, name: str) -> Told:
     """What came of the attack *name* on a sidecar of its own."""
     attack, most = ATTACKS[name]
-    with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ=SET) as sidecar:
+    with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ=SET) as sidecar, Others(others) as witness:
         port = int(sidecar.address.rpartition(":")[2])
-        witness = Witness(port)
-        witness.start()
-        time.sleep(0.5)
-        witness.took.clear()
+        witness.line.send(port)
+        witness.warm()
         began = time.monotonic()
         attack(port)
         time.sleep(0.5)
         seconds = time.monotonic() - began
         alive = sidecar.alive()
         cpu, most_bytes = (cpu_seconds(sidecar.pid), peak(sidecar.pid)) if alive else (0.0, 0)
-        witness.over.set()
-        witness.join(35)
-        return Told(seconds, most_bytes, witness.took, sidecar.alive(), most, cpu_seconds=cpu)
+        seen = witness.seen(began)
+        return Told(seconds, most_bytes, seen, sidecar.alive(), most, cpu_seconds=cpu)

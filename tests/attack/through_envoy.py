@@ -6,21 +6,31 @@ import contextlib
 import gzip
 import http.client
 import json
+import os
 import socket
-import threading
+import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from multiprocessing.connection import Connection as Line
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
-from extproc.demo.provider import Received, ScriptedAnswer, sse_answer
-from tests.support.gateway import Gateway, backends, gateway
-from tests.support.upstream import ScriptedUpstream, chat, events
+from extproc.demo.processes import Envoy, Sidecar
+from extproc.demo.provider import Received, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
+from extproc.reference import config
+from tests.support import placements
+from tests.support.gateway import ARGUMENTS, KEYS
+from tests.support.upstream import chat, events, message
 
 from .attacks import HI, MAX_BYTES, MIB, Told, at_once, cpu_seconds, peak
+from .others import Others
+
+ROOT = Path(__file__).parent.parent.parent
 
 ENVOY_BYTES = 1024 * MIB
 """The limit of Envoy's container in the manifests."""
@@ -36,24 +46,6 @@ def answers(request: Received) -> ScriptedAnswer:
     (one,) = events({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
                      "choices": [{"index": 0, "delta": {"content": "x" * 60_000}, "finish_reason": None}]})  # fmt: skip
     return sse_answer([one] * 500)
-
-
-class Witness(threading.Thread):
-    """Somebody else, who asks something small all the while."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.port = port
-        self.took: list[float] = []
-        self.failed = 0
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        while not self.over.wait(0.02):
-            began = time.monotonic()
-            status = asked(self.port, MESSAGES, HI % (b"hi", b""), patience=60)
-            self.took.append(time.monotonic() - began)
-            self.failed += status != 200
 
 
 def asked(port: int, path: str, body: bytes, headers: dict[str, str] | None = None, patience: float = 30) -> int:
@@ -121,7 +113,7 @@ def unread(clients: int, seconds: float) -> Attack:
 def many_small(clients: int, each: int) -> Attack:
     """Requests of the Responses API whose tools and instructions the answer repeats."""
     tools = [{"type": "function", "name": f"f{i}", "parameters": {"type": "object"}} for i in range(2000)]
-    body = json.dumps({"model": "gpt-5-by-chat", "input": "hi", "store": False, "tools": tools}).encode()
+    body = json.dumps({"model": BY_CHAT, "input": "hi", "store": False, "tools": tools}).encode()
 
     def one(port: int) -> None:
         for _ in range(each):
@@ -173,6 +165,10 @@ def bomb(size: int) -> bytes:
 
 
 SECONDS = 5.0
+BY_CHAT = "gpt-5-by-chat"
+"""A model that the Chat API is spoken with, whatever the client speaks."""
+WHO = "x-who"
+THEIRS = HI.replace(b'"m"', b'"claude-haiku-4-5"') % (b"hi", b"")
 HI = HI.replace(b'"m"', b'"gpt-5"')
 ATTACKS: dict[str, Callable[[], Attack]] = {
     "30 MB of text, 8 clients": lambda: bodies(MESSAGES, bomb(30_000_000), 8),
@@ -191,35 +187,67 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
 }
 
 
-@contextlib.contextmanager
-def world() -> Iterator[Gateway]:
-    with backends() as shared:
-        assert isinstance(shared.openai, ScriptedUpstream)
-        shared.openai.always(answers)
-        with gateway(shared, "upstream") as gate:
-            yield gate
+class Noop(Sidecar):
+    """In a sidecar's place, lets everything pass."""
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(ROOT / "bench" / "noop.py"), "h2", self.address]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def carried_out(folder: Path, name: str) -> Told:
-    """What came of the attack *name* on an Envoy and a sidecar of its own."""
-    with world() as gate:
-        sidecar = gate.backends.sidecar
-        witness = Witness(gate.envoy.port)
-        witness.start()
+def others(line: Line) -> Iterator[bool]:
+    """One small exchange after another, with a provider of their own: they say where it is, and are told where Envoy
+    is."""
+    answer = json_answer(message({"type": "text", "text": "hi"}))
+    with ScriptedProvider(lambda request: answer, keep=1) as provider:
+        line.send(provider.port)
+        port = line.recv()
+        while True:
+            yield asked(port, CHAT, THEIRS, {WHO: "others"}, patience=60) == 200
+
+
+def configured(folder: Path, sidecar: Sidecar, openai: int, anthropic: int) -> dict[str, Any]:
+    """The shipped configuration. For a sidecar that does nothing routes are chosen by who asks, and it is sent of an
+    answer what ours asks for."""
+    assert sidecar.socket
+    upstreams = {"api.openai.com": ("127.0.0.1", openai), "api.anthropic.com": ("127.0.0.1", anthropic)}
+    access_log = str(folder / "access.log")
+    made = config.rewrite(config.reference(), sidecar=sidecar.socket, upstreams=upstreams, access_log=access_log)
+    text = f"{placements.OPENAI}upstream: openai_chat\n"
+    placements.add_model(made, BY_CHAT, openai, text)
+    if isinstance(sidecar, Noop):
+        mode = placements.manager(made)["http_filters"][0]["typed_config"]["processing_mode"]
+        mode |= {"response_header_mode": "SEND", "response_body_mode": "STREAMED"}
+        theirs, all_else = placements.route(made, "anthropic"), placements.route(made, "openai")
+        theirs["match"]["headers"] = [{"name": WHO, "present_match": True}]
+        del all_else["match"]["headers"]
+        placements.routes(made)[:] = [theirs, all_else]
+    return made
+
+
+def carried_out(folder: Path, name: str, *, noop: bool = False) -> Told:
+    """What came of the attack *name* on an Envoy and a sidecar of its own; or, *noop*, on one that does nothing."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    kind = Noop if noop else Sidecar
+    with ExitStack() as stack:
+        witness = stack.enter_context(Others(others))
+        provider = stack.enter_context(ScriptedProvider(answers, keep=1))
+        sidecar = stack.enter_context(kind(folder, environ=KEYS, arguments=ARGUMENTS))
+        envoy = stack.enter_context(Envoy(folder, configured(folder, sidecar, provider.port, witness.line.recv())))
         attack = ATTACKS[name]()
-        while len(witness.took) < 5:
-            time.sleep(0.05)
-        witness.took.clear()
+        witness.line.send(envoy.port)
+        witness.warm()
         began = time.monotonic()
-        attack(gate.envoy.port)
+        attack(envoy.port)
         time.sleep(0.5)
         seconds = time.monotonic() - began
-        alive = sidecar.alive() and gate.envoy.alive()
+        alive = sidecar.alive() and envoy.alive()
         cpu = cpu_seconds(sidecar.pid) if alive else 0.0
-        peaks = [peak(each.pid) for each in (sidecar, gate.envoy)] if alive else [0, 0]
-        witness.over.set()
-        witness.join(65)
-        return Told(seconds, peaks[0], witness.took, alive, 10.0, peaks[1], witness.failed, cpu)
+        peaks = [peak(each.pid) for each in (sidecar, envoy)] if alive else [0, 0]
+        seen = witness.seen(began)
+        return Told(seconds, peaks[0], seen, alive, 10.0, peaks[1], cpu)
 
 
 assert MAX_BYTES < ENVOY_BYTES
