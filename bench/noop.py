@@ -34,6 +34,9 @@ class Nothing:
     def receive_parts(self, parts: list[bytes]) -> list[bytes]:
         return self.receive(b"".join(parts))
 
+    def expect(self, size: int) -> list[bytes]:
+        return []
+
     def refuse(self, *, too_large: bool) -> list[bytes]:
         return []
 

@@ -325,6 +325,11 @@ class Exchange:
         phase = self.phase
         return self.sends if phase is Phase.SENT else 2 * self._announced if phase is Phase.REQUEST else 0
 
+    def announce(self, size: int) -> None:
+        """So many bytes of the body are coming, all of which Envoy has, whether its head has said so or not."""
+        if self.phase is Phase.REQUEST and not self._announced and size > LONG_BODY:
+            self._announced = size
+
     def patience(self) -> Outgoing:
         """The word to Envoy that the answer to its latest message takes longer, each message anew."""
         seconds = max(0.0, self._until - self.clock.now()) + MARGIN_SECONDS

@@ -168,6 +168,12 @@ class ExchangeSession:
         # says nothing more: Envoy waits for what it said.
         return self.refuse(too_large=self._carried > budget.most_carried) or answers
 
+    def expect(self, size: int) -> list[Encoded]:
+        """The answers to a long message of *size* bytes that begins to come: none, if it may. The stream ends with
+        them."""
+        self._exchange.announce(size)
+        return self._kept_within([])
+
     def _hold(self, message: bytes) -> list[Encoded]:
         if self._held is None:
             self._held = deque()

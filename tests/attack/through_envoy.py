@@ -24,10 +24,9 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
 from extproc.reference import config
 from tests.support import placements
-from tests.support.gateway import ARGUMENTS, KEYS
 from tests.support.upstream import chat, events, message
 
-from .attacks import HI, MAX_BYTES, MIB, Told, at_once, cpu_seconds, peak
+from .attacks import HI, MAX_BYTES, MIB, SET, Told, at_once, cpu_seconds, peak
 from .others import Others
 
 ROOT = Path(__file__).parent.parent.parent
@@ -167,6 +166,7 @@ def bomb(size: int) -> bytes:
 SECONDS = 5.0
 BY_CHAT = "gpt-5-by-chat"
 """A model that the Chat API is spoken with, whatever the client speaks."""
+KEYS = {**SET, "OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
 WHO = "x-who"
 THEIRS = HI.replace(b'"m"', b'"claude-haiku-4-5"') % (b"hi", b"")
 HI = HI.replace(b'"m"', b'"gpt-5"')
@@ -234,7 +234,7 @@ def carried_out(folder: Path, name: str, *, noop: bool = False) -> Told:
     with ExitStack() as stack:
         witness = stack.enter_context(Others(others))
         provider = stack.enter_context(ScriptedProvider(answers, keep=1))
-        sidecar = stack.enter_context(kind(folder, environ=KEYS, arguments=ARGUMENTS))
+        sidecar = stack.enter_context(kind(folder, environ=KEYS))
         envoy = stack.enter_context(Envoy(folder, configured(folder, sidecar, provider.port, witness.line.recv())))
         attack = ATTACKS[name]()
         witness.line.send(envoy.port)

@@ -228,6 +228,22 @@ def test_a_body_for_which_envoy_has_no_room_is_refused_before_it_is_read() -> No
     assert service.budget.carried == 0, "the upstream has it"
 
 
+def test_a_body_of_unknown_length_counts_from_when_envoy_has_it() -> None:
+    service = Service(replace(Settings(), max_carried_bytes=10_000_000))
+    first_one, second, short = (service.open() for _ in range(3))
+    for session in (first_one, second, short):
+        session.receive(first())
+    assert short.expect(900_000) == [] and service.budget.carried == 0
+    assert first_one.expect(3_000_000) == first_one.expect(3_000_000) == [] and service.budget.carried == 6_000_000
+    (answer,) = answers(second.expect(3_000_000))
+    assert answer.immediate_response.status.code == 529 and service.budget.carried == 6_000_000
+    first_one.receive(posted(BODY.replace(b"hi", b"x" * 2_900_000)))
+    assert first_one.expect(3_000_000) == [] and 2_900_000 < service.budget.carried < 3_000_000, "nor of an answer"
+    for session in (first_one, second, short):
+        session.close()
+    assert service.budget.carried == 0
+
+
 @pytest.mark.parametrize("length", ["", "x", "-5", "9" * 5000, "1048576"])
 def test_a_length_that_says_nothing_counts_for_nothing(length: str) -> None:
     service = Service(Settings())

@@ -62,6 +62,9 @@ class _Check:
     def receive_parts(self, parts: list[bytes]) -> Sequence[bytes]:
         return self.receive(b"".join(parts))
 
+    def expect(self, size: int) -> Sequence[bytes]:
+        return ()
+
     def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()
 
@@ -90,6 +93,9 @@ class _Watch:
 
     def receive_parts(self, parts: list[bytes]) -> Sequence[bytes]:
         return self.receive(b"".join(parts))
+
+    def expect(self, size: int) -> Sequence[bytes]:
+        return ()
 
     def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()

@@ -17,6 +17,10 @@ ANSWER_WINDOW: Final = 256 * 1024
 PASSED_WINDOW: Final = 16 * 1024 * 1024
 """What it may send at once on all calls."""
 
+TAKEN_WINDOW: Final = 256 * 1024
+"""Bytes of a request that it takes on one call before it has handled them: those of many calls, here and there, are to
+leave room for one whole body."""
+
 
 @dataclass(frozen=True, slots=True)
 class H2Limits:
@@ -119,6 +123,7 @@ def of_our_own(limits: H2Limits) -> H2Limits:
     return H2Limits(
         max_concurrent_streams=limits.max_concurrent_streams,
         max_message_bytes=limits.max_message_bytes,
+        stream_window=TAKEN_WINDOW,
         max_resets=most,
         max_empty_data=most,
         max_small_data=most,

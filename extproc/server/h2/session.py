@@ -62,6 +62,10 @@ class Answerer(Protocol):
     def receive_parts(self, parts: list[bytes]) -> Sequence[InParts]:
         """The same for a message over many frames, in the parts in which it came."""
 
+    def expect(self, size: int) -> Sequence[InParts]:
+        """The answers to a long message of *size* bytes that begins to come: the call ends with them. None, if it
+        may."""
+
     def refuse(self, *, too_large: bool) -> Sequence[InParts]:
         """The answers to a message that is larger than any may be, or for which there is no room now: the call ends
         with them. None, if the answerer has no words for it: then a gRPC status says it."""
@@ -495,6 +499,9 @@ class Session:
         if coming > self._budget.most:
             self._counters.met("max_held_bytes")
             self._turn_away(call, too_large=True)
+            return
+        if call.answerer and (answers := call.answerer.expect(coming)):
+            self._end_with_answers(call, answers)
         elif not self.admit(call):
             call.shut = True
             call.moved_at = self._now
@@ -519,9 +526,15 @@ class Session:
     def _turn_away(self, call: _Call, *, too_large: bool, why: str = "too many bytes wait to be handled") -> None:
         """End a call whose message is not taken, in the answerer's own words if it has any."""
         answers = call.answerer.refuse(too_large=too_large) if call.answerer else ()
+        if answers:
+            self._end_with_answers(call, answers)
+        else:
+            self.end(call, Status.RESOURCE_EXHAUSTED, why)
+
+    def _end_with_answers(self, call: _Call, answers: Sequence[InParts]) -> None:
         for answer in answers:
             self.send(call, answer)
-        self.end(call, Status.OK if answers else Status.RESOURCE_EXHAUSTED, "" if answers else why)
+        self.end(call, Status.OK)
 
     def _account(self, call: _Call) -> None:
         if call.over:

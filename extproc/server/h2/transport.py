@@ -124,6 +124,9 @@ class _Undecided:
         self._outlet.leave_to(answerer)
         return answerer.receive(message)
 
+    def expect(self, size: int) -> Sequence[InParts]:
+        return ()
+
     def refuse(self, *, too_large: bool) -> Sequence[InParts]:
         return ()
 
@@ -166,6 +169,9 @@ class _Process:
             self._outlet.stay()
             self._waiting = self._listener.loop.create_task(self._wait())
         return answers
+
+    def expect(self, size: int) -> Sequence[InParts]:
+        return self._session.expect(size)
 
     def refuse(self, *, too_large: bool) -> Sequence[InParts]:
         return self._session.refuse(too_large=too_large)

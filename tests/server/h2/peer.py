@@ -127,6 +127,9 @@ class Echo:
     def receive_parts(self, parts: list[bytes]) -> Sequence[bytes]:
         return self.receive(b"".join(parts))
 
+    def expect(self, size: int) -> Sequence[bytes]:
+        return ()
+
     def refuse(self, *, too_large: bool) -> Sequence[bytes]:
         return ()
 

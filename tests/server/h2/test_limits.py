@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import pytest
@@ -16,7 +16,7 @@ from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import CALL_BYTES
 from extproc.server.memory import Budget
 
-from .peer import HELLO, REQUEST, Caller, Frame, Peer, data, decoded, headers, rst
+from .peer import ECHO, HELLO, REQUEST, Caller, Echo, Frame, Peer, data, decoded, headers, rst
 
 F = frames.frame
 COVERED: dict[str, Callable[[], None]] = {}
@@ -268,6 +268,21 @@ def test_a_long_message_that_waited_is_taken_when_there_is_room() -> None:
     assert second.answerers[0].received == [bytes(2_000_000)]
     second.machine.abandon()
     assert budget.held == 0
+
+
+def test_a_long_message_may_be_answered_before_it_has_come() -> None:
+    class Refusing(Echo):
+        def expect(self, size: int) -> Sequence[bytes]:
+            return (b"%d" % size,) if size > 1_500_000 else ()
+
+    budget = Budget(3_000_000)
+    peer = Caller(methods={ECHO: Refusing}, budget=budget)
+    peer.say(headers(3), data(3, prefixed(bytes(1_000_000))[:16000]))
+    assert budget.held > 1_000_000 and not any(each.kind == frames.HEADERS for each in peer.hear())
+    peer.say(headers(5), data(5, prefixed(bytes(2_000_000))[:16000]))
+    heard = peer.hear()
+    assert grpc_status(heard) == "0" and b"2000005" in b"".join(each.payload for each in heard)
+    assert budget.held < 1_100_000 and not budget.waiting and peer.alive()
 
 
 def test_what_all_connections_hold_has_one_bound() -> None:
