@@ -16,7 +16,7 @@ import aigw
 import machine
 import payloads
 from extproc.demo.processes import Envoy, Process
-from held import LARGE, RATE, Row, Say
+from held import ALONE, LARGE, ONE_PROCESS, RATE, Row, Say
 from load import Generator, Spec
 from machine import Wrong
 from rig import MODEL_HEADER, SHIPPED, TRANSPORTS, TWO_STREAMS, WITHOUT_ROUTER, Rig
@@ -101,6 +101,13 @@ def ways(rig: Rig, transports: Sequence[str] = TRANSPORTS) -> list[Way]:
     if "h2" in transports:
         made += [_way(rig, "h2", "full", TWO_STREAMS), _way(rig, "h2", "full", WITHOUT_ROUTER)]
     return made
+
+
+def way_of_one_process(rig: Rig) -> Way:
+    """As shipped, but that no second process has long requests."""
+    sidecar = rig.sidecar("h2", arguments=ALONE)
+    envoy = rig.envoy(sidecar)
+    return Way(f"full h2, {ONE_PROCESS}", envoy.port, envoy, sidecar, layout=SHIPPED, translates=True)
 
 
 def _way(rig: Rig, transport: str, work: str, layout: str) -> Way:
@@ -218,6 +225,8 @@ def beside_large(rig: Rig, way: Way, seconds: float, streams: int) -> Row:
     body = body_file(rig, payloads.chat(TO.client, f"gpt-paced-{events}x{RATE:.0f}", stream=True))
     spec = way.spec(body, stream=True, connections=streams, seconds=seconds, warm=ramp, rate=RATE)
     large = body_file(rig, payloads.image("gpt-whole", LARGE))
+    # What is started with the first one is there then.
+    Generator(way.spec(large, stream=False, seconds=0.0, warm=0.0)).result()
     without = loaded(way, spec)
     beside = Generator(way.spec(large, stream=False, seconds=seconds + ramp, interval=1.0, warm=0.0))
     with_it = loaded(way, spec)

@@ -42,6 +42,8 @@ PATIENCE = 600
 """Seconds that those wait for it: longer than is measured."""
 WAITS = 0x52
 """The first byte of an answer that asks Envoy for patience."""
+ALONE, ONE_PROCESS = ("--long-body-bytes", "0"), "one process"
+"""A sidecar that answers long requests itself, and what it is called."""
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -134,11 +136,16 @@ def most(rows: list[Row]) -> int:
     return found
 
 
-def beside_large(rig: Rig, found: dict[str, Script], transport: str, seconds: float, streams: int = BESIDE) -> Row:
-    """Paced streams, without and with one request of 20 MB a second on the same connection."""
-    server = on_its_core(rig.sidecar(transport))
-    row: Row = {"transport": transport, "streams": streams, "bytes": LARGE}
+def beside_large(
+    rig: Rig, found: dict[str, Script], transport: str, seconds: float, streams: int = BESIDE, *, alone: bool = False
+) -> Row:
+    """Paced streams, without and with one request of 20 MB a second on the same connection. *alone*: no second process
+    has those; else it shares the core."""
+    server = on_its_core(rig.sidecar(transport, arguments=ALONE if alone else ()))
+    row: Row = {"transport": f"{transport}, {ONE_PROCESS}" if alone else transport, "streams": streams, "bytes": LARGE}
     with connected(server) as client:
+        # The second process starts with the first one.
+        replay.closed(client, found["large"].steps(0), 1, exchanges=1)
         held = replay.Paced(client, found["stream"], streams, RATE)
         held.run(0.3)
         for name, beside in (("without", ()), ("with", found["large"].steps(0))):

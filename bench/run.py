@@ -1,7 +1,7 @@
 """Measures everything, side by side in one run, and writes bench/results.json.
 
     make bench            about 12 minutes; QUICK=1 make bench: about one, which proves that it runs and nothing else
-    python bench/run.py [--quick] [--rounds 3] [--only sidecar,held,requests,paced,hotspots] [--out FILE]
+    python bench/run.py [--quick] [--rounds 3] [--only sidecar,held,requests,paced,beside,hotspots] [--out FILE]
 
 Rounds are interleaved: each goes through everything that is compared. An answer that is wrong ends the run with a
 message: there is no figure for what does not work.
@@ -31,7 +31,7 @@ from rig import TRANSPORTS, Rig
 RESULTS = Path(__file__).with_name("results.json")
 BUSY = 0.5
 """The load average from which others are seen to work here."""
-PARTS = ("sidecar", "held", "requests", "paced", "hotspots")
+PARTS = ("sidecar", "held", "requests", "paced", "beside", "hotspots")
 
 
 class Plan:
@@ -71,6 +71,12 @@ def measure(plan: Plan, only: set[str]) -> dict[str, Any]:
         machine.unpin()
         with Rig() as rig:
             made |= _envoys(rig, plan, only)
+    if "beside" in only:
+        with Rig() as rig:
+            made["beside"] = _beside(rig, plan)
+        machine.unpin()
+        with Rig() as rig:
+            made["beside_envoy"] = _beside_envoy(rig, plan)
     if "hotspots" in only:
         with Rig() as rig:
             made["hotspots"] = _hotspots(rig, plan)
@@ -91,12 +97,6 @@ def _held(rig: Rig, plan: Plan) -> dict[str, Any]:
         say=say,
         steps=plan.held_steps,
     )
-    made["beside"] = []
-    for transport in TRANSPORTS:
-        row = held.beside_large(rig, scripts, transport, plan.beside_seconds, plan.beside)
-        say(f"20 MB a second beside {plan.beside} streams, the sidecar alone, {transport}: p99 delay "
-            f"{row['delay_p99_ms_without']} -> {row['delay_p99_ms_with']} ms")  # fmt: skip
-        made["beside"].append(row)
     made["beside_hanging"] = []
     for transport in TRANSPORTS:
         row = held.beside_hanging(rig, scripts, transport, plan.beside_seconds, *plan.beside_hanging)
@@ -122,14 +122,27 @@ def _envoys(rig: Rig, plan: Plan, only: set[str]) -> dict[str, Any]:
         made["paced"] = envoys.paced(
             rig, through, rounds=1, seconds=plan.paced_seconds, say=say, steps=plan.paced_steps
         )
-        made["beside_envoy"] = []
-        for way in through:
-            if way.name not in plan.beside_ways:
-                continue
-            row = envoys.beside_large(rig, way, plan.beside_seconds, plan.beside)
-            say(f"20 MB a second beside {plan.beside} streams, {way.name}: p99 of the gap over the period "
-                f"{row['added_p99_ms_without']} -> {row['added_p99_ms_with']} ms")  # fmt: skip
-            made["beside_envoy"].append(row)
+    return made
+
+
+def _beside(rig: Rig, plan: Plan) -> list[dict[str, Any]]:
+    scripts = held.scripts(rig)
+    made = []
+    for transport, alone in (("h2", False), ("h2", True), ("grpcio", False)):
+        row = held.beside_large(rig, scripts, transport, plan.beside_seconds, plan.beside, alone=alone)
+        say(f"20 MB a second beside {plan.beside} streams, the sidecar alone, {row['transport']}: p99 delay "
+            f"{row['delay_p99_ms_without']} -> {row['delay_p99_ms_with']} ms")  # fmt: skip
+        made.append(row)
+    return made
+
+
+def _beside_envoy(rig: Rig, plan: Plan) -> list[dict[str, Any]]:
+    made = []
+    for way in (*(way for way in envoys.ways(rig) if way.name in plan.beside_ways), envoys.way_of_one_process(rig)):
+        row = envoys.beside_large(rig, way, plan.beside_seconds, plan.beside)
+        say(f"20 MB a second beside {plan.beside} streams, {way.name}: p99 of the gap over the period "
+            f"{row['added_p99_ms_without']} -> {row['added_p99_ms_with']} ms")  # fmt: skip
+        made.append(row)
     return made
 
 
