@@ -147,7 +147,7 @@ class LongCalls:
         self._budget.share(Ledger(shared, 0))
         memory.keep_less()
         beside = theirs.fileno(), shared
-        self._link = self._link_of(loop.time, self.flush)
+        self._link = self._link_of(loop.time, self.flush, loop.call_soon)
         self._process = self._process_of(of_long_calls(self._settings), beside)
         task = loop.create_task(self._keep(self._process, self._link, ours, beside, theirs))
         self._keeping.add(task)

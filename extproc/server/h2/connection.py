@@ -53,7 +53,7 @@ class Connection:
 
         self._limits = limits
         self._counters = counters
-        self._reader = frames.FrameReader()
+        self._reader = frames.FrameReader(limits.max_frame_bytes)
         self._heads = HeadReader(limits.max_header_list_bytes, {} if cache is None else cache, counters)
         self._events: list[Event] = []
         self._preface = b""
@@ -90,6 +90,7 @@ class Connection:
                     frames.HEADER_TABLE_SIZE: 0,
                     frames.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
                     frames.INITIAL_WINDOW_SIZE: limits.stream_window,
+                    frames.MAX_FRAME_SIZE: limits.max_frame_bytes,
                     frames.MAX_HEADER_LIST_SIZE: limits.max_header_list_bytes,
                 }
             )

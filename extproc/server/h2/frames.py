@@ -12,6 +12,13 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_FRAME_BYTES: Final = 16384
 """The payload that we accept: the smallest maximum that the RFC allows, so that no read waits for a long frame."""
 
+LONG_FRAME_BYTES: Final = 65536
+"""The payload that our own two processes take of each other, for frames cost by their number. We send no longer ones
+even to a peer that takes them: other streams get their turn in between."""
+
+ANY_BYTES: Final = 2**24 - 1
+"""A frame's length can say no more: what is too long the reader says."""
+
 MAX_WINDOW: Final = 2**31 - 1
 MAX_STREAM_ID: Final = 2**31 - 1
 DEFAULT_WINDOW: Final = 65535
@@ -99,15 +106,15 @@ class Shape(NamedTuple):
 
 # RFC 9113, section 6, "MUST treat ... as a connection error". PRIORITY's length is the one stream error (6.3).
 SHAPES: Final = {
-    DATA: Shape(True, 0, MAX_FRAME_BYTES),
-    HEADERS: Shape(True, 0, MAX_FRAME_BYTES),
+    DATA: Shape(True, 0, ANY_BYTES),
+    HEADERS: Shape(True, 0, ANY_BYTES),
     PRIORITY: Shape(True, 5, 5),
     RST_STREAM: Shape(True, 4, 4),
-    SETTINGS: Shape(False, 0, MAX_FRAME_BYTES, 6),
+    SETTINGS: Shape(False, 0, ANY_BYTES, 6),
     PING: Shape(False, 8, 8),
-    GOAWAY: Shape(False, 8, MAX_FRAME_BYTES),
+    GOAWAY: Shape(False, 8, ANY_BYTES),
     WINDOW_UPDATE: Shape(None, 4, 4),
-    CONTINUATION: Shape(True, 0, MAX_FRAME_BYTES),
+    CONTINUATION: Shape(True, 0, ANY_BYTES),
 }
 
 
@@ -126,7 +133,9 @@ class FrameReader:
     """Cuts received bytes into frames: ``feed`` them, and ask ``next`` until there is none. The frame that it went on
     to is ``kind``, ``flags``, ``stream_id`` and ``payload``."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = MAX_FRAME_BYTES) -> None:
+        """*longest*: the payload of a frame that is taken."""
+        self._longest = longest
         self.kind = self.flags = self.stream_id = 0
         self.payload = b""
         self._data = b""
@@ -155,7 +164,7 @@ class FrameReader:
             if lacking <= 0:
                 # Byte by byte: a third of what unpacking takes.
                 size = (data[at] << 16) + (data[at + 1] << 8) + data[at + 2]
-                if size > MAX_FRAME_BYTES:
+                if size > self._longest:
                     raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
                 start = at + HEAD_BYTES
                 end = start + size

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from .frames import LONG_FRAME_BYTES, MAX_FRAME_BYTES
+
 SMALL_DATA: Final = 16
 """Bytes of DATA that hardly anyone would send in a frame of their own."""
 
@@ -101,6 +103,9 @@ class H2Limits:
     max_queued_output: int = 256 * 1024 * 1024
     """Answers that wait, over all streams. RST_STREAM(ENHANCE_YOUR_CALM) for the stream with most of it."""
 
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    """A frame's payload. GOAWAY(FRAME_SIZE_ERROR)."""
+
     stream_window: int = 1024 * 1024
     """What a peer may send on one stream before we have handled it. RST_STREAM(FLOW_CONTROL_ERROR)."""
 
@@ -123,6 +128,7 @@ def of_our_own(limits: H2Limits) -> H2Limits:
     return H2Limits(
         max_concurrent_streams=limits.max_concurrent_streams,
         max_message_bytes=limits.max_message_bytes,
+        max_frame_bytes=LONG_FRAME_BYTES,
         stream_window=TAKEN_WINDOW,
         max_resets=most,
         max_empty_data=most,

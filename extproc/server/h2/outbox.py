@@ -16,9 +16,6 @@ from .states import StreamState
 BATCH_BYTES: Final = 256 * 1024
 """Where one write ends and the caller is asked whether the socket takes more."""
 
-LONGEST_FRAME: Final = 64 * 1024
-"""We send no longer DATA frames even to a peer that takes them: other streams get their turn in between."""
-
 
 class Stream:
     """One stream's state, both windows, and what waits to be sent on it."""
@@ -135,7 +132,7 @@ class Outbox:
 
     def limit_frames(self, size: int) -> None:
         """Take the peer's SETTINGS_MAX_FRAME_SIZE."""
-        self.longest_frame = min(size, LONGEST_FRAME)
+        self.longest_frame = min(size, frames.LONG_FRAME_BYTES)
 
     def resize(self, streams: Iterable[Stream], size: int) -> None:
         """Take the peer's SETTINGS_INITIAL_WINDOW_SIZE, which moves the windows of open streams too (6.9.2)."""

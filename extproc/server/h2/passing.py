@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 HELLO = b"".join((
     frames.PREFACE,
-    frames.settings({frames.INITIAL_WINDOW_SIZE: ANSWER_WINDOW}),
+    frames.settings({frames.INITIAL_WINDOW_SIZE: ANSWER_WINDOW, frames.MAX_FRAME_SIZE: frames.LONG_FRAME_BYTES}),
     frames.window_update(0, PASSED_WINDOW - frames.DEFAULT_WINDOW),
     # Of the settings that it will send: we know our own server's.
     frames.frame(frames.SETTINGS, frames.ACK),
@@ -36,7 +36,7 @@ NOT_THERE = "the process that answers long calls has ended"
 class PassedOn:
     """One call, on its way to the other process and back."""
 
-    __slots__ = ("_ended", "_heard", "_link", "_owed", "_unsent", "call", "over", "stream")
+    __slots__ = ("_ended", "_fed", "_heard", "_link", "_owed", "_unsent", "call", "over", "stream")
 
     def __init__(self, link: Link, stream: Stream, heard: Callable[[], None]) -> None:
         self._link = link
@@ -44,6 +44,8 @@ class PassedOn:
         self.stream = stream
         self.call: PassedCall
         self.over = False
+        self._fed: list[bytes] = []
+        """What came, and has not been given to the link."""
         self._unsent = 0
         """Bytes that Envoy has not been told to be taken."""
         self._owed = 0
@@ -52,13 +54,20 @@ class PassedOn:
 
     def feed(self, data: bytes) -> None:
         if data and not self.over:
-            self._unsent += len(data)
-            self._link.send(self, data)
+            self._fed.append(data)
+            self._link.send_soon(self)
+
+    def hand_over(self) -> bytes:
+        """What came since, in one piece: what it costs from here on is by the number of pieces."""
+        fed, self._fed = self._fed, []
+        data = fed[0] if len(fed) == 1 else b"".join(fed)
+        self._unsent += len(data)
+        return data
 
     def end(self) -> None:
         if not self._ended and not self.over:
             self._ended = True
-            self._link.send_end(self.stream)
+            self._link.send_end(self)
 
     def go_on(self) -> None:
         """Give room for as much of the answer as Envoy has taken."""
@@ -96,18 +105,25 @@ class PassedOn:
 class Link(asyncio.Protocol):
     """The connection to the other process. Calls may begin before it is made: they wait in it."""
 
-    def __init__(self, now: Callable[[], float], flush: Callable[[], None]) -> None:
-        """*flush*: has all that was said to calls sent."""
+    def __init__(
+        self, now: Callable[[], float], flush: Callable[[], None], soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        """*flush*: has all that was said to calls sent; *soon*: has something called once all that came in one read has
+        been taken."""
         self.takes = True
         """More calls may begin."""
         self._now = now
         self._flush_calls = flush
+        self._soon = soon
+        self._is_due = False
         self._transport: asyncio.Transport | None = None
         self._paused = False
-        self._reader = FrameReader()
+        self._reader = FrameReader(frames.LONG_FRAME_BYTES)
         self._outbox = Outbox(BATCH_BYTES, now())
         self._outbox.push(HELLO)
         self._calls: dict[int, PassedOn] = {}
+        self._fed: dict[PassedOn, None] = {}
+        """Those with bytes that have not been sent, nor wait to be."""
         self._unsettled: dict[PassedOn, None] = {}
         self._came = 0
         self._next_id = 1
@@ -134,14 +150,30 @@ class Link(asyncio.Protocol):
 
     # ---- what calls say
 
-    def send(self, passed: PassedOn, data: bytes) -> None:
-        """Send bytes of a call, or let them wait."""
-        self._unsettled[passed] = None
-        self._outbox.data(passed.stream, data)
-        self._flush()
+    def send_soon(self, passed: PassedOn) -> None:
+        """Send what a call has been fed, with what follows of the same read."""
+        self._fed[passed] = None
+        if not self._is_due:
+            self._is_due = True
+            self._soon(self._send)
 
-    def send_end(self, stream: Stream) -> None:
+    def _send(self) -> None:
+        self._is_due = False
+        for passed in list(self._fed):
+            self._take_from(passed)
+        self._flush()
+        self._flush_calls()
+
+    def _take_from(self, passed: PassedOn) -> None:
+        if passed in self._fed:
+            del self._fed[passed]
+            self._unsettled[passed] = None
+            self._outbox.data(passed.stream, passed.hand_over())
+
+    def send_end(self, passed: PassedOn) -> None:
         """The last byte of a call, behind those that wait."""
+        self._take_from(passed)
+        stream = passed.stream
         self._outbox.trailers(stream, frames.frame(frames.DATA, frames.END_STREAM, stream.id))
         self._flush()
 
@@ -166,6 +198,7 @@ class Link(asyncio.Protocol):
         passed.over = True
         passed.hear()
         self._calls.pop(passed.stream.id, None)
+        self._fed.pop(passed, None)
         self._unsettled.pop(passed, None)
         self._outbox.discard(passed.stream)
 
@@ -263,3 +296,5 @@ class Link(asyncio.Protocol):
         for name, value in frames.SETTING.iter_unpack(payload):
             if name == frames.INITIAL_WINDOW_SIZE:
                 self._outbox.resize((passed.stream for passed in self._calls.values()), value)
+            elif name == frames.MAX_FRAME_SIZE:
+                self._outbox.limit_frames(value)

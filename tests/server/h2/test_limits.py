@@ -270,6 +270,19 @@ def test_a_long_message_that_waited_is_taken_when_there_is_room() -> None:
     assert budget.held == 0
 
 
+@covers("max_frame_bytes")
+def test_a_frame_is_no_longer_than_was_said() -> None:
+    for limits in (H2Limits(), of_our_own(H2Limits())):
+        most = limits.max_frame_bytes
+        peer = Peer(limits)
+        (said,) = [each for each in Peer(limits, hello=False).hear() if each.kind == frames.SETTINGS]
+        assert dict(frames.SETTING.iter_unpack(said.payload))[frames.MAX_FRAME_SIZE] == most
+        peer.say(headers(3), data(3, bytes(most)))
+        assert peer.alive()
+        peer.say(frames.head(frames.DATA, 0, 3, most + 1))
+        assert peer.hear()[-1].code == Code.FRAME_SIZE_ERROR and peer.machine.over
+
+
 def test_a_long_message_may_be_answered_before_it_has_come() -> None:
     class Refusing(Echo):
         def expect(self, size: int) -> Sequence[bytes]:

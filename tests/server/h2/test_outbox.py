@@ -4,7 +4,7 @@ import pytest
 
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import Code, ConnectionFault, StreamFault
-from extproc.server.h2.outbox import BATCH_BYTES, LONGEST_FRAME, Outbox, Stream
+from extproc.server.h2.outbox import BATCH_BYTES, Outbox, Stream
 
 
 def stream(number: int, window: int) -> Stream:
@@ -167,7 +167,7 @@ def test_windows_grow_by_something() -> None:
 def test_frames_are_no_longer_than_the_peer_takes_and_leave_others_a_turn() -> None:
     outbox, one = Outbox(100, 0.0), stream(1, 10**6)
     outbox.window = 10**6
-    for allowed, expected in ((2**14, 2**14), (20_000, 20_000), (2**24 - 1, LONGEST_FRAME)):
+    for allowed, expected in ((2**14, 2**14), (20_000, 20_000), (2**24 - 1, frames.LONG_FRAME_BYTES)):
         outbox.limit_frames(allowed)
         outbox.data(one, bytes(100_000))
         assert max(len(payload) for _, payload in sent(outbox)) == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -81,7 +81,8 @@ class World:
         self.here = Session({ECHO: self._pass}, limits, Counters(), 0.0, budget=self.budget)
         self.answerers: list[Echo] = []
         self.there = Session({PROCESS: answer or self._echo}, of_our_own(limits), Counters(), 0.0)
-        self.link = Link(lambda: 0.0, lambda: None)
+        self.due: list[Callable[[], None]] = []
+        self.link = Link(lambda: 0.0, lambda: None, self.due.append)
         self.wire = Wire()
         self.connected = False
         self._reader = frames.FrameReader()
@@ -127,8 +128,15 @@ class World:
 
     def run(self) -> None:
         """Until nobody has more to say."""
-        while self._send() + self._hear() + self._cross():
+        while self._send() + self._settle() + self._hear() + self._cross():
             pass
+
+    def _settle(self) -> int:
+        """What was put off until a read was over."""
+        due, self.due[:] = list(self.due), []
+        for each in due:
+            each()
+        return len(due)
 
     def _send(self) -> int:
         sent = 0
