@@ -112,10 +112,11 @@ class Settings:
         "bytes",
         "What all streams together may hold: messages that are not whole, messages that wait, answers that wait to be "
         "sent. A long message waits for room, for 5 seconds; then the client is told that the gateway is overloaded. "
-        "With the bound on what one body may take, and 96 MiB for the program, it makes what a process needs at most.",
+        "With the bound on what one body may take, and 96 MiB for the program, it makes what a process needs at most, "
+        "together with the one that answers its long bodies.",
     )
     long_body_bytes: int = _setting(
-        0,
+        2 * MIB,
         "bytes or 0",
         "Exchanges whose request is longer, or compressed, or of unknown length, are answered by a second process, "
         "started with the first of them: short ones do not wait for long ones then. 0: by this one. Of `h2` alone.",

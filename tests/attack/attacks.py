@@ -31,7 +31,7 @@ MIB = 1024 * 1024
 MAX_BYTES = 512 * MIB
 """The limit of the container that the manifests ship."""
 SECONDS = 3.0
-SET = {"KEY": "k", "EXTPROC_LONG_BODY_BYTES": "2MiB"}
+SET = {"KEY": "k"}
 HEAD = block(
     (":method", "POST"), (":scheme", "http"), (":path", PROCESS), (":authority", "x"),
     ("content-type", "application/grpc"),

@@ -25,7 +25,7 @@ from .upstream import ScriptedUpstream, eventually, whole_lines
 PLACEMENTS = ("upstream", "listener", "one-stream")
 CLIENT_KEY = "key-of-the-client"
 KEYS = {"OPENAI_API_KEY": "key-of-openai", "ANTHROPIC_API_KEY": "key-of-anthropic"}
-ARGUMENTS = ("--admin", "127.0.0.1:0", "--long-body-bytes", "2MiB")
+ARGUMENTS = ("--admin", "127.0.0.1:0")
 DEAD_PORT = 1
 """Nothing listens there."""
 
