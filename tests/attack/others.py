@@ -61,7 +61,8 @@ def _ask(asking: Asking, line: Connection) -> None:
     asked: list[Asked] = []
     exchanges = asking(line)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
-        while not line.poll(PAUSE):
+        # What is said on the line before the first of them is for those who ask.
+        while not asked or not line.poll(PAUSE):
             began = time.monotonic()
             is_good = next(exchanges)
             ended = time.monotonic()
