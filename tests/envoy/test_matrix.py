@@ -1,5 +1,5 @@
 """Each vendor's own SDK on every upstream API, through a real Envoy: a test for each cell of the README's matrix, and
-named by it."""
+named by it. By a filter of the listener, and by the router's one stream, which finds the model in the path, too."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ cells = each_on_each(SDKS, UPSTREAMS)
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
-@pytest.fixture(scope="module")
-def _world(shared: Backends) -> Iterator[World]:
-    with matrix.world(shared) as made:
+@pytest.fixture(scope="module", params=["listener", "one-stream"])
+def _world(request: pytest.FixtureRequest, shared: Backends) -> Iterator[World]:
+    with matrix.world(shared, request.param) as made:
         yield made
 
 
@@ -181,27 +181,41 @@ def _coheres(url: str, model: str) -> list[float]:
 EMBEDDERS = {"OpenAI": _openais, "Google": _googles, "Cohere": _coheres}
 
 
-@pytest.fixture(scope="module")
-def vectors(shared: Backends) -> Iterator[tuple[str, ScriptedUpstream]]:
-    """A URL behind which each upstream of embeddings has a prefix of its own, and the upstream behind all of them."""
+Place = tuple[str, str]
+"""A URL, and what a client calls the model there."""
+
+
+@pytest.fixture(scope="module", params=["listener", "one-stream"])
+def vectors(request: pytest.FixtureRequest, shared: Backends) -> Iterator[tuple[list[Place], ScriptedUpstream]]:
+    """Where a client finds each upstream of embeddings, and the upstream behind all of them."""
     folder = shared.new_folder("matrix-vectors")
     upstream = ScriptedUpstream(as_embeddings.answer)
+    by_model = request.param == "one-stream"
     with upstream:
-        config = configured(shared, "listener", folder / "access.log")
-        add_cluster(config, "vectors", "openai", upstream.port)
-        placed = [(f"/{number}/", "vectors", text) for number, (text, _, _) in enumerate(VECTORS.values())]
-        matrix.lead(config, placed)
+        config = configured(shared, request.param, folder / "access.log")
+        names = [f"vectors-{number}" for number in range(len(VECTORS))]
+        for name in names:
+            add_cluster(config, name, "openai", upstream.port)
+        texts = [text for text, _, _ in VECTORS.values()]
+        models = [model for _, model, _ in VECTORS.values()]
+        if by_model:
+            matrix.name_models(config, zip(models, names, texts, strict=True))
+        else:
+            matrix.lead(config, zip((f"/{name}/" for name in names), names, texts, strict=True))
         with Envoy(folder, config) as envoy:
-            yield f"http://127.0.0.1:{envoy.port}", upstream
+            url = f"http://127.0.0.1:{envoy.port}"
+            places = [
+                (url, name) if by_model else (f"{url}/{name}", model) for name, model in zip(names, models, strict=True)
+            ]
+            yield places, upstream
 
 
 @each_on_each(EMBEDDERS, VECTORS)
-def test_vectors(vectors: tuple[str, ScriptedUpstream], client: str, upstream: str) -> None:
-    url, asked = vectors
-    _, model, path = VECTORS[upstream]
-    got = EMBEDDERS[client](f"{url}/{list(VECTORS).index(upstream)}", model)
+def test_vectors(vectors: tuple[list[Place], ScriptedUpstream], client: str, upstream: str) -> None:
+    places, asked = vectors
+    got = EMBEDDERS[client](*places[list(VECTORS).index(upstream)])
     assert got == as_embeddings.vector("hello", 8)
-    check_asked(asked.last, path)
+    check_asked(asked.last, VECTORS[upstream][2])
 
 
 # ---- the tables

@@ -36,7 +36,7 @@ def test_a_conversation_with_tools(world: World, client: str, upstream: str, str
     script = REAL / SCRIPT.name  # beside node_modules, where imports are looked for
     script.write_text(SCRIPT.read_text("utf-8"), "utf-8")
     world.reset()
-    command = [node, str(script), client, world.base(upstream), UPSTREAMS[upstream].model, streamed]
+    command = [node, str(script), client, *world.place(upstream), streamed]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)

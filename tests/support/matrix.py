@@ -1,4 +1,5 @@
-"""A gateway behind which each upstream API has a prefix of its own, and the conversations that are held with it."""
+"""A gateway that has each upstream API, behind a prefix of its own where a filter of the listener translates, by a
+model's name where the router's stream does; and the conversations that are held with it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from extproc.demo.provider import Respond
 
 from . import as_bedrock, as_claude, as_gemini, as_vertex
 from .gateway import Backends, configured
-from .placements import add_cluster, route, routes, set_text
+from .placements import add_cluster, add_route, one_streams_metadata, route, routes, set_text
 from .sdks import SDKS, Conversation
 from .upstream import ScriptedUpstream
 
@@ -73,43 +74,64 @@ UPSTREAMS = {
 class World:
     url: str
     asked: dict[str, ScriptedUpstream]
+    by_model: bool = False
 
-    def base(self, upstream: str) -> str:
-        """Where a client finds *upstream*."""
-        return f"{self.url}/{list(UPSTREAMS).index(upstream)}"
+    def place(self, upstream: str) -> tuple[str, str]:
+        """Where a client finds *upstream*, and what it calls the model."""
+        number = list(UPSTREAMS).index(upstream)
+        return (self.url, f"asked-{number}") if self.by_model else (f"{self.url}/{number}", UPSTREAMS[upstream].model)
 
     def conversation(self, client: str, upstream: str, *, streamed: bool, thinks: bool = False) -> Conversation:
-        return SDKS[client](self.base(upstream), UPSTREAMS[upstream].model, streamed=streamed, thinks=thinks)
+        return SDKS[client](*self.place(upstream), streamed=streamed, thinks=thinks)
 
     def reset(self) -> None:
         for upstream in self.asked.values():
             upstream.reset()
 
 
+KEY = "auth: {header: {Authorization: 'Bearer ${OPENAI_API_KEY}'}}\n"
+
+
 @contextmanager
-def world(shared: Backends) -> Iterator[World]:
+def world(shared: Backends, placement: str = "listener") -> Iterator[World]:
     folder = shared.new_folder("matrix")
     with ExitStack() as stack:
-        config = configured(shared, "listener", folder / "access.log")
+        config = configured(shared, placement, folder / "access.log")
         asked: dict[str, ScriptedUpstream] = {}
         placed: list[tuple[str, str, str]] = []
-        for name, provider in UPSTREAMS.items():
+        for number, (name, provider) in enumerate(UPSTREAMS.items()):
             asked[name] = ScriptedUpstream(provider.answer)
             stack.enter_context(asked[name])
-            cluster = f"asked-{len(placed)}"
+            cluster = f"asked-{number}"
             add_cluster(config, cluster, "openai", asked[name].port)
-            placed.append((f"/{len(placed)}/", cluster, f"{provider.route}upstream: {provider.dialect}\n"))
-        lead(config, placed)
+            placed.append((provider.model, cluster, f"{provider.route}upstream: {provider.dialect}\n"))
+        by_model = placement == "one-stream"
+        if by_model:
+            name_models(config, placed)
+        else:
+            lead(config, [(f"/{number}/", *rest) for number, (_, *rest) in enumerate(placed)])
         envoy = stack.enter_context(Envoy(folder, config))
-        yield World(f"http://127.0.0.1:{envoy.port}", asked)
+        yield World(f"http://127.0.0.1:{envoy.port}", asked, by_model)
 
 
-def lead(config: dict[str, Any], placed: Iterable[tuple[str, str, str]]) -> None:
+def lead(config: dict[str, Any], placed: Iterable[tuple[str, ...]]) -> None:
     """Routes alone that lead from a prefix to a cluster, each with its text."""
     like, made = route(config, "openai"), []
     for prefix, cluster, text in placed:
         item = {**like, "name": prefix, "match": {"prefix": prefix}}
         item["route"] = {**like["route"], "cluster": cluster, "retry_policy": {"num_retries": 0}}
-        set_text(item, f"{text}auth: {{header: {{Authorization: 'Bearer ${{OPENAI_API_KEY}}'}}}}\n")
+        set_text(item, text + KEY)
         made.append(item)
     routes(config)[:] = made
+
+
+def name_models(config: dict[str, Any], placed: Iterable[tuple[str, ...]]) -> None:
+    """A name for each cluster, by which clients ask for a model there, and by which its route is called."""
+    said = one_streams_metadata(config)
+    assert said is not None
+    for model, cluster, text in placed:
+        made = add_route(config, cluster, "openai", text + KEY, cluster)
+        made["route"]["retry_policy"] = {"num_retries": 0}
+        said["models"] = said["models"].replace(
+            f"{cluster}: {{route: {cluster}}}\n", f"{cluster}: {{model: '{model}', route: {cluster}}}\n"
+        )

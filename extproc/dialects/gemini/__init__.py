@@ -37,7 +37,7 @@ from ..shared.estimate import estimate
 from ..shared.relay import relayed
 from . import count_tokens, emit_request, mend, models, parse_request
 from .emit_response import GeminiEmitter
-from .parse_request import COUNT, VERBS, GeminiAsked, is_array
+from .parse_request import COUNT, COUNTED, VERBS, GeminiAsked, is_array
 from .parse_response import GeminiParser
 from .words import NAME, PLACES
 
@@ -56,6 +56,13 @@ class Gemini(ModelInPath):
     def peek(self, path: str, members: Mapping[str, Any]) -> Asked:
         asked = super().peek(path, members)
         return GeminiAsked(asked.model, asked.stream, asked.operation, is_array(path))
+
+    def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+        """The request whose tokens are counted may name its model, which must be the path's."""
+        path, members = super().rename(path, members, model)
+        for name in COUNTED:
+            members = google.renamed_within(members, name, model)
+        return path, members
 
     def offered(self, members: Mapping[str, Any]) -> int:
         tools = member_at(members, "tools")

@@ -38,6 +38,8 @@ AT: Final = {
 }
 STREAM: Final = ":streamGenerateContent"
 COUNT: Final = ":countTokens"
+COUNTED: Final = ("generateContentRequest", "generate_content_request")
+"""The member that is the request whose tokens are counted."""
 VERBS = (":generateContent", STREAM, COUNT)
 
 _MODEL: Final = re.compile(r"/(?:models|tunedModels|endpoints)/([^/]+)\Z")
@@ -128,7 +130,7 @@ def parse_count(call: ClientCall) -> Request:
     body = decode(call.body, "")
     inner = None
     if type(body) is dict:
-        inner = body.get("generateContentRequest", body.get("generate_content_request"))
+        inner = next((body[name] for name in COUNTED if name in body), None)
     whole = ClientCall(call.method, call.path, call.headers, encode(inner)) if type(inner) is dict else call
     return parse_request(whole, LossReport())
 

@@ -28,6 +28,11 @@ class GeminiEmbeddings(GoogleEmbed):
         many = path.partition("?")[0].rstrip("/").endswith(MANY)
         return EmbedAsked(super().peek(path, members).model, operation=Operation.EMBED, many=many)
 
+    def rename(self, path: str, members: dict[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+        """Each text of a batch names the model again, and the Gemini API refuses another than the path's."""
+        path, members = super().rename(path, members, model)
+        return path, google.renamed_within(google.renamed(members, model), "requests", model)
+
     def address(self, upstream: Upstream, asked: Asked) -> tuple[str, str]:
         many = asked.many if isinstance(asked, EmbedAsked) else wire.VERTEX not in upstream.path
         # One of the two verbs, as other APIs choose theirs by the stream.

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
+
 from ...llm.embeddings import EmbedRequest
 from ...llm.events import ResponseFailed
 from ...llm.failures import ErrorKind
 from ...llm.losses import LossReport
-from ..base import Headers, Meta, ResponseHead, encode
+from ..base import Headers, Meta, ResponseHead, encode, member_at
 from .emitter import error_status
 from .errors import read_error
 from .overflow import CODE
@@ -152,6 +154,35 @@ def write_meta(meta: Meta) -> Headers:
 def model_name(model: str) -> str:
     """A model's name without what Google's other APIs put before it: the path has these words already."""
     return model.removeprefix("models/").removeprefix("google/")
+
+
+_WITHIN: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[dict[str, msgspec.Raw]])
+
+
+def renamed(members: dict[str, Any], model: str) -> dict[str, Any]:
+    """*members* with *model* for the one that they name, as the path does; themselves, where they name none."""
+    named = member_at(members, "model")
+    if type(named) is not str:
+        return members
+    before, slash, _ = named.rpartition("/")
+    return {**members, "model": f"{before}{slash}{model_name(model)}"}
+
+
+def renamed_within(members: dict[str, Any], name: str, model: str) -> dict[str, Any]:
+    """*members*, where the object that *name* is, or each object of the list, names *model*."""
+    held = members.get(name)
+    if type(held) is not msgspec.Raw:
+        return members
+    try:
+        inner = _WITHIN.decode(held)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return members
+    if type(inner) is dict:
+        named = renamed(inner, model)
+        return members if named is inner else {**members, name: named}
+    each = [renamed(one, model) for one in inner]
+    changed = any(one is not other for one, other in zip(each, inner, strict=True))
+    return {**members, name: each} if changed else members
 
 
 def task(request: EmbedRequest, losses: LossReport) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from extproc import Call, Translation
 from extproc.dialects.gemini.count_tokens import members, read
 
 CONTENTS: Any = [{"role": "user", "parts": [{"text": "hi"}]}]
@@ -37,3 +38,13 @@ def test_vertex_takes_the_members_as_they_are() -> None:
 )
 def test_the_number_in_an_answer(body: bytes, tokens: int | None) -> None:
     assert read(body) == tokens
+
+
+@pytest.mark.parametrize("name", ["generateContentRequest", "generate_content_request"])
+def test_another_model_is_named_in_what_is_counted(name: str) -> None:
+    route = {"provider": "gemini", "upstream": "gemini", "auth": "none", "options": {"model": "gemini-2.5-pro"}}
+    body = '{"%s":{"model":"models/%s","contents":[{"parts":[{"text":  "hi"}]}]}}'
+    call = Translation(route=route).request((body % (name, "mine")).encode(), path="/v1beta/models/mine:countTokens")
+    assert isinstance(call, Call)
+    assert call.path == "/v1beta/models/gemini-2.5-pro:countTokens"
+    assert call.body.decode() == body % (name, "gemini-2.5-pro")
