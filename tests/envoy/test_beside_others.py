@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from extproc.demo import as_openai
 from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import ScriptedAnswer, ScriptedProvider, json_answer
 from tests.support import placements
@@ -273,6 +274,39 @@ def test_an_answer_that_breaks_when_begun_is_an_error_in_the_clients_shape(
                 chat, messages = gateway.chat(model), gateway.messages(model)
                 assert chat.status >= 500 and chat.json["error"]["code"] == "gateway_error", chat
                 assert messages.status >= 500 and messages.json["type"] == "error", messages
+
+
+@pytest.fixture(scope="module", params=["seen", "skipped"])
+def _answered(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
+    """The router before filters in the clusters, which sees the heads of answers, or leaves all of them to Envoy."""
+    folder = shared.new_folder(f"answers-{request.param}")
+    config = configured(shared, "upstream", folder / "access.log")
+    if request.param == "skipped":
+        placements.manager(config)["http_filters"][0]["typed_config"]["allow_mode_override"] = False
+    with Breaking() as port:
+        placements.add_model(config, "breaks", port, placements.OPENAI)
+        with Envoy(folder, config) as process:
+            yield Gateway(request.param, process, shared, folder / "access.log")
+
+
+def test_local_replies_alone_have_the_clients_shape_and_fewer_words(_answered: Gateway) -> None:
+    """What docs/envoy.md says is lost where the router's stream sees no answer: why it is not the default."""
+    _answered.backends.reset()
+    seen = _answered.placement == "seen"
+    for model, status, words in (("dead", 503, "no upstream could be reached"), ("unheard-of", 404, "unheard-of")):
+        chat, messages = _answered.chat(model), _answered.messages(model)
+        assert chat.status == status and messages.status == (529 if seen and status == 503 else status), model
+        assert isinstance(chat.json["error"]["message"], str) and messages.json["type"] == "error"
+        assert (words in chat.json["error"]["message"]) is (words in messages.json["error"]["message"]) is seen, chat
+    assert _answered.chat("").status == (400 if seen else 404), "a request that names no model"
+    chat, messages = _answered.chat("breaks"), _answered.messages("breaks")
+    assert chat.status >= 500 and chat.json["error"]["code"] == "gateway_error", chat
+    assert messages.status >= 500 and messages.json["type"] == "error", messages
+    _answered.openai_upstream.will(as_openai.failure(400, "no such parameter"))
+    assert _answered.messages("gpt-5").json["error"]["message"] == "no such parameter", (
+        "a provider's own are translated"
+    )
+    assert _answered.chat("gpt-5").status == 200
 
 
 def test_the_reference_answers_json_answer_unchanged(reference: Gateway) -> None:

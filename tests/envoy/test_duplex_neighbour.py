@@ -1,4 +1,5 @@
-"""Another service's ext_proc of the mode FULL_DUPLEX_STREAMED on our listener: where it stands right, no end is cut."""
+"""Another service's ext_proc of the mode FULL_DUPLEX_STREAMED on our listener: where it stands right, no end is cut.
+Envoy 1.37 cuts some all the same."""
 
 from __future__ import annotations
 
@@ -8,13 +9,18 @@ import pytest
 
 from extproc.demo.processes import Envoy
 from tests.support import placements
+from tests.support.binaries import release
 from tests.support.duplex import DuplexProcessor
-from tests.support.gateway import Backends, Gateway, configured
+from tests.support.gateway import PLACEMENTS, Backends, Gateway, configured
+from tests.support.upstream import chat
 
 TIMES = 40
+LONG = "A long answer. " * 20_000
+SOUND = (1, 38)
+"""The first Envoy beside which such a service can be."""
 
 
-@pytest.fixture(scope="module", params=["one-stream", "listener"])
+@pytest.fixture(scope="module", params=PLACEMENTS)
 def _running(
     request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, DuplexProcessor]]:
@@ -27,20 +33,36 @@ def _running(
             yield Gateway(request.param, envoy, shared, folder), other
 
 
-def test_streams_end_as_they_should_behind_it(_running: tuple[Gateway, DuplexProcessor]) -> None:
-    gateway, other = _running
+@pytest.fixture
+def behind(_running: tuple[Gateway, DuplexProcessor]) -> tuple[Gateway, DuplexProcessor]:
+    if release() < SOUND:
+        pytest.skip("under load Envoy 1.37 ends a fast stream early beside such a service, now and then")
+    return _running
+
+
+def test_streams_end_as_they_should_behind_it(behind: tuple[Gateway, DuplexProcessor]) -> None:
+    gateway, other = behind
     before = other.seen
     for _ in range(TIMES):
-        chat = gateway.chat("claude-haiku-4-5", stream=True)
-        assert chat.status == 200 and chat.body.endswith(b"data: [DONE]\n\n"), chat.body[-200:]
+        ours = gateway.chat("claude-haiku-4-5", stream=True)
+        assert ours.status == 200 and ours.body.endswith(b"data: [DONE]\n\n"), ours.body[-200:]
         messages = gateway.messages("gpt-5", stream=True)
         assert messages.status == 200 and b"event: message_stop" in messages.body[-80:], messages.body[-200:]
     assert other.seen >= before + 8 * TIMES, "it saw heads and bodies of all of them"
 
 
-def test_whole_answers_and_errors_come_whole(_running: tuple[Gateway, DuplexProcessor]) -> None:
-    gateway, _ = _running
+def test_whole_answers_and_errors_come_whole(behind: tuple[Gateway, DuplexProcessor]) -> None:
+    gateway, _ = behind
     assert gateway.chat("claude-haiku-4-5").json["object"] == "chat.completion"
     assert gateway.messages("gpt-5").json["type"] == "message"
     refused = gateway.chat("claude-haiku-4-5", n=3)
     assert refused.status == 400 and "error" in refused.json
+
+
+def test_long_answers_come_whole(behind: tuple[Gateway, DuplexProcessor]) -> None:
+    gateway, _ = behind
+    gateway.backends.reset()
+    for _ in range(5):
+        gateway.openai_upstream.will(chat(LONG))
+        reply = gateway.messages("gpt-5")
+        assert not reply.broken and reply.json["content"][0]["text"] == LONG

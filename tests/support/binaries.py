@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +25,14 @@ class Unavailable(Exception):
 def named(version: str) -> str:
     """Which of VERSIONS is meant by *version*, such as "1.38"; empty where none is."""
     return next((each for each in VERSIONS if version in (each, each.rpartition(".")[0])), "")
+
+
+@cache
+def release() -> tuple[int, int]:
+    """Which one the tests run with: (1, 40)."""
+    told = subprocess.run([envoy_binary(), "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    major, minor, _ = told.split("version: ")[1].split("/")[1].split(".")
+    return int(major), int(minor)
 
 
 def binary(version: str) -> Path:
