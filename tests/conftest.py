@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,7 +18,10 @@ IS_COMPILED = machine.__file__.endswith(".so")
 
 
 def pytest_configure() -> None:
-    """EXTPROC_ENVOY may say a version as well as a file: 1.38."""
+    """EXTPROC_ENVOY may say a version as well as a file: 1.38. And Ctrl-C ends what tests start, though a shell has
+    what runs in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if version := binaries.named(os.environ.get("EXTPROC_ENVOY", "-")):
         try:
             os.environ["EXTPROC_ENVOY"] = str(binaries.binary(version))

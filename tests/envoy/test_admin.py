@@ -26,29 +26,38 @@ TOKEN = "token-of-the-admin"
 FLAGS = ("--admin", "127.0.0.1:0", "--admin-token", "${ADMIN_TOKEN}")
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["alone", "workers"])
+TRANSLATES = {"upstream": "translator", "one-stream": "router"}
+"""In which role, by the placement."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("upstream", 1), ("upstream", 2), ("one-stream", 1)],
+    ids=["alone", "workers", "one-stream"],
+)
 def watched(
     request: pytest.FixtureRequest, shared: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, str]]:
     folder = tmp_path_factory.mktemp("admin")
+    placement, processes = request.param
     environ = {**KEYS, "ADMIN_TOKEN": TOKEN}
     flags = (*FLAGS, "--records", str(folder / "records"))
     with ExitStack() as stack:
-        if request.param == 1:
+        if processes == 1:
             sidecar = stack.enter_context(Sidecar(folder, environ=environ, arguments=flags))
             sockets = [str(sidecar.socket)]
         else:
-            made = stack.enter_context(Workers(folder, request.param, *flags, environ=environ))
+            made = stack.enter_context(Workers(folder, processes, *flags, environ=environ))
             sockets = [address.removeprefix("unix:") for address in made.addresses]
             sidecar = cast(Sidecar, made)
             sidecar.address, sidecar.socket = made.addresses[0], sockets[0]
         own = replace(shared, sidecar=sidecar)
-        config = configured(own, "upstream", folder / "access.log")
+        config = configured(own, placement, folder / "access.log")
         endpoints = [{"endpoint": {"address": {"pipe": {"path": path}}}} for path in sockets]
         clusters(config)["extproc"]["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
-        placements.add_route(config, MODEL, "openai", "logging: {payloads: true}\n")
+        placements.add_alike(config, MODEL, "logging: {payloads: true}\n")
         envoy = stack.enter_context(Envoy(folder, config))
-        yield Gateway("upstream", envoy, own, folder / "access.log"), sidecar.admin
+        yield Gateway(placement, envoy, own, folder / "access.log"), sidecar.admin
 
 
 def ask(address: str, path: str, token: str = TOKEN) -> tuple[int, Any]:
@@ -70,7 +79,7 @@ def test_the_last_exchanges_with_bodies_only_where_a_route_allows(watched: tuple
     def translated() -> list[Any]:
         status, told = ask(address, "/exchanges")
         assert status == 200
-        return [each for each in told["exchanges"] if each["role"] == "translator"]
+        return [each for each in told["exchanges"] if each["role"] == TRANSLATES[gateway.placement]]
 
     assert eventually(lambda: len(translated()) >= 6, 15)
     found = translated()
@@ -95,7 +104,9 @@ def test_what_the_live_view_asks_for(watched: tuple[Gateway, str]) -> None:
     def news() -> list[Any]:
         _, told = ask(address, f"/exchanges?bodies=no&wait=5&cursor={before['cursor']}")
         assert not any("payloads" in each for each in told["exchanges"])
-        return [each for each in told["exchanges"] if each["role"] == "translator" and each["has_payloads"]]
+        return [
+            each for each in told["exchanges"] if each["role"] == TRANSLATES[gateway.placement] and each["has_payloads"]
+        ]
 
     assert eventually(lambda: len(news()) == 1, 15)
     status, one = ask(address, f"/exchanges/{news()[0]['id']}")
@@ -153,7 +164,8 @@ def test_the_routes_that_are_compiled(watched: tuple[Gateway, str]) -> None:
     assert status == 200 and told["settings"]["admin_token"] == "${ADMIN_TOKEN}"
     (made,) = [each for each in told["routes"] if each.get("route", {}).get("logging")]
     assert made["route"]["auth"] == {"header": {"Authorization": "Bearer ${OPENAI_API_KEY}"}}
-    assert made["from"]["logging"] == "route" and made["from"]["auth"] in ("cluster", "endpoint")
+    by = made["from"]
+    assert by["logging"] == "route" and (by["auth"] == "endpoint") is (gateway.placement == "upstream")
     assert not any(secret in json.dumps(told) for secret in (*KEYS.values(), TOKEN))
 
 

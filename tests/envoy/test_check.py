@@ -42,13 +42,21 @@ def wrong(shared: Backends, tmp_path: Path) -> Start:
 
 @contextmanager
 def misconfigured(shared: Backends, folder: Path, code: str, edit: Edit) -> Iterator[Gateway]:
-    shared.reset()
-    log = folder / "access.log"
-    made = configured(shared, "upstream", log)
+    made = configured(shared, "upstream", folder / "access.log")
     edit(Places(made))
+    with at_work(shared, folder, code, made, "upstream") as gateway:
+        yield gateway
+
+
+@contextmanager
+def at_work(
+    shared: Backends, folder: Path, code: str, made: dict[str, Any], placement: str = "one-stream"
+) -> Iterator[Gateway]:
+    """An Envoy with what was *made*, in which the check must find *code*."""
+    shared.reset()
     assert code in {finding.code for finding in check(json.dumps(made))}
     with Envoy(folder, made) as process:
-        yield Gateway("upstream", process, shared, log)
+        yield Gateway(placement, process, shared, folder / "access.log")
 
 
 def test_skipped_request_headers_cannot_be_changed(wrong: Start) -> None:
@@ -289,6 +297,38 @@ def test_an_answer_larger_than_the_sidecars_buffer_crashes_envoy(
                 assert crashes(gateway)
             else:
                 assert reply is not None and reply.status == 200, reply
+
+
+# ---- where the router's one stream translates
+
+
+@pytest.fixture
+def one(shared: Backends, tmp_path: Path) -> dict[str, Any]:
+    return configured(shared, "one-stream", tmp_path / "access.log")
+
+
+def test_a_key_whose_route_is_gone_reaches_whoever_takes_anything(
+    shared: Backends, tmp_path: Path, one: dict[str, Any]
+) -> None:
+    placements.routes(one).remove(placements.route(one, "openai"))
+    placements.route(one, "anthropic")["match"] = {"prefix": "/"}
+    with at_work(shared, tmp_path, "key-astray", one) as gateway:
+        gateway.messages("gpt-5")
+        assert gateway.anthropic_upstream.last.header("authorization") == f"Bearer {OPENAI_KEY}"
+
+
+def test_a_mirror_gets_the_key_that_the_request_bears(shared: Backends, tmp_path: Path, one: dict[str, Any]) -> None:
+    placements.route(one, "openai")["route"]["request_mirror_policies"] = [{"cluster": "anthropic"}]
+    with at_work(shared, tmp_path, "mirror-key", one) as gateway:
+        assert gateway.messages("gpt-5").status == 200
+        assert eventually(lambda: OPENAI_KEY in repr(gateway.anthropic_upstream.received))
+
+
+def test_a_route_header_that_stays_is_sent_on(shared: Backends, tmp_path: Path, one: dict[str, Any]) -> None:
+    placements.manager(one)["route_config"].pop("request_headers_to_remove")
+    with at_work(shared, tmp_path, "route-header-sent", one) as gateway:
+        assert gateway.messages("gpt-5").status == 200
+        assert gateway.openai_upstream.last.header("x-extproc-route") == "openai"
 
 
 # ---- what the importers write is what Envoy reads

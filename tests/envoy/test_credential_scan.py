@@ -33,7 +33,7 @@ from tests.support.placements import (
 )
 from tests.support.tapped import TappedUpstream
 from tests.support.token_endpoint import TokenEndpoint
-from tests.support.upstream import chat, chat_stream, eventually
+from tests.support.upstream import chat, chat_stream, eventually, whole_lines
 from tests.test_names import CARRY, QUERY
 
 KEYS = {
@@ -94,6 +94,13 @@ class World:
             foreign = [key for variable, key in KEYS.items() if not variable.lower().startswith(name)]
             found += [f"{word} at {name}" for word in (*foreign, *NEVER_UPSTREAM) if word.lower().encode() in raw]
         return found
+
+    def attempts(self, route: str) -> list[int]:
+        """How many each exchange by *route* took."""
+        # Else Envoy would write every ten seconds.
+        self.envoy.admin("POST", "/reopen_logs")
+        lines = map(json.loads, whole_lines(self.access_log))
+        return [line["attempts"] for line in lines if line["route"] == route]
 
     def everything_else(self) -> dict[str, bytes]:
         """What the sidecar and Envoy tell of themselves."""
@@ -291,6 +298,9 @@ def test_no_key_is_seen_where_it_does_not_belong(tmp_path: Path, placement: str)
             own = b"Credential=AKIDSCAN/" if name == "signed" else KEYS[f"{name.upper()}_API_KEY"].encode()
             assert own in upstream.raw, name
         assert world.leaks() == []
+        # Each provider's failures were tried again, by a filter's translation of each attempt or by the same request.
+        for name in ("openai", "anthropic"):
+            assert eventually(lambda name=name: max(world.attempts(name), default=0) > 1), name  # type: ignore[misc]
         assert sum(reply.status == 200 for reply in replies) > len(replies) / 3
         secrets = [*KEYS.values(), *CLIENT.values(), SIGNS]
         told = b"".join(reply.body + repr(reply.headers).encode() for reply in replies)

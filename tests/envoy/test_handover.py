@@ -7,7 +7,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy, Sidecar
+from extproc.exchange.attempts import HELD
 from extproc.reference import config as envoy_config
 from tests.support import placements
 from tests.support.gateway import KEYS, Backends, Gateway, configured
@@ -29,7 +30,12 @@ LONG: Any = [{"role": "user", "content": TEXT}]
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, elsewhere: bool = False) -> Iterator[Gateway]:
+def running(
+    folder: Path,
+    *arguments: str,
+    elsewhere: bool = False,
+    edit: Callable[[dict[str, Any]], None] | None = None,
+) -> Iterator[Gateway]:
     """Each provider behind the router and a filter of its cluster. *elsewhere*: that calls a sidecar of its own."""
     with ExitStack() as stack:
         first, second = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
@@ -40,6 +46,8 @@ def running(folder: Path, *arguments: str, elsewhere: bool = False) -> Iterator[
         sidecar = stack.enter_context(Sidecar(folder / "one", environ=KEYS, arguments=told))
         shared = Backends(folder, sidecar, first, second)
         config = configured(shared, "upstream", folder / "access.log")
+        if edit is not None:
+            edit(config)
         if elsewhere:
             (folder / "two").mkdir()
             other = stack.enter_context(Sidecar(folder / "two", environ=KEYS, arguments=arguments))
@@ -191,10 +199,61 @@ def test_another_process_gets_it_from_envoy(tmp_path: Path) -> None:
 BETWEEN_SECONDS = 2.0
 
 
+SLOW: Any = {
+    "name": "slow",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+        "delay": {"fixed_delay": f"{BETWEEN_SECONDS}s", "percentage": {"numerator": 100}},
+    },
+}
+"""Another filter of Envoy's, which takes BETWEEN_SECONDS between the two streams."""
+
+
+@pytest.mark.parametrize("api", ["chat", "messages"])
+def test_a_key_that_a_client_knows_opens_nothing(tmp_path: Path, api: str) -> None:
+    """One that is good at that time: the log tells it while the exchange that it belongs to goes on."""
+    told = tmp_path / "keys"
+    with running(tmp_path, *ON, edit=lambda config: _telling(config, told)) as gateway, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, gateway, api, "gpt-5")
+        assert eventually(lambda: bool(keys(gateway, told)), BETWEEN_SECONDS), "the key is told in time"
+        (key,) = keys(gateway, told)
+        before = carried(gateway)
+        mine: Any = [{"role": "user", "content": "z" * len(TEXT)}]
+        names = [HELD, f"x-extproc-{HELD}", f"extproc-{HELD}", "extproc", f"x-extproc.{HELD}"]
+        headers = dict.fromkeys(names, key) | {"cookie": f"{HELD}={key}", "x-request-id": key}
+        body = {"model": "gpt-5", "max_tokens": 99, "messages": mine, "metadata": {HELD: key}}
+        path = "/v1/chat/completions" if api == "chat" else "/v1/messages"
+        reply = gateway.send(f"{path}?{HELD}={key}", body, headers)
+        assert reply.status == 200 and is_answer(reply, api, stream=False), reply.body
+        assert is_answer(waiting.result(30), api, stream=False)
+        assert carried(gateway) == before + 1, "its own first attempt found its own, and the other's found the other's"
+        sent = [json.dumps(seen.json()["messages"]) for seen in gateway.openai_upstream.received]
+        assert sorted("z" * len(TEXT) in each for each in sent) == [False, True]
+        assert sorted(TEXT in each for each in sent) == [False, True]
+
+
+def _telling(config: dict[str, Any], told: Path) -> None:
+    """Have Envoy write the key of each exchange that goes on, and take its time between the two streams."""
+    manager = placements.manager(config)
+    manager["http_filters"].insert(-1, SLOW)
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    line = {"text_format_source": {"inline_string": f"%DYNAMIC_METADATA(extproc:{HELD})%\n"}}
+    log = {"name": "keys", "typed_config": {"@type": kind, "path": str(told), "log_format": line}}
+    manager["access_log"].append(log)
+    manager["access_log_options"] = {"access_log_flush_interval": "0.1s"}
+
+
+def keys(gateway: Gateway, told: Path) -> set[str]:
+    """Those that have been told so far."""
+    # Else it would write every ten seconds.
+    gateway.envoy.admin("POST", "/reopen_logs")
+    return set(re.findall(r"[0-9a-f]{32}", told.read_text("utf-8"))) if told.exists() else set()
+
+
 @contextmanager
 def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gateway, Workers]]:
-    """Either stream of an exchange in the one process or in the other, as chance has it. *between*: another filter of
-    Envoy's takes BETWEEN_SECONDS between the two."""
+    """Either stream of an exchange in the one process or in the other, as chance has it. *between*: there is time
+    between the two."""
     openai, anthropic = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
     with openai, anthropic, Workers(folder, 2, *ON, environ=KEYS) as workers:
         sockets = [address.removeprefix("unix:") for address in workers.addresses]
@@ -207,10 +266,7 @@ def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gatewa
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
         cluster["health_checks"][0].update(interval="0.3s", no_traffic_interval="0.3s", timeout="0.3s")
         if between:
-            delay = {"fixed_delay": f"{BETWEEN_SECONDS}s", "percentage": {"numerator": 100}}
-            kind = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
-            slow = {"name": "slow", "typed_config": {"@type": kind, "delay": delay}}
-            placements.manager(config)["http_filters"].insert(-1, slow)
+            placements.manager(config)["http_filters"].insert(-1, SLOW)
         with Envoy(folder, config) as envoy:
             shared = Backends(folder, cast(Sidecar, workers), openai, anthropic)
             yield Gateway("upstream", envoy, shared, log), workers

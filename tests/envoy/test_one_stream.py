@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 
 from extproc.demo import as_anthropic, as_openai
 from extproc.demo.processes import Envoy
-from extproc.demo.provider import Gate, sse_answer
+from extproc.demo.provider import Gate, json_answer, sse_answer
+from extproc.reference import config as envoy_config
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured, gateway
-from tests.support.upstream import chat_chunk, chat_stream, events, eventually
+from tests.support.upstream import chat, chat_chunk, chat_stream, events, eventually
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,19 @@ def exchanges(gateway: Gateway) -> dict[str, int]:
 
 def more(gateway: Gateway, before: dict[str, int]) -> dict[str, int]:
     return {role: count - before.get(role, 0) for role, count in exchanges(gateway).items()}
+
+
+def messages(gateway: Gateway) -> Counter[str]:
+    """How many have come, by phase."""
+    found = re.findall(r'extproc_messages_total\{phase="(\w+)"\} (\d+)', gateway.backends.metrics())
+    return Counter({phase: int(count) for phase, count in found})
+
+
+def test_one_exchange_is_four_messages_and_each_body_one_of_them(one: Gateway) -> None:
+    before = messages(one)
+    assert one.messages("gpt-5", messages=[{"role": "user", "content": "x" * 500_000}]).status == 200
+    phases = ("request_headers", "request_body", "response_headers", "response_body")
+    assert messages(one) - before == Counter(phases)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -98,9 +114,63 @@ def test_a_second_try_at_the_same_provider_is_the_first_again(one: Gateway) -> N
     assert first.header("authorization") == second.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
 
 
-def test_the_host_is_the_upstreams(one: Gateway) -> None:
-    one.messages("gpt-5")
-    assert one.openai_upstream.last.header("host") not in (None, f"127.0.0.1:{one.envoy.port}")
+def test_a_request_that_was_tried_twice_is_one_exchange_in_log_and_metrics(one: Gateway) -> None:
+    # No other test here asks for it: the log must have one line about it.
+    (whole,) = chat("hi").chunks
+    assert isinstance(whole, bytes)
+    answered = {**json.loads(whole), "model": "tried-twice"}
+    one.openai_upstream.will(as_openai.failure(503, "not now", "server_error"), json_answer(answered))
+    before = exchanges(one)
+    reply = one.messages("gpt-tried-twice")
+    assert reply.status == 200 and len(one.openai_upstream.received) == 2
+    assert eventually(lambda: more(one, before).get("router") == 1)
+    line = one.logged(answered["model"])
+    assert (line["attempts"], line["status"], line["route"]) == (2, 200, "openai")
+    assert line["input_tokens"] == answered["usage"]["prompt_tokens"] and not line["error"]
+
+
+HOSTS = ("one.example", "two.example")
+
+
+@pytest.fixture(scope="module")
+def _hosted(shared: Backends) -> Iterator[Gateway]:
+    """OpenAI behind two endpoints with names of their own, the second where the first one fails; Anthropic's route
+    leaves the host alone. What the endpoints say of routes is not read here."""
+    folder = shared.new_folder("one-stream-hosts")
+    config = configured(shared, "one-stream", folder / "access.log")
+    made = placements.clusters(config)["openai"]["load_assignment"]
+    (first,) = made["endpoints"]
+    made["endpoints"] = [{**envoy_config.copy_all(first), "priority": number} for number in (0, 1)]
+    for locality, host in zip(made["endpoints"], HOSTS, strict=True):
+        (endpoint,) = locality["lb_endpoints"]
+        endpoint["endpoint"]["hostname"] = host
+        placements.set_text(endpoint, "provider: anthropic\nauth: none\noptions: {model: another}\n")
+    taken = placements.route(config, "any_provider")["route"]["retry_policy"]["retry_priority"]
+    placements.route(config, "openai")["route"]["retry_policy"]["retry_priority"] = taken
+    placements.route(config, "anthropic")["route"]["auto_host_rewrite"] = False
+    with Envoy(folder, config) as envoy:
+        yield Gateway("one-stream", envoy, shared, folder / "access.log")
+
+
+def test_the_host_is_that_of_the_endpoint_on_each_attempt(_hosted: Gateway) -> None:
+    _hosted.backends.reset()
+    _hosted.openai_upstream.will(as_openai.failure(503, "not now", "server_error"))
+    assert _hosted.messages("gpt-5").status == 200
+    assert [seen.header("host") for seen in _hosted.openai_upstream.received] == [*HOSTS]
+
+
+def test_without_rewriting_the_provider_gets_the_clients_host(_hosted: Gateway) -> None:
+    _hosted.backends.reset()
+    assert _hosted.messages("claude-sonnet-4-5").status == 200
+    assert _hosted.anthropic_upstream.last.header("host") == f"127.0.0.1:{_hosted.envoy.port}"
+
+
+def test_what_an_endpoint_says_of_a_route_is_not_read(_hosted: Gateway) -> None:
+    _hosted.backends.reset()
+    assert _hosted.messages("gpt-5").status == 200
+    seen = _hosted.openai_upstream.last
+    assert (seen.path, seen.json()["model"]) == ("/v1/chat/completions", "gpt-5")
+    assert seen.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
 
 
 @pytest.mark.parametrize("own", ["anthropic", "openai", "no_such_route", "x" * 300])
