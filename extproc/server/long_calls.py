@@ -39,6 +39,8 @@ SHORT_SHARE = 5
 """One part in so many of what bodies may take while they are handled stays with the short ones, here."""
 HELD_SHARE = 6
 """The same of what may be held."""
+START_SECONDS = 3.0
+"""For so long calls wait for its start; where that takes longer, the next are answered here."""
 STABLE_SECONDS = 10.0
 """One that lived so long is followed by another at the next long call; after others long calls are answered here for as
 long as it takes to be that old."""
@@ -99,6 +101,7 @@ class LongCalls:
         self._link: Link | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._not_before = 0.0
+        self._waits_until = 0.0
         self._unheard = 0
         """Bytes that Envoy may hold of bodies for calls of which nothing has come back."""
         self._past = ""
@@ -132,6 +135,12 @@ class LongCalls:
             if self._over or asyncio.get_running_loop().time() < self._not_before:
                 return None
             self._start()
+        elif (
+            self._process is not None
+            and not self._process.listening
+            and asyncio.get_running_loop().time() > self._waits_until
+        ):
+            return None
         assert self._link is not None
         # What Envoy holds of it the other process counts, from its first answer on.
         self._unheard += COPIES * length
@@ -142,6 +151,7 @@ class LongCalls:
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
+        self._waits_until = loop.time() + START_SECONDS
         ours, theirs = socket.socketpair()
         shared = Ledger.shared_file()
         self._budget.share(Ledger(shared, 0))

@@ -242,6 +242,25 @@ async def test_one_that_cannot_be_started_keeps_nobody_waiting(
 
 
 @run
+async def test_one_that_is_slow_to_start_keeps_the_next_not_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "START_SECONDS", 0.0)
+    async with world() as made:
+        first, second, third = (process(made.channel) for _ in range(3))
+        await first.write(headers())
+        await until(lambda: made.long_calls.pid)
+        os.kill(made.long_calls.pid, signal.SIGSTOP)
+        assert (await asked(second, LONG)).request_body.response.body_mutation.body
+        assert made.service.open_sessions == 1, "it is answered here"
+        os.kill(made.long_calls.pid, signal.SIGCONT)
+        assert (await first.read()).WhichOneof("response") == "request_headers"
+        await until(lambda: made.long_calls._process and made.long_calls._process.listening)
+        assert (await asked(third, LONG)).request_body.response.body_mutation.body
+        assert made.service.open_sessions == 1, "and what comes later there"
+        for call in (first, second, third):
+            await ended(call)
+
+
+@run
 async def test_a_drain_lets_its_calls_end_and_ends_it() -> None:
     async with world() as made:
         call = process(made.channel)
