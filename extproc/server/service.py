@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -86,12 +86,48 @@ class TooMuchHeld(ValueError):
     """What came while an exchange waits is more than is kept; the stream can only be failed."""
 
 
-class ExchangeSession:
-    """One stream of ``Process``. ``receive`` each message, ``close`` once when the stream has ended, however it did.
+class MessageSession(Protocol):
+    """One stream of ``Process``, for a transport. ``receive`` each message, ``close`` once when the stream has ended,
+    however it did.
 
-    When ``asks`` is set, have it carried out and ``resume`` with what came of it. Messages may be received meanwhile:
-    they are kept, in their order, *max_held* bytes of them at most.
+    When ``asks`` is set, have it carried out and ``resume`` with what came of it. Messages may be received meanwhile.
     """
+
+    __slots__ = ()
+
+    @property
+    def is_slow(self) -> bool:
+        """The next message may take as long as the longest, however short it is."""
+
+    @property
+    def asks(self) -> Ask | None:
+        """What this stream waits for."""
+
+    def receive(self, message: bytes) -> Sequence[Encoded]:
+        """The answers to one message, in their order. Raises NotAMessage, TooMuchHeld, and nothing else."""
+
+    def receive_parts(self, parts: list[bytes]) -> Sequence[Encoded]:
+        """The same for a message in the *parts* in which it came."""
+
+    def expect(self, size: int) -> Sequence[Encoded]:
+        """The answers to a long message of *size* bytes that begins to come: none, if it may. The stream ends with
+        them."""
+
+    def resume(self, ask: Ask, result: Result) -> Sequence[Encoded]:
+        """The answers that come of *result*: those that were due, as far as nothing else is asked now. Raises
+        NotAMessage."""
+
+    def refuse(self, *, too_large: bool) -> Sequence[Encoded]:
+        """What to answer to a message that is not taken, because it is larger than any may be or because there is no
+        room for it now. The stream ends with it."""
+
+    def close(self) -> None:
+        """The stream has ended."""
+
+
+class ExchangeSession(MessageSession):
+    """That of an exchange. Messages that come while it waits are kept, in their order, *max_held* bytes of them at
+    most."""
 
     __slots__ = ("_budget", "_carried", "_closed", "_exchange", "_held", "_held_bytes", "_kept", "_max_held", "_spent")
 
@@ -115,20 +151,16 @@ class ExchangeSession:
 
     @property
     def is_slow(self) -> bool:
-        """The next message may take as long as the longest, however short it is."""
         return self._exchange.is_compressed
 
     @property
     def asks(self) -> Ask | None:
-        """What this stream waits for."""
         return self._exchange.asks
 
     def receive(self, message: bytes) -> list[Encoded]:
-        """The answers to one message, in their order. Raises NotAMessage, TooMuchHeld, and nothing else."""
         return self.receive_parts([message])
 
     def receive_parts(self, parts: list[bytes]) -> list[Encoded]:
-        """The same for a message in the *parts* in which it came."""
         if self._spent is None:
             return self._received(parts)
         began = time.perf_counter()
@@ -169,8 +201,6 @@ class ExchangeSession:
         return self.refuse(too_large=self._carried > budget.most_carried) or answers
 
     def expect(self, size: int) -> list[Encoded]:
-        """The answers to a long message of *size* bytes that begins to come: none, if it may. The stream ends with
-        them."""
         self._exchange.announce(size)
         return self._kept_within([])
 
@@ -187,8 +217,6 @@ class ExchangeSession:
         return [self._exchange.patience().encoded()]
 
     def resume(self, ask: Ask, result: Result) -> list[Encoded]:
-        """The answers that come of *result*: those that were due, as far as nothing else is asked now. Raises
-        NotAMessage."""
         answers = self._kept_within([answer.parts() for answer in self._exchange.resume(ask, result)])
         held = self._held
         while held and self._exchange.asks is None:
@@ -199,8 +227,6 @@ class ExchangeSession:
         return answers
 
     def refuse(self, *, too_large: bool) -> list[Encoded]:
-        """What to answer to a message that is not taken, because it is larger than any may be or because there is no
-        room for it now. The stream ends with it."""
         answers = [answer.parts() for answer in self._exchange.turn_away(too_large=too_large)]
         # Nor is what it had come with kept.
         kept, self._kept = self._kept, self._exchange.kept

@@ -192,10 +192,24 @@ async def test_a_client_that_goes_away_closes_its_exchange() -> None:
         assert service.endings == {("translator", Ending.CANCELLED): 1}
 
 
+class Buggy:
+    """A session that is right but for its answers."""
+
+    def __init__(self, session: ExchangeSession) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def receive(self, message: bytes) -> float:
+        return 1 / 0
+
+
 @run
 async def test_a_bug_fails_the_stream_and_never_ends_it_well(monkeypatch: Any, caplog: Any) -> None:
     async with serving() as (_, service, channel):
-        monkeypatch.setattr(ExchangeSession, "receive", lambda self, message: 1 / 0)
+        opened = Service.open
+        monkeypatch.setattr(Service, "open", lambda *args, **how: Buggy(opened(*args, **how)))
         call = process(channel)
         with pytest.raises(grpc.aio.AioRpcError):
             await ask(call, headers())

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...settings import Settings
-from ..effects import Effects
-from ..service import PROCESS, ROLE_HEADER, SERVICE, ExchangeSession, NotAMessage, Service, TooMuchHeld
+from ..service import PROCESS, ROLE_HEADER, SERVICE, Service
 from .heads import Head
 from .health import Health
 from .limits import Counters, H2Limits, of_our_own
-from .messages import CallFailed, InParts, Status
+from .messages import InParts
+from .process import ProcessCall
 from .session import Answerer, Outlet
 from .shell import H2Listener
 
 if TYPE_CHECKING:
     from ..long_calls import LongCalls
     from .passing import PassedOn
-
-log = logging.getLogger(__name__)
 
 SPARE_STREAMS = 1024
 """Streams of one connection beyond those that the service takes: it refuses them in the client's own words, and health
@@ -86,10 +82,10 @@ class H2Server:
             return _Undecided(role, outlet, self, self._long_calls)
         return self.answerer(role, outlet)
 
-    def answerer(self, role: str, outlet: Outlet, *, overloaded: bool = False) -> _Process:
+    def answerer(self, role: str, outlet: Outlet, *, overloaded: bool = False) -> ProcessCall:
         """What answers a call here."""
         session = self._service.open(role, overloaded=overloaded)
-        return _Process(session, outlet, self._listener, self._service.effects)
+        return ProcessCall(session, outlet, self._listener, self._service.effects)
 
     @property
     def has_room(self) -> bool:
@@ -133,68 +129,3 @@ class _Undecided:
     def close(self) -> None:
         if self._passed is not None:
             self._passed.close()
-
-
-class _Process:
-    """One stream; it alone knows both what a session and what a gRPC call fails with."""
-
-    __slots__ = ("_effects", "_listener", "_outlet", "_session", "_waiting")
-
-    def __init__(self, session: ExchangeSession, outlet: Outlet, listener: H2Listener, effects: Effects) -> None:
-        self._session = session
-        self._outlet = outlet
-        self._listener = listener
-        self._effects = effects
-        self._waiting: asyncio.Task[None] | None = None
-
-    @property
-    def is_slow(self) -> bool:
-        return self._session.is_slow
-
-    def receive(self, message: bytes) -> Sequence[InParts]:
-        return self._answers(message, [])
-
-    def receive_parts(self, parts: list[bytes]) -> Sequence[InParts]:
-        return self._answers(b"", parts)
-
-    def _answers(self, message: bytes, parts: list[bytes]) -> Sequence[InParts]:
-        """To *parts*, if there are any, else to *message*."""
-        try:
-            answers = self._session.receive_parts(parts) if parts else self._session.receive(message)
-        except NotAMessage as error:
-            raise CallFailed(Status.INTERNAL, str(error)) from None
-        except TooMuchHeld as too_much:
-            raise CallFailed(Status.RESOURCE_EXHAUSTED, str(too_much)) from None
-        if self._session.asks is not None and self._waiting is None:
-            self._outlet.stay()
-            self._waiting = self._listener.loop.create_task(self._wait())
-        return answers
-
-    def expect(self, size: int) -> Sequence[InParts]:
-        return self._session.expect(size)
-
-    def refuse(self, *, too_large: bool) -> Sequence[InParts]:
-        return self._session.refuse(too_large=too_large)
-
-    async def _wait(self) -> None:
-        """Have carried out what the session asks, until it asks no more."""
-        session, outlet = self._session, self._outlet
-        try:
-            while (ask := session.asks) is not None:
-                result = await self._effects.run(ask)
-                for answer in session.resume(ask, result):
-                    outlet.send(answer)
-                self._listener.flush()
-            self._waiting = None
-            outlet.settle()
-        except NotAMessage as error:
-            outlet.end(Status.INTERNAL, str(error))
-        except Exception:
-            log.exception("a bug in a stream's handler")
-            outlet.end(Status.INTERNAL, "internal error")
-        self._listener.flush()
-
-    def close(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._session.close()

@@ -23,6 +23,7 @@ from extproc.server.h2.heads import EMPTY_TABLE
 from extproc.server.h2.health import SERVING, Health
 from extproc.server.h2.limits import Counters, H2Limits
 from extproc.server.h2.messages import prefixed
+from extproc.server.h2.protocol import H2Protocol
 from extproc.server.h2.shell import H2Listener
 
 from .peer import ECHO, HELLO, REQUEST, Echo, data, headers
@@ -423,7 +424,7 @@ def test_no_flood_makes_others_wait(run: Any, flood: str) -> None:
             for writer in writers:
                 writer.write(HELLO + headers(1, block=b"\x20" + REQUEST) + FLOODS[flood])
             turns = []
-            proceed = shell.H2Protocol.take_turn
+            proceed = H2Protocol.take_turn
 
             def timed(self: Any, **how: bool) -> bool:
                 began = time.thread_time()
@@ -431,12 +432,12 @@ def test_no_flood_makes_others_wait(run: Any, flood: str) -> None:
                 turns.append(time.thread_time() - began)
                 return was_long
 
-            shell.H2Protocol.take_turn = timed  # type: ignore[method-assign]
+            H2Protocol.take_turn = timed  # type: ignore[method-assign]
             try:
                 await asyncio.sleep(0.2)
                 await echoed(channel, b"there")
             finally:
-                shell.H2Protocol.take_turn = proceed  # type: ignore[method-assign]
+                H2Protocol.take_turn = proceed  # type: ignore[method-assign]
             # Python may collect its garbage in one of them.
             assert turns and sum(turn >= 0.05 for turn in turns) <= 1
 
@@ -512,7 +513,8 @@ def test_a_bug_in_one_connection_leaves_the_others_their_timer(
         async with serving(limits) as (server, where), talking(where), talking(where) as (reader, writer):
             await server.until(lambda: len(server.listener.connections) == 2)
             first = next(iter(server.listener.connections))
-            monkeypatch.setattr(first, "tick", lambda now: 1 / 0)
+            ticked = H2Protocol.tick
+            monkeypatch.setattr(H2Protocol, "tick", lambda self, now: 1 / 0 if self is first else ticked(self, now))
             await server.until(lambda: len(server.listener.connections) == 1)
             writer.write(frames.PREFACE[:5])
             assert (await frames_of(reader))[-1][0] == frames.GOAWAY

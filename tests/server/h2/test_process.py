@@ -11,10 +11,10 @@ from extproc.server.effects import Effects
 from extproc.server.h2.heads import Head
 from extproc.server.h2.limits import Counters, H2Limits
 from extproc.server.h2.messages import prefixed
+from extproc.server.h2.process import ProcessCall
 from extproc.server.h2.session import Outlet
 from extproc.server.h2.shell import H2Listener
-from extproc.server.h2.transport import _Process
-from extproc.server.service import ExchangeSession, TooMuchHeld
+from extproc.server.service import MessageSession, TooMuchHeld
 from extproc.settings import Settings
 from tests.server.test_grpcio import run
 
@@ -56,8 +56,8 @@ async def held(session: Slow, first: bytes = b"first") -> Caller:
     listener = H2Listener({}, H2Limits(), Counters())
     listener.loop = asyncio.get_running_loop()
 
-    def made(head: Head, outlet: Outlet) -> _Process:
-        return _Process(cast(ExchangeSession, session), outlet, listener, Effects(Settings()))
+    def made(head: Head, outlet: Outlet) -> ProcessCall:
+        return ProcessCall(cast(MessageSession, session), outlet, listener, Effects(Settings()))
 
     peer = Caller(methods={ECHO: made})
     peer.say(headers(3), data(3, prefixed(first)))
