@@ -10,7 +10,7 @@ block's start, gaps in the indexes, a missing content_block_stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 from ...llm import marker
@@ -40,10 +40,12 @@ from ...llm.failures import ErrorKind, ProtocolError
 from ...llm.losses import LossReport
 from ...settings import Limits
 from ..base import ResponseHead, UpstreamCall, encode
+from ..shared.alike import Alike
 from ..shared.counts import added, whole
 from ..shared.errors import is_bare_error
 from ..shared.fragments import fragment, place, says_something, several, string, text_in, unread
-from ..shared.parser import ParserBase
+from ..shared.parser import ParserBase, named
+from ..shared.reading import decode
 from .vocabulary import ERROR_KINDS, NAME, SIGNER, STOP_REASONS
 
 _TEXT, _THINKING, _TOOL, _OPAQUE = range(4)
@@ -58,15 +60,48 @@ _OF_TOOL: Final = frozenset({"type", "id", "name", "input", "arguments", "parame
 _OF_EMPTY: Final = frozenset({"type", "citations"})
 
 
+_DELTA: Final = b"content_block_delta"
+"""The name of by far the most events."""
+_PLAIN: Final[dict[int, tuple[str, str]]] = {
+    _TEXT: ("text_delta", "text"),
+    _THINKING: ("thinking_delta", "thinking"),
+    _TOOL: ("input_json_delta", "partial_json"),
+}
+"""Of which type a block's deltas are, and in which member their text stands."""
+
+
 class _Block:
     """An open block: our number for it, its kind, and a tool's input as its start gave it, until more of it came."""
 
-    __slots__ = ("input", "kind", "number")
+    __slots__ = ("alike", "input", "kind", "number")
 
     def __init__(self, number: int, kind: int, input_: Any = None) -> None:
         self.number = number
         self.kind = kind
         self.input = input_
+        self.alike = Alike()
+
+    def more(self, text: str) -> tuple[ResponseEvent]:
+        """What *text* of a delta says."""
+        number, kind = self.number, self.kind
+        if kind == _TEXT:
+            return (TextDelta(number, text),)
+        return (ThinkingDelta(number, text) if kind == _THINKING else ToolInputDelta(number, text),)
+
+    def text_of(self, message: dict[str, Any]) -> str | None:
+        """The text of a delta that plainly goes on with this block."""
+        delta, plain = message.get("delta"), _PLAIN.get(self.kind)
+        if message.get("type") != "content_block_delta" or type(delta) is not dict or plain is None:
+            return None
+        text = delta.get(plain[1])
+        return text if delta.get("type") == plain[0] and type(text) is str else None
+
+    def read(self, data: bytes) -> str | None:
+        try:
+            message = decode(data, "")
+        except ProtocolError:
+            return None
+        return self.text_of(message) if type(message) is dict else None
 
 
 class MessagesParser(ParserBase):
@@ -85,8 +120,32 @@ class MessagesParser(ParserBase):
         self._details: dict[str, Any] = {}
         self._extra: Extra = {}
         self._signer = call.undo.signer or SIGNER
+        self._last: _Block | None = None  # of which the last delta was, while it is open
 
     # ---- streamed
+
+    def on_item(self, item: Any, *, last: bool) -> Iterable[ResponseEvent]:
+        data: bytes = item.data
+        if item.event != _DELTA or not data.startswith(b"{") or self.is_heavy(data):
+            return super().on_item(item, last=last)
+        block = self._last
+        if block is not None and (text := block.alike.text(data)):
+            return block.more(text)
+        message = self.decode_message(data, item.event, last=last)
+        if message is None:
+            return ()
+        block = self._block_of(message)
+        if block is None or not (text := block.text_of(message)):
+            return self.on_message(named(message, item.event))
+        block.alike.learn(data, text, block.read)
+        block.input = None
+        self._last = block
+        return block.more(text)
+
+    def _block_of(self, message: Any) -> _Block | None:
+        """The open block that a message goes on with, where it plainly says so."""
+        index = message.get("index") if type(message) is dict else None
+        return self._blocks.get(index) if type(index) is int else None
 
     def on_message(self, message: Any) -> Iterator[ResponseEvent]:
         if type(message) is not dict:
@@ -223,6 +282,7 @@ class MessagesParser(ParserBase):
             raise ProtocolError("content_block_delta", f"tool input for block {index}, which has not started")
 
     def _end_block(self, index: int) -> Iterator[ResponseEvent]:
+        self._last = None
         block = self._blocks.pop(index, None)
         if block is not None:
             if block.input is not None:
@@ -265,6 +325,7 @@ class MessagesParser(ParserBase):
             return  # what a Go server writes for no call at all
         number = self._count
         self._count += 1
+        self._last = None
         kind = content.get("type") or _kind_of(content) or ("tool_use" if string(content, "name") else "")
         if kind in ("text", "output_text"):
             self._blocks[index] = _Block(number, _TEXT)

@@ -110,15 +110,19 @@ class ParserBase:
             return (KeepAlive(),)
         if item.event == b"error":
             return (self.on_error_event(item.data),)
-        if (framed := _FRAMED.match(item.data)) is not None:
-            # Framed once more, what was framed already.
-            return self.on_item(sse.ServerSentEvent(item.event, item.data[framed.end() :]), last=last)
-        if item.data[:8].strip(b'" ')[:6].upper() == b"[DONE]":
-            return self.on_done()
-        message = self.decode_message(item.data, item.event, last=last) if item.data.strip() else None
-        if item.event and self.event_names and type(message) is dict and "type" not in message:
-            message = {"type": item.event.decode("utf-8", "replace"), **message}
-        return () if message is None else self.on_message(message)
+        data: bytes = item.data
+        if not data.startswith(b"{"):
+            if (framed := _FRAMED.match(data)) is not None:
+                # Framed once more, what was framed already.
+                return self.on_item(sse.ServerSentEvent(item.event, data[framed.end() :]), last=last)
+            if data[:8].strip(b'" ')[:6].upper() == b"[DONE]":
+                return self.on_done()
+            if not data.strip():
+                return ()
+        message = self.decode_message(data, item.event, last=last)
+        if message is None:
+            return ()
+        return self.on_message(named(message, item.event) if item.event and self.event_names else message)
 
     def bytes_of(self, item: Any) -> bytes:
         """An item of the framing, as it came."""
@@ -510,6 +514,13 @@ _DELTA_OF: Final[dict[type, Any]] = {
     ThinkingStarted: ThinkingDelta,
     ToolCallStarted: ToolInputDelta,
 }
+
+
+def named(message: Any, event: bytes) -> Any:
+    """*message* of an *event*, by whose name it has a type where it says none."""
+    if type(message) is dict and "type" not in message:
+        return {"type": event.decode("utf-8", "replace"), **message}
+    return message
 
 
 def _is_empty(data: bytes, name: bytes, known: tuple[bytes, ...]) -> bool:

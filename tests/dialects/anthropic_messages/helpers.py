@@ -54,15 +54,29 @@ def emit(model: str = "claude-sonnet-4-5", *, quirks: dict[str, Any] | None = No
     return Emitted(DIALECT.emit_request(Request(**members), upstream, losses), losses)
 
 
-def read(
-    data: bytes | Iterable[bytes], *, headers: list[tuple[str, str]] = SSE, status: int = 200, undo: Undo | None = None
-) -> list[e.ResponseEvent]:
-    """An upstream's answer as events."""
+def parser_of(
+    headers: list[tuple[str, str]] = SSE, status: int = 200, undo: Undo | None = None, losses: LossReport | None = None
+) -> Any:
     request = Request(dialect="x", model="m", messages=[])
     call = UpstreamCall("POST", "/", [], {}, request, undo or Undo())
-    parser = DIALECT.response_parser(call, ResponseHead(status, headers), Limits(), LossReport())
+    report = LossReport() if losses is None else losses
+    return DIALECT.response_parser(call, ResponseHead(status, headers), Limits(), report)
+
+
+def read(
+    data: bytes | Iterable[bytes],
+    *,
+    headers: list[tuple[str, str]] = SSE,
+    status: int = 200,
+    undo: Undo | None = None,
+    losses: LossReport | None = None,
+) -> list[e.ResponseEvent]:
+    """An upstream's answer as events."""
+    parser = parser_of(headers, status, undo, losses)
     chunks = [data] if isinstance(data, bytes) else data
-    return [event for chunk in chunks for event in parser.feed(chunk)] + parser.end()
+    events: list[e.ResponseEvent] = [event for chunk in chunks for event in parser.feed(chunk)]
+    events += parser.end()
+    return events
 
 
 def stream_of(*events: dict[str, Any]) -> bytes:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.dialects.base import Undo
 from extproc.llm import events as e
 from extproc.llm import marker
 from extproc.llm.events import StopReason, Usage
 from extproc.llm.failures import ErrorKind
+from extproc.llm.losses import LossReport
 
-from .helpers import JSON, read, stream_of
+from .helpers import JSON, parser_of, read, stream_of
 
 CLAUDE = "anthropic-claude-v1"
 
@@ -418,3 +422,66 @@ def test_errors() -> None:
 def test_a_stream_where_a_whole_was_declared() -> None:
     got = read(stream_of(start(), block(0, **TEXT), message_delta(), STOP), headers=JSON)
     assert isinstance(got[-1], e.ResponseEnded)
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "anthropic_messages"
+SAID = st.sampled_from(["a", "b", "", '"', "\\", "{", "another text", "\u00e9", "\U0001f600", '{"k": 1}', None, 7])
+MORE = st.sampled_from([{}, {}, {}, {"index": 0}, {"text": "x"}, {"type": "text_delta"}, {"citation": {"type": "c"}}])
+DELTAS = st.builds(
+    lambda index, kind, member, text, more, behind: {
+        "type": "content_block_delta",
+        **({"index": index} if not behind else {}),
+        "delta": {"type": kind, member: text, **more},
+        **({"index": index} if behind else {}),
+        **more,
+    },
+    st.sampled_from([0, 0, 0, 1, 2, "0", None]),
+    st.sampled_from(["text_delta", "text_delta", "thinking_delta", "input_json_delta", "signature_delta", "odd_delta"]),
+    st.sampled_from(["text", "text", "thinking", "partial_json", "signature"]),
+    SAID,
+    MORE,
+    st.booleans(),
+)
+BLOCKS = st.builds(block, st.sampled_from([0, 1, 2]), type=st.sampled_from(["text", "thinking", "odd"])) | st.builds(
+    lambda index: block(index, type="tool_use", id="t", name="f", input={}), st.sampled_from([0, 1, 2])
+)
+
+
+def renamed(stream: bytes) -> bytes:
+    """*stream* with another name for the events of deltas: of those everything is read."""
+    return stream.replace(b"event: content_block_delta\n", b"event: content_block\n")
+
+
+def both(stream: bytes) -> tuple[list[e.ResponseEvent], list[e.ResponseEvent], LossReport, LossReport]:
+    by_text, by_all = LossReport(), LossReport()
+    return read(stream, losses=by_text), read(renamed(stream), losses=by_all), by_text, by_all
+
+
+@given(st.lists(DELTAS | DELTAS | DELTAS | BLOCKS | st.builds(ended, st.sampled_from([0, 1, 2])), max_size=12))
+def test_of_a_delta_that_is_as_one_before_it_the_text_alone_is_read(events: list[dict[str, Any]]) -> None:
+    one, other, by_text, by_all = both(stream_of(start(), block(0, **TEXT), *events, message_delta(), STOP))
+    assert one == other and list(by_text) == list(by_all)
+
+
+@pytest.mark.parametrize("data", [path.read_bytes() for path in sorted(GOLDEN.glob("*.sse"))])
+def test_a_delta_as_the_one_before_says_what_all_of_it_says(data: bytes) -> None:
+    one, other, by_text, by_all = both(data)
+    assert one == other and list(by_text) == list(by_all)
+
+
+@pytest.mark.parametrize(
+    ("opened", "kind", "member", "made"),
+    [
+        ({"type": "text", "text": ""}, "text_delta", "text", e.TextDelta),
+        ({"type": "thinking", "thinking": ""}, "thinking_delta", "thinking", e.ThinkingDelta),
+        ({"type": "tool_use", "id": "t", "name": "f"}, "input_json_delta", "partial_json", e.ToolInputDelta),
+    ],
+)
+def test_each_kind_of_delta_is_learned(opened: dict[str, Any], kind: str, member: str, made: Any) -> None:
+    parser = parser_of()
+    parser.feed(stream_of(start(), block(0, **opened), delta(0, kind, **{member: '{"k":"'})))
+    more = stream_of(delta(0, kind, **{member: "a\\n"}))
+    assert parser._last is not None and parser._last.alike.text(more.partition(b"data: ")[2].rstrip()) == "a\\n"
+    assert parser.feed(more) == [made(0, "a\\n")]
+    parser.feed(stream_of(ended(0)))
+    assert parser._last is None
