@@ -264,6 +264,10 @@ class Connection:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
         if self.phase is ConnectionPhase.SETTINGS and (kind != frames.SETTINGS or flags & frames.ACK):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if kind == frames.DATA and stream_id:
+            # By far the most; of a frame's length the reader has seen to it.
+            self._on_data(flags, stream_id, payload)
+            return
         handler = self._on.get(kind)
         if handler is None:
             self._count("max_stray_frames")

@@ -145,7 +145,11 @@ class FrameReader:
 
     def feed(self, data: bytes) -> None:
         """Add what came."""
-        self._later.append((data, 0))
+        if self._at == len(self._data) and not self._later:
+            # Of by far the most reads the one before ended with a frame.
+            self._data, self._at = data, 0
+        else:
+            self._later.append((data, 0))
 
     def cut(self, data: bytes) -> list[tuple[int, int, int, bytes]]:
         """Type, flags, stream and payload of each frame that is there once *data* has come."""

@@ -11,6 +11,7 @@ from .heads import block
 
 PREFIX: Final = struct.Struct(">BI")
 """Five bytes before each message: the compressed flag and the length."""
+PREFIX_BYTES: Final = 5
 
 SHORT: Final = 4096
 """What comes behind so short a piece is put to it, so that many tiny pieces are not kept as such."""
@@ -79,7 +80,8 @@ def _fields(status: int, message: str) -> list[tuple[str, str]]:
 
 def prefixed(message: bytes) -> bytes:
     """A message as it goes into DATA frames."""
-    return PREFIX.pack(0, len(message)) + message
+    # A number of five bytes: half of what packing takes.
+    return len(message).to_bytes(PREFIX_BYTES, "big") + message
 
 
 class Inbox:
@@ -107,12 +109,12 @@ class Inbox:
         self._encoding = encoding
 
     def __len__(self) -> int:
-        return self._size if self._length is None else self._size + PREFIX.size
+        return self._size if self._length is None else self._size + PREFIX_BYTES
 
     @property
     def announced(self) -> int:
         """Bytes of the message that is not whole yet, with its prefix; 0 if none has begun."""
-        return 0 if self._length is None else self._length + PREFIX.size
+        return 0 if self._length is None else self._length + PREFIX_BYTES
 
     @property
     def whole(self) -> int:
@@ -149,21 +151,21 @@ class Inbox:
         """The next message, or None while it is not all there. Raises CallFailed for one that cannot be taken."""
         length = self._length
         if length is None:
-            if self._size < PREFIX.size:
+            if self._size < PREFIX_BYTES:
                 return None
             length, start = self._announced()
             first = self._chunks[0]
             end = start + length
             if end <= len(first):
-                self._size -= PREFIX.size + length
+                self._size -= PREFIX_BYTES + length
                 if end == len(first):
-                    del self._chunks[0]
+                    self._chunks.pop(0)
                     end = 0
                 self._at = end
                 return first[start : start + length]
             self._chunks[0] = first[start:]
             self._at = 0
-            self._size -= PREFIX.size
+            self._size -= PREFIX_BYTES
             self._length = length
         if self._size < length:
             return None
@@ -180,7 +182,7 @@ class Inbox:
     def _announced(self) -> tuple[int, int]:
         """The next message's length, and where it begins in the first chunk. Raises CallFailed."""
         first, at = self._chunks[0], self._at
-        if len(first) - at < PREFIX.size:
+        if len(first) - at < PREFIX_BYTES:
             first, at = b"".join(self._chunks)[at:], 0
             self._chunks, self._at = [first], at
         if first[at]:
@@ -189,7 +191,7 @@ class Inbox:
         length = (first[at + 1] << 24) + (first[at + 2] << 16) + (first[at + 3] << 8) + first[at + 4]
         if length > self._limit:
             raise MessageTooLong(length, self._limit)
-        return length, at + PREFIX.size
+        return length, at + PREFIX_BYTES
 
     def _compressed(self, flag: int) -> CallFailed:
         if flag == 1 and self._encoding not in ("", "identity"):
