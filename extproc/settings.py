@@ -125,8 +125,9 @@ class Settings:
         256 * MIB,
         "bytes",
         "What Envoy may hold of bodies above 1 MiB, for all streams together: twice their content-length while they "
-        "come, then what is made of them, until the upstream answers. The next clients are told that the gateway is "
-        "overloaded, before their bodies are read; one that alone is more, that it is too large.",
+        "come, then what is made of them, until the upstream answers; and six times the length of heads above 8 KiB "
+        "whose bodies are still to come. The next clients who send such are told that the gateway is overloaded, "
+        "before their bodies are read; one that alone is more, that it is too large.",
     )
     handover_bytes: int = _setting(
         32 * MIB,

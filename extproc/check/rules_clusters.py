@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .rule import ERROR, WARNING, Found, rule
-from .topology import MIB, OPTIONS, Cluster, Config
+from .topology import MIB, OPTIONS, Cluster, Config, EnvoyRoute, Manager
 
 STREAMS = 4096
 """Requests in flight that the sidecar's cluster should carry at least."""
@@ -11,6 +11,8 @@ WINDOW = 16 * MIB
 """Envoy's window of an HTTP/2 stream where the configuration names none (seen on 1.40)."""
 LISTENER = 32 * MIB
 """What a request with images may need: Anthropic takes 32 MB."""
+BODY = "request_body_buffer_limit"
+"""On a route, else on its virtual host: more than the listener's bound, for whole bodies alone."""
 HTTP2 = ("explicit_http_config", "http2_protocol_options")
 
 
@@ -20,8 +22,19 @@ def sidecars(config: Config) -> list[Cluster]:
 
 def _largest_body(config: Config) -> int:
     """The most that Envoy may hand to the sidecar at once."""
-    listeners = [m.listener.get("per_connection_buffer_limit_bytes").number(MIB) for m in config.managers]
-    return max([*listeners, *(c.buffer() for c in config.clusters.values() if c.filters)], default=MIB)
+    routes = [_held_for(route, route.table.manager) for route in config.routes if route.table.manager]
+    bounds = [*map(_buffer, config.managers), *routes, *(c.buffer() for c in config.clusters.values() if c.filters)]
+    return max(bounds, default=MIB)
+
+
+def _buffer(manager: Manager) -> int:
+    return manager.listener.get("per_connection_buffer_limit_bytes").number(MIB)
+
+
+def _held_for(route: EnvoyRoute, manager: Manager) -> int:
+    """How much of a request, or of an answer that is no stream, *manager* holds for the sidecar on *route*."""
+    levels = [level.get(BODY) for level in (route.node, route.host) if level.has(BODY)]
+    return max([_buffer(manager), *(node.number(0) for node in levels[:1])])
 
 
 def _bounds_matter(config: Config) -> bool:
@@ -102,14 +115,41 @@ def upstream_buffer(config: Config) -> Found:
             yield cluster.node.get("per_connection_buffer_limit_bytes")
 
 
+def _is_before_filters(config: Config, manager: Manager) -> bool:
+    """Whether routes of *manager* lead to a cluster with a filter of ours."""
+    routes = [route for route in config.routes if route.table.manager is manager]
+    return any(cluster.filters for route in routes for cluster in config.reached(route))
+
+
+@rule(
+    "slow-client", ERROR, "a listener before an upstream filter holds less than an answer may be long",
+    then="Envoy crashes where a client is slow to read a streamed answer: when its end has come, no more may wait "
+    "than this (seen on 1.37 to 1.40)",
+    write="per_connection_buffer_limit_bytes: 67108864, and in the connection manager "
+    "http2_protocol_options: {initial_stream_window_size: 67108864}",
+)  # fmt: skip
+def slow_client(config: Config) -> Found:
+    for manager in config.managers:
+        if not _is_before_filters(config, manager):
+            continue
+        if manager.listener and _buffer(manager) < LISTENER:
+            yield manager.listener.get("per_connection_buffer_limit_bytes")
+        window = manager.node.get("http2_protocol_options", "initial_stream_window_size")
+        if manager.node.get("codec_type").text != "HTTP1" and window.number(WINDOW) < LISTENER:
+            yield window, "an HTTP/2 client's stream before an upstream filter holds less than an answer may be long"
+
+
 @rule(
     "listener-buffer", WARNING, "the listener holds less than a request with images may be long",
     then="larger requests get a 413, and larger answers that are no stream a 500",
-    write="per_connection_buffer_limit_bytes: 67108864",
+    write="per_connection_buffer_limit_bytes: 67108864; or request_body_buffer_limit: 67108864 on the virtual "
+    "host, where no cluster has a filter",
 )  # fmt: skip
 def listener_buffer(config: Config) -> Found:
     for manager in config.managers:
-        served = [r for r in config.routes if r.table.manager is manager and config.is_translated(r)]
-        node = manager.listener.get("per_connection_buffer_limit_bytes")
-        if manager.listener and (manager.filters or served) and node.number(MIB) < LISTENER:
-            yield node
+        routes = [route for route in config.routes if route.table.manager is manager]
+        held = [_held_for(route, manager) for route in routes if route.filters] or [_buffer(manager)]
+        if not manager.listener or _is_before_filters(config, manager):
+            continue
+        if manager.filters and min(held) < LISTENER:
+            yield manager.listener.get("per_connection_buffer_limit_bytes")

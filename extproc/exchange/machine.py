@@ -64,6 +64,8 @@ Steps = Generator[Effect, Result, Reply]
 
 EXCHANGE_BYTES: Final = 16 * 1024
 """Bytes of memory that an exchange takes beside what it keeps: measured with streams in their middle."""
+HEAD_COPIES: Final = 6
+"""What Envoy takes for a long head, to the head's length: 0.3 MB for 50 KB."""
 HEADER_BYTES: Final = 160
 """What a header takes beside its text."""
 LONG_BODY: Final = 1024 * 1024
@@ -320,10 +322,13 @@ class Exchange:
 
     @property
     def carried(self) -> int:
-        """Bytes that Envoy holds of a long body for this exchange: twice what it is until it is here, once to keep and
-        once to send, then what the upstream gets until it answers."""
+        """Bytes that Envoy holds of what is long for this exchange: of a body twice what it is until it is here, once
+        to keep and once to send, then what the upstream gets until it answers; of a head, while its body is waited for,
+        several times what it is."""
         phase = self.phase
-        return self.sends if phase is Phase.SENT else 2 * self._announced if phase is Phase.REQUEST else 0
+        if phase is Phase.REQUEST:
+            return 2 * self._announced + HEAD_COPIES * self._heads
+        return self.sends if phase is Phase.SENT else 0
 
     def announce(self, size: int) -> None:
         """So many bytes of the body are coming, all of which Envoy has, whether its head has said so or not."""

@@ -252,7 +252,10 @@ class Made:
     def done(self) -> Imported:
         """The same as a file, with each route where it costs least. Raises ImportFailed."""
         self.place()
-        return Imported(written(self.config(), "extproc import", self.notes), self.notes)
+        config = self.config()
+        if all(item.placement != "upstream" for item in self.wanted):
+            config = reference.answers_bounded(config)
+        return Imported(written(config, "extproc import", self.notes), self.notes)
 
 
 def _name_apart(wanted: list[Wanted]) -> None:

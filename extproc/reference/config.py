@@ -18,6 +18,10 @@ import yaml
 
 REFERENCE = Path(__file__).with_name("envoy.yaml")
 Address = tuple[str, int]
+SMALL = 256 * 1024
+"""Bytes of an answer that wait for a client, or for the sidecar, where no cluster has a filter."""
+SMALL_WINDOW = 1024 * 1024
+"""The same of a client's stream over HTTP/2, which bounds what that client may send in a round trip, too."""
 
 
 def reference() -> dict[str, Any]:
@@ -122,6 +126,25 @@ def _taken(lines: dict[str, Any]) -> dict[str, list[str]]:
         if about and (route := about.pop("route", "")):
             models.setdefault(route, []).append(about.get("model", name))
     return models
+
+
+def answers_bounded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """*config*, in which no cluster has a filter of its own, with small bounds of what Envoy holds of an answer whose
+    client does not read, and the same as ever of what it holds for the sidecar: requests, and answers that are no
+    streams. Before a filter in a cluster these bounds crash Envoy: docs/envoy.md has what was seen."""
+    made: dict[str, Any] = copy_all(config)
+    for listener in made["static_resources"]["listeners"]:
+        largest = listener["per_connection_buffer_limit_bytes"]
+        listener["per_connection_buffer_limit_bytes"] = SMALL
+        for manager in _managers(listener):
+            manager["http2_protocol_options"]["initial_stream_window_size"] = SMALL_WINDOW
+            for host in manager["route_config"]["virtual_hosts"]:
+                host["request_body_buffer_limit"] = largest
+    for cluster in made["static_resources"]["clusters"]:
+        if cluster["name"] == "extproc":
+            for options in _options(cluster):
+                options["explicit_http_config"]["http2_protocol_options"]["initial_stream_window_size"] = SMALL
+    return made
 
 
 def saying(config: Mapping[str, Any], line: str) -> dict[str, Any]:

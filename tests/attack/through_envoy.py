@@ -24,6 +24,7 @@ from extproc.demo.processes import Envoy, Sidecar
 from extproc.demo.provider import Received, ScriptedAnswer, ScriptedProvider, json_answer, sse_answer
 from extproc.reference import config
 from tests.support import placements
+from tests.support.raw import not_reading
 from tests.support.upstream import chat, events, message
 
 from .attacks import HI, MAX_BYTES, MIB, SET, Told, at_once, cpu_seconds, peak
@@ -95,15 +96,9 @@ def half_bodies(clients: int, size: int, seconds: float) -> Attack:
 def unread(clients: int, seconds: float) -> Attack:
     """Long streams that nobody reads."""
     body = HI % (b"endless", b',"stream":true')
-    head = (
-        f"POST {MESSAGES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
 
     def one(port: int) -> None:
-        with contextlib.suppress(OSError), socket.socket() as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect(("127.0.0.1", port))
-            connection.sendall(head.encode() + body)
+        with contextlib.suppress(OSError), not_reading(port, body):
             time.sleep(seconds)
 
     return lambda port: at_once(lambda: one(port), clients)
@@ -181,10 +176,13 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "60 MB in chunks, 30 clients": lambda: in_chunks(bomb(60_000_000), 30),
     "half bodies of 40 MB, 30 clients": lambda: half_bodies(30, 40_000_000, SECONDS),
     "unread streams of 30 MB, 40": lambda: unread(40, SECONDS),
+    "the same, without upstream filters": lambda: unread(40, SECONDS),
     "tools that answers repeat, 16 x 20": lambda: many_small(16, 20),
     "names of 50 KB, 8 x 200": lambda: long_names(8, 200, 50_000),
     "heads of 50 KB that wait, 1000": lambda: waiting_heads(1000, 50_000, SECONDS),
 }
+BOUNDED = ("the same, without upstream filters",)
+"""Those on a configuration that bounds unread answers apart from requests."""
 
 
 class Noop(Sidecar):
@@ -208,13 +206,14 @@ def others(line: Line) -> Iterator[bool]:
             yield asked(port, CHAT, THEIRS, {WHO: "others"}, patience=60) == 200
 
 
-def configured(folder: Path, sidecar: Sidecar, openai: int, anthropic: int) -> dict[str, Any]:
-    """The shipped configuration. For a sidecar that does nothing routes are chosen by who asks, and it is sent of an
-    answer what ours asks for."""
+def configured(folder: Path, sidecar: Sidecar, openai: int, anthropic: int, bounded: bool) -> dict[str, Any]:
+    """The shipped configuration; *bounded*: without failover, so that unread answers have bounds of their own. For a
+    sidecar that does nothing routes are chosen by who asks, and it is sent of an answer what ours asks for."""
     assert sidecar.socket
     upstreams = {"api.openai.com": ("127.0.0.1", openai), "api.anthropic.com": ("127.0.0.1", anthropic)}
     access_log = str(folder / "access.log")
-    made = config.rewrite(config.reference(), sidecar=sidecar.socket, upstreams=upstreams, access_log=access_log)
+    shipped = placements.bounded(config.reference()) if bounded else config.reference()
+    made = config.rewrite(shipped, sidecar=sidecar.socket, upstreams=upstreams, access_log=access_log)
     text = f"{placements.OPENAI}upstream: openai_chat\n"
     placements.add_model(made, BY_CHAT, openai, text)
     if isinstance(sidecar, Noop):
@@ -235,7 +234,9 @@ def carried_out(folder: Path, name: str, *, noop: bool = False) -> Told:
         witness = stack.enter_context(Others(others))
         provider = stack.enter_context(ScriptedProvider(answers, keep=1))
         sidecar = stack.enter_context(kind(folder, environ=KEYS))
-        envoy = stack.enter_context(Envoy(folder, configured(folder, sidecar, provider.port, witness.line.recv())))
+        envoy = stack.enter_context(
+            Envoy(folder, configured(folder, sidecar, provider.port, witness.line.recv(), name in BOUNDED))
+        )
         attack = ATTACKS[name]()
         witness.line.send(envoy.port)
         witness.warm()

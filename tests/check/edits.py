@@ -118,6 +118,11 @@ def _log(value: str) -> Edit:
     return put("manager", path, value)
 
 
+def _whole_bodies_alone(places: Places) -> None:
+    places.listener["per_connection_buffer_limit_bytes"] = MIB
+    places.host["request_body_buffer_limit"] = 64 * MIB
+
+
 def _small_window(places: Places) -> None:
     http2 = placements.http_options(places.sidecar)["explicit_http_config"]["http2_protocol_options"]
     del http2["initial_stream_window_size"]
@@ -354,7 +359,9 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("sidecar-buffer", "as the listener's", put("sidecar", "per_connection_buffer_limit_bytes", 64 * MIB)),
     ("sidecar-window", "left out", _small_window),
     ("upstream-buffer", "", put("cluster", "per_connection_buffer_limit_bytes", 64 * MIB)),
-    ("listener-buffer", "", put("listener", "per_connection_buffer_limit_bytes", GONE)),
+    ("slow-client", "", put("listener", "per_connection_buffer_limit_bytes", GONE)),
+    ("slow-client", "by http2", put("manager", "http2_protocol_options", GONE)),
+    ("slow-client", "whole bodies alone", _whole_bodies_alone),
     ("no-filter", "", put("options", "http_filters", GONE)),
     ("hedge-policy", "route", put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),
     ("hedge-policy", "host", put("host", "hedge_policy", {"hedge_on_per_try_timeout": True})),
@@ -443,12 +450,26 @@ EDITS: list[tuple[str, str, Edit]] = [
 ]  # fmt: skip
 """Rule, variant, edit."""
 
+
+def _listener_alone(places: Places) -> None:
+    del places.config["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"]
+
+
+def _bounded(places: Places) -> None:
+    _listener_alone(places)
+    for host in places.manager["route_config"]["virtual_hosts"]:
+        host["request_body_buffer_limit"] = 64 * MIB
+
+
 LISTENER_EDITS: list[tuple[str, str | None, Edit]] = [
     (
         "accept-encoding", "",
         put("route", "request_headers_to_add", [{"header": {"key": "Accept-Encoding", "value": "gzip"}}]),
     ),
     ("endpoint-on-listener", "", leaf("endpoint", OPENAI)),
+    ("listener-buffer", "", _listener_alone),
+    ("listener-buffer", "one route", many(_bounded, lambda places: places.route.update(request_body_buffer_limit=1))),
+    ("listener-buffer", None, _bounded),
     ("signed-host", "", leaf("route", "provider: bedrock\nupstream: openai_chat\nprovider_conf: {region: us-west-2}\n"
                              "auth: {aws: {}}\n")),
     ("failure-mode-allow", "", config("filter", "failure_mode_allow", True)),

@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from extproc.check.validate import by_envoy
 from extproc.cli import main
 from extproc.demo import as_openai
 from extproc.demo.processes import Envoy, Sidecar, envoy_binary
-from extproc.demo.provider import Received, ScriptedAnswer
+from extproc.demo.provider import Received, ScriptedAnswer, sse_answer
 from extproc.importers import convert
 from extproc.reference import config as envoy_config
 from extproc.settings import TRANSPORTS
 from tests.check.edits import GONE, Edit, Places, config, many, mode, put, translated_twice
 from tests.support import placements
 from tests.support.gateway import CLIENT_KEY, DEAD_PORT, KEYS, Backends, Gateway, configured
-from tests.support.upstream import chat, eventually
+from tests.support.raw import not_reading
+from tests.support.upstream import chat, chat_chunk, events, eventually
 
 OPENAI_KEY, ANTHROPIC_KEY = KEYS["OPENAI_API_KEY"], KEYS["ANTHROPIC_API_KEY"]
 Start = Callable[..., AbstractContextManager[Gateway]]
@@ -263,6 +264,9 @@ def test_a_100_continue_that_is_passed_on_hangs(wrong: Start) -> None:
 # ---- crashes, each of an Envoy of its own
 
 
+UNREAD = b'{"model":"gpt-5","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+
+
 def crashes(gateway: Gateway) -> bool:
     return eventually(lambda: not gateway.envoy.alive(), 5)
 
@@ -278,6 +282,22 @@ def test_hedging_crashes_envoy(wrong: Start) -> None:
         with suppress(OSError):
             gateway.chat("gpt-5")
         assert crashes(gateway)
+
+
+def test_a_client_that_does_not_read_crashes_envoy(wrong: Start) -> None:
+    """When the end of the stream has come, and more of it waits than the listener's bound."""
+    (one,) = events(chat_chunk(content="x" * 60_000))
+    with (
+        wrong("slow-client", put("listener", "per_connection_buffer_limit_bytes", GONE)) as gateway,
+        ExitStack() as stack,
+    ):
+        for length in (20, 30, 40, 70):
+            gateway.openai_upstream.will(sse_answer([one] * length))
+            with suppress(OSError):
+                stack.enter_context(not_reading(gateway.envoy.port, UNREAD))
+            if crashes(gateway):
+                return
+        raise AssertionError("it lives")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

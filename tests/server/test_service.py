@@ -429,6 +429,23 @@ def test_long_heads_count_with_what_the_process_keeps(role: str) -> None:
     assert service.budget.kept == 0
 
 
+@pytest.mark.parametrize("role", ["translator", "router"])
+def test_envoy_holds_long_heads_whose_bodies_do_not_come_within_its_bound(role: str) -> None:
+    service = Service(replace(Settings(), max_carried_bytes=2_000_000))
+    sessions = [service.open(role) for _ in range(5)]
+    kinds = [answers(session.receive(with_head(100_000)))[0].WhichOneof("response") for session in sessions]
+    assert kinds == ["request_headers"] * 3 + ["immediate_response"] * 2
+    other = service.open(role)
+    (answer,) = answers(other.receive(announced("9000")))
+    assert answer.WhichOneof("response") == "request_headers", "whose head is short is not refused"
+    before = service.budget.carried
+    sessions[0].receive(posted(BODY))
+    assert service.budget.carried < before
+    for session in (*sessions, other):
+        session.close()
+    assert service.budget.carried == 0
+
+
 def test_long_heads_of_what_goes_by_are_not_kept() -> None:
     service = Service(LIMITED)
     sessions = [service.open("router") for _ in range(100)]

@@ -200,4 +200,4 @@ def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bytes(quantity: str) -> int:
-    return int(quantity.removesuffix("Mi")) * MIB
+    return int(quantity[:-2]) * {"Ki": 1024, "Mi": MIB}[quantity[-2:]]

@@ -192,6 +192,8 @@ def configured(shared: Backends, placement: str, access_log: Path) -> dict[str, 
         config = placements.two_streams(config)
     if placement == "listener":
         config = placements.on_listener(config)
+    if placement == "bounded":
+        config = placements.bounded(config)
     _add_odd_routes(config, placement, shared)
     return config
 
@@ -217,7 +219,7 @@ def _add_odd_routes(config: dict[str, Any], placement: str, shared: Backends) ->
 
 @contextmanager
 def gateway(shared: Backends, placement: str, *, binary: Path | None = None, name: str = "") -> Iterator[Gateway]:
-    """An Envoy in *placement* ("upstream", "listener" or "one-stream") before *shared*."""
+    """An Envoy in *placement* ("upstream", "listener", "one-stream", or this "bounded") before *shared*."""
     folder = shared.new_folder(name or placement)
     log = folder / "access.log"
     with Envoy(folder, configured(shared, placement, log), binary=binary) as envoy:

@@ -133,6 +133,14 @@ def on_listener(config: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def bounded(config: dict[str, Any]) -> dict[str, Any]:
+    """*config* without the model that several providers serve: no cluster has a filter, and unread answers a bound."""
+    made: dict[str, Any] = envoy_config.copy_all(config)
+    routes(made).remove(route(made, "any_provider"))
+    made["static_resources"]["clusters"].remove(clusters(made)["any_provider"])
+    return envoy_config.answers_bounded(made)
+
+
 def _model_to_metadata() -> dict[str, Any]:
     kind = "type.googleapis.com/envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata"
     rule = {

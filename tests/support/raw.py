@@ -17,3 +17,17 @@ def raw(port: int, data: bytes) -> tuple[int, bytes]:
     head, _, body = got.partition(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.\d (\d+)", head)
     return (int(found[1]) if found else 0), body
+
+
+def not_reading(port: int, body: bytes) -> socket.socket:
+    """A client that asks the Messages API *body* and reads nothing of what comes, to be closed by who has it."""
+    head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    try:
+        client.connect(("127.0.0.1", port))
+        client.sendall(head.encode() + b"\r\n\r\n" + body)
+    except OSError:
+        client.close()
+        raise
+    return client

@@ -1,0 +1,102 @@
+"""What Envoy holds of answers that their clients do not read, on each version, and that what is whole still passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+
+from extproc.demo.provider import ScriptedAnswer, sse_answer
+from tests.support.binaries import CURRENT, VERSIONS, Unavailable, binary
+from tests.support.gateway import Backends, Gateway, gateway
+from tests.support.raw import not_reading
+from tests.support.upstream import chat, chat_chunk, events, eventually
+
+MB = 1_000_000
+ASKED, WHOLE = 1_900_000, 6 * MB
+"""More than any of the small bounds; such a request needs no second process."""
+LARGE = 18 * MB
+"""More than a stream of HTTP/2 holds by Envoy's default."""
+UNREAD = b'{"model":"gpt-5","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> Path:
+    try:
+        return binary(request.param)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def _bounded(version: Path, shared: Backends) -> Iterator[Gateway]:
+    with gateway(shared, "bounded", binary=version) as made:
+        yield made
+
+
+@pytest.fixture
+def bounded(_bounded: Gateway) -> Iterator[Gateway]:
+    _bounded.backends.reset()
+    yield _bounded
+    assert _bounded.envoy.alive(), _bounded.envoy.tail()
+
+
+def stream_of(size: int) -> ScriptedAnswer:
+    (one,) = events(chat_chunk(content="x" * 60_000))
+    return sse_answer([one] * (size // 60_000))
+
+
+def memory(gate: Gateway) -> int:
+    """Bytes that Envoy holds now."""
+    status, body = gate.envoy.admin("GET", "/memory")
+    assert status == 200
+    return int(msgspec.json.decode(body)["allocated"])
+
+
+def test_an_unread_stream_is_held_to_a_bound_of_its_own(bounded: Gateway) -> None:
+    before, clients, upstream = memory(bounded), 4, bounded.openai_upstream
+    upstream.will(*[stream_of(30 * MB)] * clients)
+    with ExitStack() as stack:
+        for _ in range(clients):
+            stack.enter_context(not_reading(bounded.envoy.port, UNREAD))
+        assert eventually(lambda: len(upstream.received) == clients)
+        time.sleep(3)  # without a bound all of it has come by then, and is held, and more
+        assert upstream.open == clients, "Envoy does not read on"
+        assert memory(bounded) - before < clients * 15 * MB
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_what_is_whole_passes_in_either_direction(bounded: Gateway, http2: bool) -> None:
+    with httpx2.Client(http1=not http2, http2=http2, base_url=bounded.url, timeout=60) as client:
+        asked, said = "x" * ASKED, "y" * WHOLE
+        for path in ("/v1/messages", "/v1/chat/completions"):
+            bounded.openai_upstream.will(chat(said))
+            body = {"model": "gpt-5", "max_tokens": 9, "messages": [{"role": "user", "content": asked}]}
+            reply = client.post(path, json=body)
+            assert reply.status_code == 200 and len(reply.content) > WHOLE, reply.text[:300]
+            assert asked.encode() in bounded.openai_upstream.last.body
+        bounded.openai_upstream.will(stream_of(WHOLE))
+        reply = client.post("/v1/messages", content=UNREAD, headers={"content-type": "application/json"})
+        assert reply.status_code == 200 and len(reply.content) > 0.99 * WHOLE
+
+
+def test_a_long_answer_over_http2_before_an_upstream_filter(shared: Backends) -> None:
+    shared.reset()
+    with (
+        gateway(shared, "upstream", binary=binary(CURRENT), name="http2") as gate,
+        httpx2.Client(http1=False, http2=True, base_url=gate.url, timeout=60) as client,
+    ):
+        shared.openai.will(chat("y" * LARGE))
+        body = {"model": "gpt-5", "max_tokens": 9, "messages": [{"role": "user", "content": "x" * LARGE}]}
+        reply = client.post("/v1/messages", json=body)
+        assert reply.status_code == 200 and len(reply.content) > LARGE, reply.text[:300]
+        shared.openai.will(stream_of(LARGE))
+        with client.stream("POST", "/v1/messages", content=UNREAD, headers={"content-type": "application/json"}):
+            assert shared.openai.idle(20)
+            time.sleep(1)
+            assert gate.envoy.alive(), "though the end has come, and nothing is read"
