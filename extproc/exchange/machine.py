@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar, Final
 
-from .. import dialects
 from ..capabilities import CapabilityTable
 from ..costs.prices import Price, PriceTable, packaged
 from ..credentials.permitted import EVERYTHING, Permitted
+from ..dialects import registry
 from ..dialects.base import Operation
 from ..effects import Ask, Awaited, Effect, Result
 from ..framing.inflate import InflateError
@@ -530,12 +530,12 @@ class Exchange:
         self.method = pseudo.get(":method", "")
         self.path = pseudo.get(":path", "")
         self.authority = pseudo.get(":authority", "")
-        self.client = dialects.detect(self.path, b"", headers=self.came)
+        self.client = registry.detect(self.path, b"", headers=self.came)
         self.keep_heads()
         self._start()
         if self._refusal is not None:
             raise self.failure(*self._refusal)
-        passes = dialects.unread(self.client)
+        passes = registry.unread(self.client)
         if (self.client is None or passes is not None) and self.is_none_of_ours(message):
             return self._past(self.let_by(Kind.REQUEST_HEADERS))
         if self._greets:
@@ -592,17 +592,17 @@ class Exchange:
             return self.not_found()
         return self.refuse(ErrorKind.INVALID_REQUEST, "the request has no body")
 
-    def settle(self, body: bytes, prefixes: Mapping[str, str] = dialects.ANYWHERE) -> str | None:
+    def settle(self, body: bytes, prefixes: Mapping[str, str] = registry.ANYWHERE) -> str | None:
         """The client's dialect, where *prefixes* have it: settled here, once, with the body. Refuses what is beneath a
         dialect's path: another endpoint of the same API, or the same one behind another prefix; and what is too much to
         be read."""
         # A form is not decoded.
-        if not (body.startswith(b"--") and dialects.unread(self.client) is not None):
+        if not (body.startswith(b"--") and registry.unread(self.client) is not None):
             self._weigh(body)
         if self.client is None or prefixes:
-            self.client = dialects.detect(self.path, body, prefixes, self.came)
+            self.client = registry.detect(self.path, body, prefixes, self.came)
         plain = self.path.partition("?")[0]
-        if self.client is None and (resembled := dialects.resembled(plain)) is not None:
+        if self.client is None and (resembled := registry.resembled(plain)) is not None:
             self.client = resembled
             raise self.not_found()
         return self.client
@@ -623,7 +623,7 @@ class Exchange:
         try:
             return plain_body(body, headers, min(limits.max_request_bytes, limits.max_inflated_bytes))
         except InflateError as error:
-            self.client = self.client or dialects.shape_for(self.path, self.came)
+            self.client = self.client or registry.shape_for(self.path, self.came)
             raise self.said(not_inflated(error), "refused") from None
 
     # ---- what is no LLM API's
@@ -637,7 +637,7 @@ class Exchange:
 
     def is_elsewhere(self) -> bool:
         """Whether its path is not even one beneath an API's."""
-        return dialects.resembled(self.path.partition("?")[0]) is None
+        return registry.resembled(self.path.partition("?")[0]) is None
 
     def let_by(self, kind: Kind) -> Reply:
         """Let somebody else's request go by as it came, and the answer too."""
@@ -662,7 +662,7 @@ class Exchange:
         return self.failure(kind, message, "refused")
 
     def not_found(self) -> Answered:
-        self.client = self.client or dialects.shape_for(self.path, self.came)
+        self.client = self.client or registry.shape_for(self.path, self.came)
         return self.failure(ErrorKind.NOT_FOUND, self.nowhere(), "not_found")
 
     def nowhere(self) -> str:
@@ -695,8 +695,8 @@ class Exchange:
             # Refused by a filter that stands before this one: its attributes are all that is known of the request.
             attributes = Attributes(message)
             self.path, self.method = attributes.text(PATH), attributes.text(METHOD)
-            self.client = dialects.detect(self.path, b"")
-        client = self.client or dialects.shape_for(self.path, self.came)
+            self.client = registry.detect(self.path, b"")
+        client = self.client or registry.shape_for(self.path, self.came)
         head, body = render_error(client, self.in_our_words(status, details))
         self.status = head.status
         self.error = clipped(details)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from .. import dialects
+from ..dialects import registry
 from ..dialects.base import ClientCall, encode, top_level
 from ..headers import MODEL_HEADER, ROUTE_HEADER, Headers
 from ..llm.events import ResponseFailed
@@ -74,9 +74,9 @@ class Router(Translator):
 
     def is_none_of_ours(self, message: Incoming) -> bool:
         """No API's path, and no JSON whose members could tell one."""
-        if self.method in ("GET", "HEAD") and dialects.listing(self.path) is not None:
+        if self.method in ("GET", "HEAD") and registry.listing(self.path) is not None:
             return False
-        if (passes := dialects.unread(self.client)) is not None:
+        if (passes := registry.unread(self.client)) is not None:
             self._heard(Attributes(message))
             unnamed = not passes.may_name_model(ClientCall(self.method, self.path, self.came, b""))
             return unnamed or message.end_of_stream or self.is_upgrade()
@@ -105,10 +105,10 @@ class Router(Translator):
         return sorted({name for name, _ in self.came} & OWN_HEADERS)
 
     def without_body(self, message: Incoming) -> Answered:
-        asked = dialects.listing(self.path) if self.method in ("GET", "HEAD") else None
+        asked = registry.listing(self.path) if self.method in ("GET", "HEAD") else None
         if asked is None:
             return super().without_body(message)
-        self.client = dialects.asks_in(self.path, self.came)
+        self.client = registry.asks_in(self.path, self.came)
         catalogue = catalogue_of(Attributes(message))
         if catalogue is None:
             return self.failure(ErrorKind.NOT_FOUND, f"no list of models is configured: set {MODELS}", "not_found")
@@ -116,7 +116,7 @@ class Router(Translator):
         if found is None:
             return self._unknown(catalogue, asked)
         try:
-            body = dialects.told(self.client, found, self.path.partition("?")[2])
+            body = registry.told(self.client, found, self.path.partition("?")[2])
         except ProtocolError as error:
             return self.refuse(ErrorKind.INVALID_REQUEST, str(error))
         return Answered(immediate(200, [("content-type", "application/json")], body, OURS + "models"), 200, "")
@@ -133,7 +133,7 @@ class Router(Translator):
             if self._keeps:
                 raise self.not_found()
             return self.let_by(Kind.REQUEST_BODY)
-        dialect, passes = dialects.get(name), dialects.unread(name)
+        dialect, passes = registry.get(name), registry.unread(name)
         call = ClientCall(self.method, self.path, self.came, body)
         try:
             members = top_level(body) if passes is None else {}

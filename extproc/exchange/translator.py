@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-from .. import dialects
 from ..costs.counted import Spent
 from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
+from ..dialects import registry
 from ..effects import Effect
 from ..headers import Headers, upstream_headers
 from ..llm.events import ResponseFailed
@@ -87,14 +87,14 @@ class Translator(Exchange):
         try:
             self._route = compile_route(levels, permitted=self._permitted(attributes))
         except RouteError as error:
-            if dialects.unread(self.client) is not None:
+            if registry.unread(self.client) is not None:
                 # There may be no body to come.
                 raise
             self._route_error = str(error)
         else:
             # A credential that must be fetched can be here with the body.
             fetched = self._route.begin()
-            if dialects.unread(self.client) is not None:
+            if registry.unread(self.client) is not None:
                 empty = message.end_of_stream
                 return self._unread(self._route, empty) if fetched is None else self._waiting_unread(fetched, empty)
         if self.attempt == 1 and (body := self._handed_over(message)) is not None:
@@ -149,7 +149,7 @@ class Translator(Exchange):
     def _restore(self, memory: Memory) -> None:
         """The client's own path and headers, in place of those that an earlier attempt left."""
         self.path = memory.path
-        self.client = dialects.detect(self.path, b"", headers=[*self.came, *memory.saved])
+        self.client = registry.detect(self.path, b"", headers=[*self.came, *memory.saved])
         changed = frozenset(memory.set)
         self.original = [(name, value) for name, value in self.came if name not in changed]
         self.original += memory.saved
@@ -176,7 +176,7 @@ class Translator(Exchange):
         """The request with the body *held*, as it came."""
         body = self.inflated(held, self.original)
         route = self._route
-        self.settle(body, route.prefixes if route is not None else dialects.ANYWHERE)
+        self.settle(body, route.prefixes if route is not None else registry.ANYWHERE)
         if route is None:
             raise RouteError(self._route_error)
         self.client = self.client or route.client

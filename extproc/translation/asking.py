@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol, cast
 
 import msgspec
 
-from .. import dialects
 from ..capabilities import Capabilities
+from ..dialects import registry
 from ..dialects.base import GivesVectors, Headers, ResponseHead, Upstream, UpstreamCall, encode
 from ..effects import Effect, HttpAnswer, HttpCall, Result
 from ..llm.events import StopReason
@@ -54,7 +54,7 @@ class ModelAsker:
     def answer(
         self, served: policy.Served, system: str, text: str, seconds: float
     ) -> Generator[Effect, Result, policy.ModelAnswer]:
-        asker = dialects.get(dialects.FALLBACK)
+        asker = registry.get(registry.FALLBACK)
         whom = cast(ServedRoute, served)
         model = whom.route.model or ""
         said = Request(
@@ -75,7 +75,7 @@ class ModelAsker:
         return policy.ModelAnswer(found, (answer.started and answer.started.model) or model, answer.usage)
 
     def vector(self, served: policy.Served, text: str, seconds: float) -> Generator[Effect, Result, list[float]]:
-        asker = dialects.get(dialects.EMBEDDINGS)
+        asker = registry.get(registry.EMBEDDINGS)
         whom = cast(ServedRoute, served)
         model = whom.route.model or ""
         members = {"model": model, "input": text}
@@ -105,7 +105,7 @@ class ModelAsker:
         if isinstance(call, Answer):
             raise policy.Unavailable("the model cannot be asked")
         url = served.origin + call.full_path()
-        headers, safe = tuple(call.all_headers()), client == dialects.EMBEDDINGS
+        headers, safe = tuple(call.all_headers()), client == registry.EMBEDDINGS
         # An answer is not had twice for the same money.
         result = yield HttpCall(url, call.method, headers, call.body, seconds, MAX_ANSWER, safe)
         if not isinstance(result, HttpAnswer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .. import dialects
+from ..dialects import registry
 from ..dialects.base import Headers, Meta, ResponseHead
 from ..framing.inflate import InflateError, InflatesTooFar, UnknownEncoding, inflated
 from ..frozen import Frozen
@@ -110,4 +110,4 @@ def render_error(client: str | None, failed: ResponseFailed) -> tuple[ResponseHe
     """*failed* as a response in the shape of dialect *client* (OpenAI's when it is not known)."""
     busy = failed.ours and failed.kind is ErrorKind.OVERLOADED
     meta = Meta(retry_after=RETRY_SECONDS) if busy else Meta()
-    return dialects.get(client or dialects.FALLBACK).emit_error(failed, meta)
+    return registry.get(client or registry.FALLBACK).emit_error(failed, meta)

@@ -14,9 +14,10 @@ from typing import Any, Final, TypeVar
 from msgspec.structs import replace
 
 from .. import capabilities as capability_data
-from .. import dialects, providers
+from .. import providers
 from ..credentials.masking import mask_of
 from ..credentials.secrets import NotReady
+from ..dialects import registry
 from ..dialects.base import (
     NO_TRAITS,
     Asked,
@@ -125,7 +126,7 @@ class Translation(Course):
         """The route says in which API the upstream is asked, not the caller."""
         for name in (self.client, upstream):
             if name is not None:
-                dialects.get(name)
+                registry.get(name)
         self.limits = limits or Limits()
         self.head = ResponseHead(0)
         self._capabilities = capabilities or capability_data.packaged()
@@ -248,7 +249,7 @@ class Translation(Course):
         """The same for a request for vectors."""
         if not chain.only_embedding():
             return call
-        asks = dialects.ASK_FOR_VECTORS.get(client.name)
+        asks = registry.ASK_FOR_VECTORS.get(client.name)
         if asks is None:
             chain.unread(Unsupported("", f"this route's policies cannot look at requests of {client.name}"))
             return call
@@ -312,9 +313,9 @@ class Translation(Course):
             self._expect(Progress.NEW)
             self.state = Progress.ANSWERED
             failed = not_inflated(error)
-            client = self.client or dialects.detect(call.path, b"", self.route.prefixes, call.headers)
+            client = self.client or registry.detect(call.path, b"", self.route.prefixes, call.headers)
             raise Refused(
-                failed, *render_error(client or dialects.shape_for(call.path, call.headers), failed)
+                failed, *render_error(client or registry.shape_for(call.path, call.headers), failed)
             ) from None
         return call if body is call.body else replace(call, body=body, headers=without_encoding(call.headers))
 
@@ -354,13 +355,13 @@ class Translation(Course):
 
     def _settle_client(self, call: ClientCall) -> Dialect:
         """The client's dialect, once for the exchange. Raises Refused where no API is meant."""
-        name = self.client or dialects.detect(call.path, call.body, self.route.prefixes, call.headers)
+        name = self.client or registry.detect(call.path, call.body, self.route.prefixes, call.headers)
         if name is None:
             bare = call.path.partition("?")[0]
-            alike = dialects.shape_for(call.path, call.headers)
+            alike = registry.shape_for(call.path, call.headers)
             raise refused(alike, ErrorKind.NOT_FOUND, f"no LLM API is served at {call.method} {bare}")
         self.client = name
-        return dialects.get(name)
+        return registry.get(name)
 
     def _check_size(self, client: Dialect, call: ClientCall) -> None:
         limit = self._max_request()
@@ -386,7 +387,7 @@ class Translation(Course):
         Refused, RouteError."""
         call = ClientCall(method, path, headers, b"")
         client, target = self._settle(call)
-        passes = dialects.unread(client.name)
+        passes = registry.unread(client.name)
         assert passes is not None, "asked before"
         try:
             self._check_served(passes, call)
@@ -405,7 +406,7 @@ class Translation(Course):
         endpoint = client.endpoint(call.path)
         if not self.route.serves(client.name, endpoint):
             bare = call.path.partition("?")[0][:128]
-            alike = dialects.shape_for(call.path, call.headers)
+            alike = registry.shape_for(call.path, call.headers)
             raise refused(alike, ErrorKind.NOT_FOUND, f"{call.method} {bare} is not served by this route")
 
     def _pass_unread(self, client: PassesUnread, call: ClientCall, target: Target) -> Call:
@@ -419,7 +420,7 @@ class Translation(Course):
         return self._made(call, UpstreamCall(call.method, path, [], {}, known), call.body, target.host)
 
     def _make(self, client: Dialect, call: ClientCall, target: Target) -> Call | Answer:
-        if (passes := dialects.unread(client.name)) is not None:
+        if (passes := registry.unread(client.name)) is not None:
             self._check_served(passes, call)
             return self._pass_unread(passes, call, target)
         self._check_size(client, call)
@@ -445,8 +446,8 @@ class Translation(Course):
         """A request that is no count, and is read."""
         if self.passthrough:
             return self._pass_request(client, call, target)
-        upstream = dialects.get(target.dialect)
-        asks, gives = dialects.ASK_FOR_VECTORS.get(client.name), dialects.GIVE_VECTORS.get(upstream.name)
+        upstream = registry.get(target.dialect)
+        asks, gives = registry.ASK_FOR_VECTORS.get(client.name), registry.GIVE_VECTORS.get(upstream.name)
         if asks is not None and gives is not None:
             return self._translate_embed(asks, gives, call, target)
         if not (client.converses and upstream.converses):
@@ -534,7 +535,7 @@ class Translation(Course):
 
     def _asking_for_usage(self, client: Dialect, members: dict[str, Any], target: Target) -> dict[str, Any]:
         """The counts of a client's stream are for the record as well, whether or not the client wants them."""
-        counted = dialects.USAGE_ON_DEMAND.get(client.name)
+        counted = registry.USAGE_ON_DEMAND.get(client.name)
         if self.route.usage != "always" or counted is None:
             return members
         asking = counted.asking_for_usage(members)
@@ -566,7 +567,7 @@ class Translation(Course):
         """The question in the upstream's API, or in another one of its provider's; ``None`` where neither has such a
         question, or not about such a request."""
         target = self._counting(client, target)
-        upstream = dialects.get(target.dialect)
+        upstream = registry.get(target.dialect)
         if not (isinstance(client, AsksForCounts) and isinstance(upstream, GivesCounts)):
             return None
         asked = client.parse_count(call) if self._to_count is None else self._to_count
@@ -590,7 +591,7 @@ class Translation(Course):
         """*target*, or where else its provider counts tokens."""
         elsewhere, own = self.route.provider.counts, self.route.endpoint
         known = self._route_chooses and (own is None or not own.path)
-        if not elsewhere or not known or isinstance(dialects.get(target.dialect), GivesCounts):
+        if not elsewhere or not known or isinstance(registry.get(target.dialect), GivesCounts):
             return target
         return self.route.target(client.name, elsewhere)
 
@@ -640,14 +641,14 @@ class Translation(Course):
             self._response = self._respond(ResponseHead(status, self._mask.headers(headers)))
         except Exception:
             log.exception("a bug in reading the head of a response from %s", self.upstream)
-            self._response = Broken(dialects.get(self.client or dialects.FALLBACK), INTERNAL, self.note)
+            self._response = Broken(registry.get(self.client or registry.FALLBACK), INTERNAL, self.note)
         if not self._response.whole:
             self.head = self._response.head()
 
     def _respond(self, head: ResponseHead) -> Response:
         call = self._call
         assert call is not None and self.client is not None and self.upstream is not None
-        client = dialects.get(self.client)
+        client = registry.get(self.client)
         length = head.header("content-length")
         if 300 <= head.status < 400:
             # It leads to the provider's host, past the gateway, and may repeat the key in its query.
@@ -656,29 +657,29 @@ class Translation(Course):
         if length.isdecimal() and self._too_large(int(length)):
             return Broken(client, self._larger(), self.note)
         if self._asked.operation is Operation.COUNT and not self.passthrough and head.status < 400:
-            upstream = dialects.get(self.upstream)
+            upstream = registry.get(self.upstream)
             return Counted(client, upstream, upstream.read_meta(head, self._env), head, self.limits, self.note)
         if self._estimated and head.status in NOT_THERE:
             return Instead(client, self._estimated, head, self.limits, [ESTIMATED], self.note)
         if self._embedding is not None and head.status < 400:
-            upstream = dialects.get(self.upstream)
+            upstream = registry.get(self.upstream)
             meta, report = upstream.read_meta(head, self._env), self.report_headers()
             shares = (meta, head, self.limits, self.losses, report, self.note)
             return Embedded(client, upstream, call, self._embedding, *shares)
         if self._chain is not None and self.policed and head.status < 400:
-            gate, upstream = self._chain.gate(), dialects.get(self.upstream)
+            gate, upstream = self._chain.gate(), registry.get(self.upstream)
             report = self.report_headers()
             return Policed(gate, client, upstream, call, head, self._env, self.limits, self.losses, report, self.note)
         shared = (call, head, self._env, self.limits, self.losses, self.report_headers(), self.note)
         if self.passthrough:
             # A count of tokens is no answer of a model's: nothing in it was used.
             counts = self._asked.operation is Operation.COUNT or self._holds_no_usage(head)
-            counted, labelled = dialects.USAGE_ON_DEMAND.get(client.name), dialects.LABEL_THINKING.get(client.name)
+            counted, labelled = registry.USAGE_ON_DEMAND.get(client.name), registry.LABEL_THINKING.get(client.name)
             sieve = counted.without_usage(self.limits) if self._unasked and counted is not None else None
             labels = labelled.labels(call.undo.signer, self.limits) if labelled is not None and not counts else None
             watch = not counts or head.status >= 400
             return Passed(client, *shared, watch=watch, sieve=sieve, labels=labels)
-        return Translated(client, dialects.get(self.upstream), *shared)
+        return Translated(client, registry.get(self.upstream), *shared)
 
     def _holds_no_usage(self, head: ResponseHead) -> bool:
         """Of what passes unread: pictures, sound, files."""
@@ -854,5 +855,5 @@ def _route(route: Mapping[str, Any] | Route | None, upstream: str | None) -> Rou
         return route
     if route is None:
         # Without a route the translation alone is wanted: the provider that the upstream's dialect is native to.
-        route = {"provider": providers.native_to(upstream or dialects.FALLBACK), "auth": "none"}
+        route = {"provider": providers.native_to(upstream or registry.FALLBACK), "auth": "none"}
     return compile_route([route])

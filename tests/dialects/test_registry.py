@@ -11,7 +11,7 @@ import pytest
 
 import extproc
 from extproc import Call, Translation, dialects
-from extproc.dialects import REGISTRY, detect, registry, unread
+from extproc.dialects import REGISTRY, by_name, detect, unread
 from extproc.dialects.base import Dialect, DialectBase
 from extproc.dialects.openai_chat import OpenAIChat
 from extproc.providers import PROVIDERS, Endpoint, Provider
@@ -102,14 +102,14 @@ def test_a_missing_part_fails_at_start_up(missing: str) -> None:
     parts = {**vars(DialectBase), **vars(OpenAIChat)}
     half: Any = type("Half", (), {name: value for name, value in parts.items() if name not in left_out})
     with pytest.raises(TypeError, match="Half lacks a part of Dialect"):
-        registry([half()])
-    assert list(registry([OpenAIChat()])) == ["openai_chat"]
+        by_name([half()])
+    assert list(by_name([OpenAIChat()])) == ["openai_chat"]
 
 
 @pytest.mark.rows("A16")
 def test_two_dialects_of_one_name_fail_at_start_up() -> None:
     with pytest.raises(TypeError, match="its name is another's"):
-        registry([OpenAIChat(), OpenAIChat()])
+        by_name([OpenAIChat(), OpenAIChat()])
 
 
 def folder_of(dialect: Dialect) -> str:
