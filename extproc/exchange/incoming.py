@@ -6,7 +6,6 @@ several times what is read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from struct import Struct
 from typing import Final
 
@@ -36,7 +35,7 @@ _SECOND_DOUBLE: Final = 2 << 3 | 1
 
 _double: Final = Struct("<d").unpack_from
 
-Texts = Mapping[str, str | float]
+Texts = dict[str, str | float]
 """A Struct's members: those that are texts or numbers, and of any other an empty text."""
 NOTHING: Final[Texts] = {}
 
@@ -155,12 +154,21 @@ def number(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _field(data: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """The field at *at*, of a message that ends at *end*: its tag, then where its bytes begin or the number that it is,
-    and where it ends. Raises Malformed."""
-    tag, at = number(data, at, end)
+    """The field at *at*, of a message that ends at *end*, behind it: its tag, then where its bytes begin or the number
+    that it is, and where it ends. Raises Malformed."""
+    # Tags and lengths of one byte, which nearly all are, without a call for each.
+    tag = data[at]
+    if tag < 0x80:
+        at += 1
+    else:
+        tag, at = number(data, at, end)
     form = tag & 7
     if form == _BYTES:
-        size, start = number(data, at, end)
+        size = data[at] if at < end else 0x80
+        if size < 0x80:
+            start = at + 1
+        else:
+            size, start = number(data, at, end)
         after = start + size
     elif form == 0:
         start, after = number(data, at, end)

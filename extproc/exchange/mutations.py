@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ..headers import Headers
@@ -18,7 +18,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _bytes(value: str) -> bytes:
-    if _CONTROL.search(value):
+    if not value.isprintable() and _CONTROL.search(value):
         # Envoy answers a header with a line break in it with a bare 500.
         value = _CONTROL.sub(" ", value).strip()
     try:
@@ -132,7 +132,7 @@ def immediate(status: int, headers: Headers, body: bytes, details: str) -> Outgo
     return answer
 
 
-def with_metadata(answer: Outgoing, values: Mapping[str, Any], namespace: str = NAMESPACE) -> Outgoing:
+def with_metadata(answer: Outgoing, values: dict[str, Any], namespace: str = NAMESPACE) -> Outgoing:
     """*answer*, that also sets *values* (text, numbers, truth) in *namespace*, by default our own."""
     # Of one name the last counts, as in any message of protobuf's.
     answer.metadata[namespace] = answer.metadata.get(namespace, b"") + written.struct(values)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from .phases import Kind
-from .written import begun, field, number
+from .written import begun, field, number, removal
 
 NONE: Final = 0
 STREAMED: Final = 1
@@ -56,7 +56,7 @@ class Mutation:
 
     def encoded(self) -> bytes:
         """As a HeaderMutation."""
-        return b"".join([*self.set, *[field(2, name.encode()) for name in self.removed]])
+        return b"".join(self.set + [removal(name) for name in self.removed])
 
 
 class Outgoing:

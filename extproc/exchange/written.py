@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
+
+from ..names import remembered
 
 _SMALL: Final = [bytes([size]) for size in range(0x80)]
 """Lengths of one byte: nearly all."""
@@ -19,11 +20,7 @@ _double: Final = Struct("<d").pack
 
 def number(value: int) -> bytes:
     """A length, seven bits at a time, the lowest first."""
-    made = b""
-    while value > 0x7F:
-        made += _GOES_ON[value & 0x7F]
-        value >>= 7
-    return made + _SMALL[value] if made else _SMALL[value]
+    return _SMALL[value] if value < 0x80 else _GOES_ON[value & 0x7F] + number(value >> 7)
 
 
 def begun(at: int, size: int) -> bytes:
@@ -38,22 +35,43 @@ def field(at: int, data: bytes) -> bytes:
 
 def header(name: str, value: bytes) -> bytes:
     """Of HeaderMutation: ``set_headers`` once, *name* in place of whatever values it has."""
+    key, length = _before_value(name), number(len(value))
+    said = len(key) + len(length) + len(value)
+    inner = number(said)
+    outer = number(said + len(inner) + 1 + len(_OVERWRITE))
+    return b"".join([b"\x0a", outer, b"\x0a", inner, key, length, value, _OVERWRITE])
+
+
+def _name_of(name: str) -> bytes:
+    """What stands before a header's value, and its length, under *name*."""
     key = name.encode()
-    said = b"\x0a" + number(len(key)) + key + b"\x1a" + number(len(value)) + value
-    option = b"\x0a" + number(len(said)) + said + _OVERWRITE
-    return b"\x0a" + number(len(option)) + option
+    return b"\x0a" + number(len(key)) + key + b"\x1a"
 
 
-def struct(values: Mapping[str, Any]) -> bytes:
+_before_value: Final = remembered(512)(_name_of)
+
+
+def _removal_of(name: str) -> bytes:
+    return field(2, name.encode())
+
+
+removal: Final = remembered(512)(_removal_of)
+"""Of HeaderMutation: ``remove_headers`` once."""
+
+
+def struct(values: dict[str, Any]) -> bytes:
     """A Struct of *values*: text, numbers, truth."""
     return b"".join([_member(name, value) for name, value in values.items()])
 
 
-@lru_cache(maxsize=512)
-def _text(name: str, value: str) -> bytes:
-    """Mostly the same few for all exchanges. A lone surrogate, which JSON can hold, cannot travel in protobuf's."""
+def _text_of(name: str, value: str) -> bytes:
+    """A lone surrogate, which JSON can hold, cannot travel in protobuf's."""
     data = value.encode("utf-8", "replace")
     return _entry(name, b"\x1a" + number(len(data)) + data)
+
+
+_text: Final = lru_cache(maxsize=512)(_text_of)
+"""Mostly the same few for all exchanges."""
 
 
 def _member(name: str, value: Any) -> bytes:
@@ -64,10 +82,12 @@ def _member(name: str, value: Any) -> bytes:
     return _before_number(name) + _double(value)
 
 
-@lru_cache(maxsize=512)
-def _before_number(name: str) -> bytes:
+def _number_of(name: str) -> bytes:
     """What stands before the eight bytes of a number under *name*."""
     return _entry(name, b"\x11" + bytes(8))[:-8]
+
+
+_before_number: Final = lru_cache(maxsize=512)(_number_of)
 
 
 def _entry(name: str, value: bytes) -> bytes:
