@@ -77,7 +77,7 @@ class Attributes:
 
     def named_route(self, name: str) -> str:
         """What the virtual host says of the route *name*, empty if nothing."""
-        return self.text(f"{ROUTES}['{name}']")
+        return self.text(_place_of(name))
 
     @property
     def attempt(self) -> int | None:
@@ -133,6 +133,14 @@ class Attributes:
                 found[level] = (form, text)
         self._levels = found
         return found
+
+
+def _beneath(name: str) -> str:
+    return f"{ROUTES}['{name}']"
+
+
+_place_of: Final = remembered(256)(_beneath)
+"""By which attribute a route of the virtual host's comes."""
 
 
 @remembered(256)

@@ -25,11 +25,13 @@ class TextCache(Generic[V]):
         self._lock = Lock()
 
     def get(self, key: Any) -> V | None:
-        with self._lock:
-            found = self._found.get(key)
-            if found is not None:
+        found = self._found.get(key)
+        if found is not None:
+            try:
                 self._found.move_to_end(key)
-            return found
+            except KeyError:
+                pass  # another thread has let it go meanwhile
+        return found
 
     def put(self, key: Any, found: V) -> None:
         """Keep *found*, which is not ``None``, unless *key* is."""

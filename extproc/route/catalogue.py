@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..frozen import Frozen
 from ..llm.models import Model
+from ..names import remembered
 from .cache import by_text
 from .text import RouteError, choose, read, shown
 
@@ -63,7 +64,7 @@ class Catalogue:
         patterns = [line for line in lines if line.is_pattern]
         # The longest says the most.
         self._patterns = sorted(patterns, key=lambda line: len(line.model.id), reverse=True)
-        self._beginnings = [(line.model.id.partition("*")[0], line) for line in self._patterns]
+        self._found = remembered(256)(self._line_of)
         self.listed = [line.model for line in self._exact.values()]
         self.routes = {line.route for line in lines if line.route}
         """By their names, those that lines lead to."""
@@ -71,11 +72,13 @@ class Catalogue:
     def find_line(self, name: str) -> tuple[str, str] | None:
         """The model that a request for *name* is routed and sent as, and the name of the route by which the listener
         translates it, empty if it does not; ``None`` if there is no such model."""
+        return self._found(name)
+
+    def _line_of(self, name: str) -> tuple[str, str] | None:
         if (line := self._exact.get(name)) is not None:
             return line.target, line.route
-        for beginning, line in self._beginnings:
-            # Looked at first: of a dozen patterns one fits, and this is asked for each request.
-            if name.startswith(beginning) and (sent := line.sent_as(name)) is not None:
+        for line in self._patterns:
+            if (sent := line.sent_as(name)) is not None:
                 return sent, line.route
         return None
 

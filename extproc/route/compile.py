@@ -95,6 +95,9 @@ _cache: TextCache[Route | str] = TextCache(MAX_CACHED)
 
 def _key(levels: Sequence[Any], permitted: Permitted) -> tuple[Permitted | str | bytes | None, ...] | None:
     """What *levels* are kept under; ``None`` for what is no JSON, which is refused anyway."""
+    if len(levels) == 1 and isinstance(levels[0], str):
+        # As it is for each request by far the most often.
+        return permitted, levels[0]
     try:
         return (permitted, *[level if isinstance(level, str) or level is None else _encode(level) for level in levels])
     except Exception:

@@ -130,6 +130,8 @@ class Route(Frozen):
     """The text of the endpoint, where it refers to secrets."""
     said: dict[str, Any] = {}
     """What the levels come to, as an operator may see it, without secrets; kept only where the bodies are logged."""
+    found: dict[tuple[str, str | None], Target] = {}
+    """Where requests of a dialect go, as ``target`` has found it before: for as many as there are dialects."""
 
     def __repr__(self) -> str:
         return f"Route(provider={self.provider.name!r}, upstream={self.upstream!r}, model={self.model!r})"
@@ -138,6 +140,14 @@ class Route(Frozen):
         """Where a request of dialect *client* for *model* goes: in the dialect *upstream*, else the route's if it is of
         the client's kind, else the client's own if the provider speaks it, else the provider's first of that kind, or
         the first of all if there is none. Raises RouteError."""
+        if model:
+            return self._target(client, upstream, model)
+        known = self.found.get((client, upstream))
+        if known is None:
+            known = self.found[client, upstream] = self._target(client, upstream, "")
+        return known
+
+    def _target(self, client: str, upstream: str | None, model: str) -> Target:
         spoken = self.provider.dialects
         dialect = upstream or self.upstream
         if dialect is None or (upstream is None and kind_of(dialect) is not kind_of(client)):
@@ -220,6 +230,8 @@ class Route(Frozen):
 
         *members* may hold ``msgspec.Raw``; what is not touched stays so. Neither *members* nor the route is changed.
         """
+        if not (self.options or self.request_body or self.max_tokens is not None):
+            return members
         wanted = dict(self.options)
         present = {name for name in _LIMITS if name in wanted}
         limit = self._limit_name(dialect, limits)
