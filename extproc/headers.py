@@ -187,6 +187,14 @@ _TRANSLATED_AWAY_FAMILIES: Final[tuple[str, ...]] = (
 )
 
 
+def value_of(headers: Headers, name: str) -> str | None:
+    """The value of the first of *headers* that is called *name*; ``None`` if none is."""
+    for each, value in headers:
+        if each == name:
+            return value
+    return None
+
+
 def upstream_headers(
     client: Iterable[tuple[str, str]],
     call: Iterable[tuple[str, str]],
@@ -204,16 +212,18 @@ def upstream_headers(
     theirs, own, auth = _lower(client), _lower(call), _lower(credentials)
     replaced = {name for name, _ in auth}
     own = [(name, value) for name, value in own if name not in replaced]
-    gone = {plain(name) for name in (*replaced, *(name for name, _ in own), *_named_by_connection(theirs))}
+    gone = {plain(name) for name in replaced}
+    gone.update([plain(name) for name, _ in own])
+    gone.update([plain(name) for name in _named_by_connection(theirs)])
     goes = _goes_passed if passthrough else _goes_translated
     forwards = bool(forward.names or forward.families)
     kept = [
         pair
         for pair in theirs
-        if plain(pair[0]) not in gone
-        and (goes(pair[0]) or (forwards and pair[0] in forward and may_be_forwarded(pair[0])))
+        if (goes(pair[0]) or (forwards and pair[0] in forward and may_be_forwarded(pair[0])))
+        and plain(pair[0]) not in gone
     ]
-    return [*kept, *own, *auth]
+    return kept + own + auth
 
 
 def client_headers(upstream: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]) -> Headers:
@@ -235,7 +245,7 @@ def _answered(
 ) -> Headers:
     theirs, ours = _lower(upstream), _lower(own)
     gone = _named_by_connection(theirs).union([name for name, _ in ours])
-    return [*[pair for pair in theirs if pair[0] not in gone and comes(pair[0])], *ours]
+    return [pair for pair in theirs if pair[0] not in gone and comes(pair[0])] + ours
 
 
 @remembered(1024)

@@ -44,7 +44,7 @@ class Call(Frozen):
 
     def all_headers(self) -> Headers:
         """The headers and the credential's. Holds secrets."""
-        return [*self.headers, *self.credentials.headers]
+        return self.headers + self.credentials.headers
 
     def full_path(self) -> str:
         """The path with the credential's parameters. Holds secrets."""

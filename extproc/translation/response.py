@@ -87,7 +87,7 @@ class Translated:
 
     def head(self) -> ResponseHead:
         own = self._emitter.head
-        return ResponseHead(own.status, client_headers(self._head.headers, [*own.headers, *self._report]))
+        return ResponseHead(own.status, client_headers(self._head.headers, own.headers + self._report))
 
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
         if not self._over:
