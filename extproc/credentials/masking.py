@@ -104,6 +104,8 @@ def mask_of(secrets: tuple[str, ...]) -> Mask:
 
 
 _remembered: Final = lru_cache(maxsize=64)(Mask)
+NOTHING: Final = Mask(())
+"""Hides nothing."""
 
 
 def _masked(text: str, lower: str, spellings: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from ..dialects.base import Operation
 from ..effects import Ask, Awaited, Effect, Result
 from ..framing.inflate import InflateError
 from ..frozen import Frozen, same
-from ..headers import Headers
+from ..headers import Headers, value_of
 from ..llm.events import NO_USAGE, ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
 from ..llm.weight import is_heavier, kept
@@ -201,6 +201,8 @@ class Exchange:
         self._refusal = refusal
         self._over_as = Ending.CANCELLED
         self._kind = Kind.REQUEST_HEADERS
+        self._leads: frozenset[Phase] = frozenset()
+        """Where the message that is handled may lead."""
         self._steps: Steps | None = None
         self._key = 0
         self._waits: list[tuple[str, float]] = []
@@ -267,7 +269,7 @@ class Exchange:
             return []
         self._kind = kind
         try:
-            expect(self.phase, kind)
+            self._leads = expect(self.phase, kind)
             if self.phase is Phase.PASSING or self.phase is Phase.ENDED:
                 return [proceed(kind)]
             if self.phase is Phase.LET_BY and kind is not Kind.RESPONSE_HEADERS:
@@ -358,7 +360,7 @@ class Exchange:
 
     def _led(self, answer: Outgoing, phase: Phase) -> Outgoing:
         """*answer*, now that the exchange is in *phase*."""
-        assert phase in expect(self.phase, self._kind), f"{self._kind} led from {self.phase} to {phase}"
+        assert phase in self._leads, f"{self._kind} led from {self.phase} to {phase}"
         self.phase = phase
         return answer
 
@@ -555,7 +557,9 @@ class Exchange:
 
     def keep_heads(self) -> None:
         """Count what has come with a head, where that is more than usual."""
-        size = len(self.path) + sum([len(name) + len(value) + HEADER_BYTES for name, value in self.came])
+        size = len(self.path)
+        for name, value in self.came:
+            size += len(name) + len(value) + HEADER_BYTES
         self._heads += size if size > EXCHANGE_BYTES // 2 else 0
 
     def _past(self, reply: Reply) -> Reply:
@@ -578,11 +582,12 @@ class Exchange:
                 self.is_compressed = True
 
     def _start(self) -> None:
-        request_id = next((value for name, value in self.came if name == "x-request-id"), "") or self.shared.new_id()
+        request_id = value_of(self.came, "x-request-id") or self.shared.new_id()
         plain, request_id = clipped(self.path.partition("?")[0]), clipped(request_id)
         # It outlives the exchange, and waits for whoever logs it: it has a length.
         self.began = Began(self.role, self.began.at, request_id, self.method or "?", plain, self.client or "")
-        self.shared.sinks.started(self.began)
+        if self.shared.sinks.any:
+            self.shared.sinks.started(self.began)
         if self.shared.tracing is not None:
             self.trace = self.shared.tracing.begin(self.came)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import astuple
+
 from ..costs.counted import Spent
 from ..credentials.masking import mask_of, words
 from ..credentials.permitted import NOTHING, Permitted
 from ..dialects import registry
 from ..effects import Effect
-from ..headers import Headers, upstream_headers
-from ..llm.events import ResponseFailed
+from ..headers import Headers, upstream_headers, value_of
+from ..llm.events import ResponseFailed, StopReason
 from ..llm.failures import ErrorKind
 from ..names import may_carry_credential, without_credentials
 from ..route import Route, RouteError, compile_route
 from ..route.route import Logged
-from ..telemetry.outcome import Outcome
+from ..telemetry.outcome import Ending, Outcome
 from ..telemetry.payloads import Payloads
+from ..telemetry.record import COUNTS
 from ..telemetry.traceparent import HEADER as TRACEPARENT
 from ..telemetry.traceparent import value_in
 from ..translation.calls import ENCODING, Answer, Call, without_encoding
@@ -113,7 +116,7 @@ class Translator(Exchange):
         if self.shared.handover is None or not (key := held(message)):
             return None
         body = self.shared.handover.take(key)
-        length = next((value for name, value in self.came if name == "content-length"), None)
+        length = value_of(self.came, "content-length")
         return body if body is not None and length in (None, str(len(body))) else None
 
     def _waiting_unread(self, fetched: Effect, empty: bool) -> Steps:
@@ -261,7 +264,8 @@ class Translator(Exchange):
         if self.payloads is not None:
             self.payloads.sent(call.body)
         # What a stream can say no more once it was reset is said before: its end overwrites it.
-        facts = {**self.facts(), "ending": ending(Phase.SENT).value}
+        facts = self.facts()
+        facts["ending"] = _SENT
         if self.attempt != 0:
             facts[MEMORY] = remember(self._remembered(call))
         return with_metadata(answer, facts), Phase.SENT
@@ -270,11 +274,11 @@ class Translator(Exchange):
         """What turns the request that Envoy holds, with the body *held*, into *call*."""
         changed = call.body != held
         self.sends = len(call.body) if len(call.body) > LONG_BODY else 0
-        length = next((value for name, value in self.came if name == "content-length"), None)
+        length = value_of(self.came, "content-length")
         wanted = call.all_headers()
         if changed or length is not None:
             # Envoy refuses a body that is not as long as its head says, and an earlier attempt may have said otherwise.
-            wanted = [*wanted, ("content-length", str(len(call.body)))]
+            wanted.append(("content-length", str(len(call.body))))
         mutation = self._mutation(call, wanted)
         if self.phase is not Phase.OPEN:
             return proceed(Kind.REQUEST_BODY, mutation, call.body if changed else None)
@@ -288,7 +292,7 @@ class Translator(Exchange):
         """What turns the request's head into that of *call* with the headers *wanted*."""
         if self.attempt == 0:
             # Filters behind this one may have the route chosen again, and without it Envoy finds none.
-            wanted = [*wanted, *(pair for pair in self.came if pair[0] == "x-forwarded-proto")]
+            wanted = wanted + [pair for pair in self.came if pair[0] == "x-forwarded-proto"]
         mutation = diff(self.came, wanted)
         set_header(mutation, ":path", call.full_path())
         if call.method != self.method:
@@ -476,8 +480,9 @@ class Translator(Exchange):
             return answer
         self._noted = True
         self.times.done = self.clock.now()
-        ended = {"error": clipped(self.error), "ending": ending(Phase.ENDED, translation).value}
-        facts = {**self._response_facts(translation), **ended}
+        facts = self._response_facts(translation)
+        facts["error"] = clipped(self.error)
+        facts["ending"] = _WORDS[ending(Phase.ENDED, translation)]
         return self._with_costs(with_metadata(answer, facts), translation)
 
     def _with_costs(self, answer: Outgoing, translation: Translation) -> Outgoing:
@@ -494,50 +499,51 @@ class Translator(Exchange):
         facts = super().facts()
         translation = self.translation
         if translation is not None:
-            facts |= {
-                "client": translation.client or "",
-                "upstream": translation.upstream or "",
-                "provider": translation.route.provider.name,
-                "model_asked": clipped(translation.model_asked),
-                "model_sent": clipped(translation.model_sent),
-                "model": clipped(translation.model),
-                "losses": translation.losses.told(MAX_METADATA_TEXT),
-                **self._policy_facts(translation),
-                **self._variables(translation),
-            }
+            facts["client"] = translation.client or ""
+            facts["upstream"] = translation.upstream or ""
+            facts["provider"] = translation.route.provider.name
+            facts["model_asked"] = clipped(translation.model_asked)
+            facts["model_sent"] = clipped(translation.model_sent)
+            facts["model"] = clipped(translation.model)
+            facts["losses"] = translation.losses.told(MAX_METADATA_TEXT)
+            self._add_policies(facts, translation)
+            self._add_variables(facts, translation)
         return facts
 
-    def _variables(self, translation: Translation) -> dict[str, Any]:
+    def _add_variables(self, facts: dict[str, Any], translation: Translation) -> None:
         """What the route has the access log show by other names."""
         names = translation.route.variables
-        if not names:
-            return {}
-        values = told(names, translation, self.times)
-        return {name: clipped(v) if isinstance(v, str) else v for name, v in values.items()}
+        if names:
+            for name, value in told(names, translation, self.times).items():
+                facts[name] = clipped(value) if isinstance(value, str) else value
 
-    def _policy_facts(self, translation: Translation) -> dict[str, Any]:
-        facts = {name: clipped(v) if isinstance(v, str) else v for name, v in translation.policy_facts.items()}
-        return {**facts, "denied_by": translation.denied_by} if translation.denied_by else facts
+    def _add_policies(self, facts: dict[str, Any], translation: Translation) -> None:
+        for name, value in translation.policy_facts.items():
+            facts[name] = clipped(value) if isinstance(value, str) else value
+        if translation.denied_by:
+            facts["denied_by"] = translation.denied_by
 
     def _usage_facts(self, translation: Translation) -> dict[str, Any]:
-        usage = translation.usage
-        counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
-        facts: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
+        facts: dict[str, Any] = {}
+        for at, count in enumerate(astuple(translation.usage)):
+            if count is not None:
+                facts[COUNTS[at]] = count
         facts["model"] = clipped(translation.model)
         if (usd := self.cost_usd(translation)) is not None:
             facts["cost_usd"] = usd
         if (seconds := self.first_content_seconds(translation)) is not None:
             facts["first_token_ms"] = round(seconds * 1000)
-        return facts | self._variables(translation) if translation.route.variables else facts
+        self._add_variables(facts, translation)
+        return facts
 
     def _response_facts(self, translation: Translation) -> dict[str, Any]:
         facts = self._usage_facts(translation)
         if translation.model_answered:
             facts["model_answered"] = clipped(translation.model_answered)
         facts["losses"] = translation.losses.told(MAX_METADATA_TEXT)
-        facts |= self._policy_facts(translation)
+        self._add_policies(facts, translation)
         if translation.ended is not None:
-            facts["finish"] = translation.ended.stop.value
+            facts["finish"] = _FINISHES[translation.ended.stop]
         return facts
 
     def close(self, *, wanted: bool = True) -> Outcome:
@@ -573,4 +579,8 @@ def _upgrading(pair: tuple[str, str]) -> tuple[str, str]:
     return pair if name in _OF_AN_UPGRADE else (name, "")
 
 
-_CUT: Final = {"ending": ending(Phase.STREAMING).value}
+_WORDS: Final = {each: each.value for each in Ending}
+_FINISHES: Final = {each: each.value for each in StopReason}
+"""Looked up: an Enum's own ``value`` is a Python function, called by another one."""
+_SENT: Final = _WORDS[ending(Phase.SENT)]
+_CUT: Final = {"ending": _WORDS[ending(Phase.STREAMING)]}

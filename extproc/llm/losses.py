@@ -119,6 +119,8 @@ class LossReport:
         """The report in *limit* characters at most: what concerns the whole request first, losses of a kind as one with
         their number (``messages[].content[].citations:dropped:60``), and how many entries there was no room for
         (``...:3``). Characters of paths that are *unsafe* become ``_``."""
+        if not self._counts:
+            return ""
         entries: list[str] = []
         for (path, action), count in sorted(self._counts.items(), key=_is_of_a_part):
             if count == 1:

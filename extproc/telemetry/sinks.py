@@ -45,16 +45,13 @@ class Sinks:
     """All sinks of a process as one, which never raises."""
 
     def __init__(self, sinks: Iterable[Sink] = ()) -> None:
-        self._sinks = tuple(sinks)
+        self.become(sinks)
 
     def become(self, sinks: Iterable[Sink]) -> None:
         """Tell *sinks* from now on, also of what goes on: no exchange's end falls between two of them."""
         self._sinks = tuple(sinks)
-
-    @property
-    def any(self) -> bool:
+        self.any = bool(self._sinks)
         """Somebody is told."""
-        return bool(self._sinks)
 
     def started(self, began: Began) -> None:
         for sink in self._sinks:

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..credentials.masking import Mask, mask_of
+from ..credentials.masking import NOTHING, Mask
 from ..llm.events import (
     NO_USAGE,
     OpaqueStarted,
@@ -78,7 +78,7 @@ class Course:
         """Told of each event of the answer."""
         self._clock = clock
         self._end: ResponseEnded | ResponseFailed | None = None
-        self._mask: Mask = mask_of(())
+        self._mask: Mask = NOTHING
         """Hides what no client and no log is to see."""
 
     @property

@@ -73,6 +73,10 @@ _WRITTEN: Final[tuple[str, ...]] = (
 the others (LiteLLM, OpenRouter, Moonshot and Together, DashScope)."""
 
 _REASONING: Final[tuple[str, ...]] = ("reasoning_tokens", "thinking_tokens")
+_OPENAIS: Final = frozenset({
+    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details",
+})  # fmt: skip
+"""All that there is in OpenAI's own counts."""
 
 
 def read_openais(usage: dict[str, Any]) -> Usage:
@@ -81,12 +85,15 @@ def read_openais(usage: dict[str, Any]) -> Usage:
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
     prompt = _first(usage, _PROMPT)
     completion = _first(usage, _COMPLETION)
-    read = _either(_first(details, _READ), _first(usage, _HIT))
-    written = _either(_written(details), _written(usage))
-    of_answer = _first(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), _REASONING)
-    reasoning = _either(of_answer, _first(usage, _REASONING))
+    read, written = _first(details, _READ), _written(details)
+    reasoning = _first(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), _REASONING)
     total = _first(usage, _TOTAL)
-    cached = _first(usage, _THROUGH_CACHE)
+    cached = None
+    if not _OPENAIS.issuperset(usage):
+        # Other servers have these beside the others.
+        read, written = _either(read, _first(usage, _HIT)), _either(written, _written(usage))
+        reasoning = _either(reasoning, _first(usage, _REASONING))
+        cached = _first(usage, _THROUGH_CACHE)
     if cached and "prompt_tokens" not in usage and prompt is not None and prompt < (read or 0) + (written or 0):
         # Anthropic's own counts, whose input leaves out what went through the cache.
         prompt += (read or 0) + (written or 0)

@@ -25,7 +25,7 @@ class EmitterBase:
         self.env = answering.env
         self.losses = answering.losses
         self.started: ResponseStarted | None = None
-        self.head_sent = is_stream(upstream) and request.stream
+        self.head_sent = request.stream and is_stream(upstream)
         self.serial: Serializer | None = None
         """Set by a dialect whose stream knows one open block at a time."""
         self._folded = None if request.stream else Folded()

@@ -536,7 +536,7 @@ def _is_empty(data: bytes, name: bytes, known: tuple[bytes, ...]) -> bool:
 
 def _is_in_lines(body: bytes) -> bool:
     """Whether *body* is a stream whose messages stand in a line each, with nothing around them."""
-    if not body.startswith(b"{") or b"\n" not in body.strip():
+    if b"\n" not in body or not body.startswith(b"{") or b"\n" not in body.strip():
         return False
     if not body[: body.index(b"\n")].rstrip().endswith(b"}"):
         return False  # one object in many lines, as OpenAI writes it
