@@ -210,6 +210,8 @@ def requests(body: bytes, clients: int) -> Callable[[int], None]:
                 client.send(wire)
                 client.hear(1)
                 client.is_over = True
+                # Else it is open as long as somebody listens.
+                connection.shutdown(socket.SHUT_RDWR)
 
         at_once(one, clients)
 
