@@ -20,8 +20,9 @@ _CUT_HALF: Final = re.compile(b"(" + _HIGH + b')(?=")|(?<=")(' + _LOW + b")")
 
 _HALF: Final = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")
 _NO_NUMBER: Final = re.compile(
-    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?Infinity|NaN)(?![A-Za-z0-9_])|(-?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+)', re.DOTALL
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?Infinity|NaN)(?![A-Za-z0-9_])|(-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?)', re.DOTALL
 )
+"""No group of a number is possessive: Python 3.11.2, which is Debian's, takes the ``e`` of ``7e`` with one."""
 _LARGEST: Final = b"1.7976931348623157e308"
 
 # Stand in for the halves of a cut character until the next message brings the other one: the last code points of a

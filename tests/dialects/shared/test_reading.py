@@ -33,7 +33,22 @@ def test_nearly_json(data: bytes, value: Any) -> None:
     assert decode(data, "body") == value
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"NaNa", b'{"a":nul}', b"\xff", b"[" * 100_000, b'{"a":1}}', b"['a']"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"NaNa",
+        b'{"a":nul}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"a":1}}',
+        b"['a']",
+        b'{"a":7.00e}',
+        b"[1e400,12345.]",
+        b"[1.5e+,NaN]",
+    ],
+)
 def test_no_json(data: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"not JSON|nested"):
         decode(data, "body")
