@@ -117,7 +117,7 @@ def upstream_buffer(config: Config) -> Found:
 
 def _is_before_filters(config: Config, manager: Manager) -> bool:
     """Whether routes of *manager* lead to a cluster with a filter of ours."""
-    routes = [route for route in config.routes if route.table.manager is manager]
+    routes = config.routes_of(manager)
     return any(cluster.filters for route in routes for cluster in config.reached(route))
 
 
@@ -147,7 +147,7 @@ def slow_client(config: Config) -> Found:
 )  # fmt: skip
 def listener_buffer(config: Config) -> Found:
     for manager in config.managers:
-        routes = [route for route in config.routes if route.table.manager is manager]
+        routes = config.routes_of(manager)
         held = [_held_for(route, manager) for route in routes if route.filters] or [_buffer(manager)]
         if not manager.listener or _is_before_filters(config, manager):
             continue

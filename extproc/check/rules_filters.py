@@ -347,7 +347,7 @@ def equal_names(config: Config) -> Found:
 )  # fmt: skip
 def translated_twice(config: Config) -> Found:
     for manager in config.managers:
-        routes = [route for route in config.routes if route.table.manager is manager]
+        routes = config.routes_of(manager)
         if any(config.is_translated(route) for route in routes):
             yield from (item.node for item in manager.translators)
 

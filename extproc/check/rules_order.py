@@ -151,7 +151,7 @@ def unreachable_route(config: Config) -> Found:
 
 def _is_ours(config: Config, manager: Manager | None) -> bool:
     """Whether anything of ours works on *manager*."""
-    routes = [route for route in config.routes if route.table.manager is manager]
+    routes = config.routes_of(manager)
     return any(route.filters or config.is_translated(route) for route in routes)
 
 

@@ -115,7 +115,7 @@ def mirror_key(config: Config) -> Found:
 )  # fmt: skip
 def continue_100(config: Config) -> Found:
     for manager in config.managers:
-        routes = [route for route in config.routes if route.table.manager is manager]
+        routes = config.routes_of(manager)
         ours = manager.filters or any(config.is_translated(route) for route in routes)
         if ours and manager.node.get("proxy_100_continue").true:
             yield manager.node.get("proxy_100_continue")
@@ -228,7 +228,7 @@ _PATHS = (":path", "x-envoy-original-path")
 
 def _logs(config: Config) -> Iterator[Node]:
     for manager in config.managers:
-        ours = [r for r in config.routes if r.table.manager is manager and (config.is_translated(r) or r.filters)]
+        ours = [r for r in config.routes_of(manager) if config.is_translated(r) or r.filters]
         if ours:
             yield from manager.node.get("access_log")
 

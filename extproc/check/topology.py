@@ -346,6 +346,10 @@ class Config:
         found += [item for cluster in self.clusters.values() for item in cluster.filters]
         return list({item.node.identity: item for item in found}.values())
 
+    def routes_of(self, manager: Manager | None) -> list[EnvoyRoute]:
+        """Those that *manager* chooses from."""
+        return [route for route in self.routes if route.table.manager is manager]
+
     def reached(self, route: EnvoyRoute) -> list[Cluster]:
         return [self.clusters[name] for name in route.clusters if name in self.clusters]
 

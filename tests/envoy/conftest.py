@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.binaries import VERSIONS, Unavailable, binary
 from tests.support.gateway import PLACEMENTS, Backends, Gateway, backends, gateway
 
 HERE = Path(__file__).parent
@@ -22,6 +23,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Iterator[Backends]:
     with backends() as made:
         yield made
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> Path:
+    """The binary of each version of Envoy that is promised."""
+    try:
+        return binary(request.param)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session", params=PLACEMENTS)

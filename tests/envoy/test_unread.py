@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from extproc.demo.provider import ScriptedAnswer, sse_answer
-from tests.support.binaries import CURRENT, VERSIONS, Unavailable, binary
+from tests.support.binaries import CURRENT, binary
 from tests.support.gateway import Backends, Gateway, gateway
 from tests.support.raw import not_reading
 from tests.support.upstream import chat, chat_chunk, events, eventually
@@ -23,14 +23,6 @@ ASKED, WHOLE = 1_900_000, 6 * MB
 LARGE = 18 * MB
 """More than a stream of HTTP/2 holds by Envoy's default."""
 UNREAD = b'{"model":"gpt-5","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> Path:
-    try:
-        return binary(request.param)
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import pytest
 
 from extproc.demo import as_openai
 from extproc.reference.config import REFERENCE, write
-from tests.support.binaries import VERSIONS, Unavailable, binary
 from tests.support.gateway import CLIENT_KEY, PLACEMENTS, Backends, Gateway, configured, gateway
 from tests.support.upstream import chat
 
@@ -21,15 +20,6 @@ HI: Any = [{"role": "user", "content": "hi"}]
 CITIES: Any = [{"role": "user", "content": "The weather in Paris and in Rome?"}]
 ANTHROPIC_TOOL: Any = {"name": "get_weather", "input_schema": {"type": "object"}}
 OPENAI_TOOL: Any = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
-
-
-@pytest.fixture(scope="session", params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> Path:
-    """The binary of one version."""
-    try:
-        return binary(request.param)
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(params=PLACEMENTS)
