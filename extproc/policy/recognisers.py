@@ -133,28 +133,32 @@ def _phone(found: bytes) -> Iterator[Span]:
 
 
 def _ip(found: bytes) -> Iterator[Span]:
-    text = found.decode()
-    if "." not in text and "::" not in text and text.count(":") < 7:
-        return
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return
-    if address.is_loopback or address.is_unspecified:
-        return
     # a::b is as often a name in a program.
-    if "." in text or (len(text) > 5 and any(sign.isdigit() for sign in text)):
+    if b"." not in found and (len(found) <= 5 or _DIGITS.search(found) is None):
+        return
+    address = ipaddress.ip_address(found.decode())
+    if not (address.is_loopback or address.is_unspecified):
         yield 0, len(found)
 
+
+_IPV4 = r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\b"
+_H16 = "[0-9A-Fa-f]{1,4}"
+_LS32 = f"(?:{_IPV4}|{_H16}:{_H16})"
+_IPV6 = "|".join((
+    rf"\b(?:{_H16}:){{6}}{_LS32}",
+    rf"::(?:{_H16}:){{5}}{_LS32}",
+    *(rf"(?:\b(?:{_H16}:){{0,{4 - after}}}{_H16})?::(?:{_H16}:){{{after}}}{_LS32}" for after in (4, 3, 2, 1, 0)),
+    rf"(?:\b(?:{_H16}:){{0,5}}{_H16})?::{_H16}",
+    rf"\b(?:{_H16}:){{0,6}}{_H16}::",
+))  # fmt: skip
+"""Both exactly, by the grammar of RFC 3986: of what only looks like one each byte might begin another."""
 
 _KNOWN: dict[str, tuple[bytes, Check | None, bool]] = {
     "key": (rb"\b(?:" + rb"|".join(KEYS) + rb")|" + _PEM, None, False),
     "email": (rb"[A-Za-z0-9._%+'-]+@(?:" + _WORD + rb"+\.)+[A-Za-z][A-Za-z]+", None, False),
     "iban": (rb"(?i)\b[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){11,30}", _iban, True),
     "card": (rb"\b\d{3,}(?:[ -]\d{3,})*\b", _card, False),
-    "ip": (
-        rb"\b(?:\d{1,3}\.){3}\d{1,3}\b|(?:\b[0-9A-Fa-f]{1,4}|:)(?::[0-9A-Fa-f]{0,4}){1,7}(?:\.\d{1,3}){0,3}", _ip, True,
-    ),
+    "ip": (rf"\b{_IPV4}|{_IPV6}".encode(), _ip, True),
     "phone": (
         rb"(?:\+|\b00)\d(?:[ ()./-]{0,4}\d){7,15}"
         rb"|\(\d{3}\) ?\d{3}[ .-]\d{4}\b|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b|\b1[3-9]\d{9}\b",
