@@ -32,6 +32,7 @@ SOURCE = "h2, source"
 """The transport h2 in a process that does not run compiled code."""
 TRANSLATOR = 1
 """The slot of its stream in a recording."""
+LARGEST = "20 MB image request"
 Row = dict[str, Any]
 
 
@@ -44,6 +45,7 @@ class Case:
     noop: bool = False
     less: Sequence[Step] = ()
     events: int = 1
+    in_flight: int = IN_FLIGHT
 
     @property
     def unit(self) -> str:
@@ -60,6 +62,7 @@ def bodies(direction: payloads.Direction, *, large: bool) -> dict[str, bytes]:
     if large:
         made["78 KB agent request"] = payloads.agent(f"{model}-whole")
         made["2 MB image request"] = payloads.image(f"{model}-whole")
+        made[LARGEST] = payloads.image(f"{model}-whole", 20_000_000)
     return made
 
 
@@ -77,7 +80,8 @@ def cases(shipped: dict[str, Script], there: dict[str, Script], back: dict[str, 
     yield _event_case("stream event, OpenAI client", back["stream"])
     for name, script in shipped.items():
         if name.endswith("request"):
-            yield Case(f"{name}, as shipped", script.steps(0))
+            # More than one would be refused: the bytes of all are bounded.
+            yield Case(f"{name}, as shipped", script.steps(0), in_flight=1 if name == LARGEST else IN_FLIGHT)
 
 
 def _event_case(name: str, script: Script, noop: bool = False) -> Case:
@@ -105,17 +109,17 @@ def on_its_core(sidecar: Sidecar) -> Sidecar:
 def cost(sidecar: Sidecar, case: Case, seconds: float) -> tuple[float, float]:
     """(CPU microseconds per unit of *case*, exchanges per second)."""
     with connected(sidecar) as client:
-        replay.closed(client, case.steps, IN_FLIGHT, exchanges=IN_FLIGHT)
-        whole, rate = _cost(sidecar, client, case.steps, seconds)
+        replay.closed(client, case.steps, case.in_flight, exchanges=case.in_flight)
+
+        def measured(steps: Sequence[Step], seconds: float) -> tuple[float, float]:
+            before = machine.cpu_seconds(sidecar.pid)
+            done, took = replay.closed(client, steps, case.in_flight, seconds=seconds)
+            return (machine.cpu_seconds(sidecar.pid) - before) / done * 1e6, done / took
+
+        whole, rate = measured(case.steps, seconds)
         if not case.less:
             return whole, rate
-        return (whole - _cost(sidecar, client, case.less, seconds / 2)[0]) / case.events, rate * case.events
-
-
-def _cost(sidecar: Sidecar, client: replay.Client, steps: Sequence[Step], seconds: float) -> tuple[float, float]:
-    before = machine.cpu_seconds(sidecar.pid)
-    done, took = replay.closed(client, steps, IN_FLIGHT, seconds=seconds)
-    return (machine.cpu_seconds(sidecar.pid) - before) / done * 1e6, done / took
+        return (whole - measured(case.less, seconds / 2)[0]) / case.events, rate * case.events
 
 
 def costs(
@@ -176,7 +180,7 @@ def main() -> None:
     with Rig() as rig:
         transports = args.transport or TRANSPORTS
         rows = costs(rig, transports=transports, rounds=rounds, seconds=seconds, large=not args.quick)
-    print(f"\nCPU of the sidecar's process, one core, {IN_FLIGHT} in flight; medians (least-most)")
+    print(f"\nCPU of the sidecar's process, one core, {IN_FLIGHT} in flight (one of 20 MB); medians (least-most)")
     for row in rows:
         spread = f"({row['cpu_us_least']:.0f}-{row['cpu_us_most']:.0f})"
         print(

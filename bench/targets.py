@@ -13,6 +13,8 @@ GROWTH_KB = 1024
 """What still counts as no growth: a thousandth of it is one leaked byte an exchange."""
 AGAINST = {"LiteLLM": 40.0, "llm-rosetta": 3.5, "TensorZero": 1.0}
 """How many times a peer's throughput ours is to be."""
+LARGE = (("2 MB image request", 1.5), ("20 MB image request", 25.0))
+"""Milliseconds of the sidecar's CPU, at most."""
 SHIPPED = "full h2"
 """The way through Envoy that deploy/envoy.yaml has."""
 BESIDE_GO = (
@@ -70,6 +72,12 @@ def _costs(results: Results) -> Iterator[Judged]:
     us = of("stream event")
     said = f"{us:.1f} us" if us else None
     yield _said("full translation, CPU per stream event", "at most 20 us", said, bool(us and us <= 20))
+    for name, most in LARGE:
+        us = of(f"{name}, as shipped")
+        said = f"{us / 1000:.1f} ms" if us else None
+        yield _said(
+            f"{name}, as shipped: CPU of the sidecar", f"at most {most:g} ms", said, bool(us and us <= most * 1000)
+        )
 
 
 def _streams(results: Results) -> Iterator[Judged]:
