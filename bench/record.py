@@ -19,7 +19,7 @@ from typing import NamedTuple
 import payloads
 from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from extproc.server.h2 import frames
-from extproc.server.h2.messages import PREFIX
+from extproc.server.h2.messages import Inbox
 from machine import Wrong
 from rig import SHIPPED, Rig
 
@@ -28,6 +28,10 @@ Frame = tuple[int, int, int, bytes]
 
 EVENTS = 8
 """Deltas of a stream that is recorded; any number of them can be replayed."""
+
+
+MOST_BYTES = 128 * 1024 * 1024
+"""Of one message."""
 
 
 class Step(NamedTuple):
@@ -199,22 +203,25 @@ def _cut(steps: list[Step]) -> Script:
 
 def _message(held: list[tuple[int, int, bytes]]) -> str:
     """What the message in *held* holds; empty while it is not whole."""
-    data = b"".join(payload for kind, _, payload in held if kind == frames.DATA)
-    if len(data) < 5 or len(data) < 5 + PREFIX.unpack_from(data)[1]:
-        return ""
-    return str(ProcessingRequest.FromString(data[5:]).WhichOneof("request"))
+    inbox = _inbox()
+    for kind, _, payload in held:
+        if kind == frames.DATA:
+            inbox.feed(payload)
+    message = inbox.next()
+    return "" if message is None else str(ProcessingRequest.FromString(message).WhichOneof("request"))
 
 
 def _tags(answers: list[Frame]) -> dict[int, list[int]]:
     """The first bytes of the answers of each stream."""
-    data: dict[int, bytes] = defaultdict(bytes)
+    inboxes: dict[int, Inbox] = defaultdict(_inbox)
+    tags: dict[int, list[int]] = defaultdict(list)
     for kind, _, stream, payload in answers:
         if kind == frames.DATA:
-            data[stream] += payload
-    tags: dict[int, list[int]] = defaultdict(list)
-    for stream, held in data.items():
-        at = 0
-        while at < len(held):
-            tags[stream].append(held[at + 5])
-            at += 5 + PREFIX.unpack_from(held, at)[1]
+            inboxes[stream].feed(payload)
+            while (message := inboxes[stream].next()) is not None:
+                tags[stream].append(message[0])
     return tags
+
+
+def _inbox() -> Inbox:
+    return Inbox(MOST_BYTES, "")

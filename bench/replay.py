@@ -20,7 +20,7 @@ from hpack import Decoder
 
 from extproc.server.h2 import frames
 from extproc.server.h2.heads import EMPTY_TABLE
-from extproc.server.h2.messages import PREFIX
+from extproc.server.h2.messages import PREFIX_BYTES, length_at
 from machine import Wrong
 from record import Script, Step
 
@@ -225,7 +225,7 @@ class Client:
         while at < end:
             if not missing[slot]:
                 # Both transports give a message's prefix in one piece, with the first byte or without.
-                missing[slot] = PREFIX.unpack_from(data, at)[1] + 5
+                missing[slot] = length_at(data, at) + PREFIX_BYTES
                 tag = data[at + 5] if end - at > 5 else 0
                 exchange.key = tag or -1
             elif exchange.key < 0:

@@ -11,7 +11,7 @@ from hpack import Decoder, HPACKError
 from ..envoy_api.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from .h2 import frames
 from .h2.heads import block
-from .h2.messages import PREFIX, Status, prefixed
+from .h2.messages import PREFIX_BYTES, Status, prefixed
 
 CHECK = "/grpc.health.v1.Health/Check"
 MAX_ANSWER_BYTES = 64 * 1024
@@ -121,5 +121,5 @@ class _Answer:
         if status != "0":
             known = {str(int(each)): each.name for each in Status}
             return f"{known.get(status, 'UNKNOWN')}: {self._fields.get('grpc-message', '')}"
-        answer = HealthCheckResponse.FromString(self._data[PREFIX.size :])
+        answer = HealthCheckResponse.FromString(self._data[PREFIX_BYTES:])
         return str(HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from enum import IntEnum
 from typing import Final
 from urllib.parse import quote
 
 from .heads import block
 
-PREFIX: Final = struct.Struct(">BI")
-"""Five bytes before each message: the compressed flag and the length."""
 PREFIX_BYTES: Final = 5
+"""Before each message: one byte that says whether it is compressed, and four with its length."""
 
 SHORT: Final = 4096
 """What comes behind so short a piece is put to it, so that many tiny pieces are not kept as such."""
@@ -78,10 +76,21 @@ def _fields(status: int, message: str) -> list[tuple[str, str]]:
     return fields
 
 
+def prefix(size: int) -> bytes:
+    """What goes before a message of so many bytes."""
+    # A number of five bytes: half of what packing takes.
+    return size.to_bytes(PREFIX_BYTES, "big")
+
+
 def prefixed(message: bytes) -> bytes:
     """A message as it goes into DATA frames."""
-    # A number of five bytes: half of what packing takes.
-    return len(message).to_bytes(PREFIX_BYTES, "big") + message
+    return prefix(len(message)) + message
+
+
+def length_at(data: bytes, at: int) -> int:
+    """The length of the message whose prefix stands at *at*."""
+    # Byte by byte: a third of what unpacking takes.
+    return (data[at + 1] << 24) + (data[at + 2] << 16) + (data[at + 3] << 8) + data[at + 4]
 
 
 class Inbox:
@@ -175,7 +184,7 @@ class Inbox:
         """All that has not been given out, in one piece; it is given out with this."""
         held = b"".join(self._chunks)[self._at :]
         if self._length is not None:
-            held = PREFIX.pack(0, self._length) + held
+            held = prefix(self._length) + held
         self._chunks, self._at, self._size, self._length = [], 0, 0, None
         return held
 
@@ -187,8 +196,7 @@ class Inbox:
             self._chunks, self._at = [first], at
         if first[at]:
             raise self._compressed(first[at])
-        # Byte by byte: a third of what unpacking takes.
-        length = (first[at + 1] << 24) + (first[at + 2] << 16) + (first[at + 3] << 8) + first[at + 4]
+        length = length_at(first, at)
         if length > self._limit:
             raise MessageTooLong(length, self._limit)
         return length, at + PREFIX_BYTES

@@ -22,12 +22,12 @@ from .messages import (
     HEADERS,
     NOT_GRPC,
     NOT_POST,
-    PREFIX,
     CallFailed,
     Inbox,
     InParts,
     MessageTooLong,
     Status,
+    prefix,
     prefixed,
     trailers,
     trailers_only,
@@ -617,13 +617,13 @@ class Session:
             call.opened = True
             connection.send_headers(stream_id, HEADERS)
         if isinstance(message, tuple):
-            connection.send_data(stream_id, PREFIX.pack(0, sum([len(part) for part in message])))
+            connection.send_data(stream_id, prefix(sum([len(part) for part in message])))
             for part in message:
                 connection.send_data(stream_id, part)
         elif len(message) <= COPIED:
             connection.send_data(stream_id, prefixed(message))
         else:
-            connection.send_data(stream_id, PREFIX.pack(0, len(message)))
+            connection.send_data(stream_id, prefix(len(message)))
             connection.send_data(stream_id, message)
         self._account_output()
 
