@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from extproc.exchange.attempts import HELD
 from extproc.reference import config as envoy_config
 from tests.support import placements
 from tests.support.gateway import KEYS, Backends, Gateway, configured
+from tests.support.side_service import SideService
 from tests.support.upstream import ScriptedUpstream, eventually
 from tests.support.workers import Workers
 
@@ -56,7 +58,8 @@ def running(
         made = Gateway("upstream", envoy, shared, folder / "access.log")
         yield made
         assert envoy.alive(), envoy.tail()
-        assert sidecar.alive(), sidecar.tail()
+        # A test may have ended it.
+        assert sidecar.stop() == 0, sidecar.tail()
 
 
 def _another(config: dict[str, Any], sidecar: Sidecar) -> None:
@@ -196,46 +199,99 @@ def test_another_process_gets_it_from_envoy(tmp_path: Path) -> None:
         assert carried(gateway) == before + 2, "the router's; the other has the translator's"
 
 
-BETWEEN_SECONDS = 2.0
+def test_a_sidecar_restarted_between_the_two_streams_gets_the_body_from_envoy(
+    tmp_path: Path, between: SideService
+) -> None:
+    """The one that ends finishes the router's streams; their bodies are gone with it for those of the translator."""
+    ways = [(api, stream) for api in ("chat", "messages") for stream in (False, True)]
+    with (
+        running(tmp_path, *ON, edit=lambda config: _ask_between(config, between)) as gateway,
+        ThreadPoolExecutor(len(ways)) as pool,
+    ):
+        asked = [pool.submit(ask, gateway, api, "gpt-5", stream=stream) for api, stream in ways]
+        assert eventually(lambda: len(between.asked) == len(ways)) and carried(gateway) == len(ways)
+        old = gateway.backends.sidecar
+        old.signal(signal.SIGTERM)
+        assert eventually(lambda: not old.ready())
+        assert old.alive() and not any(each.done() for each in asked)
+        with another(gateway, tmp_path) as new:
+            between.gate.set()
+            for each, (api, stream) in zip(asked, ways, strict=True):
+                reply = each.result(30)
+                assert reply.status == 200 and is_answer(reply, api, stream), reply.body
+            assert carried(new) == len(ways), "each by its second stream"
+            for seen in gateway.openai_upstream.received:
+                assert TEXT in json.dumps(seen.json()) and seen.header("content-length") == str(len(seen.body))
+            assert eventually(lambda: not old.alive())
 
 
-SLOW: Any = {
-    "name": "slow",
-    "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
-        "delay": {"fixed_delay": f"{BETWEEN_SECONDS}s", "percentage": {"numerator": 100}},
-    },
-}
-"""Another filter of Envoy's, which takes BETWEEN_SECONDS between the two streams."""
+@contextmanager
+def another(gateway: Gateway, folder: Path) -> Iterator[Gateway]:
+    """The same with a sidecar where its last one listened."""
+    (folder / "two").mkdir()
+    made = Sidecar(folder / "two", environ=KEYS, arguments=gateway.backends.sidecar.arguments)
+    made.address, made.socket = gateway.backends.sidecar.address, gateway.backends.sidecar.socket
+    with made:
+        yield replace(gateway, backends=replace(gateway.backends, sidecar=made))
+
+
+WAITS_SECONDS = 60
+
+
+@pytest.fixture
+def between() -> Iterator[SideService]:
+    """Whom Envoy asks between the two streams of an exchange. It answers once a test has opened its gate."""
+    side = SideService(WAITS_SECONDS)
+    side.gate.clear()
+    yield side
+    side.close()
+
+
+def _ask_between(config: dict[str, Any], side: SideService) -> None:
+    """Have another filter of Envoy's ask *side* between the two streams, and wait for its answer."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": int(side.url.rpartition(":")[2])}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    load = {"cluster_name": "between", "endpoints": endpoints}
+    config["static_resources"]["clusters"].append({"name": "between", "type": "STATIC", "load_assignment": load})
+    server = {"uri": side.url, "cluster": "between", "timeout": f"{WAITS_SECONDS}s"}
+    kind = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+    made = {"name": "between", "typed_config": {"@type": kind, "http_service": {"server_uri": server}}}
+    placements.manager(config)["http_filters"].insert(-1, made)
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
-def test_a_key_that_a_client_knows_opens_nothing(tmp_path: Path, api: str) -> None:
+def test_a_key_that_a_client_knows_opens_nothing(tmp_path: Path, between: SideService, api: str) -> None:
     """One that is good at that time: the log tells it while the exchange that it belongs to goes on."""
     told = tmp_path / "keys"
-    with running(tmp_path, *ON, edit=lambda config: _telling(config, told)) as gateway, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(ask, gateway, api, "gpt-5")
-        assert eventually(lambda: bool(keys(gateway, told)), BETWEEN_SECONDS), "the key is told in time"
+
+    def edit(config: dict[str, Any]) -> None:
+        _tell_keys(config, told)
+        _ask_between(config, between)
+
+    with running(tmp_path, *ON, edit=edit) as gateway, ThreadPoolExecutor(2) as pool:
+        theirs = pool.submit(ask, gateway, api, "gpt-5")
+        assert eventually(lambda: bool(keys(gateway, told))) and not theirs.done(), "the key is told in time"
         (key,) = keys(gateway, told)
         before = carried(gateway)
-        mine: Any = [{"role": "user", "content": "z" * len(TEXT)}]
+        said: Any = [{"role": "user", "content": "z" * len(TEXT)}]
         names = [HELD, f"x-extproc-{HELD}", f"extproc-{HELD}", "extproc", f"x-extproc.{HELD}"]
         headers = dict.fromkeys(names, key) | {"cookie": f"{HELD}={key}", "x-request-id": key}
-        body = {"model": "gpt-5", "max_tokens": 99, "messages": mine, "metadata": {HELD: key}}
+        body = {"model": "gpt-5", "max_tokens": 99, "messages": said, "metadata": {HELD: key}}
         path = "/v1/chat/completions" if api == "chat" else "/v1/messages"
-        reply = gateway.send(f"{path}?{HELD}={key}", body, headers)
-        assert reply.status == 200 and is_answer(reply, api, stream=False), reply.body
-        assert is_answer(waiting.result(30), api, stream=False)
+        mine = pool.submit(gateway.send, f"{path}?{HELD}={key}", body, headers)
+        assert eventually(lambda: len(between.asked) == 2)
+        between.gate.set()
+        for each in (mine.result(30), theirs.result(30)):
+            assert each.status == 200 and is_answer(each, api, stream=False), each.body
         assert carried(gateway) == before + 1, "its own first attempt found its own, and the other's found the other's"
         sent = [json.dumps(seen.json()["messages"]) for seen in gateway.openai_upstream.received]
         assert sorted("z" * len(TEXT) in each for each in sent) == [False, True]
         assert sorted(TEXT in each for each in sent) == [False, True]
 
 
-def _telling(config: dict[str, Any], told: Path) -> None:
-    """Have Envoy write the key of each exchange that goes on, and take its time between the two streams."""
+def _tell_keys(config: dict[str, Any], told: Path) -> None:
+    """Have Envoy write the key of each exchange that goes on."""
     manager = placements.manager(config)
-    manager["http_filters"].insert(-1, SLOW)
     kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
     line = {"text_format_source": {"inline_string": f"%DYNAMIC_METADATA(extproc:{HELD})%\n"}}
     log = {"name": "keys", "typed_config": {"@type": kind, "path": str(told), "log_format": line}}
@@ -251,9 +307,8 @@ def keys(gateway: Gateway, told: Path) -> set[str]:
 
 
 @contextmanager
-def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gateway, Workers]]:
-    """Either stream of an exchange in the one process or in the other, as chance has it. *between*: there is time
-    between the two."""
+def two_workers(folder: Path, between: SideService | None = None) -> Iterator[tuple[Gateway, Workers]]:
+    """Either stream of an exchange in the one process or in the other, as chance has it."""
     openai, anthropic = ScriptedUpstream(as_openai.answer), ScriptedUpstream(as_anthropic.answer)
     with openai, anthropic, Workers(folder, 2, *ON, environ=KEYS) as workers:
         sockets = [address.removeprefix("unix:") for address in workers.addresses]
@@ -265,8 +320,8 @@ def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gatewa
         endpoints = [{"endpoint": {"address": {"pipe": {"path": path}}}} for path in sockets]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
         cluster["health_checks"][0].update(interval="0.3s", no_traffic_interval="0.3s", timeout="0.3s")
-        if between:
-            placements.manager(config)["http_filters"].insert(-1, SLOW)
+        if between is not None:
+            _ask_between(config, between)
         with Envoy(folder, config) as envoy:
             shared = Backends(folder, cast(Sidecar, workers), openai, anthropic)
             yield Gateway("upstream", envoy, shared, log), workers
@@ -275,15 +330,20 @@ def two_workers(folder: Path, *, between: bool = False) -> Iterator[tuple[Gatewa
             assert TEXT in json.dumps(seen.json()), "each is translated, and whole"
 
 
-def test_a_worker_killed_between_the_two_streams_costs_the_exchanges_it_had_and_no_other(tmp_path: Path) -> None:
-    with two_workers(tmp_path, between=True) as (gateway, workers), ThreadPoolExecutor(12) as pool:
+def test_a_worker_killed_between_the_two_streams_costs_the_exchanges_it_had_and_no_other(
+    tmp_path: Path, between: SideService
+) -> None:
+    with two_workers(tmp_path, between) as (gateway, workers), ThreadPoolExecutor(12) as pool:
         asked = [pool.submit(ask, gateway, "messages", "gpt-5") for _ in range(12)]
-        assert eventually(lambda: sum(gateway.streams("rq_active").values()) == len(asked), BETWEEN_SECONDS)
+        assert eventually(lambda: len(between.asked) == len(asked))
         # Each worker has bodies for attempts that have not begun: those may come to either.
         held = gateway.streams("rq_active")
         killed, living = (address.removeprefix("unix:") for address in workers.addresses)
         assert held[killed] and held[living] and not gateway.openai_upstream.received
         os.kill(workers.pids()[0], signal.SIGKILL)
+        # Those of its exchanges that wait are answered as they break off; the others go on.
+        assert eventually(lambda: sum(each.done() for each in asked) == held[killed])
+        between.gate.set()
         replies = [each.result(30) for each in asked]
         good = [reply for reply in replies if reply.status == 200]
         assert all(is_answer(reply, "messages", stream=False) for reply in good)
