@@ -10,6 +10,10 @@ from .frames import LONG_FRAME_BYTES, MAX_FRAME_BYTES
 SMALL_DATA: Final = 16
 """Bytes of DATA that hardly anyone would send in a frame of their own."""
 
+OWN_TURN: Final = 16 * 1024
+"""Bytes of a message that waits until all that is shorter was handled: some milliseconds' work, and a client may send
+one after the other, on many calls."""
+
 LONG_MESSAGE: Final = 256 * 1024
 """Bytes of a message for which there must be room in the process before it is taken."""
 

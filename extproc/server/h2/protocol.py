@@ -64,7 +64,12 @@ class H2Protocol:
     def data_received(self, data: bytes) -> None:
         if self._session is not None and not self._closing:
             self._active_at = now = self._loop.time()
-            self._session.receive(data, now)
+            session = self._session
+            session.receive(data, now)
+            if session.more and not session.is_behind and self._owner.is_quiet(now):
+                # Only something long waits, and nobody that it could be in the way of.
+                session.proceed(now)
+                self._owner.had_long_turn(now)
             self._flush(now)
 
     def eof_received(self) -> None:

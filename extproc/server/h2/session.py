@@ -17,7 +17,7 @@ from .connection import Connection
 from .events import DataReceived, Event, RequestEnded, RequestReceived, StreamReset
 from .frames import Code
 from .heads import Head
-from .limits import LONG_MESSAGE, Counters, H2Limits
+from .limits import LONG_MESSAGE, OWN_TURN, Counters, H2Limits
 from .messages import (
     HEADERS,
     NOT_GRPC,
@@ -241,7 +241,7 @@ class Session:
         """Calls with messages that have not had their turn."""
         self._long: OrderedDict[_Call, None] = OrderedDict()
         """Calls whose next message is long, and whole. Each has a turn of its own, behind all that is short: a
-        connection is shared by everybody's exchanges, and a long message takes as long as thousands of others."""
+        connection is shared by everybody's exchanges, and a long message takes as long as hundreds of others."""
         self._put_off = 0
         """Turns for which the first of those has waited behind others."""
         self.long_turns = 0
@@ -442,10 +442,11 @@ class Session:
                     call.waits = True
                     break
                 if self._left <= 0:
-                    call.waits = True
-                    self._ready[call] = None
+                    if len(inbox):
+                        call.waits = True
+                        self._ready[call] = None
                     break
-                if not alone and (inbox.whole > LONG_MESSAGE or (answerer.is_slow and len(inbox))):
+                if not alone and (inbox.whole > OWN_TURN or (answerer.is_slow and len(inbox))):
                     call.waits = True
                     self._long[call] = None
                     break

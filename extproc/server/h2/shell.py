@@ -60,6 +60,8 @@ class H2Listener:
         self._resting: dict[H2Protocol, None] = {}
         """Connections on which nothing but long messages waits, while those rest."""
         self._rests_until = 0.0
+        self._quiet_from = 0.0
+        """When whoever waited for the last long message has been heard."""
         self._admitting = False
         self.counters = counters
         self.cache: dict[bytes, Head] = {}
@@ -181,14 +183,23 @@ class H2Listener:
         began = self.loop.time()
         try:
             if connection.take_turn(short=began < self._rests_until):
-                ended = self.loop.time()
-                if ended - began >= SLOW_TURN:
-                    self._rests_until = ended + REST_SHARE * (ended - began)
+                self.had_long_turn(began)
         except Exception:
             log.exception("a bug in a connection")
             connection.abort()
         if self._turns and not self._is_turning:
             self._soon()
+
+    def is_quiet(self, now: float) -> bool:
+        """Nobody waits for a turn, nor would have to: what is long may have one at once."""
+        return not self._turns and not self._resting and now >= self._quiet_from
+
+    def had_long_turn(self, began: float) -> None:
+        """What is long has had a turn since *began*."""
+        ended = self.loop.time()
+        self._quiet_from = ended + REST_SHARE * (ended - began)
+        if ended - began >= SLOW_TURN:
+            self._rests_until = self._quiet_from
 
     def _on_room(self) -> None:
         if not self._admitting:

@@ -175,10 +175,16 @@ class Client:
         said = self.h2.data_to_send()
         for n in range(0, max(1, len(said)), cut):
             self.session.receive(said[n : n + cut], 0.0)
-            while heard := self.session.output(0.0):
-                for k in range(0, len(heard), cut):
-                    for event in self.h2.receive_data(heard[k : k + cut]):
-                        self._hear(event)
+            self._listen(cut)
+            while self.session.more:
+                self.session.proceed(0.0)
+                self._listen(cut)
+
+    def _listen(self, cut: int) -> None:
+        while heard := self.session.output(0.0):
+            for k in range(0, len(heard), cut):
+                for event in self.h2.receive_data(heard[k : k + cut]):
+                    self._hear(event)
 
     def _hear(self, event: h2.events.Event) -> None:
         assert not isinstance(event, h2.events.ConnectionTerminated), event

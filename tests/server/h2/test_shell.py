@@ -473,6 +473,38 @@ def test_between_two_slow_turns_an_exchange_of_somebody_elses_comes_to_its_end(r
     assert order.index("others") <= 2, "behind one of them, or the one that had begun"
 
 
+def test_what_is_long_has_its_turn_at_once_where_nobody_waits(run: Any) -> None:
+    queued: list[str] = []
+    order: list[str] = []
+
+    async def talk() -> None:
+        async with serving() as (server, where), contextlib.AsyncExitStack() as stack:
+            _, writer = await stack.enter_async_context(talking(where))
+            channel = await stack.enter_async_context(connected(where))
+            await echoed(channel, b"here")
+            queue = server.listener.queue
+
+            def seen(connection: H2Protocol, *, is_behind: bool) -> None:
+                queued.append("behind" if is_behind else "long")
+                queue(connection, is_behind=is_behind)
+
+            server.listener.queue = seen  # type: ignore[method-assign]
+            writer.write(HELLO + b"".join(headers(n, block=b"\x20" + REQUEST) for n in (1, 3, 5)))
+            await server.until(lambda: len(server.answerers) == 4)
+            for each in server.answerers[1:]:
+                each.is_slow = True
+                each.receive = lambda message: order.append(str(message, "ascii")) or []  # type: ignore[method-assign, func-returns-value]
+            writer.write(data(1, prefixed(b"1")))
+            await server.until(lambda: len(order) == 1)
+            assert not queued, "no turn is waited for"
+            server.listener.had_long_turn(server.listener.loop.time() - 1000.0)
+            writer.write(data(3, prefixed(b"3")))
+            await echoed(channel, b"there")
+            assert order == ["1"] and queued, "one that has just been heard rests"
+
+    run(talk())
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
 @pytest.mark.parametrize(
     ("listening", "asked"),

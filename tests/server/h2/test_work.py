@@ -10,7 +10,7 @@ import pytest
 
 from extproc.server.h2 import frames
 from extproc.server.h2.heads import block
-from extproc.server.h2.limits import LONG_MESSAGE, H2Limits
+from extproc.server.h2.limits import LONG_MESSAGE, OWN_TURN, H2Limits
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.session import MAX_PUT_OFF, TURN_CALLS
 from tests.conftest import IS_COMPILED
@@ -129,7 +129,7 @@ def test_many_calls_are_closed_some_at_a_time() -> None:
     assert all(each.closed == 1 for each in peer.answerers)
 
 
-def long(stream: int, size: int = LONG_MESSAGE + 1) -> bytes:
+def long(stream: int, size: int = OWN_TURN + 1) -> bytes:
     whole = prefixed(bytes(size))
     return b"".join(data(stream, whole[at : at + 16384]) for at in range(0, len(whole), 16384))
 
@@ -147,6 +147,16 @@ def test_a_long_message_waits_behind_all_that_is_short_and_has_a_turn_of_its_own
         machine.proceed(0.0)
         handled.append([len(each.received) for each in peer.answerers[-4:]])
     assert handled == [[0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
+
+
+def test_a_long_message_takes_one_turn() -> None:
+    peer = Caller()
+    machine = peer.machine
+    machine.receive(headers(3) + headers(5) + long(3) + long(5, LONG_MESSAGE + 1), 0.0)
+    for left in (True, False):
+        machine.proceed(0.0)
+        assert machine.more is left and not machine.is_behind, "nothing of it is looked for again"
+    assert [len(each.received) for each in peer.answerers] == [1, 1]
 
 
 def test_what_is_slow_waits_like_what_is_long() -> None:
