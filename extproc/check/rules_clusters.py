@@ -9,6 +9,8 @@ STREAMS = 4096
 """Requests in flight that the sidecar's cluster should carry at least."""
 WINDOW = 16 * MIB
 """Envoy's window of an HTTP/2 stream where the configuration names none (seen on 1.40)."""
+FRAMES, FRAME = 10_000, 16 * 1024 + 9
+"""How many frames may wait for an HTTP/2 client where the configuration does not say, and bytes of the longest."""
 LISTENER = 32 * MIB
 """What a request with images may need: Anthropic takes 32 MB."""
 BODY = "request_body_buffer_limit"
@@ -126,7 +128,7 @@ def _is_before_filters(config: Config, manager: Manager) -> bool:
     then="Envoy crashes where a client is slow to read a streamed answer: when its end has come, no more may wait "
     "than this (seen on 1.37 to 1.40)",
     write="per_connection_buffer_limit_bytes: 67108864, and in the connection manager "
-    "http2_protocol_options: {initial_stream_window_size: 67108864}",
+    "http2_protocol_options: {initial_stream_window_size: 67108864, max_outbound_frames: 4000}",
 )  # fmt: skip
 def slow_client(config: Config) -> Found:
     for manager in config.managers:
@@ -134,9 +136,14 @@ def slow_client(config: Config) -> Found:
             continue
         if manager.listener and _buffer(manager) < LISTENER:
             yield manager.listener.get("per_connection_buffer_limit_bytes")
+        if manager.node.get("codec_type").text == "HTTP1":
+            continue
         window = manager.node.get("http2_protocol_options", "initial_stream_window_size")
-        if manager.node.get("codec_type").text != "HTTP1" and window.number(WINDOW) < LISTENER:
+        frames = manager.node.get("http2_protocol_options", "max_outbound_frames")
+        if window.number(WINDOW) < LISTENER:
             yield window, "an HTTP/2 client's stream before an upstream filter holds less than an answer may be long"
+        elif LISTENER <= _buffer(manager) < frames.number(FRAMES) * FRAME:
+            yield frames, "more frames of unread answers may wait for an HTTP/2 client than the listener holds"
 
 
 @rule(

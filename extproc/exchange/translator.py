@@ -217,6 +217,9 @@ class Translator(Exchange):
             clock=self.clock.now,
         )
         translation.media, self.media = self.media, None
+        if self.attempt != 0:
+            # Envoy's cluster may have seen the end when this filter has not, and must not be told to pause then.
+            translation.most_told = self.shared.limits.max_told_bytes
         wanted = route.duration
         self.timed = wanted == "always" or (wanted == "asked" and any(pair[0] == DURATION for pair in self.original))
         if route.logging is not None:

@@ -137,7 +137,9 @@ def answers_bounded(config: Mapping[str, Any]) -> dict[str, Any]:
         largest = listener["per_connection_buffer_limit_bytes"]
         listener["per_connection_buffer_limit_bytes"] = SMALL
         for manager in _managers(listener):
-            manager["http2_protocol_options"]["initial_stream_window_size"] = SMALL_WINDOW
+            http2 = manager["http2_protocol_options"]
+            http2["initial_stream_window_size"] = SMALL_WINDOW
+            http2.pop("max_outbound_frames", None)
             for host in manager["route_config"]["virtual_hosts"]:
                 host["request_body_buffer_limit"] = largest
     for cluster in made["static_resources"]["clusters"]:

@@ -50,6 +50,7 @@ from ..llm.embeddings import EmbedRequest
 from ..llm.embeddings import remembered as remembered_inputs
 from ..llm.events import ResponseFailed, Usage
 from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
+from ..llm.kept import CODE as TOO_LARGE
 from ..llm.losses import Loss, LossReport
 from ..llm.request import Request, remembered
 from ..llm.weight import is_heavier
@@ -88,6 +89,10 @@ NOT_THERE: Final = frozenset({404, 405, 501})
 NOTHING_USED: Final = Usage(0, 0)
 """By a request that no model has seen."""
 _UNSAFE_IN_REPORT: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+
+NO_BOUND: Final = 2**62
+PIECE_BYTES: Final = 16
+"""What a piece of an answer takes on its way beside its bytes, in HTTP/1.1's chunks or HTTP/2's frames."""
 
 _NUMBERS: Final = frozenset({type(None), bool, int, float})
 
@@ -159,6 +164,9 @@ class Translation(Course):
         self._reported = ""
         self._response: Response | None = None
         self._received = 0
+        self.most_told = NO_BOUND
+        """Bytes of the answer that may go to the client."""
+        self._told_bytes = 0
         self._begun = b""
         """The end of what came for the client, which may be the beginning of a secret of ours."""
         self._sent: Headers = []
@@ -741,6 +749,10 @@ class Translation(Course):
         return response.abort(INTERNAL, end_of_stream)
 
     def _told(self, response: Response, out: bytes, end_of_stream: bool) -> bytes:
+        if out:
+            self._told_bytes += len(out) + PIECE_BYTES
+            if self._told_bytes > self.most_told and self.state is not Progress.ABORTED:
+                return self._untold(response, end_of_stream)
         if end_of_stream:
             self.head = self._reporting(response)
         if self._begun:
@@ -755,6 +767,22 @@ class Translation(Course):
     def _abort(self, response: Response, failed: ResponseFailed, end_of_stream: bool) -> bytes:
         out = response.abort(failed, end_of_stream)
         self.state = Progress.ABORTED if response.whole or out else Progress.CUT
+        return out
+
+    def _untold(self, response: Response, end_of_stream: bool) -> bytes:
+        """What the client gets in place of what would be more than it may."""
+        message = f"the answer is longer than the {self.most_told} bytes that may wait for a client"
+        failed = ResponseFailed(ErrorKind.API, message, 502, TOO_LARGE)
+        if response.whole:
+            self._response = error = Broken(registry.get(self.client or registry.FALLBACK), failed, self.note)
+            self.head = error.head()
+            return error.feed(b"", end_of_stream)
+        out = self._abort(response, failed, end_of_stream)
+        if self.failed is None:
+            # It had ended well, but for what does not go to the client any more.
+            self.note(failed)
+            self.state = Progress.CUT
+        self._begun = b""
         return out
 
     def _after_abort(self, response: Response, end_of_stream: bool) -> bytes:

@@ -361,6 +361,7 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("upstream-buffer", "", put("cluster", "per_connection_buffer_limit_bytes", 64 * MIB)),
     ("slow-client", "", put("listener", "per_connection_buffer_limit_bytes", GONE)),
     ("slow-client", "by http2", put("manager", "http2_protocol_options", GONE)),
+    ("slow-client", "by frames", put("manager", "http2_protocol_options.max_outbound_frames", GONE)),
     ("slow-client", "whole bodies alone", _whole_bodies_alone),
     ("no-filter", "", put("options", "http_filters", GONE)),
     ("hedge-policy", "route", put("action", "hedge_policy", {"hedge_on_per_try_timeout": True})),

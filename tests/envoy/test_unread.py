@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 from extproc.demo.provider import ScriptedAnswer, sse_answer
+from extproc.server.h2 import frames
+from extproc.server.h2.heads import EMPTY_TABLE, block
 from tests.support.binaries import CURRENT, binary
 from tests.support.gateway import Backends, Gateway, gateway
 from tests.support.raw import not_reading
@@ -74,6 +77,40 @@ def test_what_is_whole_passes_in_either_direction(bounded: Gateway, http2: bool)
         bounded.openai_upstream.will(stream_of(WHOLE))
         reply = client.post("/v1/messages", content=UNREAD, headers={"content-type": "application/json"})
         assert reply.status_code == 200 and len(reply.content) > 0.99 * WHOLE
+
+
+def test_no_stream_that_nobody_reads_crashes_an_envoy_with_upstream_filters(shared: Backends, version: Path) -> None:
+    """What is longer than the listener holds ends before."""
+    shared.reset()
+    with gateway(shared, "upstream", binary=version, name="unread") as gate:
+        shared.openai.will(stream_of(80 * MB))
+        with not_reading(gate.envoy.port, UNREAD):
+            assert eventually(lambda: len(shared.openai.received) == 1) and shared.openai.idle(30)
+            time.sleep(1)
+            assert gate.envoy.alive()
+
+
+def test_nor_do_many_answers_that_nobody_reads_on_one_connection(shared: Backends, version: Path) -> None:
+    shared.reset()
+    body, count = UNREAD.replace(b'"stream":true,', b""), 90
+    with gateway(shared, "upstream", binary=version, name="unread-http2") as gate, socket.socket() as client:
+        shared.openai.will(*[chat("y" * MB)] * count)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gate.envoy.port))
+        most = 2**31 - 1
+        client.sendall(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: most}))
+        client.sendall(frames.window_update(0, most - 65535) + frames.frame(frames.SETTINGS, frames.ACK))
+        head = block(
+            (":method", "POST"), (":scheme", "http"), (":path", "/v1/messages"), (":authority", "x"),
+            ("content-type", "application/json"), ("content-length", str(len(body))),
+        )  # fmt: skip
+        for stream in range(1, 2 * count, 2):
+            asked = (EMPTY_TABLE if stream == 1 else b"") + head
+            client.sendall(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, asked))
+            client.sendall(frames.frame(frames.DATA, frames.END_STREAM, stream, body))
+        flood = "http2.outbound_flood: 1"
+        assert eventually(lambda: not gate.envoy.alive() or flood in gate.envoy.admin("GET", "/stats")[1].decode(), 30)
+        assert gate.envoy.alive()
 
 
 def test_a_long_answer_over_http2_before_an_upstream_filter(shared: Backends) -> None:

@@ -373,6 +373,18 @@ def test_what_a_stream_used_is_known_and_not_shown_to_a_client_that_did_not_ask(
     assert envoy.metadata["output_tokens"] == 5 and envoy.close().usage.output_tokens == 5
 
 
+@pytest.mark.parametrize("attempt", [1, 0])
+def test_only_in_a_cluster_an_answer_may_be_too_long_for_its_client(attempt: int) -> None:
+    conversation = Conversation(Translator(shared(Limits(max_told_bytes=500))))
+    conversation.headers(attributes={**leaf(OPENAI), "upstream.request_attempt_count": float(attempt)})
+    conversation.body({"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "hi"}]})
+    conversation.answer(200, {"content-type": "text/event-stream"})
+    one = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"yes"}}]}\n\n'
+    for _ in range(30):
+        conversation.chunk(one)
+    assert (b"longer than the 500 bytes" in conversation.got) == (conversation.immediate is not None) == (attempt == 1)
+
+
 def test_a_stream_that_ends_too_early_ends_in_the_clients_error() -> None:
     envoy = started({**MESSAGES, "stream": True})
     envoy.answer(200, SSE)

@@ -345,6 +345,42 @@ def test_d23_what_comes_after_the_end_does_not_count() -> None:
     assert t.failed is None and not t.cut
 
 
+@pytest.mark.parametrize("client", ["anthropic_messages", "openai_chat"])
+def test_what_a_client_may_be_told_of_a_stream_has_an_end(client: str) -> None:
+    chunk = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"yes"}}]}\n\n'
+    t = Translation(client, route=route("openai"))
+    t.most_told = 3000
+    t.request(body({**MESSAGES, "stream": True}))
+    t.response_head(200, SSE)
+    told = [t.response_body(chunk)]
+    while t.failed is None and len(told) < 100:
+        told.append(t.response_body(chunk))
+    assert 2000 < sum(map(len, told[:-1])) < 3000 and b"".join(told[:-1]).count(b"yes") == len(told) - 1
+    events = [line for line in told[-1].splitlines() if line.startswith(b"data: ")]
+    assert b"longer than the 3000 bytes" in told[-1] and "error" in json.loads(events[-1].removeprefix(b"data: "))
+    assert not t.cut and t.response_body(chunk) == b"" and t.cut
+
+
+@pytest.mark.parametrize("client", ["anthropic_messages", "openai_chat"])
+def test_an_end_that_the_client_may_not_be_told_is_none(client: str) -> None:
+    chunk = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"yes"},"finish_reason":"stop"}]}\n\n'
+    t = Translation(client, route=route("openai"))
+    t.most_told = 20
+    t.request(body({**MESSAGES, "stream": True}))
+    t.response_head(200, SSE)
+    told = t.response_body(chunk + b"data: [DONE]\n\n", end_of_stream=True)
+    assert b"yes" not in told and t.failed is not None and t.failed.code == "answer_too_large"
+    assert t.cut or b"longer than the 20 bytes" in told
+
+
+def test_a_whole_answer_that_is_more_than_a_client_may_be_told_is_an_error() -> None:
+    t = Translation("anthropic_messages", route=route("openai"))
+    t.most_told = 50
+    t.request(body({**CHAT, "max_tokens": 5}))
+    error = whole(t, body(LONG), JSON)["error"]
+    assert "longer than the 50 bytes" in error["message"] and t.head.status == 502
+
+
 @pytest.mark.rows("D23")
 def test_d23_an_error_beyond_the_bound_is_one_of_ours() -> None:
     t = Translation("openai_chat", route=route("openai", max_response_bytes=10))
