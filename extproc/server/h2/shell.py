@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 """How often the bounds on time are looked at."""
 
-SLOW_TURN = 0.05
+SLOW_TURN = 0.02
 """Seconds of a long message's turn from which the next one waits."""
 
 REST_SHARE = 0.25
