@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from extproc.server.h2 import frames
 from extproc.server.h2.heads import EMPTY_TABLE
-from extproc.server.h2.limits import Counters, H2Limits
+from extproc.server.h2.limits import OWN_TURN, Counters, H2Limits
 from extproc.server.h2.messages import prefixed
 from extproc.server.h2.protocol import WRITE_BUFFER, H2Protocol
 from extproc.server.h2.shell import H2Listener
@@ -58,9 +58,11 @@ class Watched:
         return frames.FrameReader().cut(out)
 
 
-def made(limits: H2Limits | None = None) -> tuple[Any, Watched, H2Listener]:
+def made(
+    limits: H2Limits | None = None, loop: asyncio.AbstractEventLoop | None = None
+) -> tuple[Any, Watched, H2Listener]:
     listener = H2Listener({ECHO: Echo}, limits or H2Limits(), Counters())
-    listener.loop = asyncio.get_running_loop()
+    listener.loop = loop or asyncio.get_running_loop()
     protocol, transport = H2Protocol(listener), Watched()
     transport.protocol = protocol
     protocol.connection_made(cast(asyncio.Transport, transport))
@@ -68,6 +70,24 @@ def made(limits: H2Limits | None = None) -> tuple[Any, Watched, H2Listener]:
     protocol.data_received(HELLO + headers(1, block=EMPTY_TABLE + REQUEST))
     transport.frames()
     return protocol, transport, listener
+
+
+def test_long_messages_that_are_quickly_done_share_a_turn() -> None:
+    loop = asyncio.new_event_loop()
+    loop.time = lambda: 1000.0  # type: ignore[method-assign]
+    protocol, transport, listener = made(loop=loop)
+    streams = range(3, 9, 2)
+    protocol.data_received(b"".join(headers(each) for each in streams))
+    transport.frames()
+    # Behind a long one, so that none of them has its turn at once.
+    listener.had_long_turn(0.0)
+    for stream in streams:
+        whole = prefixed(bytes(OWN_TURN + 1))
+        protocol.data_received(data(stream, whole[:16384]) + data(stream, whole[16384:]))
+    assert not [each for each in transport.frames() if each[0] == frames.DATA]
+    assert protocol.take_turn() and not protocol.take_turn()
+    assert {each[2] for each in transport.frames() if each[0] == frames.DATA} == set(streams)
+    loop.close()
 
 
 @run
