@@ -205,6 +205,9 @@ class Translation(Course):
 
     def _judged(self, client: Dialect, call: ClientCall) -> Generator[Effect, Result, ClientCall | Answer]:
         """*call* as the policies want it, or the answer in its stead."""
+        if registry.unread(client.name) is not None:
+            # None can look at it, though it be read for the model's name: the route serves it or does not.
+            return call
         self._check_size(client, call)
         facts: dict[str, Any] = {}
         who = (client.name, self.upstream or "", self.route.provider.name, self._env.request_id, self._env.now)

@@ -158,6 +158,22 @@ def test_what_no_policy_can_look_at_passes_no_guard(policies: list[dict[str, Any
     assert named.serves("openai_endpoints", "images") and not named.serves("openai_endpoints", "completions")
 
 
+@pytest.mark.parametrize("policy", [GUARD, REDACT, MODERATION])
+@pytest.mark.parametrize("options", [{}, {"options": {"model": "ours"}}])
+def test_what_is_read_for_the_models_name_alone_is_served_or_not(
+    policy: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """As the head alone is judged, where nobody reads the body."""
+    route = {"provider": "openai", "auth": "none", "policies": [policy], **options}
+    body, path = b'{"model": "theirs", "prompt": "a bomb"}', "/v1/completions"
+    with pytest.raises(Refused, match="is not served by this route"):
+        served(Translation("openai_endpoints", route=route, now=1.0).requesting(body, "POST", path, []), Webhook())
+    t = Translation("openai_endpoints", route={**route, "endpoints": ["completions"]}, now=1.0)
+    call = served(t.requesting(body, "POST", path, []), Webhook())
+    assert isinstance(call, Call)
+    assert msgspec.json.decode(call.body) == {"model": "ours" if options else "theirs", "prompt": "a bomb"}
+
+
 def test_the_answer_passes_and_is_counted() -> None:
     t, _ = asked(OPENAI, "x", *LOOKING)
     body = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.1]}],"model":"e",'
