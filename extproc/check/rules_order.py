@@ -54,7 +54,7 @@ def google_grpc(config: Config) -> Found:
     "duplex-order", WARNING, "another ext_proc of the mode FULL_DUPLEX_STREAMED stands behind our filter",
     then="of fast streams Envoy loses some ends, as if they were whole (one in ten to a hundred, seen on 1.40), and on "
     "1.37 the rest of many an answer above 62 kB",
-    write="http_filters: [the other ext_proc, ours, envoy.filters.http.router]; and no 1.37",
+    write="http_filters: [the other ext_proc, ours, envoy.filters.http.router]; and Envoy 1.39 or later",
 )  # fmt: skip
 def duplex_order(config: Config) -> Found:
     for item in config.filters:

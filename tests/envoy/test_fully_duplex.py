@@ -14,16 +14,13 @@ from extproc.demo import as_openai
 from extproc.demo.processes import Envoy
 from extproc.demo.provider import Gate, sse_answer
 from tests.support import placements
-from tests.support.binaries import release
+from tests.support.binaries import SAYS_LENGTHS, release
 from tests.support.fully_duplex import PING, FullyDuplex, fully_duplex
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
 from tests.support.raw import raw
 from tests.support.upstream import chat, events, message_events, text_block
 
 from .test_trailers import ENDED, WHOLE, TrailingUpstream
-
-SAYS_LENGTHS = (1, 38)
-"""The first Envoy that lets a length be said in that mode."""
 
 
 @pytest.fixture(scope="module", params=["one-stream", "upstream"])

@@ -17,6 +17,12 @@ CACHE = Path(__file__).parents[2] / ".cache" / "envoy"
 CURRENT = "1.40.0"
 VERSIONS = ("1.37.0", "1.38.3", "1.39.3", CURRENT)
 
+# What not every one of them can: the first that does. docs/envoy.md has each.
+SAYS_LENGTHS = (1, 38)
+"""A body's length can be said in the mode FULL_DUPLEX_STREAMED."""
+BEARS_FULL_DUPLEX = (1, 39)
+"""Beside another filter of that mode no fast stream is cut before its first byte, however busy the machine."""
+
 
 class Unavailable(Exception):
     """A version that cannot be downloaded here; the message says why."""
