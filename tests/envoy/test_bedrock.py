@@ -20,7 +20,7 @@ from extproc.demo.processes import Envoy
 from extproc.demo.provider import json_answer, sse_answer
 from tests.support import as_bedrock
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
-from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, route, routes, set_text
+from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, lead
 from tests.support.sigv4 import verified
 from tests.support.upstream import ScriptedUpstream, events, message, message_events, text_block
 
@@ -74,25 +74,19 @@ class World:
         return self.gateway.openai_upstream if prefix == "/chat" else self.gateway.anthropic_upstream
 
 
-@pytest.fixture(scope="module")
-def _world(shared: Backends) -> Iterator[World]:
-    folder = shared.new_folder("bedrock")
+@pytest.fixture(scope="module", params=["listener", "upstream"])
+def _world(request: pytest.FixtureRequest, shared: Backends) -> Iterator[World]:
+    folder = shared.new_folder(f"bedrock-{request.param}")
     with ExitStack() as stack:
         upstream = ScriptedUpstream(as_bedrock.answer)
         stack.enter_context(upstream)
-        config = configured(shared, "listener", folder / "access.log")
+        config = configured(shared, request.param, folder / "access.log")
         cluster = add_cluster(config, "bedrock", "openai", upstream.port)
         # The host that Envoy sends, which is signed.
         cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["hostname"] = HOST
-        like = route(config, "openai")
-        made = []
-        for prefix, (name, text) in ROUTES.items():
-            each = {**like, "name": prefix, "match": {"prefix": prefix}, "route": {**like["route"], "cluster": name}}
-            set_text(each, text)
-            made.append(each)
-        routes(config)[:] = made
+        lead(config, [(prefix, *rest) for prefix, rest in ROUTES.items()])
         envoy = stack.enter_context(Envoy(folder, config))
-        yield World(Gateway("listener", envoy, shared, folder / "access.log"), upstream)
+        yield World(Gateway(request.param, envoy, shared, folder / "access.log"), upstream)
 
 
 @pytest.fixture

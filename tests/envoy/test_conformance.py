@@ -14,7 +14,7 @@ from extproc.conformance.live import Live, ScriptedUpstream
 from extproc.demo.processes import Envoy
 from extproc.providers import native_to
 from tests.support.gateway import Backends, configured
-from tests.support.placements import add_cluster, route, routes, set_text
+from tests.support.placements import add_cluster, lead
 
 ROUTE = (
     "provider: {provider}\nupstream: {upstream}\nlosses: report\nauth: {{header: {{x-key: '${{OPENAI_API_KEY}}'}}}}\n"
@@ -36,20 +36,15 @@ SAME_WAY = {
 FEATURES = tuple(name for name in BY_NAME if name not in SAME_WAY)
 
 
-@pytest.fixture(scope="module")
-def gateway(shared: Backends) -> Iterator[tuple[str, ScriptedUpstream]]:
+@pytest.fixture(scope="module", params=["listener", "upstream"])
+def gateway(request: pytest.FixtureRequest, shared: Backends) -> Iterator[tuple[str, ScriptedUpstream]]:
     """A URL behind which each upstream's API has a prefix of its own, and the upstream behind all of them."""
-    folder = shared.new_folder("conformance")
+    folder = shared.new_folder(f"conformance-{request.param}")
     with ScriptedUpstream().start() as upstream, contextlib.ExitStack() as stack:
-        config = configured(shared, "listener", folder / "access.log")
+        config = configured(shared, request.param, folder / "access.log")
         add_cluster(config, "scripted", "openai", upstream.port)
-        like, made = route(config, "openai"), []
-        for name in APIS:
-            item = {**like, "name": name, "match": {"prefix": f"/{name}/"}}
-            item["route"] = {**like["route"], "cluster": "scripted", "retry_policy": {"num_retries": 0}}
-            set_text(item, ROUTE.format(provider=native_to(name), upstream=name))
-            made.append(item)
-        routes(config)[:] = made
+        texts = {name: ROUTE.format(provider=native_to(name), upstream=name) for name in APIS}
+        lead(config, [(f"/{name}/", "scripted", text) for name, text in texts.items()], attempts=False)
         envoy = stack.enter_context(Envoy(folder, config))
         yield f"http://127.0.0.1:{envoy.port}/{{upstream}}", upstream
 

@@ -17,13 +17,13 @@ from google.genai import types
 
 from extproc.demo.processes import Envoy
 from extproc.demo.provider import json_answer
-from tests.support.gateway import CLIENT_KEY, Backends, Gateway, configured
-from tests.support.placements import ANTHROPIC, OPENAI, manager, route, routes, set_text
+from tests.support.gateway import CLIENT_KEY, PLACEMENTS, Backends, Gateway, configured
+from tests.support.placements import ANTHROPIC, OPENAI, add_route, lead, manager
 from tests.support.sdks import claude_on_bedrock, claude_on_vertex
 from tests.support.side_service import Asked, SideService
 from tests.support.upstream import chat, chat_stream
 
-MODEL = "asked-for"
+LOGGED = "logged-answer"
 SAYS = "This is not for us."
 POLICIES = """\
 policies:
@@ -44,26 +44,33 @@ def judged(asked: Asked) -> bytes:
     return msgspec.json.encode({"flagged": flagged, "categories": ["weather"] * flagged, "risk_level": "medium"})
 
 
-@pytest.fixture(scope="module")
-def _gateway(shared: Backends) -> Iterator[Gateway]:
-    folder = shared.new_folder("denials")
+def model_at(url: str) -> str:
+    """Which model is asked for behind a prefix: where the router's stream translates, that alone leads there."""
+    return "-".join(url.split("/")[-2:])
+
+
+@pytest.fixture(scope="module", params=PLACEMENTS)
+def _gateway(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Gateway]:
+    folder = shared.new_folder(f"denials-{request.param}")
     with ExitStack() as stack:
         side = SideService()
         stack.callback(side.close)
         side.answer = judged
-        config = configured(shared, "listener", folder / "access.log")
+        config = configured(shared, request.param, folder / "access.log")
         fields = manager(config)["access_log"][0]["typed_config"]["log_format"]["json_format"]
         fields |= {name: f"%DYNAMIC_METADATA(extproc:{name})%" for name in TOLD}
-        like = route(config, "openai")
-        made = []
-        for name, (cluster, text) in UPSTREAMS.items():
-            for way in WAYS:
-                match = {"prefix": f"/{name}/{way}/"}
-                each = {**like, "name": f"{name}-{way}", "match": match, "route": {**like["route"], "cluster": cluster}}
-                set_text(each, text + POLICIES.format(says=SAYS, url=side.url, way=way))
-                made.append(each)
-        routes(config)[:] = made
-        yield Gateway("listener", stack.enter_context(Envoy(folder, config)), shared, folder / "access.log")
+        placed = [
+            (f"/{name}/{way}/", cluster, text + POLICIES.format(says=SAYS, url=side.url, way=way))
+            for name, (cluster, text) in UPSTREAMS.items()
+            for way in WAYS
+        ]
+        if request.param == "one-stream":
+            for prefix, cluster, text in placed:
+                add_route(config, model_at(prefix.rstrip("/")), cluster, text)
+            add_route(config, LOGGED, *placed[0][1:])
+        else:
+            lead(config, placed)
+        yield Gateway(request.param, stack.enter_context(Envoy(folder, config)), shared, folder / "access.log")
 
 
 @pytest.fixture
@@ -82,13 +89,13 @@ def of_chat(url: str, said: str, stream: bool) -> Heard:
     messages: Any = [{"role": "user", "content": said}]
     options: Any = {"include_usage": True}
     if not stream:
-        whole = client.chat.completions.create(model=MODEL, messages=messages)
+        whole = client.chat.completions.create(model=model_at(url), messages=messages)
     elif url.rpartition("/")[2] in HELPED:
-        with client.chat.completions.stream(model=MODEL, messages=messages, stream_options=options) as events:
+        with client.chat.completions.stream(model=model_at(url), messages=messages, stream_options=options) as events:
             whole = events.get_final_completion()
     else:
         # A helper would raise the SDK's own error, for that the content was filtered.
-        ask = {"model": MODEL, "messages": messages, "stream": True, "stream_options": options}
+        ask = {"model": model_at(url), "messages": messages, "stream": True, "stream_options": options}
         chunks = list(client.chat.completions.create(**ask))
         choices = [choice for chunk in chunks for choice in chunk.choices]
         ends = [choice.finish_reason for choice in choices if choice.finish_reason]
@@ -105,13 +112,13 @@ def of_chat(url: str, said: str, stream: bool) -> Heard:
 def of_responses(url: str, said: str, stream: bool) -> Heard:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
     if not stream:
-        whole: Any = client.responses.create(model=MODEL, input=said)
+        whole: Any = client.responses.create(model=model_at(url), input=said)
     elif url.rpartition("/")[2] in HELPED:
-        with client.responses.stream(model=MODEL, input=said) as events:
+        with client.responses.stream(model=model_at(url), input=said) as events:
             whole = events.get_final_response()
     else:
         # A helper knows no end but a completed one.
-        every: Any = list(client.responses.create(model=MODEL, input=said, stream=True))
+        every: Any = list(client.responses.create(model=model_at(url), input=said, stream=True))
         whole = every[-1].response
     (item,) = whole.output
     text = "".join(part.refusal if part.type == "refusal" else part.text for part in item.content)
@@ -121,23 +128,24 @@ def of_responses(url: str, said: str, stream: bool) -> Heard:
 
 
 def of_messages(url: str, said: str, stream: bool) -> Heard:
-    return _of_claude(anthropic.Anthropic(base_url=url, api_key=CLIENT_KEY, max_retries=0, timeout=30), said, stream)
+    client = anthropic.Anthropic(base_url=url, api_key=CLIENT_KEY, max_retries=0, timeout=30)
+    return _of_claude(client, model_at(url), said, stream)
 
 
 def of_claude_on_bedrock(url: str, said: str, stream: bool) -> Heard:
-    return _of_claude(claude_on_bedrock(url), said, stream)
+    return _of_claude(claude_on_bedrock(url), model_at(url), said, stream)
 
 
 def of_claude_on_vertex(url: str, said: str, stream: bool) -> Heard:
-    return _of_claude(claude_on_vertex(url), said, stream)
+    return _of_claude(claude_on_vertex(url), model_at(url), said, stream)
 
 
-def _of_claude(client: Any, said: str, stream: bool) -> Heard:
+def _of_claude(client: Any, model: str, said: str, stream: bool) -> Heard:
     messages: Any = [{"role": "user", "content": said}]
     if not stream:
-        whole = client.messages.create(model=MODEL, max_tokens=99, messages=messages)
+        whole = client.messages.create(model=model, max_tokens=99, messages=messages)
     else:
-        with client.messages.stream(model=MODEL, max_tokens=99, messages=messages) as events:
+        with client.messages.stream(model=model, max_tokens=99, messages=messages) as events:
             whole = events.get_final_message()
     text = "".join(block.text for block in whole.content if block.type == "text")
     return text, whole.stop_reason, (whole.usage.input_tokens, whole.usage.output_tokens), whole.model
@@ -146,9 +154,9 @@ def _of_claude(client: Any, said: str, stream: bool) -> Heard:
 def of_gemini(url: str, said: str, stream: bool) -> Heard:
     client = genai.Client(api_key=CLIENT_KEY, http_options=types.HttpOptions(base_url=url, timeout=30_000))
     if stream:
-        chunks = list(client.models.generate_content_stream(model=MODEL, contents=said))
+        chunks = list(client.models.generate_content_stream(model=model_at(url), contents=said))
     else:
-        chunks = [client.models.generate_content(model=MODEL, contents=said)]
+        chunks = [client.models.generate_content(model=model_at(url), contents=said)]
     parts = [
         part for chunk in chunks for one in chunk.candidates or [] if one.content for part in one.content.parts or []
     ]
@@ -170,11 +178,11 @@ def of_converse(url: str, said: str, stream: bool) -> Heard:
     )  # fmt: skip
     messages = [{"role": "user", "content": [{"text": said}]}]
     if not stream:
-        whole = client.converse(modelId=MODEL, messages=messages)
+        whole = client.converse(modelId=model_at(url), messages=messages)
         text = "".join(block["text"] for block in whole["output"]["message"]["content"])
         return text, whole["stopReason"], (whole["usage"]["inputTokens"], whole["usage"]["outputTokens"]), ""
     text, stop, usage = "", "", {"inputTokens": 0, "outputTokens": 0}
-    for event in client.converse_stream(modelId=MODEL, messages=messages)["stream"]:
+    for event in client.converse_stream(modelId=model_at(url), messages=messages)["stream"]:
         text += event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
         stop = event.get("messageStop", {}).get("stopReason", stop)
         usage = event.get("metadata", {}).get("usage", usage)
@@ -212,7 +220,7 @@ def test_a_denied_answer_is_one_that_the_sdk_takes(
     asked = gateway.openai_upstream if upstream == "chat" else gateway.anthropic_upstream
     assert len(asked.received) == 1
     assert came > 0 and went > 0, "what it has cost is told"
-    assert model in (MODEL, "")
+    assert model in (f"{upstream}-{way}", "")
 
 
 @pytest.mark.rows("B31", "B40")
@@ -226,7 +234,7 @@ def test_a_denied_request_is_answered_as_the_sdk_expects(
     ask, *ends = SDKS[sdk]
     text, why, counts, model = ask(f"{gateway.url}/{upstream}/{way}", "how is a bomb made?", stream)
     assert (text, why, counts) == (SAYS, ends[WAYS.index(way)], (0, 0)), "nothing was used"
-    assert model in (MODEL, "")
+    assert model in (f"{upstream}-{way}", "")
     assert not gateway.openai_upstream.received and not gateway.anthropic_upstream.received
 
 
@@ -234,21 +242,21 @@ def test_a_denied_request_is_answered_as_the_sdk_expects(
 def test_texts_to_embed_are_denied_as_openais_api_denies(gateway: Gateway) -> None:
     client = openai.OpenAI(base_url=f"{gateway.url}/chat/refusal/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
     with pytest.raises(openai.BadRequestError) as denied:
-        client.embeddings.create(model=MODEL, input=["fine", "how is a bomb made?"])
+        client.embeddings.create(model="chat-refusal", input=["fine", "how is a bomb made?"])
     assert denied.value.code == "content_policy_violation" and SAYS in denied.value.message
     assert not gateway.openai_upstream.received
     vectors = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "m"}
     gateway.openai_upstream.will(json_answer({**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}}))
-    made = client.embeddings.create(model=MODEL, input="fine", encoding_format="float")
+    made = client.embeddings.create(model="chat-refusal", input="fine", encoding_format="float")
     assert made.data[0].embedding == [0.5] and made.usage.prompt_tokens == 3
 
 
 def test_openais_own_place_for_a_refusal(gateway: Gateway) -> None:
     client = openai.OpenAI(base_url=f"{gateway.url}/chat/worded_refusal/v1", api_key=CLIENT_KEY, max_retries=0)
     bomb: Any = [{"role": "user", "content": "how is a bomb made?"}]
-    message = client.chat.completions.create(model=MODEL, messages=bomb).choices[0].message
+    message = client.chat.completions.create(model="chat-worded_refusal", messages=bomb).choices[0].message
     assert (message.refusal, message.content) == (SAYS, None)
-    (item,) = client.responses.create(model=MODEL, input="how is a bomb made?").output
+    (item,) = client.responses.create(model="chat-worded_refusal", input="how is a bomb made?").output
     assert item.type == "message" and item.content[0].type == "refusal"
 
 
@@ -257,17 +265,17 @@ def test_a_count_that_is_denied_is_an_error(gateway: Gateway) -> None:
     for said, denied in (("how is a bomb made?", True), ("fine", False)):
         messages: Any = [{"role": "user", "content": said}]
         if not denied:
-            assert client.messages.count_tokens(model=MODEL, messages=messages).input_tokens > 0
+            assert client.messages.count_tokens(model="chat-refusal", messages=messages).input_tokens > 0
             continue
         with pytest.raises(anthropic.BadRequestError, match=SAYS):
-            client.messages.count_tokens(model=MODEL, messages=messages)
+            client.messages.count_tokens(model="chat-refusal", messages=messages)
         assert not gateway.openai_upstream.received
 
 
 def test_an_endpoint_that_no_policy_can_look_at_is_not_served(gateway: Gateway) -> None:
     client = openai.OpenAI(base_url=f"{gateway.url}/chat/refusal/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
     with pytest.raises(openai.NotFoundError):
-        client.completions.create(model=MODEL, prompt="how is a bomb made?")
+        client.completions.create(model="chat-refusal", prompt="how is a bomb made?")
     assert not gateway.openai_upstream.received
 
 
@@ -284,9 +292,9 @@ def test_a_denied_answer_names_the_model_that_gave_it_and_its_tokens(gateway: Ga
 
 @pytest.mark.rows("B9", "B32")
 def test_what_was_denied_and_why_is_in_the_access_log(gateway: Gateway) -> None:
-    body = {"model": "logged-answer", "messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": LOGGED, "messages": [{"role": "user", "content": "hi"}]}
     assert gateway.send("/chat/refusal/v1/chat/completions", body).status == 200
-    logged = gateway.logged("logged-answer")
+    logged = gateway.logged(LOGGED)
     took = logged["moderation_ms"]
     assert {name: logged[name] for name in TOLD} == {
         "denied_by": "moderation", "llm_content_risk_level": "medium", "moderation_flagged": "response",

@@ -19,7 +19,7 @@ from extproc.demo.provider import json_answer, sse_answer
 from tests.support import as_gemini
 from tests.support.as_gemini import SIGNATURE
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
-from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, route, routes, set_text
+from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, lead
 from tests.support.upstream import ScriptedUpstream, chat, events, message, message_events
 
 GEMINI = "provider: gemini\nupstream: gemini\nauth: {header: {x-goog-api-key: '${OPENAI_API_KEY}'}}\nlosses: report\n"
@@ -71,7 +71,7 @@ class World:
         return self.gateway.anthropic()
 
 
-@pytest.fixture(scope="module", params=["listener"])
+@pytest.fixture(scope="module", params=["listener", "upstream"])
 def _world(request: pytest.FixtureRequest, shared: Backends) -> Iterator[World]:
     folder = shared.new_folder(f"gemini-{request.param}")
     with ExitStack() as stack:
@@ -79,13 +79,7 @@ def _world(request: pytest.FixtureRequest, shared: Backends) -> Iterator[World]:
         stack.enter_context(upstream)
         config = configured(shared, request.param, folder / "access.log")
         add_cluster(config, "gemini", "openai", upstream.port)
-        like = route(config, "openai")
-        made = []
-        for prefix, (cluster, text) in ROUTES.items():
-            each = {**like, "name": prefix, "match": {"prefix": prefix}, "route": {**like["route"], "cluster": cluster}}
-            set_text(each, text)
-            made.append(each)
-        routes(config)[:] = made
+        lead(config, [(prefix, *rest) for prefix, rest in ROUTES.items()])
         envoy = stack.enter_context(Envoy(folder, config))
         yield World(Gateway(request.param, envoy, shared, folder / "access.log"), upstream, [])
 

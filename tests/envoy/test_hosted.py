@@ -16,7 +16,7 @@ from extproc.demo.processes import Envoy
 from extproc.demo.provider import json_answer
 from tests.support import as_vertex
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, Gateway, configured
-from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, route, routes, set_text
+from tests.support.placements import ANTHROPIC, OPENAI, add_cluster, lead
 from tests.support.sdks import claude_on_bedrock, claude_on_vertex
 from tests.support.upstream import ScriptedUpstream
 
@@ -53,22 +53,17 @@ class World:
         )
 
 
-@pytest.fixture(scope="module")
-def _world(shared: Backends) -> Iterator[World]:
-    folder = shared.new_folder("hosted")
+@pytest.fixture(scope="module", params=["listener", "upstream"])
+def _world(request: pytest.FixtureRequest, shared: Backends) -> Iterator[World]:
+    folder = shared.new_folder(f"hosted-{request.param}")
     with ExitStack() as stack:
         upstream = ScriptedUpstream(as_vertex.answer)
         stack.enter_context(upstream)
-        config = configured(shared, "listener", folder / "access.log")
+        config = configured(shared, request.param, folder / "access.log")
         add_cluster(config, "vertex", "openai", upstream.port)
-        like, made = route(config, "openai"), []
-        for prefix, (name, text) in ROUTES.items():
-            each = {**like, "name": prefix, "match": {"prefix": prefix}, "route": {**like["route"], "cluster": name}}
-            set_text(each, text)
-            made.append(each)
-        routes(config)[:] = made
+        lead(config, [(prefix, *rest) for prefix, rest in ROUTES.items()])
         envoy = stack.enter_context(Envoy(folder, config))
-        yield World(Gateway("listener", envoy, shared, folder / "access.log"), upstream)
+        yield World(Gateway(request.param, envoy, shared, folder / "access.log"), upstream)
 
 
 @pytest.fixture

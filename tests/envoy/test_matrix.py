@@ -24,7 +24,7 @@ from extproc.wire import ask
 from tests.support import as_embeddings, matrix
 from tests.support.gateway import CLIENT_KEY, KEYS, Backends, configured
 from tests.support.matrix import IN_GOOGLE, PLACE, UPSTREAMS, World
-from tests.support.placements import add_cluster
+from tests.support.placements import add_cluster, lead
 from tests.support.sdks import SDKS
 from tests.support.upstream import ScriptedUpstream
 
@@ -196,12 +196,12 @@ def vectors(request: pytest.FixtureRequest, shared: Backends) -> Iterator[tuple[
         names = [f"vectors-{number}" for number in range(len(VECTORS))]
         for name in names:
             add_cluster(config, name, "openai", upstream.port)
-        texts = [text for text, _, _ in VECTORS.values()]
+        texts = [text + matrix.KEY for text, _, _ in VECTORS.values()]
         models = [model for _, model, _ in VECTORS.values()]
         if by_model:
             matrix.name_models(config, zip(models, names, texts, strict=True))
         else:
-            matrix.lead(config, zip((f"/{name}/" for name in names), names, texts, strict=True))
+            lead(config, zip((f"/{name}/" for name in names), names, texts, strict=True), attempts=False)
         with Envoy(folder, config) as envoy:
             url = f"http://127.0.0.1:{envoy.port}"
             places = [

@@ -14,7 +14,7 @@ from extproc.demo.provider import Respond
 
 from . import as_bedrock, as_claude, as_gemini, as_vertex
 from .gateway import Backends, configured
-from .placements import add_cluster, add_route, one_streams_metadata, route, routes, set_text
+from .placements import add_cluster, add_route, lead, one_streams_metadata
 from .sdks import SDKS, Conversation
 from .upstream import ScriptedUpstream
 
@@ -104,25 +104,14 @@ def world(shared: Backends, placement: str = "listener") -> Iterator[World]:
             stack.enter_context(asked[name])
             cluster = f"asked-{number}"
             add_cluster(config, cluster, "openai", asked[name].port)
-            placed.append((provider.model, cluster, f"{provider.route}upstream: {provider.dialect}\n"))
+            placed.append((provider.model, cluster, f"{provider.route}upstream: {provider.dialect}\n{KEY}"))
         by_model = placement == "one-stream"
         if by_model:
             name_models(config, placed)
         else:
-            lead(config, [(f"/{number}/", *rest) for number, (_, *rest) in enumerate(placed)])
+            lead(config, [(f"/{at}/", name, text) for at, (_, name, text) in enumerate(placed)], attempts=False)
         envoy = stack.enter_context(Envoy(folder, config))
         yield World(f"http://127.0.0.1:{envoy.port}", asked, by_model)
-
-
-def lead(config: dict[str, Any], placed: Iterable[tuple[str, ...]]) -> None:
-    """Routes alone that lead from a prefix to a cluster, each with its text."""
-    like, made = route(config, "openai"), []
-    for prefix, cluster, text in placed:
-        item = {**like, "name": prefix, "match": {"prefix": prefix}}
-        item["route"] = {**like["route"], "cluster": cluster, "retry_policy": {"num_retries": 0}}
-        set_text(item, text + KEY)
-        made.append(item)
-    routes(config)[:] = made
 
 
 def name_models(config: dict[str, Any], placed: Iterable[tuple[str, ...]]) -> None:
@@ -130,7 +119,7 @@ def name_models(config: dict[str, Any], placed: Iterable[tuple[str, ...]]) -> No
     said = one_streams_metadata(config)
     assert said is not None
     for model, cluster, text in placed:
-        made = add_route(config, cluster, "openai", text + KEY, cluster)
+        made = add_route(config, cluster, "openai", text, cluster)
         made["route"]["retry_policy"] = {"num_retries": 0}
         said["models"] = said["models"].replace(
             f"{cluster}: {{route: {cluster}}}\n", f"{cluster}: {{model: '{model}', route: {cluster}}}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from extproc.reference import config as envoy_config
@@ -89,6 +90,28 @@ def add_alike(config: dict[str, Any], name: str, text: str, like: str = "openai"
     """A model with a route of its own, which says *text* on top of what *like* says."""
     beneath = "" if has_filter(config, like) else {"openai": OPENAI, "anthropic": ANTHROPIC}[like]
     add_route(config, name, like, beneath + text)
+
+
+def lead(config: dict[str, Any], placed: Iterable[tuple[str, str, str]], attempts: bool = True) -> None:
+    """Routes alone that lead from a prefix to a cluster, each with its text: where a filter of the cluster translates,
+    on the endpoint of a cluster of its own. Without *attempts* Envoy makes one."""
+    like, made, found = route(config, "openai"), [], clusters(config)
+    for prefix, name, text in placed:
+        cluster = found[name]
+        if has_filter(config, name):
+            cluster = envoy_config.copy_all(cluster)
+            cluster["name"] = cluster["load_assignment"]["cluster_name"] = f"{name}{prefix}"
+            set_text(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0], text)
+            config["static_resources"]["clusters"].append(cluster)
+        item = {**like, "name": prefix, "match": {"prefix": prefix}}
+        item["route"] = {**like["route"], "cluster": cluster["name"]}
+        item.pop("metadata", None)
+        if cluster is found[name]:
+            set_text(item, text)
+        if not attempts:
+            item["route"]["retry_policy"] = {"num_retries": 0}
+        made.append(item)
+    routes(config)[:] = made
 
 
 def has_filter(config: dict[str, Any], name: str) -> bool:
