@@ -61,11 +61,29 @@ class Watched:
     def clusters(self) -> None:
         self.write("clusters", list(self.config["static_resources"]["clusters"]))
 
+    @property
+    def openai(self) -> dict[str, Any]:
+        """The one endpoint of that provider."""
+        cluster = placements.clusters(self.config)["openai"]
+        found: dict[str, Any] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+        return found
 
-@pytest.fixture(scope="module")
-def watched(shared: Backends) -> Iterator[Watched]:
-    folder = shared.new_folder("watched")
-    config = configured(shared, "one-stream", folder / "access.log")
+    def tell(self, text: str) -> str:
+        """Have the sidecar be told *text* of OpenAI's models, where it reads that; what it was told before."""
+        if self.gateway.placement == "upstream":
+            said = self.openai["metadata"]["filter_metadata"]["extproc"]
+            before, said["route"] = said["route"], text
+            self.clusters()
+        else:
+            before, self.said["routes"]["openai"] = self.said["routes"]["openai"], text
+            self.routes()
+        return str(before)
+
+
+@pytest.fixture(scope="module", params=["one-stream", "upstream"])
+def watched(request: pytest.FixtureRequest, shared: Backends) -> Iterator[Watched]:
+    folder = shared.new_folder(f"watched-{request.param}")
+    config = configured(shared, request.param, folder / "access.log")
     # As the page's reader would: cut out of deploy/envoy.yaml, and the page's lines in their place.
     here = yaml.safe_load(yaml.safe_dump(shown()).replace("/etc/envoy", str(folder)))
     running = {"admin": config["admin"], "node": here["node"], "dynamic_resources": here["dynamic_resources"]}
@@ -78,7 +96,7 @@ def watched(shared: Backends) -> Iterator[Watched]:
     static["clusters"].remove(sidecar)
     running["static_resources"] = {"listeners": static["listeners"], "clusters": [sidecar]}
     envoy = Envoy(folder, running)
-    made = Watched(Gateway("one-stream", envoy, shared, folder / "access.log"), folder, config)
+    made = Watched(Gateway(request.param, envoy, shared, folder / "access.log"), folder, config)
     made.routes()
     made.clusters()
     with envoy:
@@ -94,7 +112,8 @@ def test_a_model_goes_to_another_provider_from_one_request_to_the_next(watched: 
     first, *rest = events(*message_events(text_block("one", "two")))
     gateway.anthropic_upstream.will(sse_answer([first, *rest[:2], gate, *rest[2:]]))
     response = gateway.begun()
-    watched.said["models"] = f"new: {{model: gpt-5.4-mini, route: openai}}\n{watched.said['models']}"
+    route = "" if gateway.placement == "upstream" else ", route: openai"
+    watched.said["models"] = f"new: {{model: gpt-5.4-mini{route}}}\n{watched.said['models']}"
     watched.routes()
     assert eventually(lambda: gateway.messages("new").status == 200, 30)
     assert gateway.openai_upstream.last.json()["model"] == "gpt-5.4-mini"
@@ -105,13 +124,11 @@ def test_a_model_goes_to_another_provider_from_one_request_to_the_next(watched: 
 def test_a_cluster_is_replaced(watched: Watched) -> None:
     other = ScriptedUpstream(as_openai.answer)
     with other:
-        cluster = placements.clusters(watched.config)["openai"]
-        endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-        before = endpoint["address"]["socket_address"]["port_value"]
-        endpoint["address"]["socket_address"]["port_value"] = other.port
+        where = watched.openai["endpoint"]["address"]["socket_address"]
+        before, where["port_value"] = where["port_value"], other.port
         watched.clusters()
         assert eventually(lambda: watched.gateway.messages("gpt-5").status == 200 and bool(other.received), 30)
-        endpoint["address"]["socket_address"]["port_value"] = before
+        where["port_value"] = before
         watched.clusters()
         watched.gateway.backends.reset()
         assert eventually(lambda: watched.gateway.messages("gpt-5").status == 200, 30)
@@ -135,12 +152,8 @@ def test_what_cannot_be_read_changes_nothing_and_is_counted(watched: Watched) ->
 
 
 def test_a_route_that_is_wrong_fails_its_own_requests_alone(watched: Watched) -> None:
-    routes = watched.said["routes"]
-    good = routes["openai"]
-    routes["openai"] = "provider: nobody"
-    watched.routes()
+    good = watched.tell("provider: nobody")
     assert eventually(lambda: watched.gateway.messages("gpt-5").status == 500, 30)
     assert watched.gateway.chat("claude-haiku-4-5").status == 200
-    routes["openai"] = good
-    watched.routes()
+    watched.tell(good)
     assert eventually(lambda: watched.gateway.messages("gpt-5").status == 200, 30)
