@@ -121,7 +121,8 @@ def found(body: bytes) -> UnreadMedia | None:
 
 def _spans(body: bytes) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
-    is_ascii = body.isascii()
+    # All of it is looked through once for that, if there is anything to be carried.
+    is_ascii: bool | None = None
     at, size, done = STRETCH, len(body), 0
     while at < size:
         if not _PURE.match(body, at):
@@ -132,8 +133,11 @@ def _spans(body: bytes) -> list[tuple[int, int]]:
             # A string that does not end: no JSON, and all of it would be looked through at each step.
             break
         quote = body.rfind(b'"', done, at)
-        if quote >= 0 and (first := _data(body, quote, end)) and (is_ascii or body[first:end].isascii()):
-            spans.append((first + _HEAD, end - _TAIL))
+        if quote >= 0 and (first := _data(body, quote, end)):
+            if is_ascii is None:
+                is_ascii = body.isascii()
+            if is_ascii or body[first:end].isascii():
+                spans.append((first + _HEAD, end - _TAIL))
         done = end + 1
         at = end + STRETCH
     return spans
@@ -145,8 +149,7 @@ def _data(body: bytes, quote: int, end: int) -> int:
         return 0
     url = _URL.match(body, quote + 1)
     start = url.end() if url else quote + 1
-    whole = (end - start) % 4 == 0 and body.find(b"=", start, end - 2) < 0
-    if not whole or end - start < STRETCH or not body.startswith(_MEDIA, start, end):
+    if (end - start) % 4 or end - start < STRETCH or not body.startswith(_MEDIA, start, end):
         return 0
     if _may_be_text(body[start : start + _HEAD]):
         return 0
@@ -154,6 +157,8 @@ def _data(body: bytes, quote: int, end: int) -> int:
         for byte in _ALTERED:
             if body.find(byte, at, min(at + _CACHED, end)) >= 0:
                 return 0
+        if body.find(b"=", at, min(at + _CACHED, end - 2)) >= 0:
+            return 0
     return start
 
 

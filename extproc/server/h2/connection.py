@@ -157,6 +157,10 @@ class Connection:
             self._fail(fault)
 
     def output(self, now: float) -> bytes:
+        """``output_parts`` in one piece."""
+        return b"".join(self.output_parts(now))
+
+    def output_parts(self, now: float) -> list[bytes | memoryview]:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
         outbox = self.outbox
         outbox.now = now
@@ -166,7 +170,7 @@ class Connection:
             for stream in outbox.finished:
                 self._finish(stream)
             outbox.finished.clear()
-        return outbox.take()
+        return outbox.take_parts()
 
     def send_headers(self, stream_id: int, block: bytes) -> None:
         """Open the answer. Like all that sends: does nothing on a stream that is over."""

@@ -17,6 +17,10 @@ BATCH_BYTES: Final = 256 * 1024
 """Where one write ends and the caller is asked whether the socket takes more."""
 
 
+JOINED: Final = 64 * 1024
+"""Up to here what is due is put together, which takes less than to write it in parts."""
+
+
 class Stream:
     """One stream's state, both windows, and what waits to be sent on it."""
 
@@ -185,9 +189,14 @@ class Outbox:
 
     def take(self) -> bytes:
         """All that is due, in one piece."""
-        if not self._due:
-            return b""
-        out = b"".join(self._due)
-        self._due.clear()
+        return b"".join(self.take_parts())
+
+    def take_parts(self) -> list[bytes | memoryview]:
+        """All that is due: in one piece, but where it is long in the parts that it consists of. What is long would be
+        copied once more only to be copied into the socket."""
+        due = self._due
+        if self._size <= JOINED and len(due) > 1:
+            due = [b"".join(due)]
+        self._due = []
         self._size = 0
-        return out
+        return due

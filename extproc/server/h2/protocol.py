@@ -126,8 +126,11 @@ class H2Protocol:
     def _flush(self, now: float) -> None:
         session = self._session
         assert session is not None
-        while not self._paused and (out := session.output(now)):
-            self._transport.write(out)
+        while not self._paused and (out := session.output_parts(now)):
+            if len(out) == 1:
+                self._transport.write(out[0])
+            else:
+                self._transport.writelines(out)
         if session.over and not self._paused:
             self._closing = True
             if self._transport.can_write_eof():

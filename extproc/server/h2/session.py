@@ -292,10 +292,14 @@ class Session:
                 self._take(self._connection.pending())
 
     def output(self, now: float) -> bytes:
+        """``output_parts`` in one piece."""
+        return b"".join(self.output_parts(now))
+
+    def output_parts(self, now: float) -> list[bytes | memoryview]:
         """Bytes for the peer, a batch at a time: call again, when the socket takes more, until there are none."""
         connection = self._connection
         self._now = now
-        out = connection.output(now)
+        out = connection.output_parts(now)
         self._account_output()
         drained = connection.outbox.drained
         if drained:

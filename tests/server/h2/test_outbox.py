@@ -4,7 +4,7 @@ import pytest
 
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import Code, ConnectionFault, StreamFault
-from extproc.server.h2.outbox import BATCH_BYTES, Outbox, Stream
+from extproc.server.h2.outbox import BATCH_BYTES, JOINED, Outbox, Stream
 
 
 def stream(number: int, window: int) -> Stream:
@@ -82,6 +82,20 @@ def test_a_long_answer_goes_out_in_batches() -> None:
     assert BATCH_BYTES <= len(outbox.take()) <= BATCH_BYTES + frames.MAX_FRAME_BYTES + 9
     outbox.data(two, b"short")
     assert (3, b"short") in sent(outbox)
+
+
+@pytest.mark.parametrize("size", [JOINED - 100, JOINED + 100, 10**6])
+def test_what_is_long_is_not_put_together(size: int) -> None:
+    outbox, one = Outbox(100, 0.0), stream(1, 10**7)
+    outbox.window = 10**7
+    body = bytes(size)
+    outbox.data(one, body)
+    outbox.pump()
+    parts = outbox.take_parts()
+    assert (len(parts) == 1) == (size <= JOINED)
+    assert size <= JOINED or all(part.obj is body for part in parts[1::2] if isinstance(part, memoryview))
+    assert b"".join(parts)[9 : 9 + 100] == body[:100]
+    assert outbox.take_parts() == [] or size > BATCH_BYTES
 
 
 def test_trailers_go_out_behind_the_data() -> None:

@@ -26,11 +26,17 @@ class Watched:
         self.is_full = False
         self.reads = True
         self.said: list[str] = []
+        self.parts = 0
+        """Of what was written last in parts."""
 
     def write(self, out: bytes) -> None:
         self.written.append(out)
         if self.is_full:
             self.protocol.pause_writing()
+
+    def writelines(self, parts: list[bytes | memoryview]) -> None:
+        self.parts = len(parts)
+        self.write(b"".join(parts))
 
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == WRITE_BUFFER
@@ -97,6 +103,25 @@ async def test_what_comes_in_one_read_is_answered_in_one_write() -> None:
     assert len(transport.written) == 1
     sent = b"".join(payload for kind, _, _, payload in transport.frames() if kind == frames.DATA)
     assert sent == prefixed(b"one") + prefixed(b"two") + prefixed(b"three")
+
+
+@run
+async def test_what_is_long_is_written_in_the_parts_that_it_has() -> None:
+    protocol, transport, _ = made()
+    protocol.data_received(data(1, prefixed(b"short")))
+    assert transport.parts == 0
+    transport.written.clear()
+    window = frames.window_update(0, 10**6) + frames.window_update(1, 10**6)
+    message = bytes(range(256)) * 600
+    protocol.data_received(window + b"".join(data(1, part) for part in cut(prefixed(message))))
+    assert transport.parts > len(message) // frames.MAX_FRAME_BYTES
+    sent = b"".join(payload for kind, _, _, payload in transport.frames() if kind == frames.DATA)
+    assert sent == prefixed(message)
+
+
+def cut(message: bytes) -> list[bytes]:
+    size = frames.MAX_FRAME_BYTES
+    return [message[at : at + size] for at in range(0, len(message), size)]
 
 
 @run
