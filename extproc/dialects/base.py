@@ -40,6 +40,7 @@ from .values import ClientCall as ClientCall
 from .values import Env as Env
 from .values import Members as Members
 from .values import Meta as Meta
+from .values import Opened as Opened
 from .values import Operation as Operation
 from .values import ResponseHead as ResponseHead
 from .values import Traits as Traits

@@ -59,6 +59,17 @@ def member_at(members: Mapping[str, Any], place: str) -> Any:
     return member_at(value, inner) if type(value) is dict else None
 
 
+class Opened:
+    """The outermost members of one *body*, as ``top_level`` gives them: whoever has looked at them hands them on, for
+    all of a body is gone through to find them."""
+
+    __slots__ = ("body", "members")
+
+    def __init__(self, body: bytes, members: dict[str, Any]) -> None:
+        self.body = body
+        self.members = members
+
+
 class ClientCall(Frozen):
     """What the client sent."""
 
@@ -66,6 +77,20 @@ class ClientCall(Frozen):
     path: str
     headers: Headers
     body: bytes
+    opened: Opened | None = None
+    """Of this body, or of one that stood in its place before."""
+
+    @property
+    def is_opened(self) -> bool:
+        """The body's members have been looked at."""
+        return self.opened is not None and self.opened.body is self.body
+
+    def members(self) -> dict[str, Any]:
+        """The body's members (see ``top_level``), the caller's own. Raises ProtocolError."""
+        opened = self.opened
+        if opened is not None and opened.body is self.body:
+            return opened.members.copy()
+        return top_level(self.body)
 
     def header(self, name: str) -> str | None:
         """The value of header *name*; several values are joined by commas, as HTTP allows."""

@@ -191,6 +191,8 @@ class Exchange:
         """Bytes of the body that the upstream gets, if it is long."""
         self.media: UnreadMedia | None = None
         """What can be carried of the request's body, until that is translated."""
+        self.weighed = b""
+        """The body in which it was looked for, as long."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self.timed = True
@@ -506,7 +508,7 @@ class Exchange:
 
     def _over(self, answered: Answered) -> Outgoing:
         self._over_as = ending_of_ours(self.phase, answered.status)
-        self.media = None
+        self.media, self.weighed = None, b""
         response = answered.response
         if self.payloads is not None and response.status:
             self.payloads.got(response.body or b"")
@@ -614,7 +616,7 @@ class Exchange:
 
     def _weigh(self, body: bytes) -> None:
         most, room = self.shared.limits.max_decoded_bytes, self.shared.room()
-        self.media = found(body)
+        self.media, self.weighed = found(body), body
         rest, carried = (body, 0) if self.media is None else (self.media.body, self.media.size)
         if is_heavier(rest, most, passed=True, carried=carried):
             raise self.failure(ErrorKind.TOO_LARGE, TOO_HEAVY, "too_heavy")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ..dialects import registry
-from ..dialects.base import ClientCall, encode, top_level
+from ..dialects.base import ClientCall, Opened, encode, top_level
 from ..headers import MODEL_HEADER, ROUTE_HEADER, Headers
 from ..llm.events import ResponseFailed
 from ..llm.failures import ErrorKind, ProtocolError, kind_of_status
@@ -55,6 +55,8 @@ class Router(Translator):
         """What the virtual host says of the routes that its list of models names."""
         self._named = ""
         """The route by which this stream translates."""
+        self._opened: Opened | None = None
+        """The members of the body that is translated, where they were looked at, until it is."""
         self._left = ""
         """By which key the body can be taken by who translates it."""
 
@@ -155,9 +157,11 @@ class Router(Translator):
             path, body = call.path, call.body
         elif sent != model:
             path, changed = dialect.rename(path, members, sent)
-            body = encode(changed) if changed is not members else body
+            if changed is not members:
+                members, body = changed, encode(changed)
         if route:
-            return self._translated_here(route, path, body, held)
+            opened = Opened(body, members) if passes is None else None
+            return self._translated_here(route, path, body, held, opened)
         return self._routed(sent, path, body, held)
 
     def _routed(self, sent: str, path: str, body: bytes, held: bytes) -> Reply:
@@ -170,7 +174,7 @@ class Router(Translator):
 
     def _sent_on(self, mutation: Mutation, body: bytes, held: bytes) -> Reply:
         """*body* to whoever reads it next, in place of what Envoy has *held*: as plain bytes."""
-        self.media = None
+        self.media, self.weighed = None, b""
         changed = body is not held
         names = {name for name, _ in self.came}
         if changed and "content-length" in names:
@@ -183,19 +187,22 @@ class Router(Translator):
             self._left = facts[HELD] = key
         return with_metadata(answer, facts), Phase.SENT
 
-    def _translated_here(self, name: str, path: str, body: bytes, held: bytes) -> Reply | Steps:
+    def _translated_here(self, name: str, path: str, body: bytes, held: bytes, opened: Opened | None) -> Reply | Steps:
         text = self._texts[name]
         if not text:
             message = f"no route {name!r} came: set extproc.routes.{name} beside them, and ask for it in"
             raise RouteError(f"virtual host: models: {message} request_attributes: {ROUTES}['{name}']")
         self._named, self.path, self.attempt = name, path, 0
         self.route_name = name
-        return self.translated(compile_route([text], permitted=self.shared.permitted), body, held)
+        compiled = compile_route([text], permitted=self.shared.permitted)
+        self._opened = opened
+        return self.translated(compiled, body, held)
 
     def _translating(self, route: Route, body: bytes) -> Translation:
         translation = super()._translating(route, body)
         # Its model has been read.
         translation.is_json = True
+        translation.opened, self._opened = self._opened, None
         return translation
 
     def send(self, call: Call, held: bytes) -> Outgoing:

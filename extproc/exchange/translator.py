@@ -217,6 +217,7 @@ class Translator(Exchange):
             clock=self.clock.now,
         )
         translation.media, self.media = self.media, None
+        translation.looked_at, self.weighed = self.weighed, b""
         if self.attempt != 0:
             # Envoy's cluster may have seen the end when this filter has not, and must not be told to pause then.
             translation.most_told = self.shared.limits.max_told_bytes

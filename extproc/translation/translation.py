@@ -30,6 +30,7 @@ from ..dialects.base import (
     GivesCounts,
     GivesVectors,
     Headers,
+    Opened,
     Operation,
     PassesUnread,
     ResponseHead,
@@ -154,8 +155,10 @@ class Translation(Course):
         """Whoever asks for ``request`` has seen that the body is a JSON object."""
         self.media: UnreadMedia | None = None
         """What can be carried of the body, if that is JSON: whoever asks for ``request`` may have found it."""
-        self._looked_at = b""
-        """The body in which it was looked for here."""
+        self.opened: Opened | None = None
+        """The members of the body, where whoever asks for ``request`` has looked at them."""
+        self.looked_at = b""
+        """The body in which it was looked for."""
         self._carried: UnreadMedia | None = None
         """What was taken out of the request that is being made."""
         self._estimated = b""
@@ -183,13 +186,13 @@ class Translation(Course):
         Refused, RouteError."""
         if self.route.policies:
             return unassisted(self.requesting(body, method, path, headers))
-        return self._requested(self._plain(ClientCall(method, path, headers or [], body)))
+        return self._requested(self._plain(ClientCall(method, path, headers or [], body, self.opened)))
 
     def requesting(
         self, body: bytes, method: str = "POST", path: str = "", headers: Headers | None = None
     ) -> Generator[Effect, Result, Call | Answer]:
         """The same as ``request``, in steps: it yields what policies of the route ask for, and is sent the results."""
-        call = self._plain(ClientCall(method, path, headers or [], body))
+        call = self._plain(ClientCall(method, path, headers or [], body, self.opened))
         if self.route.policies:
             client, _ = self._settle(call)
             try:
@@ -309,7 +312,7 @@ class Translation(Course):
         except Exception as error:
             raise self._refusal(client, error) from None
         finally:
-            self.media, self._looked_at = None, b""
+            self.media, self.looked_at, self.opened = None, b"", None
         self._request_losses = len(self.losses)
         self._reported = self._told_losses() if self._request_losses else ""
         if isinstance(made, Call):
@@ -384,9 +387,9 @@ class Translation(Course):
             raise refused(client.name, ErrorKind.TOO_LARGE, TOO_HEAVY)
 
     def _media_in(self, body: bytes) -> UnreadMedia | None:
-        known = body is self._looked_at or (self.media is not None and self.media.whole is body)
+        known = body is self.looked_at or (self.media is not None and self.media.whole is body)
         if not known:
-            self.media, self._looked_at = found(body), body
+            self.media, self.looked_at = found(body), body
         return self.media
 
     def _max_request(self) -> int:
@@ -437,7 +440,7 @@ class Translation(Course):
         self._check_size(client, call)
         self.operation = operation = client.operation(call.path)
         if self.route.tells_traits:
-            self.traits = client.traits(top_level(call.body))
+            self.traits = client.traits(call.members())
         if operation is Operation.COUNT:
             return self._count_request(client, call, target)
         carried = self._media_in(call.body) if client.converses else None
@@ -515,7 +518,7 @@ class Translation(Course):
 
     def _pass_request(self, client: Dialect, call: ClientCall, target: Target) -> Call:
         """Same dialect: the bytes as they came, but for the members that the route sets."""
-        members = top_level(call.body)
+        members = call.members()
         asked = client.peek(call.path, members)
         signer = client.signer(self.route.provider.name, self.route.model or asked.model)
         body = client.mend(call.body, self.losses, signer)

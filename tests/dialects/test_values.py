@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from extproc.dialects.values import Asked, ClientCall, ResponseHead, Upstream, is_stream
+from extproc.dialects.values import Asked, ClientCall, Opened, ResponseHead, Upstream, is_stream
 from extproc.llm.failures import Unsupported
 
 ODD = "ti/tan v1:0"
@@ -60,3 +61,20 @@ def test_several_headers_of_one_name_are_one_value() -> None:
 def test_a_head_says_whether_a_stream_follows(status: int, content_type: str | None, streams: bool) -> None:
     headers = [("x", "y")] if content_type is None else [("content-type", content_type), ("content-type", "text/html")]
     assert is_stream(ResponseHead(status, headers)) == streams
+
+
+def test_members_of_another_body_are_not_taken_for_this_one_s() -> None:
+    seen = b'{"model": "a"}'
+    call = ClientCall("POST", "", [], seen, Opened(seen, {"model": "seen"}))
+    assert call.is_opened
+    assert call.members() == {"model": "seen"}
+    other = replace(call, body=b'{"model": "b"}')
+    assert not other.is_opened
+    assert bytes(other.members()["model"]) == b'"b"'
+
+
+def test_members_are_the_callers_own() -> None:
+    seen = b"{}"
+    call = ClientCall("POST", "", [], seen, Opened(seen, {"model": "seen"}))
+    call.members().clear()
+    assert call.members() == {"model": "seen"}

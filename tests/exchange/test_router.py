@@ -11,12 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import extproc.exchange.router as routing
+from extproc.dialects import values
+from extproc.dialects.values import top_level
 from extproc.envoy_api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from extproc.exchange import machine
 from extproc.exchange.attributes import MODELS, ROUTES
 from extproc.exchange.phases import Phase
 from extproc.exchange.router import Router, as_header
 from extproc.headers import MODEL_HEADER
 from extproc.telemetry.outcome import Ending
+from extproc.translation import translation
 
 from .conversation import ANTHROPIC, OPENAI, Conversation, leaf, shared
 
@@ -472,6 +477,26 @@ def test_a_model_whose_line_names_a_route_is_translated_at_once() -> None:
     outcome = envoy.close()
     assert (outcome.role, outcome.ending, outcome.provider) == ("router", Ending.COMPLETE, "openai")
     assert outcome.usage.output_tokens == 2
+
+
+@pytest.mark.replaces_code
+@pytest.mark.parametrize("model", ["gpt-5", "fast"])
+def test_a_body_is_looked_through_once(model: str, monkeypatch: Any) -> None:
+    looked_for: list[bytes] = []
+    opened: list[bytes] = []
+    monkeypatch.setattr(machine, "found", looked_for.append)
+    monkeypatch.setattr(translation, "found", looked_for.append)
+
+    def counted(body: bytes) -> dict[str, Any]:
+        opened.append(body)
+        return top_level(body)
+
+    monkeypatch.setattr(routing, "top_level", counted)
+    monkeypatch.setattr(values, "top_level", counted)
+    envoy = one_stream(model, tools=[{"name": "t", "description": "x" * 2000, "input_schema": {"type": "object"}}])
+    assert envoy.exchange.phase is Phase.SENT
+    assert len(opened) == 1
+    assert len(looked_for) == (1 if model == "gpt-5" else 2), "a body in which another model is named is another body"
 
 
 def test_its_streams_come_event_by_event() -> None:

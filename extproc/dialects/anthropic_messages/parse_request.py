@@ -26,8 +26,8 @@ from ...llm.request import (
 )
 from ..base import Asked, ClientCall
 from ..shared.anthropic import blocks, cache_marker, tool
+from ..shared.known_tools import KNOWN, KnownList, OpenedBody, opened
 from ..shared.members import HOLDS, keep_rest
-from ..shared.reading import decode
 from .vocabulary import BILLING, BILLING_LINE, NAME, NO_THREADS, VERSIONS
 
 AT: Final = {
@@ -63,12 +63,13 @@ def parse_request(call: ClientCall, losses: LossReport, asked: Asked | None = No
     if version and version not in VERSIONS:
         message = f"anthropic-version: {version!r} is not a known version; there are {', '.join(sorted(VERSIONS))}"
         raise Unsupported("anthropic-version", message, "invalid_value")
-    fields = Fields(decode(call.body, ""), "")
+    body = opened(call, NAME)
+    fields = Fields(body.members, "")
     at, extra = dict(AT), dict[str, Member]()
     asked = _asked(fields, asked)
     max_tokens = _max_tokens(fields)
     system, messages = _system(fields, losses), _messages(fields, losses)
-    tools = [_tool(tool, f"tools[{i}]", extra) for i, tool in enumerate(fields.take("tools", list, []))]
+    tools = _tools(fields, body, extra)
     choice = _tool_choice(fields, extra)
     reasoning, output = _reasoning_and_output(fields, at, extra, losses)
     user_id, session_key = _metadata(fields, extra)
@@ -184,6 +185,18 @@ def _mid_system(fields: Fields, content: str | list[Block], losses: LossReport) 
         content = _unbilled(content, losses)
     clear_at = fields.maybe("clear_at", str)
     return Message("system", content, fields.path, extra=fields.rest(), clear_at=clear_at)
+
+
+def _tools(fields: Fields, body: OpenedBody, extra: dict[str, Member]) -> list[Tool]:
+    known = body.known
+    if known is None:
+        known = KnownList([], {})
+        for i, value in enumerate(fields.take("tools", list, [])):
+            known.tools.append(_tool(value, f"tools[{i}]", known.extra))
+        if body.text:
+            KNOWN.keep(NAME, body.text, known)
+    extra |= known.extra
+    return known.tools.copy()
 
 
 def _tool(value: Any, at: str, extra: dict[str, Member]) -> Tool:

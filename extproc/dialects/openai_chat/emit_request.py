@@ -23,8 +23,6 @@ CARRIED: Final = frozenset({
 })  # fmt: skip
 """Members of this API that a client of another one may send under the same name."""
 
-_NO_NAMES: Final[frozenset[str]] = frozenset()
-
 
 class ChatCall(UpstreamCall):
     """``think_tags``: the server leaves reasoning in the text, between tags. ``signed_calls``: it signs its calls.
@@ -82,8 +80,8 @@ class _RequestWriter:
         headers: Headers = [("content-type", "application/json")]
         undo, row = Undo(tools.names, tools.custom, self._instruction is not None), self._row
         path = self._upstream.at(Asked(request.model, request.stream))
-        names = _tool_names(members.get("tools"))
-        return ChatCall("POST", path, headers, members, request, undo, row.think_tags, row.call_signatures, names)
+        signed, sent = row.call_signatures, frozenset(tools.sent)
+        return ChatCall("POST", path, headers, members, request, undo, row.think_tags, signed, sent)
 
     def _leading(self) -> int:
         """How many system messages at the start belong to the system prompt: a chat template that takes none later
@@ -146,10 +144,3 @@ class _RequestWriter:
                 self._members[name] = member.value
             else:
                 leave_out(member, self._losses)
-
-
-def _tool_names(tools: Any) -> frozenset[str]:
-    if not tools:
-        return _NO_NAMES
-    inner = [tool.get("function") or tool.get("custom") or {} for tool in tools]
-    return frozenset(name for each in inner if type(name := each.get("name")) is str)

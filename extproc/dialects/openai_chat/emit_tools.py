@@ -10,6 +10,7 @@ from msgspec import Struct
 from ...capabilities import Capabilities
 from ...llm.request import Request, Tool, WebSearch
 from ..shared import freeform
+from ..shared.known_tools import KNOWN
 from ..shared.naming import tool_name
 from ..shared.openai_request import context_size, one_at_a_time
 from ..shared.openai_schema import is_strict
@@ -27,6 +28,8 @@ class Tools(Struct):
     """As sent -> as the client knows them, where they differ."""
     custom: frozenset[str] = frozenset()
     """Free-form tools that went as functions."""
+    sent: list[str] = []
+    """The names of those that are written, as sent."""
 
 
 def write_tools(request: Request, row: Capabilities, called: Collection[str], parts: PartWriter) -> Tools:
@@ -35,6 +38,7 @@ def write_tools(request: Request, row: Capabilities, called: Collection[str], pa
         return Tools()
     writer = _ToolWriter(request, row, parts)
     out = Tools(writer.write())
+    out.sent = writer.sent
     out.names = renamed(request, called)
     if not row.custom_tools:
         out.custom = freeform.names(request)
@@ -48,6 +52,7 @@ class _ToolWriter:
         self._row = row
         self._parts = parts
         self._losses = parts.losses
+        self.sent: list[str] = []
 
     def write(self) -> dict[str, Any]:
         writers = {"function": self._function, "custom": self._custom}
@@ -61,6 +66,7 @@ class _ToolWriter:
                 each := carried(self._request, tool, NAME, self._losses, writers)
             ) is not None:
                 written.append(each)
+                self._name(tool, each)
                 kinds[tool.name] = tool.kind
         if written:
             members["tools"] = written
@@ -70,6 +76,14 @@ class _ToolWriter:
         elif self._choice.mode in ("required", "tool"):
             self._losses.dropped(self._request.path_of("tool_choice"), "there are no tools")
         return members
+
+    def _name(self, tool: Tool, written: Any) -> None:
+        if tool.kind in ("function", "custom"):
+            self.sent.append(tool_name(tool.name))
+            return
+        inner = written.get("function") or written.get("custom") or {}
+        if type(name := inner.get("name")) is str:
+            self.sent.append(name)
 
     # ---- the choice
 
@@ -83,15 +97,21 @@ class _ToolWriter:
 
     # ---- the tools
 
-    def _function(self, tool: Tool) -> dict[str, Any]:
+    def _function(self, tool: Tool) -> Any:
+        how = NAME, self._row.schema_choices, self._request.dialect == NAME
+        known = KNOWN.written(tool, how)
+        if known is not None:
+            return known
         mark = self._parts.marks.on_tool(tool.cache)
         self._losses.extra(tool.at, tool.extra)
         function: dict[str, Any] = {"name": tool_name(tool.name)}
         schema, description = tool.schema, tool.description
+        is_alone = tool.cache is None and not tool.extra and not tool.strict
         if schema is not None:
-            schema = repaired(schema, openai=self._request.dialect != NAME)
+            fitting = schema = repaired(schema, openai=self._request.dialect != NAME)
             if not self._row.schema_choices:
                 schema, description = rooted(tool, schema, self._losses, openai=True)
+                is_alone = is_alone and schema is fitting
         if description:
             function["description"] = description
         if schema is not None:
@@ -102,7 +122,8 @@ class _ToolWriter:
                 function["strict"] = True
             else:
                 self._losses.dropped(f"{tool.at}.strict", "outside what the provider can enforce")
-        return {"type": "function", "function": function, **mark}
+        made = {"type": "function", "function": function, **mark}
+        return KNOWN.note(tool, how, made) if is_alone else made
 
     def _custom(self, tool: Tool) -> dict[str, Any]:
         mark = self._parts.marks.on_tool(tool.cache)

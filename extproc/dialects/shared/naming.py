@@ -9,6 +9,7 @@ from typing import Final
 
 from ...llm import marker
 from ...llm.losses import LossReport
+from ...names import remembered
 
 _IN_NAME: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -27,10 +28,10 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@remembered(4096)
 def tool_name(name: str) -> str:
     """*name* if it is 1 to 64 of ``[A-Za-z0-9_-]``, which OpenAI and Anthropic both demand; else its legal characters
     and a hash of the whole. Depends on the name alone, so that a conversation's history agrees with its tools."""
-    # Stripped of what is legal: an expression takes three times as much, and agents send twenty names with each turn.
     if 0 < len(name) <= 64 and not name.strip(_IN_NAME):
         return name
     return f"{_NOT_IN_NAME.sub('', name)[:_NAME_HEAD]}_{hash8(name)}"

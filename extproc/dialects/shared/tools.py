@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from ...llm.failures import Unsupported
 from ...llm.losses import Action, LossReport
 from ...llm.request import Request, Tool
-from ..base import Members
 from .naming import tool_name
 
 
@@ -34,10 +34,10 @@ def check_choice(request: Request, known: Collection[str]) -> None:
 
 
 def carried(
-    request: Request, tool: Tool, name: str, losses: LossReport, writers: Mapping[str, Callable[[Tool], Members | None]]
-) -> Members | None:
-    """*tool* by the writer of its kind; one that the dialect called *name* has for itself as it came; ``None`` for any
-    other, which is reported. Raises Unsupported."""
+    request: Request, tool: Tool, name: str, losses: LossReport, writers: Mapping[str, Callable[[Tool], Any]]
+) -> Any:
+    """*tool* by the writer of its kind, members or their text; one that the dialect called *name* has for itself as it
+    came; ``None`` for any other, which is reported. Raises Unsupported."""
     write = writers.get(tool.kind)
     if write is not None:
         return write(tool)
