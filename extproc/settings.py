@@ -68,11 +68,11 @@ class Limits:
         "call to end, and texts where the client's API repeats them. Text that passes on as it comes is not kept.",
     )
     max_told_bytes: int = _live(
-        60 * MIB,
+        30 * MIB,
         "bytes",
         "The longest answer, a stream or not, that goes to a client from a filter in a cluster; what is longer ends as "
-        "failed. Envoy crashes where its client does not read and more of it waits than the listener holds, 64 MiB as "
-        "shipped. On a listener nothing bounds a stream.",
+        "failed. Envoy crashes where its client does not read and more waits than the listener holds: 64 MiB as "
+        "shipped, and of HTTP/1.1 two answers may wait. On a listener nothing bounds a stream.",
     )
     max_inflated_bytes: int = _live(64 * MIB, "bytes", "What a compressed request or answer may grow to.")
     max_wait_seconds: float = _live(

@@ -45,7 +45,7 @@ from .mutations import (
     set_header,
     with_metadata,
 )
-from .outgoing import BUFFERED, Mutation, Outgoing
+from .outgoing import BUFFERED, Mutation, Outgoing, delayed
 from .phases import Kind, Phase, Unexpected, expect
 from .variables import Times, between, first
 
@@ -340,11 +340,8 @@ class Exchange:
             self._announced = size
 
     def patience(self) -> Outgoing:
-        """The word to Envoy that the answer to its latest message takes longer, each message anew."""
-        seconds = max(0.0, self._until - self.clock.now()) + MARGIN_SECONDS
-        answer = Outgoing(None)
-        answer.patience_ms = int(seconds * 1000)
-        return answer
+        """The word to Envoy that the answer to its latest message takes longer."""
+        return delayed(max(0.0, self._until - self.clock.now()) + MARGIN_SECONDS)
 
     def _step(self, result: Result | None) -> list[Outgoing]:
         steps = self._steps

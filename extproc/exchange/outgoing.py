@@ -137,6 +137,14 @@ class Outgoing:
         return made
 
 
+def delayed(seconds: float) -> Outgoing:
+    """The word to Envoy that the answer to its latest message may take so long, each message anew, as far as the
+    filter's ``max_message_timeout`` allows."""
+    made = Outgoing(None)
+    made.patience_ms = int(seconds * 1000)
+    return made
+
+
 def processing_mode(*modes: int) -> bytes:
     """As a ProcessingMode: of the request's and the response's headers, their bodies, their trailers."""
     return b"".join([bytes([at << 3, mode]) for at, mode in enumerate(modes, 1) if mode])

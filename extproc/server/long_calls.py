@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..exchange import incoming
+from ..exchange.outgoing import delayed
 from ..settings import Settings
 from ..telemetry.ring import Look
 from . import memory
@@ -40,7 +41,9 @@ SHORT_SHARE = 5
 HELD_SHARE = 6
 """The same of what may be held."""
 START_SECONDS = 3.0
-"""For so long calls wait for its start; where that takes longer, the next are answered here."""
+"""For so long calls begin to wait for its start; where that takes longer, the next are answered here."""
+PATIENCE_SECONDS = 30.0
+"""What Envoy is told that those calls may take: on a busy machine a start takes longer than the 10 s that it has."""
 STABLE_SECONDS = 10.0
 """One that lived so long is followed by another at the next long call; after others long calls are answered here for as
 long as it takes to be that old."""
@@ -141,7 +144,9 @@ class LongCalls:
             and asyncio.get_running_loop().time() > self._waits_until
         ):
             return None
-        assert self._link is not None
+        assert self._link is not None and self._process is not None
+        if not self._process.listening:
+            outlet.send(delayed(PATIENCE_SECONDS).encoded())
         # What Envoy holds of it the other process counts, from its first answer on.
         self._unheard += COPIES * length
         return self._link.begin(role, message, outlet, lambda: self._heard(length))

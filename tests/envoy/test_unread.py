@@ -79,13 +79,16 @@ def test_what_is_whole_passes_in_either_direction(bounded: Gateway, http2: bool)
         assert reply.status_code == 200 and len(reply.content) > 0.99 * WHOLE
 
 
-def test_no_stream_that_nobody_reads_crashes_an_envoy_with_upstream_filters(shared: Backends, version: Path) -> None:
-    """What is longer than the listener holds ends before."""
+@pytest.mark.parametrize(("size", "times"), [(80 * MB, 1), (30 * MB, 2)])
+def test_no_stream_that_nobody_reads_crashes_an_envoy_with_upstream_filters(
+    shared: Backends, version: Path, size: int, times: int
+) -> None:
+    """What is longer than the listener holds ends before, also where a client asks again before it reads."""
     shared.reset()
     with gateway(shared, "upstream", binary=version, name="unread") as gate:
-        shared.openai.will(stream_of(80 * MB))
-        with not_reading(gate.envoy.port, UNREAD):
-            assert eventually(lambda: len(shared.openai.received) == 1) and shared.openai.idle(30)
+        shared.openai.will(*[stream_of(size)] * times)
+        with not_reading(gate.envoy.port, UNREAD, times):
+            assert eventually(lambda: len(shared.openai.received) == times) and shared.openai.idle(30)
             time.sleep(1)
             assert gate.envoy.alive()
 

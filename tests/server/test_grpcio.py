@@ -70,6 +70,11 @@ def headers(route: str = OPENAI) -> ProcessingRequest:
 
 async def ask(call: Any, message: ProcessingRequest) -> ProcessingResponse:
     await call.write(message)
+    return await answered(call)
+
+
+async def answered(call: Any) -> ProcessingResponse:
+    """What comes behind the word that it takes longer, if that comes."""
     answer: ProcessingResponse = await call.read()
     while isinstance(answer, ProcessingResponse) and answer.HasField("override_message_timeout"):
         assert answer.WhichOneof("response") is None

@@ -24,7 +24,7 @@ from extproc.server.long_calls import BothShown, LongCalls, long_body, long_call
 from extproc.server.service import Service
 from extproc.settings import KIB, MIB, Settings, as_flags
 from extproc.telemetry.ring import Look
-from tests.server.test_grpcio import BODY, LOOPBACK, ask, asked, headers, process, run
+from tests.server.test_grpcio import BODY, LOOPBACK, answered, ask, asked, headers, process, run
 from tests.server.test_serving import sidecar
 from tests.server.test_workers import begun, counted, whole
 from tests.support.upstream import eventually
@@ -247,6 +247,9 @@ async def test_one_that_is_slow_to_start_keeps_the_next_not_waiting(monkeypatch:
     async with world() as made:
         first, second, third = (process(made.channel) for _ in range(3))
         await first.write(headers())
+        told = await first.read()
+        assert told.override_message_timeout.seconds == module.PATIENCE_SECONDS, "Envoy waits for the start, too"
+        assert told.WhichOneof("response") is None
         await until(lambda: made.long_calls.pid)
         os.kill(made.long_calls.pid, signal.SIGSTOP)
         assert (await asked(second, LONG)).request_body.response.body_mutation.body
@@ -322,7 +325,7 @@ async def test_of_bodies_that_nobody_has_answered_to_envoy_holds_no_more_than_of
         made.long_calls._unheard += 6_000_000
         assert not made.long_calls.has_room(3_000_000) and made.long_calls.has_room(30_000_000)
         made.long_calls._unheard -= 6_000_000
-        assert (await first.read()).WhichOneof("response") == "request_headers"
+        assert (await answered(first)).WhichOneof("response") == "request_headers"
         assert made.long_calls._unheard == 0
         assert (await ask(third, head)).immediate_response.status.code == 529, "the other process counts it now"
         for call in (first, second, third):

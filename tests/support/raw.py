@@ -19,14 +19,15 @@ def raw(port: int, data: bytes) -> tuple[int, bytes]:
     return (int(found[1]) if found else 0), body
 
 
-def not_reading(port: int, body: bytes) -> socket.socket:
-    """A client that asks the Messages API *body* and reads nothing of what comes, to be closed by who has it."""
+def not_reading(port: int, body: bytes, times: int = 1) -> socket.socket:
+    """A client that asks the Messages API *body*, so many times, and reads nothing of what comes, to be closed by who
+    has it."""
     head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     try:
         client.connect(("127.0.0.1", port))
-        client.sendall(head.encode() + b"\r\n\r\n" + body)
+        client.sendall((head.encode() + b"\r\n\r\n" + body) * times)
     except OSError:
         client.close()
         raise
