@@ -170,6 +170,7 @@ class Translation(Course):
         self.most_told = NO_BOUND
         """Bytes of the answer that may go to the client."""
         self._told_bytes = 0
+        self._most_received = self.route.max_response_bytes
         self._begun = b""
         """The end of what came for the client, which may be the beginning of a secret of ours."""
         self._sent: Headers = []
@@ -798,7 +799,7 @@ class Translation(Course):
         return b""
 
     def _too_large(self, size: int) -> bool:
-        return self.route.max_response_bytes is not None and size > self.route.max_response_bytes
+        return self._most_received is not None and size > self._most_received
 
     def _larger(self) -> ResponseFailed:
         message = f"the upstream's answer is larger than {self.route.max_response_bytes} bytes"
