@@ -37,7 +37,6 @@ AS_IT_IS = {
     "extproc/dialects/shared/unread.py",
     "extproc/exchange/attempts.py",
     "extproc/llm/embeddings.py",
-    "extproc/server/h2/events.py",
     "extproc/server/h2/passing.py",
     "extproc/server/h2/shell.py",
     "extproc/server/h2/transport.py",

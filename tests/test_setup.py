@@ -44,7 +44,18 @@ def test_a_class_says_nothing_that_the_compiler_drops(path: str) -> None:
             assert not [value for value in values if ast.unparse(value).startswith("field(")], node.name
 
 
-@pytest.mark.parametrize("path", [each for each in HOT if each.startswith(("extproc/exchange/", "extproc/server/h2/"))])
+EACH_MESSAGE = [each for each in HOT if each.startswith(("extproc/exchange/", "extproc/server/h2/"))]
+
+
+@pytest.mark.parametrize("path", EACH_MESSAGE)
+def test_no_function_holds_another(path: str) -> None:
+    """Each call of it would make an object to keep the other's variables in, whether or not it comes so far."""
+    for function in every(ast.FunctionDef, path):
+        inner = [node for node in ast.walk(function) if isinstance(node, ast.Lambda | ast.FunctionDef)]
+        assert inner == [function], function.name
+
+
+@pytest.mark.parametrize("path", EACH_MESSAGE)
 def test_a_constant_is_final(path: str) -> None:
     """Where each message comes by: of any other name each use is a look-up in the module's dictionary."""
     for node in ast.parse((ROOT / path).read_text("utf-8")).body:

@@ -13,7 +13,7 @@ from .events import ConnectionEnded, DataReceived, Event, RequestEnded, RequestR
 from .frames import Code, ConnectionFault, StreamFault
 from .heads import EMPTY_TABLE, Head, HeadReader, block
 from .limits import SMALL_DATA, Counters, H2Limits, Rate
-from .outbox import Outbox, Stream
+from .outbox import Outbox, Stream, most_queued
 from .states import CONNECTION, LIVE, ConnectionPhase, ConnectionStep, Step, StreamState, after
 
 REMEMBERED: Final = 4096
@@ -187,7 +187,7 @@ class Connection:
             self.outbox.data(stream, payload)
             if self.outbox.queued > self._limits.max_queued_output:
                 self._counters.met("max_queued_output")
-                self.reset(max(self.streams.values(), key=lambda each: each.queued).id, Code.ENHANCE_YOUR_CALM)
+                self.reset(most_queued(self.streams).id, Code.ENHANCE_YOUR_CALM)
 
     def send_trailers(self, stream_id: int, block: bytes) -> None:
         """End the answer, after the DATA that waits. Also an answer of headers only."""

@@ -92,7 +92,7 @@ class Outbox:
         ):
             stream.send_window -= size
             self.window -= size
-            self._due.append(frames.HEAD.pack(size << 8, 0, stream.id))
+            self._due.append(frames.data_head(stream.id, size))
             self._due.append(payload)
             self._size += size + 9
             return
@@ -166,7 +166,7 @@ class Outbox:
     def _one_frame(self, stream: Stream) -> None:
         chunk = stream.queue[0]
         size = min(len(chunk), stream.send_window, self.window, self.longest_frame)
-        self._due.append(frames.HEAD.pack(size << 8, 0, stream.id))
+        self._due.append(frames.data_head(stream.id, size))
         self._due.append(chunk[:size])
         self._size += size + 9
         self.window -= size
@@ -187,6 +187,11 @@ class Outbox:
             stream.trailers = None
             self.finished.append(stream)
 
+    @property
+    def has_output(self) -> bool:
+        """Frames are due, or may be once they are looked for."""
+        return bool(self._due) or bool(self.waiting)
+
     def take(self) -> bytes:
         """All that is due, in one piece."""
         return b"".join(self.take_parts())
@@ -200,3 +205,14 @@ class Outbox:
         self._due = []
         self._size = 0
         return due
+
+
+def most_queued(streams: dict[int, Stream]) -> Stream:
+    """Of *streams*, of which there is one at least, that on which most waits."""
+    # Not by a function within the one that asks: that makes an object of its own for each call, whether or not it comes
+    # so far.
+    return max(streams.values(), key=_queued_on)
+
+
+def _queued_on(stream: Stream) -> int:
+    return stream.queued

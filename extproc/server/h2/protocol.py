@@ -126,7 +126,7 @@ class H2Protocol:
     def _flush(self, now: float) -> None:
         session = self._session
         assert session is not None
-        while not self._paused and (out := session.output_parts(now)):
+        while not self._paused and session.has_output and (out := session.output_parts(now)):
             if len(out) == 1:
                 self._transport.write(out[0])
             else:

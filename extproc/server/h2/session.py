@@ -32,7 +32,7 @@ from .messages import (
     trailers,
     trailers_only,
 )
-from .outbox import Stream
+from .outbox import most_queued
 
 log = logging.getLogger(__name__)
 
@@ -290,6 +290,12 @@ class Session:
                 self._left = 1
                 self._handle(call, alone=True)
                 self._take(self._connection.pending())
+
+    @property
+    def has_output(self) -> bool:
+        """There is something to ask ``output`` for, or to settle there."""
+        outbox = self._connection.outbox
+        return outbox.has_output or outbox.queued != self._queued
 
     def output(self, now: float) -> bytes:
         """``output_parts`` in one piece."""
@@ -566,7 +572,7 @@ class Session:
         streams = self._connection.streams
         if is_more and self._budget.exceeded and streams:
             self._counters.met("max_held_bytes")
-            self._connection.reset(max(streams.values(), key=_queued_on).id, Code.ENHANCE_YOUR_CALM)
+            self._connection.reset(most_queued(streams).id, Code.ENHANCE_YOUR_CALM)
             self._account_output()
 
     def finish(self, call: _Call) -> None:
@@ -675,7 +681,3 @@ class Session:
             block = trailers(status, message) if call.opened else trailers_only(status, message)
             self._connection.send_trailers(call.stream_id, block)
             self._forget(call)
-
-
-def _queued_on(stream: Stream) -> int:
-    return stream.queued

@@ -24,6 +24,12 @@ def test_any_split_of_the_bytes_gives_the_same_frames(sent: list[tuple[int, int,
     assert heard == sent
 
 
+@pytest.mark.parametrize("size", [0, 5, 8191, 8192, frames.MAX_FRAME_BYTES, frames.LONG_FRAME_BYTES])
+@pytest.mark.parametrize("stream_id", [1, frames.MAX_STREAM_ID])
+def test_the_head_of_data_is_that_of_any_frame(stream_id: int, size: int) -> None:
+    assert frames.data_head(stream_id, size) == frames.head(frames.DATA, 0, stream_id, size)
+
+
 def test_the_reserved_bit_is_ignored() -> None:
     wire = frames.frame(frames.DATA, 0, 0x80000003, b"x")
     assert FrameReader().cut(wire) == [(frames.DATA, 0, 3, b"x")]

@@ -4,7 +4,7 @@ import pytest
 
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import Code, ConnectionFault, StreamFault
-from extproc.server.h2.outbox import BATCH_BYTES, JOINED, Outbox, Stream
+from extproc.server.h2.outbox import BATCH_BYTES, JOINED, Outbox, Stream, most_queued
 
 
 def stream(number: int, window: int) -> Stream:
@@ -28,6 +28,24 @@ def test_what_fits_goes_out_at_once() -> None:
     assert (one.send_window, outbox.window, outbox.queued) == (5, frames.DEFAULT_WINDOW - 5, 0)
     assert sent(outbox) == [(1, b"hello")]
     assert sent(outbox) == []
+
+
+def test_there_is_output_while_frames_are_due_or_a_stream_may_go_on() -> None:
+    outbox, one = Outbox(100, 0.0), stream(1, 5)
+    assert not outbox.has_output
+    outbox.data(one, b"due")
+    assert outbox.has_output
+    assert sent(outbox) == [(1, b"due")] and not outbox.has_output
+    outbox.data(one, b"and more")
+    assert outbox.has_output, "two bytes of it fit"
+    assert sent(outbox) == [(1, b"an")] and not outbox.has_output, "its window is closed"
+
+
+def test_the_stream_on_which_most_waits() -> None:
+    outbox, one, two = Outbox(100, 0.0), stream(1, 0), stream(3, 0)
+    outbox.data(one, b"less")
+    outbox.data(two, b"and more")
+    assert most_queued({1: one, 3: two}) is two
 
 
 def test_a_closed_window_stalls_only_its_own_stream() -> None:
