@@ -281,7 +281,7 @@ def test_one_process_reloads_and_drops_no_stream(tmp_path: Path, transport: str)
     with sidecar("--config", str(file), "--transport", transport) as (child, address):
         assert child.stderr is not None
         stream = Stream(address)
-        assert next(stream.call).WhichOneof("response") == "request_headers"
+        assert stream.answered() == "request_headers"
         for text, said in (
             ("log_level: loud\n", "not reloaded: " + f"{file}: log_level: 'loud' is not one of"),
             ("max_open_blocks: 3\nrecords: stdout\n", " reloaded"),

@@ -128,9 +128,7 @@ def running(folder: Path, count: int = 2, *flags: str, listen: str | None = None
 def begun(address: str) -> Stream:
     """A stream whose headers are answered."""
     stream = Stream(address)
-    # Behind the word that it takes longer, where the process that answers has to start.
-    said = next(each for each in stream.call if not each.HasField("override_message_timeout"))
-    assert said.WhichOneof("response") == "request_headers"
+    assert stream.answered() == "request_headers"
     return stream
 
 
