@@ -16,7 +16,7 @@ import aigw
 import machine
 import payloads
 from extproc.demo.processes import Envoy, Process
-from held import ALONE, LARGE, ONE_PROCESS, RATE, Row, Say
+from held import ALONE, ONE_PROCESS, RATE, Row, Say
 from load import Generator, Spec
 from machine import Wrong
 from rig import MODEL_HEADER, SHIPPED, TRANSPORTS, TWO_STREAMS, WITHOUT_ROUTER, Rig
@@ -224,7 +224,7 @@ def beside_large(rig: Rig, way: Way, seconds: float, streams: int) -> Row:
     events = int((ramp + seconds + 10) * RATE)
     body = body_file(rig, payloads.chat(TO.client, f"gpt-paced-{events}x{RATE:.0f}", stream=True))
     spec = way.spec(body, stream=True, connections=streams, seconds=seconds, warm=ramp, rate=RATE)
-    large = body_file(rig, payloads.image("gpt-whole", LARGE))
+    large = body_file(rig, payloads.image("gpt-whole", payloads.LARGE))
     # What is started with the first one is there then.
     Generator(way.spec(large, stream=False, seconds=0.0, warm=0.0)).result()
     without = loaded(way, spec)
@@ -234,7 +234,7 @@ def beside_large(rig: Rig, way: Way, seconds: float, streams: int) -> Row:
     return {
         "way": way.name,
         "streams": streams,
-        "bytes": LARGE,
+        "bytes": payloads.LARGE,
         "requests": passed["exchanges"],
         "request_p50_ms": passed["p50_ms"],
         "added_p99_ms_without": without["added_p99_ms"],

@@ -34,7 +34,6 @@ HOPELESS_MS = 20.0
 """When the median event is delayed so long, the core is full: more streams are not tried."""
 CLIENT_BOUND_MS = 1.0
 """A client that sends later than this (99th percentile) is itself what is measured."""
-LARGE = 20_000_000
 BESIDE = 64
 BESIDE_HANGING, HANGING, HANGING_RATE = 1000, 100, 10.0
 """Paced streams, exchanges that wait for a service that never answers, and events a second of each of the former."""
@@ -57,7 +56,7 @@ def scripts(rig: Rig) -> dict[str, Script]:
         {
             "chat": payloads.chat(to.client, "gpt-whole"),
             "stream": payloads.chat(to.client, f"gpt-paced-{record.EVENTS}x50", stream=True),
-            "large": payloads.image("gpt-whole", LARGE),
+            "large": payloads.image("gpt-whole", payloads.LARGE),
         },
     )
 
@@ -142,7 +141,11 @@ def beside_large(
     """Paced streams, without and with one request of 20 MB a second on the same connection. *alone*: no second process
     has those; else it shares the core."""
     server = on_its_core(rig.sidecar(transport, arguments=ALONE if alone else ()))
-    row: Row = {"transport": f"{transport}, {ONE_PROCESS}" if alone else transport, "streams": streams, "bytes": LARGE}
+    row: Row = {
+        "transport": f"{transport}, {ONE_PROCESS}" if alone else transport,
+        "streams": streams,
+        "bytes": payloads.LARGE,
+    }
     with connected(server) as client:
         # The second process starts with the first one.
         replay.closed(client, found["large"].steps(0), 1, exchanges=1)

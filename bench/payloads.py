@@ -82,6 +82,10 @@ def agent(model: str) -> bytes:
     return dumps({"model": model, "max_tokens": 1000, "system": "s" * 3000, "tools": tools, "messages": messages})
 
 
+LARGE = 20_000_000
+"""Base64 characters of the largest image that is sent."""
+
+
 def image(model: str, size: int = 2_000_000) -> bytes:
     """A request to Messages with an image of *size* base64 characters."""
     source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo" + "A" * (size // 4 * 4 - 11)}

@@ -226,7 +226,7 @@ class Client:
             if not missing[slot]:
                 # Both transports give a message's prefix in one piece, with the first byte or without.
                 missing[slot] = length_at(data, at) + PREFIX_BYTES
-                tag = data[at + 5] if end - at > 5 else 0
+                tag = data[at + PREFIX_BYTES] if end - at > PREFIX_BYTES else 0
                 exchange.key = tag or -1
             elif exchange.key < 0:
                 exchange.key = data[at]

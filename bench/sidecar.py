@@ -62,7 +62,7 @@ def bodies(direction: payloads.Direction, *, large: bool) -> dict[str, bytes]:
     if large:
         made["78 KB agent request"] = payloads.agent(f"{model}-whole")
         made["2 MB image request"] = payloads.image(f"{model}-whole")
-        made[LARGEST] = payloads.image(f"{model}-whole", 20_000_000)
+        made[LARGEST] = payloads.image(f"{model}-whole", payloads.LARGE)
     return made
 
 

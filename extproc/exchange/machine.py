@@ -22,7 +22,7 @@ from ..frozen import Frozen, same
 from ..headers import Headers, value_of
 from ..llm.events import NO_USAGE, ResponseFailed
 from ..llm.failures import STATUS_OF, ErrorKind, kind_of_status
-from ..llm.weight import is_heavier, kept
+from ..llm.weight import NO_BOUND, is_heavier, kept
 from ..route import RouteError
 from ..settings import Limits
 from ..telemetry.outcome import Began, Ending, Outcome
@@ -70,7 +70,6 @@ HEADER_BYTES: Final = 160
 """What a header takes beside its text."""
 LONG_BODY: Final = 1024 * 1024
 """Bytes of a body up to which it does not matter what Envoy holds of it."""
-NO_BOUND: Final = 2**62
 DURATION: Final = "x-extproc-duration"
 """Milliseconds that were ours until a client's head was written; a request asks for it so, where its route lets it."""
 
@@ -192,7 +191,7 @@ class Exchange:
         self.media: UnreadMedia | None = None
         """What can be carried of the request's body, until that is translated."""
         self.weighed = b""
-        """The body in which it was looked for, as long."""
+        """The body in which it was looked for, for as long."""
         self.response_mode: int | None = None
         """In which body mode responses come unless we ask for another; ``None`` if Envoy did not say."""
         self.timed = True

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+NO_BOUND: Final = 2**60
+"""Bytes, more than there are: of the numbers that compiled code compares without making an object of them."""
 SMALL: Final = 4 * 1024 * 1024
 """Bytes up to which a text is not looked at where forty times as much may be taken: no text takes more."""
 

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ..llm.weight import NO_BOUND
+
 KEPT_BYTES = 256 * 1024 * 1024
 """Freed memory that the C library keeps for the next large message; of more than that it gives all back. A request of
 20 MB is there eight times at once: in its message, as a body, decoded, translated, encoded, in the answer and more."""
@@ -22,8 +24,6 @@ UNMAPPED_BYTES = 32 * 1024 * 1024
 
 KEPT_SECONDS = 60.0
 """For so long at most: one large message a day must not cost its memory all day."""
-
-NO_BOUND = 2**62
 
 _HELD: Final = 0
 _KEPT: Final = 1

@@ -54,7 +54,7 @@ from ..llm.failures import ErrorKind, ProtocolError, Unsupported, kind_of_status
 from ..llm.kept import CODE as TOO_LARGE
 from ..llm.losses import Loss, LossReport
 from ..llm.request import Request, remembered
-from ..llm.weight import is_heavier
+from ..llm.weight import NO_BOUND, is_heavier
 from ..policy.base import Context, Deny
 from ..policy.chain import Chain
 from ..route import Route, RouteError, Target, compile_route
@@ -91,7 +91,6 @@ NOTHING_USED: Final = Usage(0, 0)
 """By a request that no model has seen."""
 _UNSAFE_IN_REPORT: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
-NO_BOUND: Final = 2**62
 PIECE_BYTES: Final = 16
 """What a piece of an answer takes on its way beside its bytes, in HTTP/1.1's chunks or HTTP/2's frames."""
 
@@ -155,10 +154,10 @@ class Translation(Course):
         """Whoever asks for ``request`` has seen that the body is a JSON object."""
         self.media: UnreadMedia | None = None
         """What can be carried of the body, if that is JSON: whoever asks for ``request`` may have found it."""
-        self.opened: Opened | None = None
-        """The members of the body, where whoever asks for ``request`` has looked at them."""
         self.looked_at = b""
         """The body in which it was looked for."""
+        self.opened: Opened | None = None
+        """The members of the body, where whoever asks for ``request`` has looked at them."""
         self._carried: UnreadMedia | None = None
         """What was taken out of the request that is being made."""
         self._estimated = b""
@@ -170,7 +169,8 @@ class Translation(Course):
         self.most_told = NO_BOUND
         """Bytes of the answer that may go to the client."""
         self._told_bytes = 0
-        self._most_received = self.route.max_response_bytes
+        most = self.route.max_response_bytes
+        self._most_received = NO_BOUND if most is None else most
         self._begun = b""
         """The end of what came for the client, which may be the beginning of a secret of ours."""
         self._sent: Headers = []
@@ -799,7 +799,7 @@ class Translation(Course):
         return b""
 
     def _too_large(self, size: int) -> bool:
-        return self._most_received is not None and size > self._most_received
+        return size > self._most_received
 
     def _larger(self) -> ResponseFailed:
         message = f"the upstream's answer is larger than {self.route.max_response_bytes} bytes"

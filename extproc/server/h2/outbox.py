@@ -192,10 +192,6 @@ class Outbox:
         """Frames are due, or may be once they are looked for."""
         return bool(self._due) or bool(self.waiting)
 
-    def take(self) -> bytes:
-        """All that is due, in one piece."""
-        return b"".join(self.take_parts())
-
     def take_parts(self) -> list[bytes | memoryview]:
         """All that is due: in one piece, but where it is long in the parts that it consists of. What is long would be
         copied once more only to be copied into the socket."""

@@ -208,10 +208,10 @@ class Link(asyncio.Protocol):
             outbox.now = self._now()
             if outbox.waiting:
                 outbox.pump()
-            out = outbox.take()
+            out = outbox.take_parts()
             if not out:
                 break
-            self._transport.write(out)
+            self._transport.writelines(out)
         outbox.drained.clear()
         outbox.finished.clear()
         for passed in list(self._unsettled):

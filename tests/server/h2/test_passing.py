@@ -29,10 +29,17 @@ class Wire:
 
     def __init__(self) -> None:
         self.written = bytearray()
+        self.most_parts = 0
+        """How many pieces were written at once, at most."""
         self.aborted = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.written += data
+
+    def writelines(self, parts: list[bytes | memoryview]) -> None:
+        self.most_parts = max(self.most_parts, len(parts))
+        for part in parts:
+            self.write(part)
 
     def set_write_buffer_limits(self, high: int) -> None:
         pass
@@ -225,6 +232,14 @@ def test_what_came_behind_the_first_message_goes_too_and_the_role_with_it() -> N
     world.say(stream, prefixed(b"third")[7:])
     world.run()
     assert echo.received[2:] == [b"third"] and len(world.answers[stream]) == 5 * 3 + 16
+
+
+def test_what_is_long_is_not_put_together_to_be_written() -> None:
+    world = World()
+    stream = world.open()
+    world.say(stream, prefixed(b"x" * 300_000))
+    world.run()
+    assert world.answers[stream] == prefixed(b"x" * 300_000) and world.wire.most_parts > 1
 
 
 def test_calls_may_begin_before_the_other_process_is_there() -> None:

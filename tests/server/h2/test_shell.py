@@ -104,6 +104,16 @@ async def echoed(channel: Any, *messages: bytes) -> None:
     assert await call.code() is grpc.StatusCode.OK
 
 
+@contextlib.asynccontextmanager
+async def calling(*streams: int) -> AsyncIterator[tuple[Server, asyncio.StreamReader, asyncio.StreamWriter, Any]]:
+    """A bare socket with calls on *streams*, which are the last of the server's, beside somebody else's channel."""
+    async with serving() as (server, where), talking(where) as (reader, writer), connected(where) as channel:
+        await echoed(channel, b"here")
+        writer.write(HELLO + b"".join(headers(n, block=b"\x20" + REQUEST) for n in streams))
+        await server.until(lambda: len(server.answerers) == 1 + len(streams))
+        yield server, reader, writer, channel
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_grpcio_as_the_client(run: Any, kind: str, tmp_path: Path) -> None:
     async def talk() -> None:
@@ -448,18 +458,13 @@ def test_between_two_slow_turns_an_exchange_of_somebody_elses_comes_to_its_end(r
     order: list[str] = []
 
     async def talk() -> None:
-        async with serving() as (server, where), contextlib.AsyncExitStack() as stack:
-            reader, writer = await stack.enter_async_context(talking(where))
-            channel = await stack.enter_async_context(connected(where))
-            await echoed(channel, b"here")
+        async with calling(1, 3, 5, 7) as (server, reader, writer, channel):
 
             def slow(message: bytes) -> list[bytes]:
                 time.sleep(2 * shell.SLOW_TURN)
                 order.append("slow")
                 return []
 
-            writer.write(HELLO + b"".join(headers(n, block=b"\x20" + REQUEST) for n in (1, 3, 5, 7)))
-            await server.until(lambda: len(server.answerers) == 5)
             for each in server.answerers[1:]:
                 each.is_slow, each.receive = True, slow  # type: ignore[method-assign]
             writer.write(b"".join(frames.frame(frames.DATA, 0, n, prefixed(b"x")) for n in (1, 3, 5, 7)))
@@ -478,10 +483,7 @@ def test_what_is_long_has_its_turn_at_once_where_nobody_waits(run: Any) -> None:
     order: list[str] = []
 
     async def talk() -> None:
-        async with serving() as (server, where), contextlib.AsyncExitStack() as stack:
-            _, writer = await stack.enter_async_context(talking(where))
-            channel = await stack.enter_async_context(connected(where))
-            await echoed(channel, b"here")
+        async with calling(1, 3, 5) as (server, _, writer, channel):
             queue = server.listener.queue
 
             def seen(connection: H2Protocol, *, is_behind: bool) -> None:
@@ -489,8 +491,6 @@ def test_what_is_long_has_its_turn_at_once_where_nobody_waits(run: Any) -> None:
                 queue(connection, is_behind=is_behind)
 
             server.listener.queue = seen  # type: ignore[method-assign]
-            writer.write(HELLO + b"".join(headers(n, block=b"\x20" + REQUEST) for n in (1, 3, 5)))
-            await server.until(lambda: len(server.answerers) == 4)
             for each in server.answerers[1:]:
                 each.is_slow = True
                 each.receive = lambda message: order.append(str(message, "ascii")) or []  # type: ignore[method-assign, func-returns-value]
