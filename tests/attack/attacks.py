@@ -326,23 +326,26 @@ def at_once(what: Callable[[], None], times: int) -> None:
 
 
 SETTINGS = F(frames.SETTINGS, payload=b"".join(frames.SETTING.pack(4, 65535 - n % 2) for n in range(2730)))
-ATTACKS: dict[str, tuple[Callable[[int], None], float]] = {
+ATTACKS: dict[str, tuple[Callable[[], Callable[[int], None]], float]] = {
     # Beside each: seconds that others may wait. One body is handled at once, which takes as long as it takes.
-    "30 MB of text, 4 clients": (requests(HI % (b"x" * 30_000_000, b""), 4), 5.0),
-    "60 MB of [], 4 clients": (requests(HI % (b"hi", b',"metadata":[' + b"[]," * 20_000_000 + b"1]"), 4), 5.0),
-    "10 MB of members": (requests(HI % (b"hi", b"," + b",".join(b'"%x":0' % n for n in range(1_000_000))), 2), 20.0),
-    "12 MB of wide characters": (requests(HI % (b"\xf0\x9f\x98\x80" * 3_000_000, b""), 4), 5.0),
-    "40 messages begun, 60 MB each": (unfinished(40, 60 * MIB), 2.0),
-    "1500 idle connections": (idle(1500), 1.0),
-    "3 x 17000 silent streams": (silent(3, 17_000), 2.0),
-    "4 x 1000 heads of 120 KB": (waiting(4, 1000, 120_000), 5.0),
-    "4 x 1000 routes of 120 KB": (waiting(4, 1000, 120_000, routes=True), 5.0),
-    "DATA of one byte": (flood(F(frames.DATA, 0, 1, b"\0") * 2000), 1.0),
-    "empty messages": (flood(F(frames.DATA, 0, 1, b"\0\0\0\0\0" * 3276)), 1.0),
-    "WINDOW_UPDATE": (flood(frames.window_update(1, 1) * 2000), 1.0),
-    "RST of a stream that is over": (flood(F(frames.RST_STREAM, 0, 1, bytes(4)) * 2000), 1.0),
-    "SETTINGS of 2730 entries": (flood(SETTINGS), 1.0),
-    "PING": (flood(F(frames.PING, 0, 0, bytes(8)) * 500), 1.0),
+    "30 MB of text, 4 clients": (lambda: requests(HI % (b"x" * 30_000_000, b""), 4), 5.0),
+    "60 MB of [], 4 clients": (lambda: requests(HI % (b"hi", b',"metadata":[' + b"[]," * 20_000_000 + b"1]"), 4), 5.0),
+    "10 MB of members": (
+        lambda: requests(HI % (b"hi", b"," + b",".join(b'"%x":0' % n for n in range(1_000_000))), 2),
+        20.0,
+    ),
+    "12 MB of wide characters": (lambda: requests(HI % (b"\xf0\x9f\x98\x80" * 3_000_000, b""), 4), 5.0),
+    "40 messages begun, 60 MB each": (lambda: unfinished(40, 60 * MIB), 2.0),
+    "1500 idle connections": (lambda: idle(1500), 1.0),
+    "3 x 17000 silent streams": (lambda: silent(3, 17_000), 2.0),
+    "4 x 1000 heads of 120 KB": (lambda: waiting(4, 1000, 120_000), 5.0),
+    "4 x 1000 routes of 120 KB": (lambda: waiting(4, 1000, 120_000, routes=True), 5.0),
+    "DATA of one byte": (lambda: flood(F(frames.DATA, 0, 1, b"\0") * 2000), 1.0),
+    "empty messages": (lambda: flood(F(frames.DATA, 0, 1, b"\0\0\0\0\0" * 3276)), 1.0),
+    "WINDOW_UPDATE": (lambda: flood(frames.window_update(1, 1) * 2000), 1.0),
+    "RST of a stream that is over": (lambda: flood(F(frames.RST_STREAM, 0, 1, bytes(4)) * 2000), 1.0),
+    "SETTINGS of 2730 entries": (lambda: flood(SETTINGS), 1.0),
+    "PING": (lambda: flood(F(frames.PING, 0, 0, bytes(8)) * 500), 1.0),
 }
 
 
@@ -364,7 +367,8 @@ def peak(pid: int) -> int:
 
 def carried_out(folder: Path, name: str) -> Told:
     """What came of the attack *name* on a sidecar of its own."""
-    attack, most = ATTACKS[name]
+    made, most = ATTACKS[name]
+    attack = made()
     with Sidecar(folder, address=f"127.0.0.1:{free_port()}", environ=SET) as sidecar, Others(others) as witness:
         port = int(sidecar.address.rpartition(":")[2])
         witness.line.send(port)

@@ -20,7 +20,7 @@ def cost(ask: Callable[[], object]) -> float:
     """Seconds of CPU: the better of two."""
     times = []
     for _ in range(2):
-        gc.collect()
+        # Not collected before: of the objects of thousands of tests that takes a second each time.
         gc.disable()
         start = time.process_time()
         ask()

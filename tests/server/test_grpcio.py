@@ -36,7 +36,7 @@ BODY = b'{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content"
 def run(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     @wraps(test)
     def wrapped(*args: Any, **more: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **more), 30))
+        asyncio.run(asyncio.wait_for(test(*args, **more), 60))
 
     return wrapped
 
