@@ -45,7 +45,7 @@ from .mutations import (
     set_header,
     with_metadata,
 )
-from .outgoing import BUFFERED, Mutation, Outgoing, delayed
+from .outgoing import BUFFERED, Encoded, Mutation, Outgoing, delayed
 from .phases import Kind, Phase, Unexpected, expect
 from .variables import Times, between, first
 
@@ -232,7 +232,7 @@ class Exchange:
     def on_response_body(self, message: Incoming) -> Reply | Steps:
         raise NotImplementedError
 
-    def on_piece(self, chunk: bytes) -> bytes:
+    def on_piece(self, chunk: bytes) -> Encoded:
         raise NotImplementedError
 
     def on_response_trailers(self, message: Incoming) -> Reply | Steps:
@@ -387,7 +387,7 @@ class Exchange:
         """Pieces are answered at once: see ``receive_piece``."""
         return self.translation is None or not self.translation.policed
 
-    def receive_piece(self, chunk: bytes) -> bytes:
+    def receive_piece(self, chunk: bytes) -> Encoded:
         """What to answer to a piece of a streamed answer's middle, in the phase STREAMING; both as ``pieces`` has them.
         The same as ``receive``, for by far the most messages."""
         self._kind = Kind.RESPONSE_BODY

@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from .outgoing import LONG, Encoded
 from .written import number
 
 _RESPONSE_BODY: Final = 5 << 3 | 2
@@ -47,9 +48,10 @@ def read(message: bytes) -> bytes | None:
     return message[first:end] if first + inside == end else None
 
 
-def write(body: bytes) -> bytes:
+def write(body: bytes) -> Encoded:
     """The ProcessingResponse that puts *body* in the piece's place; empty, nothing of it goes on."""
-    return _head(len(body)) + body
+    size = len(body)
+    return _head(size) + body if size < LONG else (_head(size), body)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -53,7 +53,7 @@ from .mutations import (
     set_header,
     with_metadata,
 )
-from .outgoing import BUFFERED, NONE, STREAMED, Mutation, Outgoing
+from .outgoing import BUFFERED, NONE, STREAMED, Encoded, Mutation, Outgoing
 from .phases import Kind, Phase
 from .variables import told
 
@@ -417,7 +417,7 @@ class Translator(Exchange):
         answer = self._telling(translation, chunk, data)
         return self._noting(answer) if last else answer, Phase.ENDED if last else Phase.STREAMING
 
-    def on_piece(self, chunk: bytes) -> bytes:
+    def on_piece(self, chunk: bytes) -> Encoded:
         translation = self.translation
         assert translation is not None
         data = translation.response_body(chunk)
@@ -425,7 +425,7 @@ class Translator(Exchange):
             self._seen(chunk, data)
         self._check_cut(translation)
         if self._has_begun(translation) or self._has_ended(translation):
-            return self._telling(translation, chunk, data).encoded()
+            return self._telling(translation, chunk, data).parts()
         return pieces.UNCHANGED if data == chunk else pieces.write(data)
 
     def _seen(self, chunk: bytes, data: bytes) -> None:

@@ -177,6 +177,9 @@ class ExchangeSession(MessageSession):
         if exchange.phase is Phase.STREAMING and exchange.plain:
             message = parts[0] if len(parts) == 1 else b"".join(parts)
             if (chunk := pieces.read(message)) is not None:
+                # What a long one came in is let go: what is made of it is as long, and several streams wait meanwhile.
+                parts.clear()
+                message = b""
                 return [exchange.receive_piece(chunk)]
             parts = [message]
         try:

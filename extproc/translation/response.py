@@ -30,6 +30,10 @@ from ..settings import Limits
 
 log = logging.getLogger(__name__)
 
+AT_ONCE: Final = 1024 * 1024
+"""Bytes of a stream that are read before what they say is written: its events would take as much again. Envoy sends
+tens of megabytes at once where its own client does not read."""
+
 Note = Callable[[ResponseEvent], None]
 """Told of every event, for the exchange's record."""
 
@@ -90,6 +94,12 @@ class Translated:
         return ResponseHead(own.status, client_headers(self._head.headers, own.headers + self._report))
 
     def feed(self, chunk: bytes, end_of_stream: bool) -> bytes:
+        if len(chunk) > AT_ONCE and not self.whole:
+            begin = 0
+            while len(chunk) - begin > AT_ONCE and not self._over:
+                self._emit(self._parsed(chunk[begin : begin + AT_ONCE], end_of_stream=False))
+                begin += AT_ONCE
+            chunk = chunk[begin:]
         if not self._over:
             self._emit(self._parsed(chunk, end_of_stream))
         elif self._ended and chunk:
@@ -258,18 +268,20 @@ class Passed:
         return self._said(failed) if self._stream else b""
 
     def _watch(self, chunk: bytes, end_of_stream: bool) -> bytes:
-        for event in self._parser.feed(chunk) if chunk else ():
-            if type(event) is ResponseFailed and self.whole:
-                # More of an error than is read.
-                return self.abort(event, end_of_stream)
-            if type(event) is ResponseFailed and event.code == TOO_LARGE:
-                # Watching would take more and more memory; the bytes need none.
-                log.warning(
-                    "a stream of %s is too large to be watched to its end: %s", self._dialect.name, event.message
-                )
-                self._watching = False
-                return b""
-            self._note(event)
+        for begin in range(0, len(chunk), AT_ONCE):
+            part = chunk if len(chunk) <= AT_ONCE else chunk[begin : begin + AT_ONCE]
+            for event in self._parser.feed(part):
+                if type(event) is ResponseFailed and self.whole:
+                    # More of an error than is read.
+                    return self.abort(event, end_of_stream)
+                if type(event) is ResponseFailed and event.code == TOO_LARGE:
+                    # Watching would take more and more memory; the bytes need none.
+                    log.warning(
+                        "a stream of %s is too large to be watched to its end: %s", self._dialect.name, event.message
+                    )
+                    self._watching = False
+                    return b""
+                self._note(event)
         added = b""
         for event in self._parser.end() if end_of_stream else ():
             self._note(event)

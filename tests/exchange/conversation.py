@@ -20,6 +20,7 @@ from extproc.exchange import pieces
 from extproc.exchange.incoming import FILTER, read
 from extproc.exchange.machine import Exchange, Shared
 from extproc.exchange.mutations import NAMESPACE
+from extproc.exchange.outgoing import whole
 from extproc.exchange.phases import Phase
 from extproc.exchange.translator import Translator
 from extproc.settings import Limits
@@ -145,7 +146,7 @@ class Conversation:
             and self.exchange.plain
             and (chunk := pieces.read(message)) is not None
         ):
-            return ProcessingResponse.FromString(self.exchange.receive_piece(chunk))
+            return ProcessingResponse.FromString(whole(self.exchange.receive_piece(chunk)))
         answers = self.exchange.receive(read(message))
         if not answers:
             return None

@@ -71,7 +71,7 @@ def test_it_writes_what_protobuf_writes() -> None:
     for size in SIZES:
         answer = ProcessingResponse()
         answer.response_body.response.body_mutation.body = bytes(size)
-        written = pieces.write(bytes(size))
+        written = whole(pieces.write(bytes(size)))
         assert written == answer.SerializeToString() == proceed(Kind.RESPONSE_BODY, None, bytes(size)).encoded()
     answer = ProcessingResponse()
     answer.response_body.response.SetInParent()
@@ -103,7 +103,7 @@ def test_an_exchange_answers_a_piece_as_it_answers_the_message() -> None:
         by_message, by_piece = streaming(path).exchange, streaming(path).exchange
         for chunk in CHUNKS:
             (answer,) = by_message.receive(read(made(chunk).SerializeToString()))
-            assert by_piece.receive_piece(chunk) == answer.encoded()
+            assert whole(by_piece.receive_piece(chunk)) == answer.encoded()
         assert by_message.close().ending is by_piece.close().ending is Ending.COMPLETE
 
 

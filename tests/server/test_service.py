@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -337,6 +338,31 @@ def test_a_session_takes_long_bodies_in_parts_and_gives_them_so(size: int) -> No
     assert isinstance(got, tuple)
     (answer,) = answers([got])
     assert json.loads(answer.response_body.response.body_mutation.body)["content"][0]["text"] == "a" * size
+    session.close()
+
+
+@pytest.mark.parametrize("model", ["claude", "same"])
+def test_a_long_piece_of_a_stream_takes_a_few_times_its_length(model: str) -> None:
+    """Envoy sends tens of megabytes at once where its own client does not read; others wait with as much."""
+    event = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    event["choices"] = [{"index": 0, "delta": {"content": "a" * 60_000}, "finish_reason": None}]
+    one = b"data: " + json.dumps(event).encode() + b"\n\n"
+    session = Service(Settings()).open()
+    session.receive(first("/v1/messages" if model == "claude" else "/v1/chat/completions"))
+    session.receive(posted(BODY[:-1] + b',"stream":true}'))
+    session.receive(response(kind="text/event-stream"))
+    session.receive(chunk(one, end=False))
+    came = chunk(one * 200, end=False)
+    parts = [came[at : at + 16384] for at in range(0, len(came), 16384)]
+    size = len(came)
+    came = b""
+    tracemalloc.start()
+    (got,) = session.receive_parts(parts)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(answers([got])[0].SerializeToString()) > (0.9 * size if model == "claude" else 1)
+    # What came was there before: it is as much again.
+    assert most < 3.3 * size
     session.close()
 
 
