@@ -35,7 +35,8 @@ def one(_one: Gateway) -> Iterator[Gateway]:
 
 
 def exchanges(gateway: Gateway) -> dict[str, int]:
-    """How many have ended, by role."""
+    """How many have ended, by role, when all have that had begun: a client has its answer before."""
+    assert eventually(lambda: "\nextproc_open_streams 0\n" in gateway.backends.metrics())
     found: dict[str, int] = {}
     for role, count in re.findall(r'extproc_exchanges_total\{role="(\w+)".*\} (\d+)', gateway.backends.metrics()):
         found[role] = found.get(role, 0) + int(count)
