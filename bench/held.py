@@ -21,7 +21,7 @@ from extproc.envoy_api.envoy.service.ext_proc.v3.external_processor_pb2 import P
 from extproc.server.h2 import frames
 from extproc.server.h2.messages import prefixed
 from machine import Wrong, percentile
-from record import Script, Step
+from record import DELAYED, Script, Step
 from rig import Rig
 from sidecar import IN_FLIGHT, connected, on_its_core
 
@@ -39,8 +39,6 @@ BESIDE_HANGING, HANGING, HANGING_RATE = 1000, 100, 10.0
 """Paced streams, exchanges that wait for a service that never answers, and events a second of each of the former."""
 PATIENCE = 600
 """Seconds that those wait for it: longer than is measured."""
-WAITS = 0x52
-"""The first byte of an answer that asks Envoy for patience."""
 ALONE, ONE_PROCESS = ("--long-body-bytes", "0"), "one process"
 """A sidecar that answers long requests itself, and what it is called."""
 Row = dict[str, Any]
@@ -186,7 +184,7 @@ def moderated(script: Script, endpoint: str) -> list[Step]:
         raise Wrong("the recording names no route")
     heads = [frame for frame in first.frames if frame[0] == frames.HEADERS]
     asked = (*heads, (frames.DATA, 0, prefixed(message.SerializeToString())))
-    return [first._replace(frames=asked), body._replace(tag=WAITS)]
+    return [first._replace(frames=asked), body._replace(tag=DELAYED)]
 
 
 def beside_hanging(

@@ -30,6 +30,9 @@ EVENTS = 8
 """Deltas of a stream that is recorded; any number of them can be replayed."""
 
 
+DELAYED = 0x52
+"""The first byte of what asks Envoy for patience, and is no answer yet: to the first long request, while the process
+starts that takes those, and to what waits for a service."""
 MOST_BYTES = 128 * 1024 * 1024
 """Of one message."""
 
@@ -219,7 +222,8 @@ def _tags(answers: list[Frame]) -> dict[int, list[int]]:
         if kind == frames.DATA:
             inboxes[stream].feed(payload)
             while (message := inboxes[stream].next()) is not None:
-                tags[stream].append(message[0])
+                if message[0] != DELAYED:
+                    tags[stream].append(message[0])
     return tags
 
 

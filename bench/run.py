@@ -163,7 +163,10 @@ def _hotspots(rig: Rig, plan: Plan) -> dict[str, Any]:
 
 def _spent(rig: Rig, plan: Plan) -> dict[str, Any]:
     to = payloads.TO_OPENAI
-    scripts = record.record(rig, to, sidecar.bodies(to, large=not plan.quick))
+    bodies = sidecar.bodies(to, large=not plan.quick)
+    # Of several at once some are refused; and another process, which has numbers of its own, answers them.
+    bodies.pop(sidecar.LARGEST, None)
+    scripts = record.record(rig, to, bodies)
     made = {}
     for name, script in scripts.items():
         steps = script.steps(sidecar.EVENTS if name == "stream" else 0)

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from extproc.demo.processes import envoy_binary
+from extproc.exchange.outgoing import delayed
 from extproc.reference import config
+from extproc.server.h2 import frames
+from extproc.server.h2.messages import prefixed
 
 BENCH = Path(__file__).parent.parent.parent / "bench"
 sys.path.insert(0, str(BENCH))
@@ -125,6 +128,17 @@ def test_what_hangs_is_beside_the_streams(rig: Rig, scripts: dict[str, record.Sc
     ((way, streams, hanging, *delays),) = report.of_hanging({"beside_hanging": [row]})[1]
     assert way.startswith("the sidecar alone, h2") and (streams, hanging) == ("5", "3") and len(delays) == 6
     assert row["delay_p99_ms_with"] > 0
+
+
+def test_what_asks_for_patience_is_no_answer() -> None:
+    said = b"".join(prefixed(answer) for answer in (delayed(30.0).encoded(), b"\x0a\x00", b"\x1a\x00"))
+    assert record._tags([(frames.DATA, 0, 1, said)]) == {1: [0x0A, 0x1A]}
+    client = replay.Client.__new__(replay.Client)
+    exchange = replay.Exchange([record.Step(0, (), 0x0A, False, "request_headers")], 0.0)
+    client._advance(exchange, 0, record.DELAYED)
+    assert exchange.at == 0
+    with pytest.raises(Wrong, match="first byte 0x1a"):
+        client._advance(exchange, 0, 0x1A)
 
 
 def test_an_answer_of_another_kind_is_no_figure(rig: Rig, scripts: dict[str, record.Script]) -> None:
