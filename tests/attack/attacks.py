@@ -39,6 +39,8 @@ HEAD = block(
 HELLO = frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 1 << 30}) + frames.window_update(0, 1 << 30)
 HI = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"%s"}]%s}'
 F = frames.frame
+Attack = Callable[[int], None]
+"""What is done to a port."""
 IMMEDIATE = b"\x3a"
 """The first byte of an answer in place of the upstream's."""
 
@@ -196,7 +198,7 @@ class Client:
             self.moved.wait_for(lambda: self.is_gone(stream) or self.answers[stream] > 1, 30)
 
 
-def requests(body: bytes, clients: int) -> Callable[[int], None]:
+def requests(body: bytes, clients: int) -> Attack:
     """*clients* who send the same request at once, and take what comes."""
 
     def attack(port: int) -> None:
@@ -218,7 +220,7 @@ def requests(body: bytes, clients: int) -> Callable[[int], None]:
     return attack
 
 
-def flood(said: bytes, connections: int = 4) -> Callable[[int], None]:
+def flood(said: bytes, connections: int = 4) -> Attack:
     """The same bytes over and over; who is cut off comes again."""
 
     def attack(port: int) -> None:
@@ -237,7 +239,7 @@ def flood(said: bytes, connections: int = 4) -> Callable[[int], None]:
     return attack
 
 
-def unfinished(connections: int, size: int) -> Callable[[int], None]:
+def unfinished(connections: int, size: int) -> Attack:
     """Messages that are begun and never end."""
 
     def attack(port: int) -> None:
@@ -254,7 +256,7 @@ def unfinished(connections: int, size: int) -> Callable[[int], None]:
     return attack
 
 
-def idle(connections: int) -> Callable[[int], None]:
+def idle(connections: int) -> Attack:
     def attack(port: int) -> None:
         held = []
         for _ in range(connections):
@@ -267,7 +269,7 @@ def idle(connections: int) -> Callable[[int], None]:
     return attack
 
 
-def silent(connections: int, streams: int) -> Callable[[int], None]:
+def silent(connections: int, streams: int) -> Attack:
     """Streams on which nothing comes."""
     many = b"".join(opened(stream) for stream in range(1, 2 * streams, 2))
 
@@ -282,7 +284,7 @@ def silent(connections: int, streams: int) -> Callable[[int], None]:
     return attack
 
 
-def waiting(connections: int, streams: int, size: int, *, routes: bool = False) -> Callable[[int], None]:
+def waiting(connections: int, streams: int, size: int, *, routes: bool = False) -> Attack:
     """Streams whose first message is long, each another, and behind which no body comes. *routes*: what is long in it
     is the route's text, else a header."""
 
@@ -326,7 +328,7 @@ def at_once(what: Callable[[], None], times: int) -> None:
 
 
 SETTINGS = F(frames.SETTINGS, payload=b"".join(frames.SETTING.pack(4, 65535 - n % 2) for n in range(2730)))
-ATTACKS: dict[str, tuple[Callable[[], Callable[[int], None]], float]] = {
+ATTACKS: dict[str, tuple[Callable[[], Attack], float]] = {
     # Beside each: seconds that others may wait. One body is handled at once, which takes as long as it takes.
     "30 MB of text, 4 clients": (lambda: requests(HI % (b"x" * 30_000_000, b""), 4), 5.0),
     "60 MB of [], 4 clients": (lambda: requests(HI % (b"hi", b',"metadata":[' + b"[]," * 20_000_000 + b"1]"), 4), 5.0),

@@ -27,7 +27,7 @@ from tests.support import placements
 from tests.support.raw import not_reading
 from tests.support.upstream import chat, events, message
 
-from .attacks import HI, MAX_BYTES, MIB, SET, Told, at_once, cpu_seconds, peak
+from .attacks import HI, MAX_BYTES, MIB, SET, Attack, Told, at_once, cpu_seconds, peak
 from .others import Others
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,7 +36,6 @@ ENVOY_BYTES = 1024 * MIB
 """The limit of Envoy's container in the manifests."""
 MESSAGES, CHAT, RESPONSES = "/v1/messages", "/v1/chat/completions", "/v1/responses"
 HEAD = f"POST {MESSAGES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-Attack = Callable[[int], None]
 
 
 def answers(request: Received) -> ScriptedAnswer:
